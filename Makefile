@@ -1,0 +1,35 @@
+# Two commands on a machine that has Python 3.11+ and make: `make demo`, `make test`. VENV= names another venv.
+VENV ?= .venv
+PY   ?= python3
+BIN  := $(VENV)/bin
+
+.PHONY: demo test lint format schema clean
+
+# torch and torchvision come in one resolver run, so that they are a matching pair.
+$(VENV)/.ready: pyproject.toml
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "poisonsets needs Python 3.11 or newer: make PY=python3.12 ...")'
+	$(PY) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.ready
+	$(BIN)/poisonsets demo
+
+test: $(VENV)/.ready
+	$(BIN)/python -m pytest -q -n 2
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix -q .
+	$(BIN)/ruff format -q .
+
+# Writes manifests/schema.json anew after a change of manifests/model.py.
+schema: $(VENV)/.ready
+	$(BIN)/python -m poisonsets.manifests.schema
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

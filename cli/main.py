@@ -1,0 +1,103 @@
+"""The command `poisonsets`: its subcommands, and what every failure looks like to the person at the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from poisonsets import __version__
+from poisonsets.cli import base, craft, demo, lists, score, show, train, verify
+from poisonsets.manifests.errors import PoisonsetsError
+from poisonsets.manifests.findings import printable
+
+app = typer.Typer(
+    name="poisonsets",
+    help="Craft, verify and score data-poisoning sets for image classifiers (research on defences).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.add_typer(base.app, name="base")
+app.command("train")(train.train)
+app.command("craft")(craft.craft)
+app.command("verify")(verify.verify)
+app.command("score")(score.score)
+app.command("list")(lists.list_things)
+app.command("show")(show.show)
+
+BUG = 70
+INTERRUPTED = 130
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"poisonsets {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Craft, verify and score data-poisoning sets for image classifiers (research on defences)."""
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; every failure becomes one line on stderr (with --json also a document on stdout).
+
+    Returns:
+        The exit code: 0 done, 1 violations found or a trial refused, 2 usage, 3 damaged input, 4 something missing or
+        refused by the environment, 70 a bug of ours, 130 interrupted.
+    """
+    try:
+        code = typer.main.get_command(app).main(list(arguments), prog_name="poisonsets", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except PoisonsetsError as error:
+        return _fail(str(error), error.exit_code, arguments)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted; --resume goes on where it stopped", INTERRUPTED, arguments)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}. Check permissions and free space", 4, arguments)
+    except MemoryError:
+        return _fail("out of memory. Use fewer --workers or a smaller network", 4, arguments)
+    except Exception as error:  # noqa: BLE001  the edge: whatever is left is a bug of ours
+        return _unexpected(error, arguments)
+
+
+def _unexpected(error: Exception, arguments: Sequence[str]) -> int:
+    explain = getattr(error, "format_message", None)
+    if explain is not None:  # typer's own usage errors
+        message = explain()
+        if message.startswith("Usage:"):
+            return 2
+        return _fail(message, 2, arguments)
+    if os.environ.get("POISONSETS_DEBUG"):
+        raise error
+    return _fail(
+        f"a bug of ours: {type(error).__name__}: {error}. Repeat with POISONSETS_DEBUG=1 and report what it prints",
+        BUG,
+        arguments,
+    )
+
+
+def _fail(message: str, code: int, arguments: Sequence[str]) -> int:
+    line = printable(" ".join(message.split()))
+    print(f"poisonsets: {line}", file=sys.stderr)
+    if "--json" in arguments:
+        print(json.dumps({"schema_version": 1, "error": line, "exit_code": code}))
+    return code

@@ -1,0 +1,72 @@
+"""Options that several commands share: how they are spelled, parsed and refused."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from poisonsets.manifests.errors import UsageError
+
+BaseName = Annotated[
+    str, typer.Option("--base", help="Base dataset: digits, cifar10, webdataset:PATH ... (`list bases`).")
+]
+Holdout = Annotated[
+    str | None, typer.Option(help="Share of a base without a test split to hold out, for instance 1/20.")
+]
+SplitSeed = Annotated[int, typer.Option(min=0, help="Seed of the held-out share.")]
+Resize = Annotated[int | None, typer.Option(min=1, help="Resize the base's images to N x N.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress bar.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes to work with.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with unfinished output of the same command.")]
+
+
+def cache_folder() -> Path:
+    """Where bases and default networks are kept: POISONSETS_CACHE, or poisonsets in the user's cache folder."""
+    if named := os.environ.get("POISONSETS_CACHE"):
+        return Path(named)
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "poisonsets"
+
+
+def levels(text: str) -> int:
+    """An epsilon in whole levels.
+
+    Raises:
+        UsageError: it is not a whole number in 1..255.
+    """
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= 255:
+        raise UsageError(f"--epsilon {text}: not a whole number of levels in 1..255", "8 means 8/255")
+    return int(text)
+
+
+def pair(text: str) -> tuple[int, int]:
+    """A class pair `BASE:TARGET`.
+
+    Raises:
+        UsageError: it is spelled otherwise.
+    """
+    match = re.fullmatch(r"([0-9]{1,6}):([0-9]{1,6})", text)
+    if match is None:
+        raise UsageError(f"--class-pair {text}: not two class numbers", "Write base class, colon, target class: 6:0")
+    return int(match[1]), int(match[2])
+
+
+def assignments(given: list[str]) -> dict[str, str]:
+    """`key=value` settings.
+
+    Raises:
+        UsageError: one has no equals sign, or a key stands twice.
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key or key in found:
+            raise UsageError(f"--set {text}: not one key=value, or a key that stands twice")
+        found[key] = value
+    return found

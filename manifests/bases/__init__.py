@@ -1,0 +1,1 @@
+"""Base datasets: the clean images that poisons are made from and victims train on."""

@@ -1,0 +1,86 @@
+"""A base dataset in memory: clean images and labels, pinned by digest."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonsets.manifests.model import BasePin, SplitPin
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+def pixel_digest(images: Images, labels: Labels) -> str:
+    """The sha256 that names images and labels by what they show (SPEC.md section 3).
+
+    Args:
+        images: uint8 [N, H, W, 3], RGB.
+        labels: int64 [N].
+    """
+    n, height, width, _ = images.shape
+    digest = hashlib.sha256(f"pixels/1 {n} {height} {width}\n".encode())
+    digest.update(np.ascontiguousarray(images).data)
+    digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 [N, H, W, 3] (RGB), labels int64 [N], and the digest of both."""
+
+    images: Images
+    labels: Labels
+    digest: str
+
+    @classmethod
+    def of(cls, images: Images, labels: Labels) -> Split:
+        """The split of these arrays, its digest computed."""
+        return cls(images, labels, pixel_digest(images, labels))
+
+    @property
+    def side(self) -> tuple[int, int]:
+        """Height and width of every image."""
+        return int(self.images.shape[1]), int(self.images.shape[2])
+
+    def pin(self) -> SplitPin:
+        """What a manifest records of this split."""
+        return SplitPin(digest=self.digest, images=len(self.labels), height=self.side[0], width=self.side[1])
+
+
+@dataclass(frozen=True)
+class Base:
+    """A clean dataset that trials are drawn from and victims train on.
+
+    Attributes:
+        name: the base's name without any local path.
+        classes: a name for each label.
+        train, test: the two splits; targets come from test, bases of poisons from train.
+        poison_classes: the labels trials and victims use.
+        pretrain_classes: the labels a feature extractor may be trained on (disjoint from the above for `digits`).
+        mirror: whether an image and its mirror image show the same thing (not so for digits).
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+    poison_classes: tuple[int, ...]
+    pretrain_classes: tuple[int, ...]
+    mirror: bool
+
+    def split(self, name: str) -> Split:
+        """The split called `train` or `test`."""
+        return {"train": self.train, "test": self.test}[name]
+
+    def pin(self) -> BasePin:
+        """What a manifest records of this base."""
+        return BasePin(
+            name=self.name,
+            classes=self.classes,
+            poison_classes=self.poison_classes,
+            splits={"train": self.train.pin(), "test": self.test.pin()},
+        )

@@ -1,0 +1,65 @@
+"""What a file in `kinds/` provides: one or more `Kind` values in a tuple called KINDS.
+
+Adding a kind of base dataset is adding one file there; the registry finds it by the folder listing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from poisonsets.manifests.bases.dataset import Images, Labels
+
+# Called with the images read so far, and how many there are in all where that is known.
+Progress: TypeAlias = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images uint8 [N, H, W, 3] (RGB) and labels int64 [N], in the order of their source."""
+
+    images: Images
+    labels: Labels
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A dataset as its source holds it; `test` is None where there is no test split."""
+
+    classes: tuple[str, ...]
+    train: Labelled
+    test: Labelled | None
+
+
+# read(source, resize, progress): `resize` is the side in pixels to resize to while decoding, or None. A
+# reader whose images all have one size may leave that to `build`. Embedded kinds ignore `source`.
+Reader: TypeAlias = Callable[[Path, int | None, Progress], Contents]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of base dataset.
+
+    Attributes:
+        name: what a spec begins with.
+        summary: one line for `base list`.
+        source: `embedded` (made on first use), `given` (`base add NAME --from PATH`) or `spec` (`NAME:PATH`).
+        read: reads the source.
+        has_test: whether the source has a test split; asked before a single image is read.
+        mirror: whether an image and its mirror image show the same thing.
+        poison_classes: labels that trials and victims use; None means all.
+        pretrain_classes: labels a feature extractor may be trained on; None means all.
+        download: whether the command line can fetch it.
+    """
+
+    name: str
+    summary: str
+    source: Literal["embedded", "given", "spec"]
+    read: Reader
+    has_test: Callable[[Path], bool] = lambda _source: True
+    mirror: bool = True
+    poison_classes: tuple[int, ...] | None = None
+    pretrain_classes: tuple[int, ...] | None = None
+    download: bool = False

@@ -1,0 +1,1 @@
+"""The kinds of base dataset, one file each; the listing of this folder is the registry."""

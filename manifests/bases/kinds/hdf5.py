@@ -1,0 +1,65 @@
+"""An HDF5 file with `train/images` and `train/labels`, and the same under `test` where it has one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from poisonsets.manifests.bases import safe_hdf5
+from poisonsets.manifests.bases.kind import Contents, Kind, Labelled, Progress
+from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.limits import CLASSES
+
+
+def read(source: Path, _resize: int | None, progress: Progress) -> Contents:
+    """Images uint8 [N, H, W, 3] and integer labels [N] of each split.
+
+    The attribute `classes` may hold a JSON list of class names; else the names are the numbers up to the
+    largest label.
+
+    Args:
+        source: the file.
+        progress: told the images read after each split.
+    """
+    with safe_hdf5.opened(source) as file:
+        train = _split(file, "train")
+        progress(len(train.labels), None)
+        test = _split(file, "test") if safe_hdf5.contains(file, "test") else None
+        names = safe_hdf5.read_json(file, "classes")
+    if names is None:
+        highest = max(int(part.labels.max(initial=0)) for part in (train, test) if part is not None)
+        names = [str(label) for label in range(min(highest, CLASSES) + 1)]
+    if type(names) is not list or any(type(name) is not str for name in names):
+        raise DamagedError(f"{source}: the attribute classes is not a JSON list of names")
+    return Contents(tuple(names), train, test)
+
+
+def has_test(source: Path) -> bool:
+    """Whether there is a group `test`."""
+    with safe_hdf5.opened(source) as file:
+        return safe_hdf5.contains(file, "test")
+
+
+def _split(file: h5py.File, name: str) -> Labelled:
+    labels = safe_hdf5.read(file, f"{name}/labels", rank=1)
+    images = safe_hdf5.read(file, f"{name}/images", rank=4)
+    if images.dtype != np.uint8 or images.shape[3] != 3:
+        raise DamagedError(
+            f"{file.filename}: {name}/images is {images.dtype} {images.shape}, wanted uint8 [N, H, W, 3]"
+        )
+    if labels.size and int(labels.max()) >= CLASSES:
+        raise DamagedError(f"{file.filename}: {name}/labels holds {int(labels.max())}, at most {CLASSES - 1} is read")
+    return Labelled(images, labels.astype(np.int64))
+
+
+KINDS = (
+    Kind(
+        name="hdf5",
+        summary="one file with train/images, train/labels and optionally test/images, test/labels",
+        source="spec",
+        read=read,
+        has_test=has_test,
+    ),
+)

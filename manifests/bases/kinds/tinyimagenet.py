@@ -1,0 +1,84 @@
+"""Tiny ImageNet in its official layout, numbered as the published setups number it, whole or by halves.
+
+Classes are the wnids sorted as strings; training images are sorted by path and validation images by name,
+both as strings (val_0, val_1, val_10, ...). The test split is the official validation split, for the official
+test images have no labels. The halves keep labels below 100, or the others less 100, in unchanged order
+(Schwarzschild et al., 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from poisonsets.manifests.bases.decoding import decode_splits
+from poisonsets.manifests.bases.kind import Contents, Kind, Progress
+from poisonsets.manifests.bases.regular import read_regular
+from poisonsets.manifests.errors import DamagedError, MissingError
+
+HALF: Final = 100
+TEXT_BYTES: Final = 16 << 20
+SUFFIX: Final = ".JPEG"
+
+
+def read(source: Path, resize: int | None, progress: Progress, *, kept: slice) -> Contents:
+    """The classes `kept` of the sorted wnids, numbered from 0.
+
+    Args:
+        source: the folder with train/, val/ and wnids.txt.
+        resize: the side to resize to, or None.
+        progress: told the images read and their total.
+        kept: a slice of the sorted wnids.
+    """
+    wnids = _wnids(source)[kept]
+    if not wnids:
+        raise MissingError(f"{source}: too few class folders in train/ for this base", "Check that it is complete")
+    folders = [source / "train" / wnid / "images" for wnid in wnids]
+    train = [(path, label) for label, folder in enumerate(folders) for path in _images(folder)]
+    train_split, test_split = decode_splits([train, _validation(source / "val", wnids)], source, resize, progress)
+    return Contents(tuple(wnids), train_split, test_split)
+
+
+def _wnids(source: Path) -> list[str]:
+    try:
+        wnids = sorted(entry.name for entry in (source / "train").iterdir() if entry.is_dir())
+    except OSError as error:
+        raise MissingError(f"{source}: no folder train/ as in the official layout") from error
+    listing = source / "wnids.txt"
+    # A folder lost in extraction would shift every later label.
+    if listing.is_file() and sorted(read_regular(listing, TEXT_BYTES).decode("latin1").split()) != wnids:
+        raise DamagedError(f"{source}: the folders of train/ are not those that wnids.txt names")
+    return wnids
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise MissingError(f"{folder}: no such folder; the official layout has it")
+    return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
+
+
+def _validation(folder: Path, wnids: Sequence[str]) -> list[tuple[Path, int]]:
+    """The validation images of the classes `wnids`; a line of the annotations is name, wnid and a box."""
+    lines = read_regular(folder / "val_annotations.txt", TEXT_BYTES).decode("latin1").splitlines()
+    wnid_of = {fields[0]: fields[1] for fields in (line.split("\t") for line in lines) if len(fields) > 1}
+    label_of = {wnid: label for label, wnid in enumerate(wnids)}
+    found = []
+    for path in _images(folder / "images"):
+        wnid = wnid_of.get(path.name)
+        if wnid is None:
+            raise DamagedError(f"{path}: val_annotations.txt has no line for this image")
+        if wnid in label_of:
+            found.append((path, label_of[wnid]))
+    return found
+
+
+KINDS = tuple(
+    Kind(name=name, summary=f"Tiny ImageNet, 64x64, {what}", source="spec", read=partial(read, kept=kept))
+    for name, what, kept in (
+        ("tinyimagenet", "all 200 classes", slice(None)),
+        ("tinyimagenet-first", "its first 100 classes", slice(HALF)),
+        ("tinyimagenet-second", "its second 100 classes, numbered from 0", slice(HALF, None)),
+    )
+)

@@ -1,0 +1,179 @@
+"""A folder of WebDataset shards, read member by member and never extracted.
+
+Links, sparse members, devices, members past a size and archives that end in anything but zeros are refused:
+the standard reader passes over them and loses images in silence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from poisonsets.manifests.bases.decoding import IMAGE_FILE_BYTES, PROGRESS_STEP, SUFFIXES, ImageStack
+from poisonsets.manifests.bases.kind import Contents, Kind, Progress
+from poisonsets.manifests.bases.regular import read_regular, reason
+from poisonsets.manifests.errors import DamagedError, MissingError
+from poisonsets.manifests.limits import CLASSES
+
+CLASSES_BYTES: Final = 64 << 20
+IMAGE_FIELDS: Final = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
+BROKEN = (
+    tarfile.TarError,
+    OSError,
+    ValueError,
+    EOFError,
+    RecursionError,
+    IndexError,
+    KeyError,
+    OverflowError,
+)
+
+
+def read(source: Path, resize: int | None, progress: Progress) -> Contents:
+    """The samples of `train-*.tar` and `test-*.tar`, or of all `*.tar` where there is no `train-*.tar`.
+
+    Shards come in the order of their names as strings, samples as stored. A sample is the adjacent members of
+    one key with a `.cls` (the label as text) and one `.png`, `.jpg` or `.jpeg`; others are passed over.
+    `classes.json` may hold a list of class names; else the names are the numbers up to the largest label.
+
+    Args:
+        source: the folder.
+        resize: the side to resize to, or None.
+        progress: told the images read; the total is not known.
+    """
+    shards = [_shards(source, "train-*.tar"), _shards(source, "test-*.tar")]
+    if not any(shards):
+        shards[0] = _shards(source, "*.tar")
+    if not shards[0]:
+        raise MissingError(f"{source}: no training shards (train-*.tar, or *.tar where there is no test-*.tar)")
+    stacks = [ImageStack(resize) for paths in shards if paths]
+    for stack, paths in zip(stacks, shards, strict=False):
+        for path in paths:
+            for key, image, label in _samples(path):
+                stack.add(image, label, f"{path}: {key}")
+                if len(stack) % PROGRESS_STEP == 0:
+                    progress(sum(map(len, stacks)), None)
+    splits = [stack.labelled(source) for stack in stacks]
+    highest = max(int(split.labels.max()) for split in splits)
+    return Contents(_class_names(source, highest), splits[0], splits[1] if shards[1] else None)
+
+
+def has_test(source: Path) -> bool:
+    """Whether there are shards `test-*.tar`."""
+    return bool(_shards(source, "test-*.tar"))
+
+
+def _shards(source: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in source.glob(pattern) if path.is_file())
+
+
+def _class_names(source: Path, highest: int) -> tuple[str, ...]:
+    path = source / "classes.json"
+    if not path.exists():
+        return tuple(map(str, range(highest + 1)))
+    try:
+        names = json.loads(read_regular(path, CLASSES_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path}: not a readable JSON document") from error
+    if type(names) is not list or any(type(name) is not str for name in names):
+        raise DamagedError(f"{path}: not a list of names")
+    return tuple(names)
+
+
+def _samples(path: Path) -> Iterator[tuple[str, bytes, int]]:
+    """Key, image file and label of each sample of one shard."""
+    seen: set[str] = set()
+    key = ""
+    fields: dict[str, bytes] = {}
+    for name, data in _members(path):
+        folder, slash, last = name.rpartition("/")
+        stem, _, extension = last.partition(".")
+        if folder + slash + stem != key:
+            if fields:
+                yield _sample(path, key, fields)
+            key, fields = folder + slash + stem, {}
+            if key in seen:
+                raise DamagedError(f"{path}: the members of sample {key!a} are not adjacent, or it stands twice")
+            seen.add(key)
+        extension = extension.lower()
+        if extension in fields:
+            raise DamagedError(f"{path}: sample {key!a} has two members .{ascii(extension)[1:-1]}")
+        fields[extension] = data
+    if fields:
+        yield _sample(path, key, fields)
+
+
+def _sample(path: Path, key: str, fields: dict[str, bytes]) -> tuple[str, bytes, int]:
+    images = [fields[name] for name in IMAGE_FIELDS if name in fields]
+    label = re.fullmatch(rb"\s*([0-9]{1,9})\s*", fields.get("cls", b""))
+    if len(images) != 1 or label is None:
+        raise DamagedError(f"{path}: sample {key!a} has not one image (png, jpg, jpeg) and one integer label (cls)")
+    if int(label[1]) >= CLASSES:
+        raise DamagedError(f"{path}: sample {key!a} has label {int(label[1])}, at most {CLASSES - 1} is read")
+    return key, images[0], int(label[1])
+
+
+def _members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and contents of each regular member; webdataset's own `__...__` members are passed over."""
+    try:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            last = -1
+            while (member := archive.next()) is not None:
+                # A negative size would lead the reader back to where it was.
+                if member.size < 0 or member.offset <= last:
+                    raise DamagedError(f"{path}: a malformed header at byte {member.offset}")
+                last = member.offset
+                if member.isdir():
+                    continue
+                yield from _contents(archive, member, path)
+                # The archive would keep every header otherwise.
+                archive.members = []  # type: ignore[attr-defined]
+            _check_end(file, archive.offset, path)
+    except BROKEN as error:
+        raise DamagedError(f"{path}: not a readable uncompressed tar archive ({reason(error)})") from error
+
+
+def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> Iterator[tuple[str, bytes]]:
+    name = ascii(member.name)[1:-1][:100]
+    if not member.isreg() or member.issparse():
+        raise DamagedError(f"{path}: member {name} is a link, a device or sparse, which is refused")
+    if member.size > IMAGE_FILE_BYTES:
+        raise DamagedError(f"{path}: member {name} has {member.size} bytes, at most {IMAGE_FILE_BYTES} are read")
+    file = archive.extractfile(member)
+    data = b"" if file is None else file.read()
+    if len(data) != member.size:
+        raise DamagedError(f"{path}: member {name} is cut")
+    if not (member.name.startswith("__") and member.name.endswith("__")):
+        yield member.name, data
+
+
+def _check_end(file: BinaryIO, offset: int, path: Path) -> None:
+    """The reader stops silently at a bad header; what it left must be the zero blocks that end an archive."""
+    file.seek(offset)
+    rest = file.read(1 << 20)
+    complete = len(rest) >= tarfile.BLOCKSIZE
+    while rest:
+        if rest.strip(b"\0"):
+            complete = False
+            break
+        rest = file.read(1 << 20)
+    if not complete:
+        raise DamagedError(
+            f"{path}: the archive does not end with zero blocks after byte {offset}",
+            "It is damaged, cut, or several archives in one file",
+        )
+
+
+KINDS = (
+    Kind(
+        name="webdataset",
+        summary="shards train-*.tar and test-*.tar with .cls and .png or .jpg members",
+        source="spec",
+        read=read,
+        has_test=has_test,
+    ),
+)

@@ -1,0 +1,54 @@
+"""Canonical JSON: one spelling for one document, so that bytes can be hashed and compared.
+
+Keys sorted, no white space, ASCII only, one line feed at the end, integers only. The strict parser refuses what the
+standard one lets pass: duplicate keys, NaN and infinities, floats, other encodings. Deep nesting ends in the
+parser's own RecursionError, which is a refusal like the others.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from poisonsets.manifests.errors import DamagedError
+
+
+def dumps(document: Any) -> bytes:
+    """The canonical bytes of a JSON document of dicts, lists, strings, integers, booleans and None."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return text.encode("ascii") + b"\n"
+
+
+def loads(data: bytes, where: str) -> Any:
+    """Parse canonical JSON.
+
+    Args:
+        data: the whole file.
+        where: the file's name, for the error.
+
+    Raises:
+        DamagedError: the bytes are not the canonical spelling of a JSON document.
+    """
+    try:
+        document = json.loads(
+            data.decode("ascii"),
+            object_pairs_hook=_unique_keys,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
+        )
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{where}: not a readable JSON document ({str(error)[:100]})") from error
+    if dumps(document) != data:
+        raise DamagedError(f"{where}: not canonical JSON (sorted keys, no spaces, ASCII, one final line feed)")
+    return document
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return document
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise ValueError(f"the number {text[:40]} is not an integer")

@@ -1,0 +1,89 @@
+"""What a check has to say: a code, a kind, a place, a sentence, a remedy. Checks yield findings, they raise none."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from poisonsets.manifests import limits
+
+Kind = Literal["damage", "violation", "hint"]
+EXIT_CODES = {"damage": 3, "violation": 1, "hint": 0}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or worth knowing.
+
+    Attributes:
+        code: the check's code, as `poisonsets list checks` shows it.
+        kind: `damage`: bytes are not what was recorded; `violation`: a claim is false; `hint`: neither.
+        place: where, from the outside in: a file, or `trial 3 slot 17 pixel (row 4, column 29, channel G)`.
+        message: what was found and what was wanted.
+        remedy: what to do.
+    """
+
+    code: str
+    kind: Kind
+    place: str
+    message: str
+    remedy: str = ""
+
+    def line(self) -> str:
+        """The finding on one line, safe to print: control characters escaped, at most 400 characters."""
+        text = f"{self.code} {self.place}: {self.message}"
+        return printable(f"{text}. {self.remedy}" if self.remedy else text)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of a verification.
+
+    Attributes:
+        path: the set.
+        content_digest: its identity, or None where the manifest could not be read.
+        findings: the first findings, in order.
+        total: how many there were.
+        checked: numbers of what was looked at: trials, poisons, files, bytes.
+        not_checked: claims that bytes cannot prove, in words.
+        worst: the exit code of the gravest finding.
+    """
+
+    path: str
+    content_digest: str | None
+    findings: tuple[Finding, ...]
+    total: int
+    checked: dict[str, int]
+    not_checked: tuple[str, ...]
+    worst: int
+
+    @property
+    def clean(self) -> bool:
+        """Whether neither damage nor a false claim was found."""
+        return self.worst == 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as a JSON document."""
+        return {"schema_version": 1, **asdict(self), "clean": self.clean}
+
+
+@dataclass
+class Findings:
+    """Collects findings, keeps the first ones and counts them all, so that a hostile set cannot flood anyone."""
+
+    kept: list[Finding] = field(default_factory=list)
+    total: int = 0
+    worst: int = 0
+
+    def add(self, finding: Finding) -> None:
+        """Take a finding in."""
+        self.total += 1
+        self.worst = max(self.worst, EXIT_CODES[finding.kind])
+        if len(self.kept) < limits.FINDINGS_KEPT:
+            self.kept.append(finding)
+
+
+def printable(text: str) -> str:
+    """Text from an untrusted source as one line without control characters, at most 400 characters."""
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return escaped if len(escaped) <= 400 else escaped[:397] + "..."

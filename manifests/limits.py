@@ -1,0 +1,17 @@
+"""Every limit a reader of poison sets holds before it allocates or loops, in one place (SPEC.md section 7)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MANIFEST_BYTES: Final = 64 << 20
+RUN_BYTES: Final = 1 << 20
+FILE_BYTES: Final = 4 << 30
+IMAGE_SIDE: Final = 1024
+SLOTS_PER_SHARD: Final = 1000
+TRIALS: Final = 10_000
+SLOTS_PER_TRIAL: Final = 1_000_000
+FILES: Final = 100_000
+CLASSES: Final = 100_000
+FINDINGS_KEPT: Final = 1000
+SETUP_BYTES: Final = 8 << 20

@@ -1,0 +1,341 @@
+"""The typed model of `manifest.json`, format `poisonset/1` (SPEC.md is its normative text).
+
+Every value is strict, frozen and closed: unknown fields, floats, booleans in the place of integers and integers in
+the place of strings are refused. Numbers are integers or decimal strings.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from poisonsets.manifests import limits
+
+FORMAT = "poisonset/1"
+NOTICE = "Poisoned data for research on defences. Never train a model that people rely on with it."
+
+Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Decimal: TypeAlias = Annotated[
+    str, StringConstraints(pattern=r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?(e[+-][0-9]{2,3})?$")
+]
+Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@=/+-]{0,199}$")]
+Text: TypeAlias = Annotated[str, StringConstraints(max_length=4096)]
+FilePath: TypeAlias = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}(/[A-Za-z0-9][A-Za-z0-9_-]{0,99})?(\.[a-z]{2,11})$"),
+]
+Index: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
+Label: TypeAlias = Annotated[int, Field(ge=0, lt=limits.CLASSES)]
+Split: TypeAlias = Literal["train", "test"]
+
+
+class Strict(BaseModel):
+    """A value of the manifest."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+# --- the base dataset ------------------------------------------------------------------------------------------
+
+
+class SplitPin(Strict):
+    """One split of the base, pinned by the digest of its decoded pixels and labels (SPEC.md section 3)."""
+
+    digest: Sha256
+    images: Annotated[int, Field(ge=1)]
+    height: Annotated[int, Field(ge=1, le=limits.IMAGE_SIDE)]
+    width: Annotated[int, Field(ge=1, le=limits.IMAGE_SIDE)]
+
+
+class BasePin(Strict):
+    """The base dataset that the poisons were made from and the victims train on."""
+
+    name: Name
+    classes: tuple[Text, ...]
+    poison_classes: tuple[Label, ...]
+    splits: dict[Split, SplitPin]
+
+
+# --- what may change in an image -------------------------------------------------------------------------------
+
+
+class Linf(Strict):
+    """Every channel value within `levels` of its base's (8 means 8/255)."""
+
+    norm: Literal["linf"] = "linf"
+    levels: Annotated[int, Field(ge=1, le=255)]
+    exempt_trigger: bool = False
+
+
+class L2(Strict):
+    """The sum of squared level differences of an image at most `squared_levels`."""
+
+    norm: Literal["l2"] = "l2"
+    squared_levels: Annotated[int, Field(ge=1, le=255**2 * 3 * limits.IMAGE_SIDE**2)]
+    exempt_trigger: bool = False
+
+
+class Unconstrained(Strict):
+    """Any pixels."""
+
+    norm: Literal["none"] = "none"
+
+
+Constraint: TypeAlias = Annotated[Linf | L2 | Unconstrained, Field(discriminator="norm")]
+
+
+# --- triggers --------------------------------------------------------------------------------------------------
+
+
+class FixedPlace(Strict):
+    """The trigger's top-left pixel, the same in every image."""
+
+    rule: Literal["fixed"] = "fixed"
+    row: Index
+    column: Index
+
+
+class RandomPlace(Strict):
+    """The trigger's top-left pixel, drawn for each image from the seed and the image's id."""
+
+    rule: Literal["random"] = "random"
+    seed: Index
+
+
+Place: TypeAlias = Annotated[FixedPlace | RandomPlace, Field(discriminator="rule")]
+
+
+class PatchTrigger(Strict):
+    """A small image that overwrites the pixels under its mask; black is a colour like any other."""
+
+    kind: Literal["patch"] = "patch"
+    image: FilePath
+    mask: FilePath | None = None
+    place: Place
+
+
+class BlendTrigger(Strict):
+    """A small image mixed into the pixels under it: (1 - alpha) x + alpha t."""
+
+    kind: Literal["blend"] = "blend"
+    image: FilePath
+    alpha: Decimal
+    place: Place
+
+
+class SineTrigger(Strict):
+    """Vertical stripes t(column) = amplitude sin(2 pi frequency column / width), mixed in with alpha."""
+
+    kind: Literal["sine"] = "sine"
+    amplitude: Decimal
+    frequency: Decimal
+    alpha: Decimal
+
+
+class ImageTrigger(Strict):
+    """A full image mixed in with alpha."""
+
+    kind: Literal["image"] = "image"
+    image: FilePath
+    alpha: Decimal
+
+
+TriggerRecord: TypeAlias = Annotated[
+    PatchTrigger | BlendTrigger | SineTrigger | ImageTrigger, Field(discriminator="kind")
+]
+
+
+# --- trials ----------------------------------------------------------------------------------------------------
+
+
+class SplitTarget(Strict):
+    """A target that is an image of a pinned split."""
+
+    source: Literal["split"] = "split"
+    split: Split
+    index: Index
+    label: Label
+
+
+class FileTarget(Strict):
+    """A target that is an image of `targets.tar`, sample `key`."""
+
+    source: Literal["file"] = "file"
+    key: Annotated[str, StringConstraints(pattern=r"^[0-9]{5}-[0-9]{8}$")]
+    label: Label
+    pixels: Sha256
+
+
+Target: TypeAlias = Annotated[SplitTarget | FileTarget, Field(discriminator="source")]
+
+
+class InPlace(Strict):
+    """Each poison takes the row of its base."""
+
+    rule: Literal["in-place"] = "in-place"
+
+
+class Add(Strict):
+    """The poisons are added to the whole training split."""
+
+    rule: Literal["add"] = "add"
+
+
+class Supplant(Strict):
+    """The poisons are added and the named training images are taken out."""
+
+    rule: Literal["supplant"] = "supplant"
+    removed: tuple[Index, ...]
+
+
+Composition: TypeAlias = Annotated[InPlace | Add | Supplant, Field(discriminator="rule")]
+
+ListName: TypeAlias = Literal["poison-train", "poison-val", "clean-train", "clean-val", "adversarial-test"]
+
+
+class Slots(Strict):
+    """The poisons of a trial in slot order: the training image each was made from (None: unknown), and its label."""
+
+    bases: tuple[Index | None, ...]
+    labels: tuple[Label, ...]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Slots:
+        if len(self.bases) != len(self.labels):
+            raise ValueError(f"{len(self.bases)} bases but {len(self.labels)} labels")
+        if len(self.bases) > limits.SLOTS_PER_TRIAL:
+            raise ValueError(f"more than {limits.SLOTS_PER_TRIAL} slots in a trial")
+        return self
+
+
+class Outcome(Strict):
+    """What crafting the trial came to: poisons that differ from their base, and the objective over time."""
+
+    moved: Index
+    objective: tuple[Decimal, ...] = ()
+
+
+class Trial(Strict):
+    """One independent attack: the unit of seed, resume and failure."""
+
+    trial: Annotated[int, Field(ge=0, lt=100_000)]
+    targets: tuple[Target, ...] = ()
+    source_classes: tuple[Label, ...] = ()
+    adversarial_label: Label
+    labels: Literal["clean", "adversarial"]
+    constraint: Constraint
+    composition: Composition
+    trigger: Name | None = None
+    slots: Slots
+    pixels: Sha256
+    lists: dict[ListName, tuple[Index, ...]] = {}
+    outcome: Outcome | None = None
+
+
+# --- how the set came about ------------------------------------------------------------------------------------
+
+
+class DrawnSetup(Strict):
+    """Trials drawn from a seed by `setups/drawn.py`: a verifier draws them again and compares."""
+
+    kind: Literal["drawn"] = "drawn"
+    seed: Index
+    poisons: Annotated[int, Field(ge=1, le=limits.SLOTS_PER_TRIAL)] | None = None
+    rate: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}/[1-9][0-9]{0,8}$")] | None = None
+    class_pair: tuple[Label, Label] | None = None
+    source_classes: tuple[Label, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_size(self) -> DrawnSetup:
+        if (self.poisons is None) == (self.rate is None):
+            raise ValueError("give either a number of poisons or a rate")
+        return self
+
+
+class FileSetup(Strict):
+    """Trials taken from a setup file, named by the digest of its contents."""
+
+    kind: Literal["file"] = "file"
+    name: Text
+    digest: Sha256
+
+
+class ForeignSetup(Strict):
+    """Trials of a set made elsewhere."""
+
+    kind: Literal["foreign"] = "foreign"
+    name: Text
+
+
+SetupRecord: TypeAlias = Annotated[DrawnSetup | FileSetup | ForeignSetup, Field(discriminator="kind")]
+Setting: TypeAlias = bool | int | Text | None
+
+
+class AttackRecord(Strict):
+    """The attack and every setting it ran with."""
+
+    name: Name
+    version: Annotated[int, Field(ge=1)]
+    settings: dict[Name, Setting]
+
+
+class SurrogateRecord(Strict):
+    """A network the attacker knew, by the digest of its weights."""
+
+    digest: Sha256
+    network: Name
+    recipe: dict[Name, Any]
+    included: bool = False
+    trials: tuple[Index, ...] | None = None
+
+
+class FileRecord(Strict):
+    """One file of the set."""
+
+    path: FilePath
+    bytes: Annotated[int, Field(ge=0, le=limits.FILE_BYTES)]
+    sha256: Sha256
+
+
+class Tool(Strict):
+    """The program that wrote the set."""
+
+    name: Name
+    version: Name
+    commit: Name | None = None
+
+
+class Manifest(Strict):
+    """The whole of `manifest.json`."""
+
+    format: Literal["poisonset/1"] = "poisonset/1"
+    notice: Text = NOTICE
+    name: Text
+    content_digest: Sha256
+    checksum: Sha256
+    base: BasePin
+    setup: SetupRecord
+    seed: Index
+    attack: AttackRecord
+    surrogates: tuple[SurrogateRecord, ...] = ()
+    triggers: dict[Name, TriggerRecord] = {}
+    trigger_pixels: dict[FilePath, Sha256] = {}
+    trials: Annotated[tuple[Trial, ...], Field(min_length=1, max_length=limits.TRIALS)]
+    files: Annotated[tuple[FileRecord, ...], Field(max_length=limits.FILES)]
+    unhashed: tuple[Literal["run.json"], ...] = ("run.json",)
+    tool: Tool
+    libraries: dict[Name, Text]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        numbers = [trial.trial for trial in self.trials]
+        if numbers != sorted(set(numbers)):
+            raise ValueError("trials are not in ascending order")
+        paths = [file.path for file in self.files]
+        if paths != sorted(set(paths)):
+            raise ValueError("files are not in ascending order")
+        for trial in self.trials:
+            if trial.trigger is not None and trial.trigger not in self.triggers:
+                raise ValueError(f"trial {trial.trial} names the trigger {trial.trigger}, which is not declared")
+        return self

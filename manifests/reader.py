@@ -1,0 +1,266 @@
+"""Open a poison set: the manifest is read strictly, every file is hashed before it is parsed.
+
+for trial in open_set("FOLDER").trials:
+    data = trial.training_set(base)      # data.images uint8 [N, H, W, 3], data.labels int64 [N]
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from poisonsets.manifests import canonical, identity, limits, png, shard, store
+from poisonsets.manifests.bases.dataset import Base, Images, Labels
+from poisonsets.manifests.compose import Rows, Rule, compose
+from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
+from poisonsets.manifests.model import BlendTrigger, FileTarget, ImageTrigger, Manifest, PatchTrigger, Trial
+from poisonsets.manifests.ranges import spelled
+from poisonsets.manifests.stamp import Trigger, stamp
+from poisonsets.manifests.writer import MANIFEST
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A victim's training set.
+
+    Attributes:
+        images: uint8 [N, H, W, 3].
+        labels: int64 [N].
+        rows: where each row comes from.
+    """
+
+    images: Images
+    labels: Labels
+    rows: Rows
+
+
+class OpenTrial:
+    """One trial of an open set."""
+
+    def __init__(self, owner: PoisonSet, record: Trial) -> None:
+        self._owner = owner
+        self.record = record
+
+    @property
+    def number(self) -> int:
+        """The trial's number."""
+        return self.record.trial
+
+    def poisons(self) -> tuple[Images, Labels]:
+        """uint8 [P, H, W, 3] and int64 [P], in slot order, as the shards have them.
+
+        Raises:
+            DamagedError: a shard is missing, changed or not canonical, or its samples are not this trial's slots.
+        """
+        samples = self.samples()
+        wanted = np.arange(len(self.record.slots.labels))
+        if not (samples.trials == self.number).all() or not np.array_equal(samples.slots, wanted):
+            raise DamagedError(
+                f"{self._owner.path}: trial {self.number}: its shards hold other slots than 0..{len(wanted) - 1}",
+                "`poisonsets verify` lists them",
+            )
+        return samples.images, samples.labels
+
+    def samples(self) -> shard.Samples:
+        """Whatever the trial's shards hold, in shard order, keys unchecked.
+
+        Raises:
+            DamagedError: a shard is missing, changed or not canonical.
+        """
+        pin = self._owner.manifest.base.splits["train"]
+        parts = [
+            shard.decode(self._owner.read(path), pin.height, pin.width, path)
+            for path in self._owner.shards_of(self.number)
+        ]
+        if not parts:
+            raise DamagedError(f"{self._owner.path}: trial {self.number} has no shard")
+        return shard.Samples(
+            np.concatenate([part.trials for part in parts]),
+            np.concatenate([part.slots for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.images for part in parts]),
+        )
+
+    def trigger(self) -> Trigger | None:
+        """The trial's trigger with its picture and mask, or None."""
+        return None if self.record.trigger is None else self._owner.trigger(self.record.trigger)
+
+    def target_images(self, base: Base) -> Images:
+        """uint8 [K, H, W, 3]: the targets as the victim meets them, with the trigger on where there is one."""
+        trigger = self.trigger()
+        images = []
+        for target in self.record.targets:
+            if isinstance(target, FileTarget):
+                image, image_id = self._owner.target_file()[target.key], f"file/{target.key}"
+            else:
+                split = base.split(target.split)
+                if target.index >= len(split.labels):
+                    raise UsageError(
+                        f"trial {self.number}: target {target.split}/{target.index} is not in the base "
+                        f"({len(split.labels)} images)"
+                    )
+                image, image_id = split.images[target.index], f"{target.split}/{target.index}"
+            images.append(image if trigger is None else stamp(image, trigger, image_id))
+        pin = self._owner.manifest.base.splits["train"]
+        return np.stack(images) if images else np.zeros((0, pin.height, pin.width, 3), dtype=np.uint8)
+
+    def training_set(self, base: Base, rule: Rule | None = None) -> TrainingSet:
+        """What a victim trains on.
+
+        Args:
+            base: the set's base dataset.
+            rule: a protocol's composition; None takes the trial's own.
+
+        Raises:
+            UsageError: it is another base, or the rule cannot be met.
+        """
+        self._owner.check_base(base)
+        rows = compose(base.train.labels, self.record, rule or self.record.composition, base.poison_classes)
+        images = base.train.images[np.maximum(rows.base, 0)]
+        poisoned = rows.slot >= 0
+        poisons, _ = self.poisons()
+        images[poisoned] = poisons[rows.slot[poisoned]]
+        return TrainingSet(images, rows.label, rows)
+
+
+class PoisonSet:
+    """An open poison set.
+
+    Attributes:
+        path: its folder.
+        manifest: the validated manifest.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._records = {record.path: record for record in manifest.files}
+
+    @cached_property
+    def trials(self) -> tuple[OpenTrial, ...]:
+        """Every trial, in ascending order."""
+        return tuple(OpenTrial(self, record) for record in self.manifest.trials)
+
+    def trial(self, number: int) -> OpenTrial:
+        """The trial of that number.
+
+        Raises:
+            UsageError: the set has no such trial.
+        """
+        for trial in self.trials:
+            if trial.number == number:
+                return trial
+        numbers = spelled(trial.number for trial in self.trials)
+        raise UsageError(f"{self.path}: trial {number} is not in the set (it has {numbers})")
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file of the set, hashed and compared before anyone parses them.
+
+        Raises:
+            DamagedError: the file is not listed, missing, or not what the manifest recorded.
+        """
+        record = self._records.get(path)
+        if record is None:
+            raise DamagedError(f"{self.path}: {path} is not listed in the manifest")
+        try:
+            data = store.read_file(self.path / path, limits.FILE_BYTES)
+        except MissingError as error:
+            raise DamagedError(f"{self.path}: {path} is missing or cannot be read") from error
+        if len(data) != record.bytes or hashlib.sha256(data).hexdigest() != record.sha256:
+            raise DamagedError(f"{self.path}: {path} is not what the manifest recorded (sha256 differs)")
+        return data
+
+    def shards_of(self, number: int) -> list[str]:
+        """The paths of a trial's shards, in order."""
+        prefix = f"poisons/trial-{number:05d}-"
+        return [path for path in self._records if path.startswith(prefix)]
+
+    def trigger(self, name: str) -> Trigger:
+        """A declared trigger with its picture and mask."""
+        record = self.manifest.triggers[name]
+        if not isinstance(record, PatchTrigger | BlendTrigger | ImageTrigger):
+            return Trigger(record)
+        mask = record.mask if isinstance(record, PatchTrigger) else None
+        return Trigger(
+            record,
+            image=self._picture(record.image),
+            mask=None if mask is None else self._picture(mask)[:, :, 0] > 0,
+        )
+
+    def target_file(self) -> dict[str, Images]:
+        """The images of `targets.tar` by key."""
+        pin = self.manifest.base.splits["train"]
+        samples = shard.decode(self.read("targets.tar"), pin.height, pin.width, "targets.tar")
+        keys = [f"{trial:05d}-{slot:08d}" for trial, slot in zip(samples.trials, samples.slots, strict=True)]
+        return dict(zip(keys, samples.images, strict=True))
+
+    def check_base(self, base: Base) -> None:
+        """Refuse a base whose splits are not those the set pins.
+
+        Raises:
+            MissingError: it is another base.
+        """
+        for name, pin in self.manifest.base.splits.items():
+            if base.split(name).digest != pin.digest:
+                raise MissingError(
+                    f"{self.path}: the set pins the base {self.manifest.base.name} ({name} split "
+                    f"{pin.digest[:12]}...), {base.name} has {base.split(name).digest[:12]}...",
+                    "Give the base it was made from",
+                )
+
+    def _picture(self, path: str) -> Images:
+        data = self.read(path)
+        height, width = png.size_of(data, path)
+        return png.decode(data, height, width, path)
+
+
+def open_set(path: Path | str) -> PoisonSet:
+    """Open a poison set for reading.
+
+    Raises:
+        MissingError: there is no such folder.
+        DamagedError: the manifest is missing, not canonical, not valid, or its checksum or content digest differ.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise MissingError(f"{folder}: no such folder", "Give the folder of a poison set, with its manifest.json")
+    return PoisonSet(folder, read_manifest(folder))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a set's folder, every claim about itself checked.
+
+    Raises:
+        DamagedError: as `open_set`.
+    """
+    where = f"{folder / MANIFEST}"
+    try:
+        data = store.read_file(folder / MANIFEST, limits.MANIFEST_BYTES)
+    except MissingError as error:
+        raise DamagedError(
+            f"{where}: missing or unreadable, so this is not a finished poison set",
+            "An unfinished one ends in .partial: `poisonsets craft ... --resume`",
+        ) from error
+    document: Any = canonical.loads(data, where)
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise DamagedError(f"{where}: not a valid poisonset/1 manifest ({first_fault(error)})") from error
+    if manifest.model_dump(mode="json") != document:
+        raise DamagedError(f"{where}: not canonical (a field with its default value is left out)")
+    if identity.checksum(document) != manifest.checksum:
+        raise DamagedError(f"{where}: its checksum differs from its contents")
+    return manifest
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing a validation found wrong, in one short line."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in fault["loc"])
+    return f"{place or 'document'}: {fault['msg']}"[:200]

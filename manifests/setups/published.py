@@ -1,0 +1,162 @@
+"""Trials from a setup file, a published pickle or our JSON form, read without executing anything.
+
+Source of the pickles: the benchmark of Schwarzschild et al. (2021), `poison_setups/*.pickle`, lists of dicts
+with the keys `target class`, `target index`, `base class` and `base indices`. Trials 78 and 84 of its
+CIFAR-10 transfer setup name a base twice; that is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import numpy as np
+
+from poisonsets.manifests import limits, opcodes
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.bases.regular import read_regular
+from poisonsets.manifests.errors import DamagedError, UsageError
+from poisonsets.manifests.model import FileSetup, SplitTarget
+from poisonsets.manifests.setups.plan import Plan
+
+FORMAT: Final = "poisonset-setups/1"
+PICKLE_KEYS: Final = ("target class", "target index", "base class", "base indices")
+JSON_KEYS: Final = ("target_class", "target_index", "base_class", "base_indices")
+LARGEST: Final = 2**53
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One trial as its file states it: labels, an index into test, indices into train."""
+
+    target_class: int
+    target_index: int
+    base_class: int
+    base_indices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SetupFile:
+    """A setup file that was read.
+
+    Attributes:
+        record: its name and the sha256 of its bytes, for the manifest.
+        entries: one a trial, in the file's order.
+    """
+
+    record: FileSetup
+    entries: tuple[Entry, ...]
+
+    def plan(self, base: Base, number: int) -> Plan:
+        """Trial `number` (0-based) of the file, checked against the base.
+
+        Raises:
+            UsageError: there is no such trial, or the file speaks of another base: an index is out of range
+                or an image's label is not what the file says.
+        """
+        if not 0 <= number < len(self.entries):
+            raise UsageError(f"trial {number} is outside 0-{len(self.entries) - 1}")
+        entry = self.entries[number]
+        if entry.base_class == entry.target_class:
+            raise UsageError(f"trial {number}: target and bases are of one class, {entry.base_class}")
+        _check_label(base, "test", entry.target_index, entry.target_class, number)
+        for index in entry.base_indices:
+            _check_label(base, "train", index, entry.base_class, number)
+        target = SplitTarget(split="test", index=entry.target_index, label=entry.target_class)
+        return Plan(number, (target,), entry.base_class, entry.base_indices)
+
+
+def read_setup(path: Path) -> SetupFile:
+    """The trials of a setup file.
+
+    Args:
+        path: a published pickle, or JSON of the form
+            `{"format": "poisonset-setups/1", "trials": [{"target_index": 3, "target_class": 0, "base_class":
+            5, "base_indices": [1, 2]}]}`.
+
+    Raises:
+        MissingError: there is no such file.
+        DamagedError: the file is neither, is too large, or a trial in it is malformed.
+    """
+    data = read_regular(path, limits.SETUP_BYTES)
+    # The file's name goes into the manifest, which holds no undecodable bytes.
+    name = os.fsencode(path.name).decode("utf-8", "replace")
+    parse, keys = (_trials_of_json, JSON_KEYS) if data.lstrip()[:1] == b"{" else (_trials_of_pickle, PICKLE_KEYS)
+    trials = parse(data, name)
+    if not 1 <= len(trials) <= limits.TRIALS:
+        raise DamagedError(f"{name}: {len(trials)} trials; 1 to {limits.TRIALS} can be read")
+    entries = tuple(_entry(trial, keys, f"{name}: trial {number}") for number, trial in enumerate(trials))
+    return SetupFile(FileSetup(name=name, digest=hashlib.sha256(data).hexdigest()), entries)
+
+
+def _trials_of_pickle(data: bytes, name: str) -> list[Any]:
+    value = opcodes.load(data, name)
+    if type(value) is not list:
+        raise DamagedError(f"{name}: a {type(value).__name__} where a list of trials was expected")
+    return value
+
+
+def _trials_of_json(data: bytes, name: str) -> list[Any]:
+    try:
+        document = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_float=_refuse, parse_constant=_refuse
+        )
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{name}: not a readable JSON document ({str(error)[:100]})") from error
+    if type(document) is not dict or document.get("format") != FORMAT:
+        raise DamagedError(f'{name}: not a setup file: no field "format" with the value {FORMAT}')
+    if set(document) != {"format", "trials"} or type(document["trials"]) is not list:
+        raise DamagedError(f"{name}: a setup file has the fields format and trials (a list) and no others")
+    return document["trials"]
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return document
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"the number {text[:40]} is not an integer")
+
+
+def _entry(trial: Any, keys: tuple[str, ...], where: str) -> Entry:
+    if type(trial) is not dict or set(map(_text, trial)) != set(keys):
+        raise DamagedError(f"{where}: not a trial with exactly the keys {', '.join(keys)}")
+    fields = {_text(key): value for key, value in trial.items()}
+    target_class, target_index, base_class, bases = (fields[key] for key in keys)
+    if isinstance(bases, np.ndarray):
+        if bases.ndim != 1 or bases.dtype.kind not in "iu":
+            raise DamagedError(f"{where}: base indices of shape {bases.shape} and type {bases.dtype}")
+        bases = bases.tolist()
+    if type(bases) not in (list, tuple) or not 1 <= len(bases) <= limits.SLOTS_PER_TRIAL:
+        raise DamagedError(f"{where}: the base indices are not a list of 1 to {limits.SLOTS_PER_TRIAL} integers")
+    for value in (target_class, target_index, base_class, *bases):
+        if type(value) is not int or not 0 <= value <= LARGEST:
+            raise DamagedError(f"{where}: a class or index that is not an integer from 0 to 2**53")
+    return Entry(target_class, target_index, base_class, tuple(bases))
+
+
+def _text(key: Any) -> Any:
+    return key.decode("latin1") if type(key) is bytes else key
+
+
+def _check_label(base: Base, split: str, index: int, label: int, number: int) -> None:
+    labels = base.split(split).labels
+    remedy = "The setup does not fit this base: use the base it was made for, in its original order"
+    if index >= len(labels):
+        raise UsageError(
+            f"trial {number}: {split} image {index} is outside 0-{len(labels) - 1} of base {base.name}",
+            remedy,
+        )
+    if int(labels[index]) != label:
+        raise UsageError(
+            f"trial {number}: {split} image {index} of base {base.name} has label {int(labels[index])}, "
+            f"the setup says {label}",
+            remedy,
+        )

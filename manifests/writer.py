@@ -1,0 +1,164 @@
+"""Write a poison set so that it is complete or absent.
+
+While it grows a set is NAME.partial/set; beside it stand NAME.partial/request.json (what was asked for) and
+NAME.partial/journal (one entry a finished trial, written after the trial's shards). The manifest is written last,
+then the folder is renamed to NAME. A process killed at any moment leaves something to resume, never something that
+looks finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from poisonsets.manifests import canonical, identity, limits, shard, store
+from poisonsets.manifests.bases.dataset import Images
+from poisonsets.manifests.card import card
+from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError
+from poisonsets.manifests.model import FileRecord, Manifest, Strict, Trial
+
+MANIFEST = "manifest.json"
+RUN = "run.json"
+CARD = "README.md"
+REQUEST = "request.json"
+JOURNAL = "journal"
+PAYLOAD = "set"
+
+
+class JournalEntry(Strict):
+    """A finished trial and its files."""
+
+    trial: Trial
+    files: tuple[FileRecord, ...]
+
+
+class SetWriter:
+    """Collects finished trials in a folder that is not yet a set. Made by `writing`.
+
+    Attributes:
+        finished: the trials that are complete, by number; after a resume those of the earlier run.
+    """
+
+    def __init__(self, partial: Path, final: Path) -> None:
+        self._journal = partial / JOURNAL
+        self._payload = partial / PAYLOAD
+        self._final = final
+        self._files: dict[str, FileRecord] = {}
+        self.finished: dict[int, Trial] = {}
+
+    def add_trial(self, trial: Trial, images: Images) -> None:
+        """Write the shards of a trial, then its journal entry.
+
+        Args:
+            trial: the record; its slots say the labels, its `pixels` the digest of these images and labels.
+            images: uint8 [P, H, W, 3], in slot order.
+        """
+        labels = np.array(trial.slots.labels, dtype=np.int64)
+        records = []
+        for number, first in enumerate(range(0, max(len(images), 1), limits.SLOTS_PER_SHARD)):
+            some = slice(first, first + limits.SLOTS_PER_SHARD)
+            data = shard.encode(trial.trial, first, images[some], labels[some])
+            records.append(self._write(f"poisons/trial-{trial.trial:05d}-{number:03d}.tar", data))
+        entry = JournalEntry(trial=trial, files=tuple(records))
+        path = self._journal / f"{trial.trial:05d}.json"
+        store.write_file(path, canonical.dumps(entry.model_dump(mode="json")))
+        self._accept(entry)
+
+    def add_file(self, path: str, data: bytes) -> None:
+        """Write one further file of the set: a trigger's picture, targets, a surrogate."""
+        record = self._write(path, data)
+        self._files[record.path] = record
+
+    def publish(self, head: Mapping[str, Any], run: Mapping[str, Any]) -> Manifest:
+        """Write card, run record and manifest, and give the set its final name.
+
+        Args:
+            head: the manifest's fields but for trials, files, content digest and checksum.
+            run: what may differ between equal runs (times, host, device), for `run.json`.
+        """
+        trials = tuple(self.finished[number] for number in sorted(self.finished))
+        fields: dict[str, Any] = {**head, "trials": trials, "content_digest": "0" * 64, "checksum": "0" * 64}
+        draft = Manifest(**fields, files=())
+        digest = identity.digest_of(draft)
+        self.add_file(CARD, card(draft.model_copy(update={"content_digest": digest})).encode())
+        files = tuple(self._files[path] for path in sorted(self._files))
+        document = Manifest(**{**fields, "content_digest": digest}, files=files).model_dump(mode="json")
+        data = identity.checksummed(document)
+        store.write_file(self._payload / RUN, identity.checksummed(dict(run)))
+        store.write_file(self._payload / MANIFEST, data)
+        store.move_folder(self._payload, self._final)
+        shutil.rmtree(self._journal.parent, ignore_errors=True)
+        return Manifest.model_validate_json(data)
+
+    def _write(self, path: str, data: bytes) -> FileRecord:
+        store.write_file(self._payload / path, data)
+        return FileRecord(path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+    def _accept(self, entry: JournalEntry) -> None:
+        self.finished[entry.trial.trial] = entry.trial
+        self._files.update({record.path: record for record in entry.files})
+
+    def _read_journal(self) -> None:
+        """Take over what an earlier run finished; an entry whose files are not whole counts as not finished."""
+        for path in sorted(self._journal.glob("*.json")):
+            try:
+                data = store.read_file(path, limits.MANIFEST_BYTES)
+                canonical.loads(data, path.name)
+                entry = JournalEntry.model_validate_json(data)
+                for record in entry.files:
+                    content = store.read_file(self._payload / record.path, record.bytes)
+                    if hashlib.sha256(content).hexdigest() != record.sha256:
+                        raise DamagedError(f"{record.path}: not as written")
+            except (PoisonsetsError, ValueError):
+                path.unlink()
+                continue
+            self._accept(entry)
+
+
+@contextmanager
+def writing(final: Path, request: Mapping[str, Any], *, resume: bool) -> Iterator[SetWriter]:
+    """Open an output folder for a new set, or go on with an unfinished one.
+
+    Args:
+        final: the set's folder; it must not exist or be empty.
+        request: everything that decides what the set will hold; an unfinished set is only resumed by its equal.
+        resume: go on with NAME.partial where there is one.
+
+    Raises:
+        MissingError: the folder is not empty, is held by another process, cannot be written, or the unfinished set
+            was made by another request.
+    """
+    store.refuse_nonempty(final)
+    partial = final.with_name(final.name + ".partial")
+    try:
+        fresh = not partial.exists()
+        partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise store.refused(partial, error) from error
+    with store.locked(partial):
+        writer = SetWriter(partial, final)
+        wanted = canonical.dumps(dict(request))
+        if fresh or not any(partial.iterdir()):
+            store.write_file(partial / REQUEST, wanted)
+        else:
+            _check_resumable(partial, wanted, resume)
+            for leftover in partial.rglob(f"*{store.TEMPORARY}"):
+                leftover.unlink()
+            writer._read_journal()
+        yield writer
+
+
+def _check_resumable(partial: Path, wanted: bytes, resume: bool) -> None:
+    if not resume:
+        raise MissingError(f"{partial}: an unfinished set is here", "Add --resume to go on with it, or remove it")
+    if store.read_file(partial / REQUEST, limits.MANIFEST_BYTES) != wanted:
+        raise MissingError(
+            f"{partial}: the unfinished set was made by another command (its request.json differs)",
+            "Repeat that command with --resume, or remove the folder",
+        )

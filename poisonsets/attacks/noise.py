@@ -1,0 +1,43 @@
+"""Uniform noise at the budget: the negative control every attack must beat."""
+
+from __future__ import annotations
+
+import torch
+
+from poisonsets.budget import project
+from poisonsets.interface import Attack, Context, Crafted, Task, Traits
+from poisonsets.manifests.model import L2, Linf
+from poisonsets.registry import attack
+
+
+@attack(
+    "noise",
+    version=1,
+    traits=Traits(randomised=True, targeted=False),
+    source="none: a control",
+)
+def noise() -> Attack:
+    """Perturb each base by uniform noise that fills the budget; knows neither target nor network.
+
+    Under l-infinity every channel value moves by a uniform whole number of levels in -epsilon..epsilon; under l2 the
+    direction is uniform on the sphere and the length is the radius. What differs from a paper: there is none. A
+    benchmark whose noise row succeeds measures something other than the attack.
+    """
+
+    def craft(task: Task, context: Context) -> Crafted:
+        shape = task.bases.shape[1:]
+        budget = task.budget
+        if isinstance(budget, L2):
+            drawn = [torch.randn(shape, generator=generator) for generator in context.generators]
+            scale = 1e6  # far outside the ball; the projection brings it onto the sphere
+        else:
+            levels = budget.levels if isinstance(budget, Linf) else 255
+            drawn = [
+                torch.randint(-levels, levels + 1, shape, generator=generator).float()
+                for generator in context.generators
+            ]
+            scale = 1 / 255
+        delta = torch.stack(drawn).to(context.device) * scale
+        return Crafted(project(task.bases + delta, task.bases, budget))
+
+    return craft

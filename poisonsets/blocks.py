@@ -1,0 +1,144 @@
+"""A block of trials: what is crafted in one go, the same whoever crafts it.
+
+Convolutions round differently in batches of other sizes, so the partition into blocks is a fixed function of the
+trials, never of free memory or workers, and a block is crafted whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from poisonsets import registry
+from poisonsets.budget import to_levels
+from poisonsets.interface import Budget, Context, Crafted, Task
+from poisonsets.manifests.bases.dataset import Base, Images
+from poisonsets.manifests.setups.plan import Plan
+from poisonsets.manifests.stream import Stream
+from poisonsets.surrogates import Surrogates, load_frozen
+
+BLOCK_PIXELS = 256 * 32 * 32
+
+
+@dataclass(frozen=True)
+class Block:
+    """Trials of equal size that share their surrogates, as integers.
+
+    Attributes:
+        plans: T trials of P poisons each.
+        bases: uint8 [T, P, H, W, 3].
+        targets: uint8 [T, K, H, W, 3].
+        seeds: one a trial.
+        surrogates: positions in the list of all surrogates.
+    """
+
+    plans: tuple[Plan, ...]
+    bases: Images
+    targets: Images
+    seeds: tuple[int, ...]
+    surrogates: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A crafted trial, or why it was refused.
+
+    Attributes:
+        images: uint8 [P, H, W, 3], or None.
+        history: the objective over time.
+        refusal: what was wrong with the attack's result, or an empty string.
+    """
+
+    plan: Plan
+    images: Images | None
+    history: tuple[float, ...]
+    refusal: str
+
+
+def partition(
+    plans: Sequence[Plan], base: Base, *, attack: str, seed: int, batched: bool, surrogates: Surrogates
+) -> Iterator[Block]:
+    """Consecutive trials of one shape and one choice of surrogates, at most 256 images of 32x32 pixels a block.
+
+    Args:
+        plans: the trials, in order.
+        base: where their images are.
+        attack: its name; with the seed and the trial's number it seeds the trial.
+        seed: the set's seed.
+        batched: False for attacks that take one trial at a time.
+        surrogates: the attacker's networks.
+    """
+    height, width = base.train.side
+
+    def shape(plan: Plan) -> tuple[int, int, tuple[int, ...]]:
+        return len(plan.bases), len(plan.targets), surrogates.of_trial(plan.trial, seed)
+
+    for (poisons, _, networks), alike in groupby(plans, key=shape):
+        room = max(1, BLOCK_PIXELS // (height * width * poisons)) if batched else 1
+        run = list(alike)
+        for start in range(0, len(run), room):
+            yield _block(run[start : start + room], base, attack, seed, networks)
+
+
+class Crafter:
+    """An attack with its surrogates in memory, in whichever process it runs."""
+
+    def __init__(
+        self, attack: str, settings: Mapping[str, Any], budget: Budget, paths: Sequence[Path], device: str
+    ) -> None:
+        torch.set_num_threads(1)  # two threads round differently from one, and are slower under load
+        self._device = torch.device(device)
+        self._attack = registry.find(attack).factory(**settings)
+        self._budget = budget
+        self._networks = tuple(load_frozen(path, self._device) for path in paths)
+
+    def run(self, block: Block, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Result]:
+        """Craft a block: attack, check, round."""
+        task = Task(
+            bases=_floats(block.bases, self._device),
+            targets=_floats(block.targets, self._device),
+            labels=torch.tensor([[plan.adversarial_label] * len(plan.bases) for plan in block.plans]),
+            adversarial_labels=torch.tensor([plan.adversarial_label for plan in block.plans]),
+            budget=self._budget,
+        )
+        context = Context(
+            surrogates=tuple(self._networks[i] for i in block.surrogates),
+            generators=tuple(torch.Generator().manual_seed(seed) for seed in block.seeds),
+            device=self._device,
+            progress=progress,
+        )
+        crafted = self._attack(task, context)
+        return [self._result(block, crafted, i) for i in range(len(block.plans))]
+
+    def _result(self, block: Block, crafted: Crafted, i: int) -> Result:
+        plan = block.plans[i]
+        history = crafted.history[i] if crafted.history else ()
+        wanted = (*block.bases.shape[:2], 3, *block.bases.shape[2:4])
+        if tuple(crafted.images.shape) != wanted:
+            return Result(plan, None, history, f"images of shape {tuple(crafted.images.shape)}, wanted {wanted}")
+        images = crafted.images[i].detach()
+        if not bool(torch.isfinite(images).all()):
+            return Result(plan, None, history, "the attack gave values that are not finite")
+        return Result(plan, to_levels(images, block.bases[i], self._budget), history, "")
+
+
+def _block(plans: Sequence[Plan], base: Base, attack: str, seed: int, surrogates: tuple[int, ...]) -> Block:
+    return Block(
+        plans=tuple(plans),
+        bases=np.stack([base.train.images[list(plan.bases)] for plan in plans]),
+        targets=np.stack([np.stack([base.split(t.split).images[t.index] for t in plan.targets]) for plan in plans]),
+        seeds=tuple(Stream("craft", seed, attack, plan.trial).seed() for plan in plans),
+        surrogates=surrogates,
+    )
+
+
+def _floats(images: Images, device: torch.device) -> Tensor:
+    """uint8 [T, P, H, W, 3] to float32 [T, P, 3, H, W] in 0..1."""
+    return (torch.from_numpy(images).permute(0, 1, 4, 2, 3).to(device).float() / 255).contiguous()

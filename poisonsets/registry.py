@@ -1,0 +1,142 @@
+"""The attacks by name: one decorated factory a file of `poisonsets/attacks/`, or an entry point of another package."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import math
+import pkgutil
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+from poisonsets.interface import Attack, Traits
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.model import Setting
+
+ENTRY_POINTS = "poisonsets.attacks"
+Factory = Callable[..., Attack]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered attack.
+
+    Attributes:
+        name: full name; `aliases` are the papers' abbreviations.
+        version: raised whenever equal settings give other poisons.
+        traits: what it declares about itself.
+        source: the paper.
+        factory: keyword-only settings in, the attack out.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    version: int
+    traits: Traits
+    source: str
+    factory: Factory
+
+    @property
+    def summary(self) -> str:
+        """The first line of the factory's docstring."""
+        return (self.factory.__doc__ or "").strip().splitlines()[0]
+
+    def defaults(self) -> dict[str, Any]:
+        """Every setting with its default value."""
+        return {name: p.default for name, p in inspect.signature(self.factory).parameters.items()}
+
+
+_entries: dict[str, Entry] = {}
+
+
+def attack(
+    name: str, *, version: int, traits: Traits, source: str, aliases: tuple[str, ...] = ()
+) -> Callable[[Factory], Factory]:
+    """Register a factory as an attack. Its keyword-only arguments with defaults are the attack's settings."""
+
+    def register(factory: Factory) -> Factory:
+        if name in _entries and _entries[name].factory is not factory:
+            raise ValueError(f"two attacks are called {name}")
+        _entries[name] = Entry(name, aliases, version, traits, source, factory)
+        return factory
+
+    return register
+
+
+@cache
+def attacks() -> dict[str, Entry]:
+    """All attacks by full name, in alphabetical order."""
+    package = importlib.import_module("poisonsets.attacks")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    for point in entry_points(group=ENTRY_POINTS):
+        point.load()
+    return dict(sorted(_entries.items()))
+
+
+def find(name: str) -> Entry:
+    """The attack of that name or alias, in any case.
+
+    Raises:
+        UsageError: there is none; the nearest name is suggested.
+    """
+    known: dict[str, Entry] = {}
+    for entry in attacks().values():
+        known.update({spelling.lower(): entry for spelling in (entry.name, *entry.aliases)})
+    if name.lower() in known:
+        return known[name.lower()]
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    hint = f"Did you mean {known[near[0]].name}?" if near else "`poisonsets list attacks` shows them"
+    raise UsageError(f"unknown attack {name!r}", hint)
+
+
+def settings_of(entry: Entry, given: Mapping[str, str]) -> dict[str, Any]:
+    """Every setting of an attack, the given ones parsed by the type of the factory's argument.
+
+    Raises:
+        UsageError: an unknown setting, or a value that is not of its type.
+    """
+    hints = typing.get_type_hints(entry.factory)
+    settings = entry.defaults()
+    for key, text in given.items():
+        if key not in settings:
+            near = difflib.get_close_matches(key, settings, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(settings) or 'none'}"
+            raise UsageError(f"{entry.name} has no setting {key!r}", hint)
+        settings[key] = _parsed(entry.name, key, text, hints[key])
+    return settings
+
+
+def recorded(settings: Mapping[str, Any]) -> dict[str, Setting]:
+    """Settings as a manifest records them: floats become decimal strings."""
+    return {key: decimal(value) if isinstance(value, float) else value for key, value in settings.items()}
+
+
+def decimal(value: float) -> str:
+    """A finite float as the shortest decimal string that reads back to it."""
+    return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+def _parsed(attack_name: str, key: str, text: str, wanted: Any) -> Any:
+    where = f"{attack_name}: {key}={text}"
+    if typing.get_origin(wanted) is Literal:
+        choices = typing.get_args(wanted)
+        if text not in choices:
+            raise UsageError(f"{where}: not one of {', '.join(choices)}")
+        return text
+    if wanted is bool:
+        if text not in ("true", "false"):
+            raise UsageError(f"{where}: not true or false")
+        return text == "true"
+    try:
+        value = wanted(text)
+    except ValueError as error:
+        raise UsageError(f"{where}: not {'a whole number' if wanted is int else 'a number'}") from error
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{where}: not a finite number")
+    return value

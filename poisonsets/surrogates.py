@@ -1,0 +1,63 @@
+"""The attacker's networks. The one module of the crafting package that knows `poisonsets.victims`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from poisonsets.interface import FeatureNetwork
+from poisonsets.manifests.model import SurrogateRecord
+from poisonsets.manifests.stream import Stream
+from poisonsets.victims.networks.fold import folded
+from poisonsets.victims.weights import Weights, load_weights
+
+
+@dataclass(frozen=True)
+class Surrogates:
+    """Networks by file, and which of them each trial's attacker has.
+
+    Attributes:
+        weights: the networks as read from their files.
+        pool: False: every trial has all of them; True: each trial draws one, as the benchmark's "one of ten
+            checkpoints".
+    """
+
+    weights: tuple[Weights, ...] = ()
+    pool: bool = False
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files, from which worker processes load the networks again."""
+        return tuple(one.path for one in self.weights)
+
+    def of_trial(self, trial: int, seed: int) -> tuple[int, ...]:
+        """Positions of the networks that a trial's attacker has; a pool's is drawn from the set's seed."""
+        if not self.pool:
+            return tuple(range(len(self.weights)))
+        return (Stream("surrogate", seed, trial).below(len(self.weights)),)
+
+    def records(self, trials: Iterable[int], seed: int) -> tuple[SurrogateRecord, ...]:
+        """What the manifest says of each network: digest, recipe, and with a pool the trials that drew it."""
+        numbers = tuple(trials)
+        return tuple(
+            SurrogateRecord(
+                digest=one.digest,
+                network=one.record["network"],
+                recipe={"width": one.record["width"], **one.record["recipe"]},
+                trials=tuple(n for n in numbers if i in self.of_trial(n, seed)) if self.pool else None,
+            )
+            for i, one in enumerate(self.weights)
+        )
+
+
+def load_frozen(path: Path, device: torch.device) -> FeatureNetwork:
+    """The network of a file, ready to craft on: eval mode, frozen, batch norm folded.
+
+    Raises:
+        MissingError, DamagedError: as `load_weights`.
+    """
+    return cast(FeatureNetwork, folded(load_weights(path).network).to(device))

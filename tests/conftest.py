@@ -1,0 +1,30 @@
+"""What every test may count on: one torch thread, a cache of its own, and small poison sets to read and to break."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder for one test process; the digits base and its default network land here once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real image packs."""
+    folder = os.environ.get("POISONSETS_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("POISONSETS_DATA names no folder of real image packs")
+    return Path(folder)

@@ -1,0 +1,126 @@
+"""Small poison sets to test with, and a forger: it edits a set and recomputes every hash, as a liar would."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from poisonsets import registry
+from poisonsets.driver import Order, craft_set
+from poisonsets.manifests import canonical, identity, shard
+from poisonsets.manifests.bases.dataset import Base, Split, pixel_digest
+from poisonsets.manifests.findings import Report
+from poisonsets.manifests.model import DrawnSetup, InPlace, Linf, Manifest
+from poisonsets.manifests.reader import open_set
+from poisonsets.manifests.setups.drawn import draw
+from poisonsets.manifests.verify import verify
+from poisonsets.surrogates import Surrogates
+
+SETUP = DrawnSetup(seed=3, poisons=4)
+
+
+def small_base(classes: int = 3, each: int = 12, side: int = 8, seed: int = 0) -> Base:
+    """A base of random images: `each` training and half as many test images a class."""
+    rng = np.random.default_rng(seed)
+
+    def split(count: int) -> Split:
+        labels = np.repeat(np.arange(classes, dtype=np.int64), count)
+        rng.shuffle(labels)
+        return Split.of(rng.integers(0, 256, (len(labels), side, side, 3), dtype=np.uint8), labels)
+
+    everything = tuple(range(classes))
+    names = tuple(f"class {label}" for label in everything)
+    return Base("small", names, split(each), split(each // 2), everything, everything, mirror=False)
+
+
+def noise_order(base: Base, *, trials: int = 2, levels: int = 8, seed: int = 3, setup: DrawnSetup = SETUP) -> Order:
+    """An order for a noise set; it needs no network."""
+    return Order(
+        name="small noise",
+        attack=registry.find("noise"),
+        settings={},
+        budget=Linf(levels=levels),
+        composition=InPlace(),
+        base=base,
+        setup=setup,
+        plans=tuple(draw(base, setup, number) for number in range(trials)),
+        surrogates=Surrogates(),
+        seed=seed,
+    )
+
+
+def small_set(folder: Path, base: Base, **options: Any) -> Path:
+    """Craft a noise set of two trials with four poisons each."""
+    craft_set(folder, noise_order(base, **options))
+    return folder
+
+
+def check(folder: Path, base: Base) -> Report:
+    """Verify a set against a base in memory."""
+    return verify(folder, lambda pin: base)
+
+
+@dataclass
+class Draft:
+    """A set taken apart: the manifest as a document, and for each trial its samples as lists one can edit."""
+
+    manifest: dict[str, Any]
+    slots: dict[int, list[int]] = field(default_factory=dict)
+    labels: dict[int, list[int]] = field(default_factory=dict)
+    images: dict[int, list[np.ndarray]] = field(default_factory=dict)
+
+    def trial(self, number: int) -> dict[str, Any]:
+        return next(trial for trial in self.manifest["trials"] if trial["trial"] == number)
+
+
+def forge(source: Path, destination: Path, edit: Callable[[Draft], None]) -> Path:
+    """A copy of a set with `edit` applied to it and every hash, size and digest recomputed."""
+    opened = open_set(source)
+    draft = Draft(opened.manifest.model_dump(mode="json"))
+    for trial in opened.trials:
+        samples = trial.samples()
+        draft.slots[trial.number] = samples.slots.tolist()
+        draft.labels[trial.number] = samples.labels.tolist()
+        draft.images[trial.number] = [image.copy() for image in samples.images]
+    edit(draft)
+    files = {name: (source / name).read_bytes() for name in ("README.md",)}
+    for number, images in draft.images.items():
+        labels = np.array(draft.labels[number], dtype=np.int64)
+        draft.trial(number)["pixels"] = pixel_digest(np.stack(images), labels)
+        files[f"poisons/trial-{number:05d}-000.tar"] = tar(number, draft.slots[number], images, labels)
+    draft.manifest["files"] = [
+        {"path": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in sorted(files.items())
+    ]
+    draft.manifest["content_digest"] = identity.digest_of(Manifest.model_validate_json(json.dumps(draft.manifest)))
+    files["manifest.json"] = identity.checksummed(draft.manifest)
+    files["run.json"] = (source / "run.json").read_bytes()
+    for name, data in files.items():
+        (destination / name).parent.mkdir(parents=True, exist_ok=True)
+        (destination / name).write_bytes(data)
+    return destination
+
+
+def tar(number: int, slots: list[int], images: list[np.ndarray], labels: np.ndarray) -> bytes:
+    """A canonical shard with any slots in any order: single-sample shards with their ends cut, joined."""
+    members = []
+    for slot, image, label in zip(slots, images, labels, strict=True):
+        one = shard.encode(number, slot, image[None], np.array([label], dtype=np.int64))
+        cls, header, body = 1024, 512, -(-len(shard.png.encode(image)) // 512) * 512
+        members.append(one[: cls + header + body])
+    data = b"".join(members) + bytes(1024)
+    return data + bytes(-len(data) % 10240)
+
+
+def rewritten(folder: Path, name: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Edit a JSON file of a set in place, keeping it canonical, its checksum wrong."""
+    path = folder / name
+    document = canonical.loads(path.read_bytes(), name)
+    change(document)
+    path.write_bytes(canonical.dumps(document))

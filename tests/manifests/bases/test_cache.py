@@ -1,0 +1,218 @@
+"""The cache: what was added comes back the same or not at all, and a miss says what to type."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from poisonsets.manifests.bases import cache as cache_module
+from poisonsets.manifests.bases import stored
+from poisonsets.manifests.bases.cache import add, find_base, list_bases, open_base
+from poisonsets.manifests.bases.registry import kinds, parse_spec
+from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
+from poisonsets.manifests.model import BasePin, Name
+
+
+@pytest.fixture
+def source(tmp_path: Path, shard: Callable, samples: Callable) -> Path:
+    folder = tmp_path / "my flowers"
+    folder.mkdir()
+    shard(folder / "a.tar", samples(12, classes=3))
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def the_file(cache: Path) -> Path:
+    (path,) = (cache / "bases").glob("*.h5")
+    return path
+
+
+def test_what_is_added_is_what_is_opened(source: Path, cache: Path) -> None:
+    spec = f"webdataset:{source}"
+    seen = []
+    added = add(spec, cache=cache, holdout="1/4", progress=lambda done, total: seen.append((done, total)))
+    opened = open_base(spec, cache=cache, holdout="1/4")
+    for split in ("train", "test"):
+        assert (added.split(split).images == opened.split(split).images).all()
+        assert (added.split(split).labels == opened.split(split).labels).all()
+    assert added.pin() == opened.pin()
+    assert (opened.mirror, opened.pretrain_classes) == (True, (0, 1, 2))
+    assert opened.name == "webdataset:my-flowers"
+    assert find_base(added.pin(), cache=cache).pin() == added.pin()
+    assert sorted(path.suffix for path in (cache / "bases").iterdir()) == [".h5", ".lock"]
+
+
+def test_options_make_different_entries_and_equal_ones_the_same(source: Path, cache: Path) -> None:
+    spec = f"webdataset:{source}"
+    add(spec, cache=cache, holdout="1/4")
+    add(spec, cache=cache, holdout="2/8")
+    add(f"webdataset:{source}/../my flowers", cache=cache, holdout="1/4")
+    assert len(list((cache / "bases").glob("*.h5"))) == 1
+    add(spec, cache=cache, holdout="1/4", split_seed=1)
+    add(spec, cache=cache, holdout="1/4", resize=8)
+    assert len(list((cache / "bases").glob("*.h5"))) == 3
+
+
+def test_a_miss_says_the_command_to_type(source: Path, cache: Path) -> None:
+    with pytest.raises(MissingError, match="Type `poisonsets base add cifar10 --download`") as caught:
+        open_base("cifar10", cache=cache)
+    assert caught.value.exit_code == 4
+    with pytest.raises(MissingError) as caught:
+        open_base(f"webdataset:{source}", cache=cache, holdout="1/4", resize=8)
+    assert f"`poisonsets base add 'webdataset:{source}' --holdout 1/4 --resize 8`" in caught.value.remedy
+    add(f"webdataset:{source}", cache=cache, holdout="1/4")
+    with pytest.raises(MissingError, match="as it was added, with --holdout 1/4"):
+        open_base(f"webdataset:{source}", cache=cache)
+
+
+def test_a_base_is_found_by_its_digests_only(source: Path, cache: Path) -> None:
+    pin = add(f"webdataset:{source}", cache=cache, holdout="1/4").pin()
+    other = pin.model_copy(update={"name": "cifar10"})
+    assert find_base(other, cache=cache).pin() == pin
+    for wrong in ("train", "test"):
+        splits = {**pin.splits, wrong: pin.splits[wrong].model_copy(update={"digest": "0" * 64})}
+        with pytest.raises(MissingError, match="with other pixels") as caught:
+            find_base(pin.model_copy(update={"splits": splits}), cache=cache)
+        assert "poisonsets base add webdataset:PATH" in caught.value.remedy
+    empty = BasePin(name="x", classes=("a", "b"), poison_classes=(0, 1), splits={})
+    with pytest.raises(MissingError, match="base x"):
+        find_base(empty, cache=cache)
+
+
+def test_digits_is_found_without_being_added(cache: Path) -> None:
+    pin = open_base("digits", cache=cache / "one").pin()
+    assert find_base(pin, cache=cache / "two").pin() == pin
+
+
+def test_the_list_names_cached_and_embedded_bases(source: Path, cache: Path) -> None:
+    assert [(line.name, line.file) for line in list_bases(cache)] == [("digits", None)]
+    pin = add(f"webdataset:{source}", cache=cache, holdout="1/4").pin()
+    open_base("digits", cache=cache)
+    lines = {line.name: line for line in list_bases(cache)}
+    assert set(lines) == {"digits", "webdataset:my-flowers"}
+    line = lines["webdataset:my-flowers"]
+    assert (line.spec, line.options, line.splits) == (f"webdataset:{source}", " --holdout 1/4", pin.splits)
+    the = next((cache / "bases").glob("digits*.h5"))
+    the.write_bytes(b"damaged")
+    assert [line.name for line in list_bases(cache) if line.problem] == [the.name]
+
+
+@pytest.mark.parametrize("name", ["train/images", "train/labels", "test/images", "test/labels"])
+def test_a_changed_pixel_or_label_is_damage(source: Path, cache: Path, name: str) -> None:
+    add(f"webdataset:{source}", cache=cache, holdout="1/4")
+    with h5py.File(the_file(cache), "r+") as file:
+        values = file[name][()]
+        values.flat[0] ^= 1
+        file[name][...] = values
+    with pytest.raises(DamagedError, match="digest") as caught:
+        open_base(f"webdataset:{source}", cache=cache, holdout="1/4")
+    assert "Remove the file and type `poisonsets base add" in caught.value.remedy
+
+
+@pytest.mark.parametrize("record", [b"", b"{}\n", b"[]\n", b'{"pin": 1}\n', b"\xff"])
+def test_a_changed_record_is_damage(source: Path, cache: Path, record: bytes) -> None:
+    add(f"webdataset:{source}", cache=cache, holdout="1/4")
+    with h5py.File(the_file(cache), "r+") as file:
+        del file["record"]
+        file["record"] = np.frombuffer(record, np.uint8)
+    with pytest.raises(DamagedError, match="record"):
+        open_base(f"webdataset:{source}", cache=cache, holdout="1/4")
+
+
+def test_a_failed_build_leaves_the_earlier_one(source: Path, cache: Path) -> None:
+    spec = f"webdataset:{source}"
+    before = add(spec, cache=cache, holdout="1/4").pin()
+    (source / "a.tar").write_bytes(b"damaged")
+    with pytest.raises(DamagedError):
+        add(spec, cache=cache, holdout="1/4")
+    assert open_base(spec, cache=cache, holdout="1/4").pin() == before
+
+
+def test_a_full_disk_leaves_nothing_under_the_final_name(
+    source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stored, "_flush", full)
+    with pytest.raises(MissingError, match="No space left"):
+        add(f"webdataset:{source}", cache=cache, holdout="1/4")
+    assert [path.suffix for path in (cache / "bases").iterdir()] == [".lock"]
+
+
+def test_a_second_builder_waits_then_names_the_lock(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "LOCK_SECONDS", 0.1)
+    lock = cache_module._path(parse_spec("digits"), cache).with_suffix(".lock")
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(MissingError, match=r"digits-.*\.lock: another process"):
+            open_base("digits", cache=cache)
+    assert open_base("digits", cache=cache).name == "digits"
+
+
+def test_a_cache_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MissingError, match="cannot be written"):
+        open_base("digits", cache=tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("nothing", {}),
+        ("folder", {}),
+        ("folder:", {}),
+        ("cifar10:/data", {}),
+        ("digits:/data", {}),
+        ("folder:x", {"holdout": "0/5"}),
+        ("folder:x", {"holdout": "5/5"}),
+        ("folder:x", {"holdout": "6/5"}),
+        ("folder:x", {"holdout": "0.05"}),
+        ("folder:x", {"holdout": "1/0"}),
+        ("folder:x", {"holdout": "-1/5"}),
+        ("folder:x", {"holdout": " 1/5"}),
+        ("folder:x", {"holdout": "1/\u0665"}),
+        ("folder:x", {"split_seed": 1}),
+        ("folder:x", {"holdout": "1/5", "split_seed": -1}),
+        ("folder:x", {"resize": 0}),
+        ("folder:x", {"resize": 1025}),
+    ],
+)
+def test_specs_without_meaning_are_usage_errors(text: str, options: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        parse_spec(text, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("last", ["plain", "with space", "ünïcode", "-dash", "a" * 250, "semi;colon\n", "."])
+def test_recorded_names_hold_no_path_and_fit_the_model(last: str) -> None:
+    name = parse_spec(f"folder:/some/where/{last}").name
+    assert TypeAdapter(Name).validate_python(name) == name
+    assert "/" not in name
+
+
+def test_every_kind_is_described_in_one_line() -> None:
+    for name, kind in kinds().items():
+        assert name == kind.name
+        assert kind.summary
+        assert "\n" not in kind.summary
+    assert {"digits", "cifar10", "cifar100", "folder", "webdataset", "hdf5"} <= set(kinds())
+    assert {"tinyimagenet", "tinyimagenet-first", "tinyimagenet-second"} <= set(kinds())
+
+
+def test_digits_takes_no_source_and_no_holdout(cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="takes no separate source"):
+        add("digits", cache=cache, source=tmp_path)
+    with pytest.raises(UsageError, match="its own test split"):
+        open_base("digits", cache=cache, holdout="1/5")
+    assert open_base("digits", cache=cache, resize=16).train.side == (16, 16)

@@ -1,0 +1,49 @@
+"""Canonical JSON: one spelling, and a parser that refuses every other one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poisonsets.manifests import canonical
+from poisonsets.manifests.errors import DamagedError
+
+LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=20)
+DOCUMENTS = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4)
+)
+
+
+@given(DOCUMENTS)
+def test_a_document_survives_and_has_one_spelling(document: object) -> None:
+    data = canonical.dumps(document)
+    assert canonical.loads(data, "it") == document
+    assert data.isascii()
+    assert data.endswith(b"\n")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"a":1,"a":2}\n',
+        b'{"b":1,"a":2}\n',
+        b'{"a": 1}\n',
+        b'{"a":1}',
+        b'{"a":1}\n\n',
+        b'{"a":1.0}\n',
+        b'{"a":1e3}\n',
+        b'{"a":NaN}\n',
+        b'{"a":Infinity}\n',
+        b'{"a":01}\n',
+        '{"a":"é"}\n'.encode(),
+        '{"a":1}\n'.encode("utf-16"),
+        b"[" * 200_000,
+        b'{"a":' + b"9" * 5000 + b"}\n",
+        b"",
+        b"\xff\xfe",
+    ],
+)
+def test_other_spellings_are_refused(data: bytes) -> None:
+    with pytest.raises(DamagedError, match="the file"):
+        canonical.loads(data, "the file")

@@ -1,0 +1,141 @@
+"""A tiny base and stand-ins for a poison set, made from the contract's types alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from poisonsets.manifests.bases.dataset import Base, Images, Labels, Split, pixel_digest
+from poisonsets.manifests.model import (
+    AttackRecord,
+    Composition,
+    ForeignSetup,
+    InPlace,
+    Manifest,
+    Slots,
+    SplitTarget,
+    SurrogateRecord,
+    Tool,
+    Trial,
+    Unconstrained,
+)
+from poisonsets.victims.networks import build
+from poisonsets.victims.weights import Weights, load_weights, save_weights
+
+SIDE = 16
+HALF = ("0.5", "0.5", "0.5")
+
+
+def _split(per_class: int, seed: int) -> Split:
+    """Four classes: a bright square in one of four corners, under noise."""
+    generator = np.random.default_rng(seed)
+    labels = np.tile(np.arange(4, dtype=np.int64), per_class)
+    images = generator.integers(0, 90, (len(labels), SIDE, SIDE, 3), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        row, column = 8 * (label // 2), 8 * (label % 2)
+        image[row : row + 8, column : column + 8] += 150
+    return Split.of(images, labels)
+
+
+@pytest.fixture(scope="session")
+def tiny_base() -> Base:
+    return Base("tiny", ("a", "b", "c", "d"), _split(20, 1), _split(10, 2), (2, 3), (0, 1), mirror=True)
+
+
+@dataclass(frozen=True)
+class StandInTrial:
+    record: Trial
+    images: Images
+
+    def poisons(self) -> tuple[Images, Labels]:
+        return self.images, np.array(self.record.slots.labels, dtype=np.int64)
+
+    def target_images(self, base: Base) -> Images:
+        return np.stack([base.split(t.split).images[t.index] for t in self.record.targets])
+
+
+@dataclass(frozen=True)
+class StandInSet:
+    manifest: Manifest
+    trials: tuple[StandInTrial, ...] = field(default=())
+
+
+class Makers:
+    """Builders of trials and sets over a base."""
+
+    def __init__(self, base: Base) -> None:
+        self.base = base
+
+    def trial(
+        self,
+        number: int = 0,
+        *,
+        poisons: str = "target",
+        unknown_bases: bool = False,
+        composition: Composition | None = None,
+        count: int = 6,
+    ) -> StandInTrial:
+        """A trial whose target is of class 2 and whose poisons are labelled 3.
+
+        `poisons="target"` makes every poison a copy of the target, `"clean"` leaves the bases as they are.
+        Bases repeat where `count` is larger than their class.
+        """
+        base = self.base
+        target = int(np.flatnonzero(base.test.labels == 2)[number])
+        bases = np.resize(np.flatnonzero(base.train.labels == 3)[number:], count)
+        pixels = base.train.images[bases]
+        if poisons == "target":
+            pixels = np.repeat(base.test.images[target][None], count, axis=0)
+        labels = np.full(count, 3, dtype=np.int64)
+        record = Trial(
+            trial=number,
+            targets=(SplitTarget(split="test", index=target, label=2),),
+            adversarial_label=3,
+            labels="clean",
+            constraint=Unconstrained(),
+            composition=composition or InPlace(),
+            slots=Slots(
+                bases=tuple(None if unknown_bases else int(b) for b in bases),
+                labels=tuple(int(label) for label in labels),
+            ),
+            pixels=pixel_digest(pixels, labels),
+        )
+        return StandInTrial(record, pixels)
+
+    def set_of(
+        self, *trials: StandInTrial, surrogates: tuple[SurrogateRecord, ...] = (), content: str = "c" * 64
+    ) -> StandInSet:
+        manifest = Manifest(
+            name="stand-in",
+            content_digest=content,
+            checksum="0" * 64,
+            base=self.base.pin(),
+            setup=ForeignSetup(name="stand-in"),
+            seed=0,
+            attack=AttackRecord(name="noise", version=1, settings={}),
+            surrogates=surrogates,
+            trials=tuple(trial.record for trial in trials),
+            files=(),
+            tool=Tool(name="test", version="0"),
+            libraries={},
+        )
+        return StandInSet(manifest, trials)
+
+
+@pytest.fixture
+def makers(tiny_base: Base) -> Makers:
+    return Makers(tiny_base)
+
+
+@pytest.fixture
+def extractor(tmp_path: Path) -> Weights:
+    """A narrow, untrained convnet: random features tell the four corners apart well enough."""
+    generator = torch.Generator().manual_seed(5)
+    network = build("convnet", 2, "0.25", HALF, HALF, generator=generator)
+    path = tmp_path / "extractor.safetensors"
+    save_weights(path, network, {"classes": [0, 1]}, {"side": [SIDE, SIDE]})
+    return load_weights(path)

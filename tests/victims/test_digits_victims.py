@@ -1,0 +1,55 @@
+"""The embedded base from its default extractor to a clean victim, with the figures the recipe promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from poisonsets.manifests.bases.cache import open_base
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.compose import Rows
+from poisonsets.victims.frozen import FrozenVictims
+from poisonsets.victims.protocols import suite
+from poisonsets.victims.recipes import default_recipe
+from poisonsets.victims.training import cached_weights
+from poisonsets.victims.weights import Weights
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def digits(cache: Path) -> Base:
+    return open_base("digits", cache=cache)
+
+
+@pytest.fixture(scope="module")
+def features(digits: Base, cache: Path) -> Weights:
+    recipe = default_recipe(digits, "features")
+    assert recipe is not None
+    return cached_weights(recipe, digits, cache, device=CPU)
+
+
+def test_the_default_extractor_knows_its_own_digits(features: Weights) -> None:
+    provenance = features.record["provenance"]
+    assert features.record["classes"] == [0, 1, 2, 3, 4]
+    assert provenance["images"] == 300
+    assert provenance["correct"] >= 0.97 * provenance["images"]
+
+
+def test_a_clean_victim_learns_digits_the_extractor_never_saw(digits: Base, features: Weights) -> None:
+    (protocol,) = suite("digits-transfer")
+    victims = FrozenVictims(protocol, features.network, digits, CPU)
+    rows = np.sort(np.concatenate([np.flatnonzero(digits.train.labels == c)[:100] for c in digits.poison_classes]))
+    clean = Rows(rows, np.full(500, -1, dtype=np.int64), digits.train.labels[rows])
+    victim = victims.control(clean, 0)
+    assert victim.correct >= 0.85 * 300
+    # A second victim of the same rows is the first one, another seed is another head.
+    assert victims.control(clean, 0) is victim
+    # 40 draws meet 81 (1 - (80/81)^40) = 31.7 different views of an image; later victims meet fewer new ones.
+    first = victims.clean.forwards
+    assert first < 0.81 * 40 * 500
+    assert victims.control(clean, 1) is not victim
+    assert victims.clean.forwards - first < 0.5 * 40 * 500

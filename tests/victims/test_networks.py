@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from poisonsets.manifests.errors import UsageError
+from poisonsets.victims.networks import Classifier, build, names
+from poisonsets.victims.networks.classifier import channels
+
+ZERO, HALF, ONE = ("0", "0", "0"), ("0.5", "0.5", "0.5"), ("1", "1", "1")
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def layers(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, kind)]
+
+
+def test_resnet18_is_the_benchmarks() -> None:
+    network = build("resnet18", 10, "1", HALF, HALF)
+    assert parameters(network) == 11_173_962
+    assert parameters(network.body) == 11_168_832
+    assert network.feature_width == 512
+    assert len(layers(network, nn.Conv2d)) == 20
+    assert len(layers(network, nn.BatchNorm2d)) == 20
+    assert all(conv.bias is None for conv in layers(network, nn.Conv2d))
+
+
+def test_quarter_width_has_a_stem_of_16_channels() -> None:
+    network = build("resnet18", 10, "0.25", HALF, HALF)
+    assert layers(network, nn.Conv2d)[0].weight.shape == (16, 3, 3, 3)
+    assert network.feature_width == 128
+
+
+def test_resnet18_maps_are_32_16_8_4() -> None:
+    network = build("resnet18", 2, "0.0625", HALF, HALF).eval()
+    sides: list[int] = []
+    for block in network.body.blocks:
+        block.register_forward_hook(lambda _m, _i, out: sides.append(out.shape[-1]))
+    network(torch.zeros(1, 3, 32, 32))
+    assert sides == [32, 32, 16, 16, 8, 8, 4, 4]
+
+
+def test_convnet_is_cheap() -> None:
+    network = build("convnet", 10, "1", HALF, HALF).eval()
+    multiply_adds: list[int] = []
+
+    def count(module: nn.Conv2d, _inputs: object, out: torch.Tensor) -> None:
+        multiply_adds.append(module.weight.numel() * out.shape[-1] * out.shape[-2])
+
+    for conv in layers(network, nn.Conv2d):
+        conv.register_forward_hook(count)
+    network(torch.zeros(1, 3, 32, 32))
+    assert sum(multiply_adds) == 2_801_664
+    assert network.feature_width == 256
+
+
+@pytest.mark.parametrize("name", names())
+def test_features_then_head_are_the_logits(name: str) -> None:
+    network = build(name, 7, "0.125", HALF, HALF).eval()
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    features = network.features(images)
+    assert features.shape == (3, network.feature_width)
+    assert features.dtype == torch.float32
+    assert torch.equal(network.head(features), network(images))
+
+
+@pytest.mark.parametrize("name", names())
+def test_normalisation_is_the_first_layer(name: str) -> None:
+    plain = build(name, 2, "0.125", ZERO, ONE).eval()
+    normal = build(name, 2, "0.125", HALF, ("0.25", "0.25", "0.25")).eval()
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(normal(images), plain((images - 0.5) / 0.25))
+
+
+@pytest.mark.parametrize("name", names())
+def test_weights_come_from_the_generator_alone(name: str) -> None:
+    def weights(seed: int) -> Classifier:
+        return build(name, 2, "0.125", HALF, HALF, generator=torch.Generator().manual_seed(seed))
+
+    state = torch.get_rng_state()
+    one, again, other = weights(1), weights(1), weights(2)
+    assert torch.equal(state, torch.get_rng_state())
+    for left, right, third in zip(one.parameters(), again.parameters(), other.parameters(), strict=True):
+        assert torch.equal(left, right)
+        # Scales and shifts of batch normalisation start at 1 and 0 under any seed.
+        assert left.ndim == 1 or not torch.equal(left, third)
+
+
+def test_initialisation_has_pytorchs_spread() -> None:
+    ours = build("resnet18", 10, "0.25", HALF, HALF)
+    with torch.random.fork_rng(devices=[]):
+        for layer in [*layers(ours, nn.Conv2d)[:3], ours.head]:
+            assert isinstance(layer, nn.Conv2d | nn.Linear)
+            mine = layer.weight.detach().clone()
+            layer.reset_parameters()
+            torch.testing.assert_close(mine.std(), layer.weight.std(), rtol=0.1, atol=0)
+            torch.testing.assert_close(mine.abs().max(), layer.weight.abs().max(), rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize(("base", "width", "wanted"), [(64, "0.25", 16), (16, "0.001", 1), (16, "1.5", 24)])
+def test_channels_round_and_never_vanish(base: int, width: str, wanted: int) -> None:
+    assert channels(base, width) == wanted
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="Did you mean resnet18"):
+        build("resnet-18", 2, "1", HALF, HALF)
+
+
+@pytest.mark.parametrize("width", ["0", "17", "-1", "1e3", "nan", "", "1/4"])
+def test_a_width_out_of_range_is_refused(width: str) -> None:
+    with pytest.raises(UsageError, match="width"):
+        build("convnet", 2, width, HALF, HALF)

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.compose import Rows, compose
+from poisonsets.manifests.model import InPlace
+from poisonsets.victims.features import FeatureCache
+from poisonsets.victims.networks.fold import folded
+from poisonsets.victims.protocols import Protocol, parse
+from poisonsets.victims.transfer import Draws, draw, remembered, train_head, victim_generator
+from poisonsets.victims.views import apply_views, as_input, plain_view, view_count
+from poisonsets.victims.weights import Weights
+
+CPU = torch.device("cpu")
+PROTOCOL = parse("digits-transfer/convnet@composition=in-place,epochs=12,drops=9,batch=16,width=0.25,pad=2")
+MIRRORED = replace(PROTOCOL, flip=True)
+
+
+def draws_for(protocol: Protocol, rows: Rows, features: int, seed: int = 0) -> Draws:
+    return draw(protocol, victim_generator(seed, rows), rows=len(rows), features=features, classes=2)
+
+
+@pytest.mark.parametrize("protocol", [PROTOCOL, MIRRORED], ids=["plain", "mirrored"])
+def test_remembering_equals_forwarding_every_view_again(
+    protocol: Protocol, tiny_base: Base, makers: Any, extractor: Weights
+) -> None:
+    """The published procedure, written down once more: every batch goes through the whole network."""
+    trial = makers.trial(count=6)
+    rows = compose(tiny_base.train.labels, trial.record, InPlace(), (2, 3))
+    images = torch.from_numpy(tiny_base.train.images[np.maximum(rows.base, 0)])
+    images[torch.from_numpy(rows.slot >= 0)] = torch.from_numpy(trial.images)
+    labels = torch.from_numpy(rows.label) - 2
+    draws = draws_for(protocol, rows, extractor.network.feature_width)
+
+    network = extractor.network.eval()
+    head = torch.nn.Linear(network.feature_width, 2)
+    with torch.no_grad():
+        head.weight.copy_(draws.weight)
+        head.bias.copy_(draws.bias)
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.01, momentum=0.9, weight_decay=2e-4)
+    for epoch in range(protocol.epochs):
+        if epoch == 9:
+            optimizer.param_groups[0]["lr"] = 0.001
+        for start in range(0, len(rows), 16):
+            batch = draws.order[epoch, start : start + 16]
+            views = draws.views[epoch, batch]
+            with torch.no_grad():
+                features = network.features(apply_views(images[batch], views, 2, flip=protocol.flip))
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(head(features), labels[batch]).backward()
+            optimizer.step()
+
+    frozen = folded(extractor.network)
+    caches = [
+        FeatureCache(frozen, torch.from_numpy(pixels), pad=2, flip=protocol.flip)
+        for pixels in (tiny_base.train.images, trial.images)
+    ]
+    ours = train_head(remembered(rows, *caches, draws), labels, draws, protocol, device=CPU)
+    test = as_input(torch.from_numpy(tiny_base.test.images))
+    with torch.no_grad():
+        wanted, found = head(network.features(test)), ours(frozen.features(test))
+    assert (wanted - found).abs().max() < 1e-4 * wanted.abs().max()
+    assert torch.equal(wanted.argmax(1), found.argmax(1))
+    # Poisons are not simply ignored: the head without them is another one.
+    control = Rows(rows.base, np.full(len(rows), -1), rows.label)
+    clean = train_head(remembered(control, caches[0], None, draws), labels, draws, protocol, device=CPU)
+    assert (clean.weight - ours.weight).abs().max() > 1e-4
+
+
+class TestFeatureCache:
+    def cache(self, base: Base, extractor: Weights) -> FeatureCache:
+        return FeatureCache(folded(extractor.network), torch.from_numpy(base.train.images[:20]), pad=1, flip=True)
+
+    def ask(self) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(4)
+        count = 300
+        return (
+            torch.randint(20, (count,), generator=generator),
+            torch.randint(view_count(1, flip=True), (count,), generator=generator),
+        )
+
+    def test_it_gives_the_features_of_the_view(self, tiny_base: Base, extractor: Weights) -> None:
+        cache, (ids, views) = self.cache(tiny_base, extractor), self.ask()
+        inputs = apply_views(cache.images[ids], views, 1, flip=True)
+        torch.testing.assert_close(cache.get(ids, views), cache.network.features(inputs), rtol=1e-4, atol=1e-5)
+
+    def test_what_was_asked_before_changes_no_bit(self, tiny_base: Base, extractor: Weights) -> None:
+        ids, views = self.ask()
+        at_once = self.cache(tiny_base, extractor).get(ids, views)
+        piecemeal = self.cache(tiny_base, extractor)
+        for i in reversed(range(0, 300, 7)):
+            piecemeal.get(ids[i : i + 7], views[i : i + 7])
+        assert torch.equal(piecemeal.get(ids, views), at_once)
+
+    def test_nothing_is_computed_twice(self, tiny_base: Base, extractor: Weights) -> None:
+        cache, (ids, views) = self.cache(tiny_base, extractor), self.ask()
+        cache.get(ids, views)
+        entries = len(set(zip(ids.tolist(), views.tolist(), strict=True)))
+        assert entries <= cache.forwards < entries + cache.batch
+        before = cache.forwards
+        cache.get(ids.flip(0), views.flip(0))
+        assert cache.forwards == before
+
+    def test_every_forward_pass_has_one_batch_size(self, tiny_base: Base, extractor: Weights) -> None:
+        cache, (ids, views) = self.cache(tiny_base, extractor), self.ask()
+        sizes = set()
+        cache.network.body.register_forward_hook(lambda _module, inputs, _out: sizes.add(len(inputs[0])))
+        for count in (1, 70, 300):
+            cache.get(ids[:count], views[:count])
+        assert sizes == {cache.batch}
+
+    def test_plain_is_the_test_transform(self, tiny_base: Base, extractor: Weights) -> None:
+        cache = self.cache(tiny_base, extractor)
+        wanted = cache.network.features(as_input(cache.images))
+        torch.testing.assert_close(cache.plain(), wanted, rtol=1e-4, atol=1e-5)
+
+
+class TestDraws:
+    ROWS = Rows(np.arange(50), np.full(50, -1), np.zeros(50, dtype=np.int64))
+
+    def test_they_are_a_function_of_seed_and_rows(self) -> None:
+        def flat(seed: int, rows: Rows) -> Tensor:
+            draws = draws_for(PROTOCOL, rows, 8, seed)
+            return torch.cat([draws.weight.flatten(), draws.bias, draws.order.flatten(), draws.views.flatten()])
+
+        other = Rows(self.ROWS.base + 1, self.ROWS.slot, self.ROWS.label)
+        assert torch.equal(flat(0, self.ROWS), flat(0, self.ROWS))
+        assert not torch.equal(flat(0, self.ROWS), flat(1, self.ROWS))
+        assert not torch.equal(flat(0, self.ROWS), flat(0, other))
+
+    def test_every_epoch_sees_every_row_once_in_a_fresh_order(self) -> None:
+        order = draws_for(PROTOCOL, self.ROWS, 8).order
+        assert torch.equal(order.sort(dim=1).values, torch.arange(50).expand(12, 50))
+        assert len({tuple(row) for row in order.tolist()}) == 12
+
+    def test_views_cover_their_range(self) -> None:
+        for protocol, count in ((PROTOCOL, 25), (MIRRORED, 50)):
+            views = draws_for(protocol, self.ROWS, 8).views
+            assert set(views.flatten().tolist()) == set(range(count))
+            assert plain_view(2) in views
+
+    def test_the_head_starts_uniform_within_its_bound(self) -> None:
+        draws = draws_for(PROTOCOL, self.ROWS, 400)
+        values = torch.cat([draws.weight.flatten(), draws.bias])
+        assert values.abs().max() <= 0.05
+        assert values.abs().max() > 0.049
+        assert abs(float(values.mean())) < 0.005
+        assert float(values.std()) == pytest.approx(0.05 / 3**0.5, rel=0.05)
+
+
+def test_training_a_head_leaves_the_global_state_alone(tiny_base: Base, makers: Any, extractor: Weights) -> None:
+    state = torch.get_rng_state()
+    rows = compose(tiny_base.train.labels, makers.trial().record, InPlace(), (2, 3))
+    clean = Rows(rows.base, np.full(len(rows), -1), rows.label)
+    draws = draws_for(PROTOCOL, clean, extractor.network.feature_width)
+    cache = FeatureCache(folded(extractor.network), torch.from_numpy(tiny_base.train.images), pad=2, flip=False)
+    labels = torch.from_numpy(rows.label) - 2
+    train_head(remembered(clean, cache, None, draws), labels, draws, PROTOCOL, device=CPU)
+    assert torch.equal(state, torch.get_rng_state())

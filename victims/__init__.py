@@ -1,0 +1,1 @@
+"""Victims: train on a poison set that lies on disk, and count what the poisons achieve."""

@@ -1,0 +1,51 @@
+"""Any poisoned training set as a torch Dataset, for people who train with their own code."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from poisonsets.manifests.errors import UsageError
+
+
+class TrainingSet(Protocol):
+    """Images uint8 [N, H, W, 3] (RGB) and labels int64 [N]."""
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """uint8 [N, H, W, 3], RGB."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """int64 [N]."""
+
+
+class TrainingSetDataset(Dataset[tuple[Tensor, int]]):
+    """Row i as (float32 [3, H, W] in 0..1, label); no augmentation and no normalisation.
+
+    Args:
+        training_set: anything with the arrays of `TrainingSet`.
+
+    Raises:
+        UsageError: the arrays have other shapes or dtypes.
+    """
+
+    def __init__(self, training_set: TrainingSet) -> None:
+        images, labels = training_set.images, training_set.labels
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise UsageError(f"images are {images.dtype} {list(images.shape)}, wanted uint8 [N, H, W, 3]")
+        if labels.shape != images.shape[:1]:
+            raise UsageError(f"labels have shape {list(labels.shape)}, wanted [{len(images)}]")
+        self._images, self._labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image = torch.tensor(self._images[index]).permute(2, 0, 1).contiguous()
+        return image.to(torch.float32).div_(255), int(self._labels[index])

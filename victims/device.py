@@ -1,0 +1,42 @@
+"""Where victims compute: a device by name, and float32 arithmetic that is float32 on every device."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from poisonsets.manifests.errors import MissingError, UsageError
+
+
+def resolve(name: str) -> torch.device:
+    """The device called `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is the first GPU, or the CPU where none is.
+
+    Raises:
+        UsageError: the name is none of these.
+        MissingError: a GPU is asked for that this machine does not have.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    match = re.fullmatch(r"cuda(?::([0-9]{1,3}))?", name)
+    if not match:
+        raise UsageError(f"no device is called {name[:40]!r}", "Known: auto, cpu, cuda, cuda:N")
+    index = int(match[1] or 0)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if index >= count:
+        raise MissingError(f"device {name} was asked for, this machine has {count} CUDA devices", "Use --device cpu")
+    return torch.device("cuda", index)
+
+
+@contextmanager
+def exact_arithmetic() -> Iterator[None]:
+    """While the block runs, GPU convolutions use no TF32, no algorithm search, no random order.
+
+    TF32 keeps 10 bits of the mantissa; its error in features is a thousand times that of float32.
+    """
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        yield

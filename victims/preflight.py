@@ -1,0 +1,119 @@
+"""Refuse before any training what cannot be scored: another base, other classes, misfit extractors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import MissingError, UsageError
+from poisonsets.manifests.model import Manifest, SplitTarget, Trial
+from poisonsets.victims.protocols import Protocol
+from poisonsets.victims.scorable import ScorableSet, ScorableTrial
+from poisonsets.victims.weights import Weights
+
+
+def check_base(manifest: Manifest, base: Base) -> None:
+    """Refuse a base other than the one the set pins.
+
+    Raises:
+        MissingError: a split has another digest.
+        UsageError: the set was made for other classes.
+    """
+    for name, pin in manifest.base.splits.items():
+        found = base.split(name).digest
+        if found != pin.digest:
+            raise MissingError(
+                f"the set pins {manifest.base.name} with {name} split {pin.digest[:12]}, "
+                f"the base {base.name} has {found[:12]}",
+                "Give the base the set was made from",
+            )
+    if manifest.base.poison_classes != base.poison_classes:
+        raise UsageError(
+            f"the set is for classes {list(manifest.base.poison_classes)}, "
+            f"victims of {base.name} know {list(base.poison_classes)}"
+        )
+
+
+def chosen_trials(opened: ScorableSet, base: Base, numbers: Sequence[int] | None) -> tuple[ScorableTrial, ...]:
+    """The trials to score, each with targets and labels that a victim can be asked for.
+
+    Args:
+        opened: the set.
+        base: its base.
+        numbers: of the trials; all where None.
+
+    Raises:
+        UsageError: the set has no such trial, or a trial has no target, a target outside its split, or a
+            label that victims do not know.
+    """
+    by_number = {trial.record.trial: trial for trial in opened.trials}
+    wanted = sorted(by_number) if numbers is None else list(dict.fromkeys(numbers))
+    for number in wanted:
+        if number not in by_number:
+            raise UsageError(f"trial {number} is not in the set, which has {len(by_number)} trials")
+        _check_trial(by_number[number].record, base)
+    return tuple(by_number[number] for number in wanted)
+
+
+def _check_trial(record: Trial, base: Base) -> None:
+    where = f"trial {record.trial}"
+    if not record.targets:
+        raise UsageError(f"{where} has no target", "Transfer protocols score single targets only")
+    strange = {record.adversarial_label, *record.slots.labels} - set(base.poison_classes)
+    if strange:
+        raise UsageError(f"{where} uses label {min(strange)}, victims know {list(base.poison_classes)}")
+    for target in record.targets:
+        if isinstance(target, SplitTarget):
+            split = base.split(target.split)
+            if target.index >= len(split.labels):
+                raise UsageError(
+                    f"{where}: target {target.split}/{target.index}, the split has {len(split.labels)} images"
+                )
+            if int(split.labels[target.index]) != target.label:
+                raise UsageError(
+                    f"{where}: target {target.split}/{target.index} is recorded as class {target.label}, "
+                    f"the base has class {split.labels[target.index]}"
+                )
+    outside = [index for index in record.slots.bases if index is not None and index >= len(base.train.labels)]
+    if outside:
+        raise UsageError(f"{where}: base image {outside[0]}, the split has {len(base.train.labels)} images")
+
+
+def matched(
+    protocols: Sequence[Protocol], extractors: Sequence[Weights], base: Base
+) -> tuple[tuple[Protocol, Weights], ...]:
+    """Each protocol with each extractor of its network and width, in the order given.
+
+    Raises:
+        UsageError: a protocol finds no extractor or an extractor no protocol, or an extractor was trained
+            on images of another size.
+    """
+    for extractor in extractors:
+        if extractor.side not in (None, base.train.side):
+            raise UsageError(
+                f"{extractor.path}: trained on images of {extractor.side} pixels, "
+                f"those of {base.name} have {base.train.side}"
+            )
+    pairs = tuple(
+        (protocol, extractor)
+        for protocol in dict.fromkeys(protocols)
+        for extractor in extractors
+        if _shape(extractor) == (protocol.network, protocol.width)
+    )
+    for protocol in protocols:
+        if protocol not in [pair[0] for pair in pairs]:
+            found = ", ".join(f"{name} of width {width}" for name, width in map(_shape, extractors)) or "none"
+            raise UsageError(
+                f"protocol {protocol.id} needs an extractor {protocol.network} of width {protocol.width}, "
+                f"given: {found}",
+                "Give weights of that network, or a protocol with another network or `@width=`",
+            )
+    for extractor in extractors:
+        if extractor.digest not in [pair[1].digest for pair in pairs]:
+            name, width = _shape(extractor)
+            raise UsageError(f"{extractor.path}: no protocol uses a {name} of width {width}")
+    return pairs
+
+
+def _shape(extractor: Weights) -> tuple[str, str]:
+    return extractor.network.spec.name, extractor.network.spec.width

@@ -1,0 +1,13 @@
+"""Suite `digits-transfer`: the transfer protocol of the benchmark, scaled to scikit-learn's digits.
+
+Settings are those of `cifar10-transfer` except for the size, 500 images of the five classes the extractor
+has not seen, and for mirror images, which show no digits.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from poisonsets.victims.protocols import Protocol
+
+SUITE: Final = (Protocol("digits-transfer", "convnet", size=500, flip=False),)

@@ -1,0 +1,76 @@
+"""Intervals and tests for success rates: Wilson, exact McNemar, bootstrap over trials."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import binomtest
+
+from poisonsets.manifests.errors import UsageError
+
+
+class Interval(NamedTuple):
+    """A 95 % interval of a rate, both ends in 0..1."""
+
+    low: float
+    high: float
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """The 95 % Wilson score interval of a rate, for independent trials of one network.
+
+    Source: Wilson (1927), without continuity correction, as scipy computes it. 85 of 100 gives 0.767..0.907.
+
+    Raises:
+        UsageError: n is not positive, or successes are not in 0..n.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise UsageError(f"an interval of {successes} successes in {n} trials, wanted 0..n in at least 1")
+    interval = binomtest(successes, n).proportion_ci(confidence_level=0.95, method="wilson")
+    return Interval(float(interval.low), float(interval.high))
+
+
+def mcnemar_exact(b: int, c: int) -> float:
+    """The two-sided p value of the exact McNemar test, in 0..1.
+
+    Args:
+        b: pairs where only the first of the pair succeeded.
+        c: pairs where only the second did.
+
+    Returns:
+        The probability of a split at least as uneven when both are equally likely; 1 where no pair differs.
+
+    Raises:
+        UsageError: a count is negative.
+    """
+    if b < 0 or c < 0:
+        raise UsageError(f"McNemar's counts are {b} and {c}, wanted none below 0")
+    return float(binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0
+
+
+def bootstrap_over_trials(values: ArrayLike, seed: int, *, draws: int = 10_000) -> Interval:
+    """The 95 % percentile bootstrap interval of the mean, whole trials drawn with replacement.
+
+    Victims of one trial share its poisons, so they are not independent: a trial is drawn with all its
+    victims. Where every trial has the same mean the interval has no width, which says nothing about trials
+    not seen.
+
+    Args:
+        values: [trials, victims] of 0 and 1 or of rates.
+        seed: of the numpy generator.
+        draws: resampled means; more makes the ends steadier.
+
+    Raises:
+        UsageError: values are not a table with at least one trial and one victim.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or table.size == 0:
+        raise UsageError(f"values have shape {list(table.shape)}, wanted [trials, victims]")
+    trial_means = table.mean(axis=1)
+    generator = np.random.default_rng(seed)
+    counts = generator.multinomial(len(trial_means), np.full(len(trial_means), 1 / len(trial_means)), size=draws)
+    means = counts @ trial_means / len(trial_means)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(float(low), float(high))

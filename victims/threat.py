@@ -1,0 +1,32 @@
+"""What the attacker knew of a victim's feature extractor, computed from digests, not from claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from poisonsets.manifests.model import SurrogateRecord
+from poisonsets.victims.weights import Weights
+
+ThreatLevel: TypeAlias = Literal["white-box", "grey-box", "black-box"]
+
+
+def threat_level(extractor: Weights, surrogates: Sequence[SurrogateRecord], trial: int | None = None) -> ThreatLevel:
+    """How a set's surrogates relate to a victim's extractor.
+
+    Args:
+        extractor: the victim's.
+        surrogates: those the manifest records.
+        trial: count only the surrogates this trial was crafted with; all of them where left out.
+
+    Returns:
+        `white-box` where the extractor is a surrogate by digest, `grey-box` where a surrogate has its
+        network and width but other weights, else `black-box`.
+    """
+    used = [s for s in surrogates if trial is None or s.trials is None or trial in s.trials]
+    if any(surrogate.digest == extractor.digest for surrogate in used):
+        return "white-box"
+    spec = extractor.network.spec
+    shape = (spec.name, spec.width)
+    same = any((surrogate.network, surrogate.recipe.get("width", "1")) == shape for surrogate in used)
+    return "grey-box" if same else "black-box"

@@ -1,0 +1,200 @@
+"""Train a network on clean images: same recipe, base, machine and versions, same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from poisonsets.manifests.bases.dataset import Base, Images, Labels, Split
+from poisonsets.manifests.errors import DamagedError, UsageError
+from poisonsets.manifests.stream import Stream
+from poisonsets.victims.device import exact_arithmetic
+from poisonsets.victims.networks import Classifier, build
+from poisonsets.victims.recipes import Recipe
+from poisonsets.victims.views import apply_views, as_input, view_count
+from poisonsets.victims.weights import Weights, load_weights, save_weights
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with what is done so far and all there is to do: epochs in training, jobs in scoring."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and how it does on test images of its classes.
+
+    Attributes:
+        network: in eval mode, on the device it was trained on.
+        correct: test images given their own label.
+        images: test images of the network's classes.
+    """
+
+    network: Classifier
+    correct: int
+    images: int
+
+
+def train_network(recipe: Recipe, base: Base, *, device: torch.device, progress: Progress | None = None) -> Trained:
+    """Train from scratch with SGD and cross-entropy on augmented views of the base's training images.
+
+    Initial weights, order and views come from CPU generators seeded by the recipe's seed, so that they are
+    the same on every device; the arithmetic is not.
+
+    Args:
+        recipe: every setting.
+        base: images of the recipe's classes are used, those of the test split for the accuracy alone.
+        device: where to compute.
+        progress: told after each epoch.
+
+    Raises:
+        UsageError: a class of the recipe has no training image, or views are mirrored although the base's
+            images may not be.
+    """
+    if recipe.flip and not base.mirror:
+        raise UsageError(f"the recipe mirrors images, those of {base.name} have no meaning in a mirror")
+    images, labels = images_of(base.train, recipe.classes)
+    missing = sorted(set(range(len(recipe.classes))) - set(labels.tolist()))
+    if missing:
+        raise UsageError(f"{base.name} has no training image of class {recipe.classes[missing[0]]}")
+    mean, std = channel_statistics(images)
+    generator = torch.Generator().manual_seed(Stream("train", recipe.seed).seed())
+    network = build(recipe.network, len(recipe.classes), recipe.width, mean, std, generator=generator)
+    network.to(device)
+    with exact_arithmetic():
+        on_device = (torch.tensor(images, device=device), torch.tensor(labels, device=device))
+        _fit(network, recipe, *on_device, generator=generator, progress=progress)
+        correct, total = accuracy(network, *images_of(base.test, recipe.classes), device=device)
+    return Trained(network, correct, total)
+
+
+def cached_weights(
+    recipe: Recipe, base: Base, cache: Path, *, device: torch.device, progress: Progress | None = None
+) -> Weights:
+    """A recipe's weights from `cache/weights/<recipe digest>.safetensors`, trained the first time.
+
+    Args:
+        recipe, base, device, progress: as for `train_network`.
+        cache: the cache folder; made where it does not exist.
+
+    Raises:
+        DamagedError: the stored file is damaged; the remedy is to remove it.
+        MissingError: the folder cannot be written.
+    """
+    path = cache / "weights" / f"{recipe.digest(base.train.digest)}.safetensors"
+    if not path.exists():
+        trained = train_network(recipe, base, device=device, progress=progress)
+        # Another process may have stored them meanwhile: equal recipes give equal bytes, so replacing is harmless.
+        save_weights(path, trained.network, recipe.record(), provenance(base, trained), overwrite=True)
+    try:
+        return load_weights(path)
+    except DamagedError as error:
+        raise DamagedError(error.message, f"Remove {path}, it is trained again when needed") from error
+
+
+def provenance(base: Base, trained: Trained) -> dict[str, Any]:
+    """What a weight file says of its training: base, digests, image side, test accuracy as counts."""
+    return {
+        "base": base.name,
+        "train": base.train.digest,
+        "test": base.test.digest,
+        "side": list(base.train.side),
+        "correct": trained.correct,
+        "images": trained.images,
+        "torch": torch.__version__,
+    }
+
+
+def images_of(split: Split, classes: Sequence[int]) -> tuple[Images, Labels]:
+    """The split's images of some classes in its order, and the position of each one's label in `classes`."""
+    kept = np.flatnonzero(np.isin(split.labels, classes))
+    position = {label: i for i, label in enumerate(classes)}
+    labels = np.array([position[int(label)] for label in split.labels[kept]], dtype=np.int64)
+    return split.images[kept], labels
+
+
+def channel_statistics(images: Images) -> tuple[tuple[str, str, str], tuple[str, str, str]]:
+    """Mean and standard deviation of each channel over all pixels, in units of 0..1, to six decimals.
+
+    Computed from a histogram in integers, so that the sum's order cannot change the digits. A channel
+    without any spread gets the deviation 1.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+    """
+    means, deviations = [], []
+    levels = np.arange(256)
+    for channel in range(3):
+        counts = np.bincount(images[..., channel].ravel(), minlength=256)
+        n, total, squares = int(counts.sum()), int(counts @ levels), int(counts @ levels**2)
+        variance = (n * squares - total**2) / n**2
+        means.append(f"{total / n / 255:.6f}")
+        deviations.append(f"{max(variance**0.5 / 255, 1e-6) if variance else 1:.6f}")
+    return (means[0], means[1], means[2]), (deviations[0], deviations[1], deviations[2])
+
+
+@torch.no_grad()
+def accuracy(
+    network: Classifier, images: Images, labels: Labels, *, device: torch.device, batch: int = 256
+) -> tuple[int, int]:
+    """How many images a network in eval mode classifies correctly, and how many there are.
+
+    Args:
+        network: on `device`.
+        images: uint8 [N, H, W, 3].
+        labels: int64 [N], positions among the network's outputs.
+        device: where to compute.
+        batch: images a forward pass.
+    """
+    network.eval()
+    correct = 0
+    for start in range(0, len(labels), batch):
+        inputs = as_input(torch.tensor(images[start : start + batch], device=device))
+        predicted = network(inputs).argmax(1).cpu().numpy()
+        correct += int((predicted == labels[start : start + batch]).sum())
+    return correct, len(labels)
+
+
+def _fit(
+    network: Classifier,
+    recipe: Recipe,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    generator: torch.Generator,
+    progress: Progress | None,
+) -> None:
+    network.train()
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=float(recipe.learning_rate),
+        momentum=float(recipe.momentum),
+        weight_decay=float(recipe.weight_decay),
+    )
+    views_each = view_count(recipe.pad, flip=recipe.flip)
+    for epoch in range(recipe.epochs):
+        if epoch in recipe.drops:
+            drop_rate(optimizer, float(recipe.factor))
+        order = torch.randperm(len(labels), generator=generator)
+        views = torch.randint(views_each, (len(labels),), generator=generator)
+        for start in range(0, len(labels), recipe.batch):
+            here = order[start : start + recipe.batch].to(labels.device)
+            drawn = views[start : start + recipe.batch].to(labels.device)
+            inputs = apply_views(images[here], drawn, recipe.pad, flip=recipe.flip)
+            loss = F.cross_entropy(network(inputs), labels[here])
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            optimizer.step()
+        if progress:
+            progress(epoch + 1, recipe.epochs)
+
+
+def drop_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Multiply every learning rate of an optimiser by a factor."""
+    for group in optimizer.param_groups:
+        group["lr"] *= factor

@@ -1,0 +1,64 @@
+"""The benchmark's augmentation as numbered views: every crop and mirror image of a picture has an integer.
+
+A view of pad p is an offset (row, column) in 0..2p each, and a mirror bit: view = mirror * (2p+1)^2 + row *
+(2p+1) + column. Pad 4 has 81 views, 162 with mirror images. Source: the training transform of Schwarzschild
+et al. (2021), torchvision's RandomCrop(size, padding=4) and RandomHorizontalFlip on 8-bit images, so that
+the border is black.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from poisonsets.manifests.errors import UsageError
+
+
+def view_count(pad: int, *, flip: bool) -> int:
+    """How many views an image has: (2 pad + 1)^2, twice that with mirror images."""
+    return (2 * pad + 1) ** 2 * (2 if flip else 1)
+
+
+def plain_view(pad: int) -> int:
+    """The view that is the image itself: the crop from the middle, not mirrored."""
+    return pad * (2 * pad + 1) + pad
+
+
+def as_input(images: Tensor) -> Tensor:
+    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in 0..1, laid out channels-last."""
+    return images.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+
+
+def apply_views(images: Tensor, view_ids: Tensor, pad: int, *, flip: bool) -> Tensor:
+    """Each image in its view, bit-equal to torchvision's pad, crop, flip and ToTensor.
+
+    Args:
+        images: uint8 [N, H, W, 3] on any device.
+        view_ids: int64 [N] in 0..view_count(pad, flip)-1, on the same device.
+        pad: black pixels added on each side before the crop to H x W.
+        flip: whether mirrored views exist.
+
+    Returns:
+        float32 [N, 3, H, W] in 0..1, laid out channels-last.
+
+    Raises:
+        UsageError: shapes or dtypes are others. Ids out of range are the caller's error and are not looked
+            for, because that would stop a GPU at each batch.
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise UsageError(f"images are {images.dtype} {list(images.shape)}, wanted uint8 [N, H, W, 3]")
+    if view_ids.dtype != torch.int64 or view_ids.shape != images.shape[:1]:
+        raise UsageError(f"views are {view_ids.dtype} {list(view_ids.shape)}, wanted int64 [{len(images)}]")
+    n, height, width, _ = images.shape
+    offsets = 2 * pad + 1
+    crop = view_ids % offsets**2
+    rows = (crop // offsets)[:, None] + torch.arange(height, device=images.device)
+    columns = (crop % offsets)[:, None] + torch.arange(width, device=images.device)
+    if flip:
+        columns = torch.where((view_ids >= offsets**2)[:, None], columns.flip(1), columns)
+    padded_width, padded_height = width + 2 * pad, height + 2 * pad
+    padded = F.pad(images, (0, 0, pad, pad, pad, pad))
+    first = torch.arange(n, device=images.device)[:, None, None] * (padded_height * padded_width)
+    pixels = first + rows[:, :, None] * padded_width + columns[:, None, :]
+    return as_input(padded.reshape(-1, 3)[pixels])
