@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from poisonsets.manifests import ranges
 from poisonsets.manifests.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
-    from poisonsets.driver import Done
+    from poisonsets.driver import Done, Order
     from poisonsets.interface import Budget
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.manifests.model import SetupRecord
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from poisonsets.registry import Entry
     from poisonsets.surrogates import Surrogates
     from poisonsets.victims.weights import Weights
+
+LAST_TRIAL = 99_999  # five digits in the name of a shard
 
 
 def craft(
@@ -56,19 +59,26 @@ def craft(
     budget = linf(epsilon)  # cheap refusals first: nothing is loaded for a mistyped option
     settings = options.assignments(setting or [])
     chosen = None if trials is None else ranges.parsed(trials, "--trials")
+    if chosen is not None and chosen[-1] > LAST_TRIAL:
+        raise UsageError(f"--trials {trials}: trial {chosen[-1]} is outside 0-{LAST_TRIAL}")
+    if rate is not None and not re.fullmatch(r"[1-9][0-9]{0,8}/[1-9][0-9]{0,8}", rate):
+        raise UsageError(f"--rate {rate}: not a share of the base class", "Write it like 1/10")
     if composition not in ("in-place", "add"):
         raise UsageError(f"--composition {composition}: not in-place or add")
 
     from poisonsets import registry
     from poisonsets.driver import Order, craft_set
-    from poisonsets.manifests import store
+    from poisonsets.manifests import writer
     from poisonsets.manifests.bases.cache import open_base
     from poisonsets.manifests.model import Add, InPlace
     from poisonsets.victims.device import resolve
 
     entry = registry.find(attack)
     resolved = registry.settings_of(entry, settings)
-    store.refuse_nonempty(out)
+    finished = resume and (out / writer.MANIFEST).exists()
+    if not finished:
+        writer.refuse_output(out, resume=resume)
+    where = str(resolve(device))
     opened = open_base(base, cache=options.cache_folder(), holdout=holdout, split_seed=split_seed, resize=resize)
     record, plans = planned(
         opened,
@@ -92,8 +102,11 @@ def craft(
         surrogates=networks(entry, opened, surrogate or [], surrogate_pool or [], quiet=quiet),
         seed=seed,
     )
+    if finished:
+        announce(_as_finished(out, order), out, as_json=as_json)
+        return
     with output.progress(f"crafting {entry.name}", quiet=quiet) as report:
-        done = craft_set(out, order, workers=workers, device=str(resolve(device)), resume=resume, progress=report)
+        done = craft_set(out, order, workers=workers, device=where, resume=resume, progress=report)
     announce(done, out, as_json=as_json)
 
 
@@ -144,7 +157,9 @@ def planned(
         )
     except ValidationError as error:
         fault = error.errors()[0]
-        raise UsageError(f"--{'-'.join(map(str, fault['loc']))}: {fault['msg']}", "A rate is written 1/10") from error
+        raise UsageError(
+            f"--{'-'.join(map(str, fault['loc']))}: {fault['msg']}", "See `poisonsets craft --help`"
+        ) from error
     return record, tuple(draw(base, record, number) for number in trials or range(10))
 
 
@@ -197,6 +212,34 @@ def default_network(base: Base, option: str, *, quiet: bool) -> Weights:
         quiet=quiet,
     )
     return weights
+
+
+def _as_finished(out: Path, order: Order) -> Done:
+    """What an earlier run of the same order came to, where it was stopped after its set was complete.
+
+    Raises:
+        MissingError: the folder holds a set of another order.
+        DamagedError: its manifest cannot be read.
+    """
+    import shutil
+
+    from poisonsets.driver import Done
+    from poisonsets.manifests import writer
+    from poisonsets.manifests.reader import open_set
+
+    manifest = open_set(out).manifest
+    trials = manifest.trials
+    same = all(getattr(manifest, key) == value for key, value in order.head().items())
+    same &= [trial.trial for trial in trials] == [plan.trial for plan in order.plans]
+    same &= all((trial.constraint, trial.composition) == (order.budget, order.composition) for trial in trials)
+    if not same:
+        raise MissingError(
+            f"{out}: the output folder holds a set that was made by another command", "Choose another output folder"
+        )
+    partial = writer.unfinished(out)
+    if not (partial / writer.PAYLOAD).exists():
+        shutil.rmtree(partial, ignore_errors=True)
+    return Done(manifest.content_digest, len(trials), len(trials), ())
 
 
 def announce(done: Done, out: Path, *, as_json: bool) -> None:

@@ -55,6 +55,7 @@ def demo(
 
     folder = out or _unused(Path("poisonsets-demo"))
     store.refuse_nonempty(folder)
+    store.refuse_unwritable(folder)
     base = open_base("digits", cache=options.cache_folder())
     network = default_network(base, "--surrogate", quiet=quiet)
     steps = [_step(attack, folder, base, network, trials=trials, workers=workers, quiet=quiet) for attack in ATTACKS]

@@ -106,11 +106,11 @@ def _setups() -> Rows:
 
 
 def _checks() -> Rows:
-    from poisonsets.manifests.checks import CHECKS, integrity
+    from poisonsets.manifests.checks import integrity, promises
 
     damage = [{"code": code, "kind": "damage", "promise": promise} for code, promise in integrity.CODES.items()]
-    claims = [{"code": entry.code, "kind": "violation", "promise": entry.promise} for entry in CHECKS.values()]
-    return damage + sorted(claims, key=lambda row: row["code"])
+    claims = [{"code": code, "kind": "violation", "promise": promise} for code, promise in promises().items()]
+    return damage + claims
 
 
 LISTS: dict[str, Callable[[], Rows]] = {

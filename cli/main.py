@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import typer
 
@@ -49,7 +50,16 @@ def root(
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()  # it was said already; the interpreter would say it again
+    if code == INTERRUPTED:
+        # Not through the interpreter's own end: that waits for workers which Ctrl-C has stopped half started.
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -60,16 +70,17 @@ def run(arguments: Sequence[str]) -> int:
         refused by the environment, 70 a bug of ours, 130 interrupted.
     """
     try:
-        code = typer.main.get_command(app).main(list(arguments), prog_name="poisonsets", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        code = _invoke(arguments)
+        sys.stdout.flush()
+        return code
     except PoisonsetsError as error:
         return _fail(str(error), error.exit_code, arguments)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted; --resume goes on where it stopped", INTERRUPTED, arguments)
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`); nothing is left to say to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        # The reader of our output has gone (`| head`). Not 0: that would say that all constraints hold.
+        _discard_output()
+        return 4
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"{place}{error.strerror or error}. Check permissions and free space", 4, arguments)
@@ -79,11 +90,26 @@ def run(arguments: Sequence[str]) -> int:
         return _unexpected(error, arguments)
 
 
+def _invoke(arguments: Sequence[str]) -> int:
+    try:
+        code = typer.main.get_command(app).main(list(arguments), prog_name="poisonsets", standalone_mode=False)
+    except SystemExit as error:  # typer's answer to a reader that has gone, whatever was being done
+        raise BrokenPipeError from error
+    if code == INTERRUPTED:  # typer's answer to Ctrl-C; it says nothing
+        raise KeyboardInterrupt
+    return code if isinstance(code, int) else 0
+
+
+def _discard_output() -> None:
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _unexpected(error: Exception, arguments: Sequence[str]) -> int:
     explain = getattr(error, "format_message", None)
     if explain is not None:  # typer's own usage errors
         message = explain()
-        if message.startswith("Usage:"):
+        if not message.strip():  # help was asked for by giving nothing, and is printed already
             return 2
         return _fail(message, 2, arguments)
     if os.environ.get("POISONSETS_DEBUG"):
@@ -97,7 +123,9 @@ def _unexpected(error: Exception, arguments: Sequence[str]) -> int:
 
 def _fail(message: str, code: int, arguments: Sequence[str]) -> int:
     line = printable(" ".join(message.split()))
-    print(f"poisonsets: {line}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"poisonsets: {line}", file=sys.stderr)
     if "--json" in arguments:
-        print(json.dumps({"schema_version": 1, "error": line, "exit_code": code}))
+        with suppress(OSError):  # a full disk may be the very failure
+            print(json.dumps({"schema_version": 1, "error": line, "exit_code": code}), flush=True)
     return code

@@ -53,6 +53,7 @@ def score(
         output.note(f"{path}: nothing was scored, because the set does not verify")
         raise typer.Exit(report.worst)
 
+    from poisonsets.manifests import store
     from poisonsets.manifests.bases.cache import find_base, open_base
     from poisonsets.manifests.reader import open_set
     from poisonsets.victims.device import resolve
@@ -60,6 +61,11 @@ def score(
     from poisonsets.victims.weights import load_weights
 
     opened = open_set(path)
+    for number in chosen or ():
+        opened.trial(number)
+    if results is not None and not resume:
+        store.refuse_nonempty(results, "Go on with --resume or choose another one")
+    where = resolve(device)
     cache = options.cache_folder()
     dataset = find_base(opened.manifest.base, cache=cache) if base is None else open_base(base, cache=cache)
     wanted = protocols(dataset, protocol or [], suite or [])
@@ -75,7 +81,7 @@ def score(
             victim_seeds=seeds,
             results=results,
             resume=resume,
-            device=resolve(device),
+            device=where,
             progress=tick,
         )
     _announce(outcome, path, opened.manifest.attack.name, as_json=as_json)

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.cache import open_base
     from poisonsets.manifests.reader import open_set
-    from poisonsets.manifests.verify import verify
 
-__all__ = ["open_base", "open_set", "verify"]
+__all__ = ["open_base", "open_set"]
 
-_HOMES = {"open_base": "bases.cache", "open_set": "reader", "verify": "verify"}
+_HOMES = {"open_base": "bases.cache", "open_set": "reader"}
 
 
 def __getattr__(name: str) -> Any:

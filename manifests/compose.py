@@ -83,7 +83,7 @@ def compose(labels: NDArray[np.int64], trial: Trial, rule: Rule, classes: Sequen
     return _joined(clean, Rows(bases, slots, poison_labels))
 
 
-def clean_control(labels: NDArray[np.int64], rows: Rows, rule: Rule) -> Rows | None:
+def clean_control(labels: NDArray[np.int64], rows: Rows, rule: Rule, classes: Sequence[int]) -> Rows | None:
     """The same training set with every base in place of its poison, under its true label.
 
     Images that a supplanting trial removed come back in the place of as many poisons. None where a base is unknown.
@@ -92,10 +92,12 @@ def clean_control(labels: NDArray[np.int64], rows: Rows, rule: Rule) -> Rows | N
         labels: int64 [N], the labels of the base's training split.
         rows: what `compose` gave for this trial and rule.
         rule: the rule the rows were composed with.
+        classes: the classes the victim knows.
     """
     if isinstance(rule, Supplant):
         clean = rows.base[rows.slot < 0]
-        restored = np.sort(np.concatenate([clean, np.array(rule.removed, dtype=np.int64)]))
+        removed = np.array(rule.removed, dtype=np.int64)
+        restored = np.sort(np.concatenate([clean, removed[np.isin(labels[removed], classes)]]))
         return Rows(restored, np.full(len(restored), -1, dtype=np.int64), labels[restored])
     if (rows.base < 0).any():
         return None
@@ -133,6 +135,8 @@ def _first_of_each_class(
 ) -> NDArray[np.int64]:
     if size % len(classes):
         raise UsageError(f"a training set of {size} images cannot be shared evenly by {len(classes)} classes")
+    if poison_labels[0] not in classes:
+        raise UsageError(f"the poisons' label {poison_labels[0]} is not one of the victim's classes {list(classes)}")
     kept = []
     for label in classes:
         wanted = size // len(classes)

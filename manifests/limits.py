@@ -1,4 +1,4 @@
-"""Every limit a reader of poison sets holds before it allocates or loops, in one place (SPEC.md section 7)."""
+"""Every limit a reader of poison sets holds before it allocates or loops, in one place (SPEC.md section 9)."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ the place of strings are refused. Numbers are integers or decimal strings.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -19,6 +19,9 @@ Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Decimal: TypeAlias = Annotated[
     str, StringConstraints(pattern=r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?(e[+-][0-9]{2,3})?$")
 ]
+# Mixed in exact integers of 64 bits, so few digits; more would change no pixel.
+Alpha: TypeAlias = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$")]
+Amount: TypeAlias = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,3})(\.[0-9]{1,6})?$")]
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@=/+-]{0,199}$")]
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=4096)]
 FilePath: TypeAlias = Annotated[
@@ -120,7 +123,7 @@ class BlendTrigger(Strict):
 
     kind: Literal["blend"] = "blend"
     image: FilePath
-    alpha: Decimal
+    alpha: Alpha
     place: Place
 
 
@@ -128,9 +131,9 @@ class SineTrigger(Strict):
     """Vertical stripes t(column) = amplitude sin(2 pi frequency column / width), mixed in with alpha."""
 
     kind: Literal["sine"] = "sine"
-    amplitude: Decimal
-    frequency: Decimal
-    alpha: Decimal
+    amplitude: Amount
+    frequency: Amount
+    alpha: Alpha
 
 
 class ImageTrigger(Strict):
@@ -138,12 +141,20 @@ class ImageTrigger(Strict):
 
     kind: Literal["image"] = "image"
     image: FilePath
-    alpha: Decimal
+    alpha: Alpha
 
 
 TriggerRecord: TypeAlias = Annotated[
     PatchTrigger | BlendTrigger | SineTrigger | ImageTrigger, Field(discriminator="kind")
 ]
+
+
+def pictures_of(trigger: TriggerRecord) -> tuple[str, ...]:
+    """The picture files that a trigger consists of: its image, then its mask, where it has them."""
+    if isinstance(trigger, SineTrigger):
+        return ()
+    mask = trigger.mask if isinstance(trigger, PatchTrigger) else None
+    return (trigger.image,) if mask is None else (trigger.image, mask)
 
 
 # --- trials ----------------------------------------------------------------------------------------------------
@@ -204,8 +215,8 @@ class Slots(Strict):
     def _same_length(self) -> Slots:
         if len(self.bases) != len(self.labels):
             raise ValueError(f"{len(self.bases)} bases but {len(self.labels)} labels")
-        if len(self.bases) > limits.SLOTS_PER_TRIAL:
-            raise ValueError(f"more than {limits.SLOTS_PER_TRIAL} slots in a trial")
+        if not 1 <= len(self.bases) <= limits.SLOTS_PER_TRIAL:
+            raise ValueError(f"{len(self.bases)} slots, wanted 1 to {limits.SLOTS_PER_TRIAL}")
         return self
 
 
@@ -285,7 +296,7 @@ class SurrogateRecord(Strict):
 
     digest: Sha256
     network: Name
-    recipe: dict[Name, Any]
+    recipe: dict[Name, Setting | tuple[Index, ...]]
     included: bool = False
     trials: tuple[Index, ...] | None = None
 
@@ -338,4 +349,7 @@ class Manifest(Strict):
         for trial in self.trials:
             if trial.trigger is not None and trial.trigger not in self.triggers:
                 raise ValueError(f"trial {trial.trial} names the trigger {trial.trigger}, which is not declared")
+        pictures = {path for trigger in self.triggers.values() for path in pictures_of(trigger)}
+        if pictures != set(self.trigger_pixels):
+            raise ValueError("trigger_pixels does not name exactly the pictures of the declared triggers")
         return self

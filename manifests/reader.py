@@ -24,6 +24,8 @@ from poisonsets.manifests.ranges import spelled
 from poisonsets.manifests.stamp import Trigger, stamp
 from poisonsets.manifests.writer import MANIFEST
 
+TARGETS = "targets.tar"
+
 
 @dataclass(frozen=True)
 class TrainingSet:
@@ -97,7 +99,7 @@ class OpenTrial:
         images = []
         for target in self.record.targets:
             if isinstance(target, FileTarget):
-                image, image_id = self._owner.target_file()[target.key], f"file/{target.key}"
+                image, image_id = self._owner.target_file(target.key), f"file/{target.key}"
             else:
                 split = base.split(target.split)
                 if target.index >= len(split.labels):
@@ -193,12 +195,18 @@ class PoisonSet:
             mask=None if mask is None else self._picture(mask)[:, :, 0] > 0,
         )
 
-    def target_file(self) -> dict[str, Images]:
-        """The images of `targets.tar` by key."""
+    def target_file(self, key: str) -> Images:
+        """uint8 [H, W, 3]: the sample of `targets.tar` with that key.
+
+        Raises:
+            DamagedError: the file is missing, changed or not canonical, or has no such sample.
+        """
         pin = self.manifest.base.splits["train"]
-        samples = shard.decode(self.read("targets.tar"), pin.height, pin.width, "targets.tar")
-        keys = [f"{trial:05d}-{slot:08d}" for trial, slot in zip(samples.trials, samples.slots, strict=True)]
-        return dict(zip(keys, samples.images, strict=True))
+        samples = shard.decode(self.read(TARGETS), pin.height, pin.width, TARGETS)
+        for trial, slot, image in zip(samples.trials, samples.slots, samples.images, strict=True):
+            if key == f"{trial:05d}-{slot:08d}":
+                return np.asarray(image, dtype=np.uint8)
+        raise DamagedError(f"{self.path}: {TARGETS} has no sample {key}")
 
     def check_base(self, base: Base) -> None:
         """Refuse a base whose splits are not those the set pins.
@@ -225,7 +233,8 @@ def open_set(path: Path | str) -> PoisonSet:
 
     Raises:
         MissingError: there is no such folder.
-        DamagedError: the manifest is missing, not canonical, not valid, or its checksum or content digest differ.
+        DamagedError: the manifest is missing, not canonical, not valid, or its checksum differs. Whether its claims
+            are true is for `verify` to say.
     """
     folder = Path(path)
     if not folder.is_dir():

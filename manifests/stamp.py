@@ -23,6 +23,7 @@ from poisonsets.manifests.model import (
     RandomPlace,
     SineTrigger,
     TriggerRecord,
+    pictures_of,
 )
 from poisonsets.manifests.stream import Stream
 
@@ -43,13 +44,10 @@ class Trigger:
 
     def pictures(self) -> dict[str, Images]:
         """The pictures that belong into the set, by path; a mask is white where the patch covers."""
-        record = self.record
-        found: dict[str, Images] = {}
-        if not isinstance(record, SineTrigger):
-            found[record.image] = _picture(self)
-        if isinstance(record, PatchTrigger) and record.mask is not None and self.mask is not None:
-            found[record.mask] = np.repeat(self.mask[:, :, None].astype(np.uint8) * 255, 3, axis=2)
-        return found
+        pictures = [] if self.image is None else [self.image]
+        if self.mask is not None:
+            pictures.append(np.repeat(self.mask[:, :, None].astype(np.uint8) * 255, 3, axis=2))
+        return dict(zip(pictures_of(self.record), pictures, strict=True))
 
 
 def picture_digest(picture: Images) -> str:
@@ -140,10 +138,7 @@ def _stripes(record: SineTrigger, width: int) -> NDArray[np.int64]:
 
 def _mixed(image: Images, over: NDArray[np.int64], alpha: str) -> Images:
     """(1 - alpha) image + alpha over in exact rational arithmetic, rounded half up, clipped."""
-    share = Fraction(alpha)
-    if not 0 <= share <= 1:
-        raise UsageError(f"alpha {alpha} is not between 0 and 1")
-    a, b = share.numerator, share.denominator
+    a, b = Fraction(alpha).as_integer_ratio()
     mixed = (2 * ((b - a) * image.astype(np.int64) + a * over) + b) // (2 * b)
     return np.asarray(np.clip(mixed, 0, 255), dtype=np.uint8)
 

@@ -7,17 +7,16 @@ the set, or writes a file.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from poisonsets.manifests import identity
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.checks import CHECKS, Case, integrity
+from poisonsets.manifests.checks import SET_CHECKS, TRIAL_CHECKS, Case, integrity
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.findings import Finding, Findings, Report
 from poisonsets.manifests.model import BasePin, DrawnSetup
 from poisonsets.manifests.reader import OpenTrial, PoisonSet, open_set
-from poisonsets.manifests.stamp import picture_digest
 
 NOT_PROVABLE = (
     "that the named attack, settings and seed made these pixels",
@@ -49,7 +48,8 @@ def verify(
     if findings.worst == 0:
         base = find_base(opened.manifest.base)
         opened.check_base(base)
-        _check_whole(opened, findings)
+        for check_set in SET_CHECKS.values():
+            _collect(partial(check_set, opened, base), "the set", findings)
         for done, trial in enumerate(opened.trials):
             _check_trial(opened, trial, base, findings)
             if progress is not None:
@@ -61,36 +61,6 @@ def verify(
         "bytes": sum(record.bytes for record in opened.manifest.files),
     }
     return _report(path, opened, findings, counted)
-
-
-def _check_whole(opened: PoisonSet, findings: Findings) -> None:
-    found = identity.digest_of(opened.manifest)
-    if found != opened.manifest.content_digest:
-        findings.add(
-            Finding(
-                "V101",
-                "violation",
-                "manifest.json",
-                f"content digest {found[:12]}..., declared {opened.manifest.content_digest[:12]}...",
-            )
-        )
-    for name in sorted(opened.manifest.triggers):
-        _check_pictures(opened, name, findings)
-    known = {path for trial in opened.trials for path in opened.shards_of(trial.number)}
-    for record in opened.manifest.files:
-        if record.path.startswith("poisons/") and record.path not in known:
-            findings.add(Finding("V102", "violation", record.path, "a shard of no declared trial"))
-
-
-def _check_pictures(opened: PoisonSet, name: str, findings: Findings) -> None:
-    try:
-        trigger = opened.trigger(name)
-    except DamagedError as error:
-        findings.add(integrity.damaged("D105", f"trigger {name}", error.message))
-        return
-    for path, picture in trigger.pictures().items():
-        if picture_digest(picture) != opened.manifest.trigger_pixels.get(path):
-            findings.add(Finding("V103", "violation", path, "the picture's pixels are not those declared"))
 
 
 def _check_trial(opened: PoisonSet, trial: OpenTrial, base: Base, findings: Findings) -> None:
@@ -108,12 +78,17 @@ def _check_trial(opened: PoisonSet, trial: OpenTrial, base: Base, findings: Find
         if number == trial.number and slot < count and seen[number, slot] == 1
     }
     case = Case(opened, trial, base, keys, samples.images, samples.labels, row_of)
-    for entry in CHECKS.values():
-        try:
-            for finding in entry.run(case):
-                findings.add(finding)
-        except DamagedError as error:
-            findings.add(integrity.damaged("D105", f"trial {trial.number}", error.message))
+    for check in TRIAL_CHECKS.values():
+        _collect(partial(check, case), f"trial {trial.number}", findings)
+
+
+def _collect(run: Callable[[], Iterator[Finding]], place: str, findings: Findings) -> None:
+    """Take in what a check yields; a file that it cannot read is damage at its place."""
+    try:
+        for finding in run():
+            findings.add(finding)
+    except DamagedError as error:
+        findings.add(integrity.damaged("D105", place, error.message))
 
 
 def _report(path: Path, opened: PoisonSet | None, findings: Findings, counted: dict[str, int]) -> Report:

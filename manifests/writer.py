@@ -121,6 +121,26 @@ class SetWriter:
             self._accept(entry)
 
 
+def unfinished(final: Path) -> Path:
+    """Where a set grows until it has its final name: NAME.partial beside it."""
+    named = final if final.name not in ("", "..") else final.resolve()
+    return named.with_name(f"{named.name}.partial")
+
+
+def refuse_output(final: Path, *, resume: bool) -> None:
+    """Refuse an output folder where no set can come to be, before anything is computed or written.
+
+    Raises:
+        MissingError: it is not empty, an unfinished set stands beside it and `resume` is off, or nothing can be
+            made there.
+    """
+    store.refuse_nonempty(final)
+    partial = unfinished(final)
+    if not resume and partial.is_dir() and any(partial.iterdir()):
+        raise MissingError(f"{partial}: an unfinished set is here", "Add --resume to go on with it, or remove it")
+    store.refuse_unwritable(partial)
+
+
 @contextmanager
 def writing(final: Path, request: Mapping[str, Any], *, resume: bool) -> Iterator[SetWriter]:
     """Open an output folder for a new set, or go on with an unfinished one.
@@ -134,29 +154,26 @@ def writing(final: Path, request: Mapping[str, Any], *, resume: bool) -> Iterato
         MissingError: the folder is not empty, is held by another process, cannot be written, or the unfinished set
             was made by another request.
     """
-    store.refuse_nonempty(final)
-    partial = final.with_name(final.name + ".partial")
+    refuse_output(final, resume=resume)
+    partial = unfinished(final)
+    final = partial.with_name(partial.name.removesuffix(".partial"))  # "." cannot be renamed to, its name can
     try:
-        fresh = not partial.exists()
         partial.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise store.refused(partial, error) from error
     with store.locked(partial):
         writer = SetWriter(partial, final)
         wanted = canonical.dumps(dict(request))
-        if fresh or not any(partial.iterdir()):
-            store.write_file(partial / REQUEST, wanted)
-        else:
-            _check_resumable(partial, wanted, resume)
-            for leftover in partial.rglob(f"*{store.TEMPORARY}"):
-                leftover.unlink()
+        store.sweep(partial)
+        if any(partial.iterdir()):
+            _check_resumable(partial, wanted)
             writer._read_journal()
+        else:  # new, or its maker was killed before it could say what was asked for
+            store.write_file(partial / REQUEST, wanted)
         yield writer
 
 
-def _check_resumable(partial: Path, wanted: bytes, resume: bool) -> None:
-    if not resume:
-        raise MissingError(f"{partial}: an unfinished set is here", "Add --resume to go on with it, or remove it")
+def _check_resumable(partial: Path, wanted: bytes) -> None:
     if store.read_file(partial / REQUEST, limits.MANIFEST_BYTES) != wanted:
         raise MissingError(
             f"{partial}: the unfinished set was made by another command (its request.json differs)",

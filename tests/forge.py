@@ -74,6 +74,7 @@ class Draft:
     slots: dict[int, list[int]] = field(default_factory=dict)
     labels: dict[int, list[int]] = field(default_factory=dict)
     images: dict[int, list[np.ndarray]] = field(default_factory=dict)
+    extra: dict[str, bytes] = field(default_factory=dict)
 
     def trial(self, number: int) -> dict[str, Any]:
         return next(trial for trial in self.manifest["trials"] if trial["trial"] == number)
@@ -90,6 +91,7 @@ def forge(source: Path, destination: Path, edit: Callable[[Draft], None]) -> Pat
         draft.images[trial.number] = [image.copy() for image in samples.images]
     edit(draft)
     files = {name: (source / name).read_bytes() for name in ("README.md",)}
+    files.update(draft.extra)
     for number, images in draft.images.items():
         labels = np.array(draft.labels[number], dtype=np.int64)
         draft.trial(number)["pixels"] = pixel_digest(np.stack(images), labels)

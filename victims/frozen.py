@@ -91,7 +91,7 @@ class FrozenVictims:
         """
         rule = self._protocol.rule(trial)
         rows = compose(self._base.train.labels, trial, rule, self._classes)
-        control_rows = clean_control(self._base.train.labels, rows, rule)
+        control_rows = clean_control(self._base.train.labels, rows, rule, self._classes)
         victim = self._train(rows, poisons, victim_seed, rows if control_rows is None else control_rows)
         control = None if control_rows is None else self.control(control_rows, victim_seed)
         features = self._cache(targets).plain()

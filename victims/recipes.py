@@ -85,5 +85,5 @@ def default_recipe(base: Base, role: Role) -> Recipe | None:
         role: `features` for a plain feature extractor, `robust` for an adversarially trained one.
     """
     if base.name == "digits" and role == "features":
-        return Recipe("convnet", base.pretrain_classes, epochs=12, batch=32, learning_rate="0.05", drops=(9,))
+        return Recipe("convnet", base.pretrain_classes, epochs=30, batch=32, learning_rate="0.05", drops=(20,))
     return None

@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from poisonsets.manifests import store
 from poisonsets.manifests.bases.dataset import Images
 from poisonsets.manifests.bases.kind import Labelled, Progress
-from poisonsets.manifests.bases.regular import read_regular
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.limits import FILE_BYTES, IMAGE_SIDE
 
@@ -149,7 +149,7 @@ def decode_splits(
     for files in splits:
         stack = ImageStack(resize)
         for path, label in files:
-            stack.add(read_regular(path, IMAGE_FILE_BYTES), label, str(path))
+            stack.add(store.read_file(path, IMAGE_FILE_BYTES, follow=True), label, str(path))
             done += 1
             if done % PROGRESS_STEP == 0 or done == total:
                 progress(done, total)

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from poisonsets.manifests.bases.regular import reason
+from poisonsets.manifests import store
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.limits import FILE_BYTES
 
@@ -45,9 +45,9 @@ def opened(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
     except PermissionError as error:
-        raise MissingError(f"{path}: cannot be opened ({reason(error)})") from error
+        raise MissingError(f"{path}: cannot be opened ({store.reason(error)})") from error
     except BROKEN as error:
-        raise DamagedError(f"{path}: not a readable HDF5 file ({reason(error)})") from error
+        raise DamagedError(f"{path}: not a readable HDF5 file ({store.reason(error)})") from error
     with file:
         yield file
 
@@ -78,7 +78,7 @@ def read(file: h5py.File, name: str, *, rank: int, limit: int = FILE_BYTES) -> N
         _check_storage(dataset, rank, limit, where)
         values: NDArray[Any] = h5py.Dataset(dataset)[()]
     except BROKEN as error:
-        raise DamagedError(f"{where}: cannot be read ({reason(error)})") from error
+        raise DamagedError(f"{where}: cannot be read ({store.reason(error)})") from error
     return values
 
 
@@ -155,4 +155,4 @@ def read_json(file: h5py.File, name: str) -> Any:
         text = np.asarray(file.attrs[name]).reshape(-1)[0]
         return json.loads(text)
     except (*BROKEN, RecursionError) as error:
-        raise DamagedError(f"{where}: cannot be read as JSON ({reason(error)})") from error
+        raise DamagedError(f"{where}: cannot be read as JSON ({store.reason(error)})") from error

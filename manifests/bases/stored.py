@@ -7,9 +7,6 @@ classes).
 
 from __future__ import annotations
 
-import fcntl
-import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +16,11 @@ import h5py
 import numpy as np
 from pydantic import ValidationError
 
-from poisonsets.manifests import canonical
+from poisonsets.manifests import canonical, store
 from poisonsets.manifests.bases import safe_hdf5
 from poisonsets.manifests.bases.dataset import Base, Split, pixel_digest
 from poisonsets.manifests.bases.registry import Spec
-from poisonsets.manifests.bases.regular import reason
-from poisonsets.manifests.errors import DamagedError, MissingError
+from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.limits import MANIFEST_BYTES
 from poisonsets.manifests.model import BasePin, Label, Strict, Text
 
@@ -57,36 +53,16 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         MissingError: another process holds it for more than `LOCK_SECONDS`, or the folder cannot be written.
     """
-    lock = path.with_suffix(".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise MissingError(f"{lock}: cannot be written ({reason(error)})", "Choose another cache folder") from error
-    try:
-        _acquire(descriptor, lock)
+        raise store.refused(path.parent, error) from error
+    with store.locked(path.with_suffix(".lock"), patience=LOCK_SECONDS):
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _acquire(descriptor: int, lock: Path) -> None:
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise MissingError(
-                    f"{lock}: another process is building this base", "Wait until it is done, then try again"
-                ) from error
-            time.sleep(0.05)
-        else:
-            return
 
 
 def write(base: Base, spec: Spec, path: Path) -> None:
-    """Write a base to `path`: under another name first, then flushed to disk and renamed.
+    """Write a base to `path`, whole or not at all; the caller holds the lock.
 
     Raises:
         MissingError: the folder or the disk refuses it.
@@ -98,31 +74,17 @@ def write(base: Base, spec: Spec, path: Path) -> None:
         spec=_text(spec.text),
         options=spec.options,
     )
-    partial = path.with_suffix(".partial")
-    try:
-        with h5py.File(partial, "w") as file:
-            for name in SPLITS:
-                split = base.split(name)
-                file[f"{name}/images"] = split.images
-                file[f"{name}/labels"] = split.labels.astype("<i8")
-            file["record"] = np.frombuffer(canonical.dumps(record.model_dump(mode="json")), np.uint8)
-        _flush(partial)
-        partial.replace(path)
-        _flush(path.parent)
-    except (OSError, RuntimeError) as error:
-        raise MissingError(
-            f"{path}: cannot be written ({reason(error)})", "Check disk space and permissions"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    store.sweep(path.parent, f"{path.name}.*")
+    with store.replacing(path) as temporary:
+        try:
+            with h5py.File(temporary.name, "w") as file:
+                for name in SPLITS:
+                    split = base.split(name)
+                    file[f"{name}/images"] = split.images
+                    file[f"{name}/labels"] = split.labels.astype("<i8")
+                file["record"] = np.frombuffer(canonical.dumps(record.model_dump(mode="json")), np.uint8)
+        except RuntimeError as error:  # h5py's word for a full disk while it closes
+            raise OSError(str(error)) from error
 
 
 def _text(value: str) -> str:

@@ -1,13 +1,14 @@
 """The checks: one small function each, registered with its code, yielding findings. One file a family.
 
-A check sees one trial at a time as a `Case`. Adding a check is adding a decorated function to a file of this folder
-and importing that file below.
+Most checks see one trial at a time as a `Case`; those of `whole.py` see the set and its base. Adding a check is adding
+a decorated function to a file of this folder; a new file is imported below.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from poisonsets.manifests.bases.dataset import Base, Images, Labels
 from poisonsets.manifests.findings import Finding
@@ -48,32 +49,35 @@ class Case:
         return Finding(code, "violation", place, message, remedy)
 
 
-Check = Callable[[Case], Iterator[Finding]]
+TrialCheck = Callable[[Case], Iterator[Finding]]
+SetCheck = Callable[[PoisonSet, Base], Iterator[Finding]]
+Check = TypeVar("Check", TrialCheck, SetCheck)
+
+TRIAL_CHECKS: dict[str, TrialCheck] = {}
+SET_CHECKS: dict[str, SetCheck] = {}
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A registered check: its code, what it establishes in a line, and the function."""
-
-    code: str
-    promise: str
-    run: Check
+def check(code: str) -> Callable[[TrialCheck], TrialCheck]:
+    """Register a check of one trial; its docstring's first line is what `list checks` shows."""
+    return lambda run: _put(TRIAL_CHECKS, code, run)
 
 
-CHECKS: dict[str, Entry] = {}
+def check_set(code: str) -> Callable[[SetCheck], SetCheck]:
+    """Register a check of the set as a whole, likewise."""
+    return lambda run: _put(SET_CHECKS, code, run)
 
 
-def check(code: str) -> Callable[[Check], Check]:
-    """Register a trial check under a code; its docstring's first line is what `list checks` shows."""
-
-    def register(run: Check) -> Check:
-        promise = (run.__doc__ or "").strip().splitlines()[0]
-        if code in CHECKS:
-            raise ValueError(f"two checks are called {code}")
-        CHECKS[code] = Entry(code, promise, run)
-        return run
-
-    return register
+def promises() -> dict[str, str]:
+    """What each registered check establishes, by code."""
+    everything = {**SET_CHECKS, **TRIAL_CHECKS}
+    return {code: (run.__doc__ or "").strip().splitlines()[0] for code, run in sorted(everything.items())}
 
 
-from poisonsets.manifests.checks import composition, constraint, labels, origin, slots  # noqa: E402, F401
+def _put(registry: dict[str, Check], code: str, run: Check) -> Check:
+    if code in TRIAL_CHECKS or code in SET_CHECKS:
+        raise ValueError(f"two checks are called {code}")
+    registry[code] = run
+    return run
+
+
+from poisonsets.manifests.checks import composition, constraint, labels, origin, slots, whole  # noqa: E402, F401

@@ -65,3 +65,17 @@ def targets_not_among_poisons(case: Case) -> Iterator[Finding]:
         for slot, row in case.row_of.items():
             if np.array_equal(case.images[row], image):
                 yield case.violation("V404", f"the poison is the target {target.split}/{target.index}", slot=slot)
+
+
+@check("V405")
+def lists_exist(case: Case) -> Iterator[Finding]:
+    """Source classes are classes of the base, and named index lists hold images that exist."""
+    classes, record = len(case.base.classes), case.record
+    for label in record.source_classes:
+        if label >= classes or label == record.adversarial_label:
+            yield case.violation("V405", f"source class {label} is no class of the base, or the adversarial one")
+    for name, indices in sorted(record.lists.items()):
+        count = len(case.base.test.labels if name == "adversarial-test" else case.base.train.labels)
+        outside = [index for index in indices if index >= count]
+        if outside or len(set(indices)) != len(indices):
+            yield case.violation("V405", f"list {name}: an index stands twice, or {outside[:1]} of {count} images")

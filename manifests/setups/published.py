@@ -16,9 +16,8 @@ from typing import Any, Final, NoReturn
 
 import numpy as np
 
-from poisonsets.manifests import limits, opcodes
+from poisonsets.manifests import limits, opcodes, store
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.bases.regular import read_regular
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.model import FileSetup, SplitTarget
 from poisonsets.manifests.setups.plan import Plan
@@ -82,7 +81,7 @@ def read_setup(path: Path) -> SetupFile:
         MissingError: there is no such file.
         DamagedError: the file is neither, is too large, or a trial in it is malformed.
     """
-    data = read_regular(path, limits.SETUP_BYTES)
+    data = store.read_file(path, limits.SETUP_BYTES, follow=True)
     # The file's name goes into the manifest, which holds no undecodable bytes.
     name = os.fsencode(path.name).decode("utf-8", "replace")
     parse, keys = (_trials_of_json, JSON_KEYS) if data.lstrip()[:1] == b"{" else (_trials_of_pickle, PICKLE_KEYS)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from forge import Draft, check, forge, small_base, small_set
 
+from poisonsets.manifests import canonical, identity, shard
 from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.checks import promises
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +137,50 @@ def slot_twice(draft: Draft) -> None:
     draft.slots[0][1] = 0
 
 
+def base_described_falsely(draft: Draft) -> None:
+    draft.manifest["base"]["classes"][0] = "another"
+
+
+def list_out_of_range(draft: Draft) -> None:
+    draft.trial(0)["lists"] = {"poison-train": [0, 36]}
+
+
+def source_class_is_adversarial(draft: Draft) -> None:
+    draft.trial(0)["source_classes"] = [draft.trial(0)["adversarial_label"]]
+
+
+def stowaway(draft: Draft) -> None:
+    draft.extra["triggers/unused.png"] = b"anything"
+
+
+def file_target(draft: Draft, key: str = "00000-00000000") -> None:
+    """The target as a file of the set, which is honest but for the pixels it declares."""
+    target = draft.trial(0)["targets"][0]
+    image = STATE["base"].test.images[target["index"]][None]
+    draft.extra["targets.tar"] = shard.encode(0, 0, image, np.array([target["label"]]))
+    draft.trial(0)["targets"] = [{"source": "file", "key": key, "label": target["label"], "pixels": "0" * 64}]
+
+
+def file_target_missing(draft: Draft) -> None:
+    file_target(draft, key="00000-00000001")
+
+
+def supplanted_twice(draft: Draft) -> None:
+    draft.trial(0)["composition"] = {"rule": "supplant", "removed": [1, 1, 2, 3]}
+
+
+def supplanted_outside(draft: Draft) -> None:
+    draft.trial(0)["composition"] = {"rule": "supplant", "removed": [0, 1, 2, 36]}
+
+
+def supplanted_too_few(draft: Draft) -> None:
+    draft.trial(0)["composition"] = {"rule": "supplant", "removed": [0]}
+
+
+def l2_exceeded(draft: Draft) -> None:
+    draft.trial(0)["constraint"] = {"norm": "l2", "squared_levels": 100, "exempt_trigger": False}
+
+
 STATE: dict[str, Base] = {}
 
 
@@ -163,6 +211,16 @@ LIES: dict[Callable[[Draft], None], tuple[str, str, str]] = {
     moved_overstated: ("V204", "trial 0", "3 poisons differ from their base, 4 declared"),
     seed_changed: ("V501", "trial 0", "seed 4 draws"),
     slots_out_of_order: ("V201", "trial 0", "ascending"),
+    base_described_falsely: ("V104", "manifest.json", "classes"),
+    list_out_of_range: ("V405", "trial 0", "[36] of 36 images"),
+    source_class_is_adversarial: ("V405", "trial 0", "source class"),
+    stowaway: ("V102", "triggers/unused.png", "nothing in the manifest refers to it"),
+    file_target: ("V105", "trial 0", "other pixels than declared"),
+    file_target_missing: ("V105", "trial 0", "has no sample 00000-00000001"),
+    supplanted_twice: ("V601", "trial 0", "removed twice"),
+    supplanted_outside: ("V601", "trial 0", "train/36 does not exist"),
+    supplanted_too_few: ("V601", "trial 0", "1 images removed for 4 poisons"),
+    l2_exceeded: ("V301", "trial 0 slot 0", "squared distance"),
     slot_twice: ("V201", "trial 0 slot 0", "stands 2 times"),
 }
 
@@ -194,3 +252,28 @@ def test_the_findings_of_a_hostile_set_are_bounded(honest: Path, tmp_path: Path,
     report = check(forge(honest, tmp_path / "forged", every_label), base)
     assert report.worst == 1
     assert all(finding.line().isprintable() and len(finding.line()) <= 400 for finding in report.findings)
+
+
+def test_every_check_of_a_claim_is_told_a_lie() -> None:
+    told = {code for code, _, _ in LIES.values()}
+    # The golden set's tests lie about the content digest and about a trigger's picture; V203 follows below.
+    assert set(promises()) - told == {"V101", "V103", "V203"}
+
+
+@pytest.mark.parametrize(
+    ("code", "lie"),
+    [
+        ("V101", lambda document: document.update(content_digest="0" * 64)),
+        ("V203", lambda document: document["trials"][0].update(pixels="0" * 64)),
+    ],
+)
+def test_false_digests_are_found(
+    honest: Path, tmp_path: Path, base: Base, code: str, lie: Callable[[dict[str, Any]], None]
+) -> None:
+    copy = Path(shutil.copytree(honest, tmp_path / "copy"))
+    document = canonical.loads((copy / "manifest.json").read_bytes(), "manifest.json")
+    lie(document)
+    (copy / "manifest.json").write_bytes(identity.checksummed(document))
+    report = check(copy, base)
+    assert report.worst == 1
+    assert code in {finding.code for finding in report.findings}

@@ -55,7 +55,7 @@ def test_convnet_is_cheap() -> None:
         conv.register_forward_hook(count)
     network(torch.zeros(1, 3, 32, 32))
     assert sum(multiply_adds) == 2_801_664
-    assert network.feature_width == 256
+    assert network.feature_width == 64
 
 
 @pytest.mark.parametrize("name", names())

@@ -71,7 +71,7 @@ def test_the_rule_follows_the_composition() -> None:
         labels="clean",
         constraint=Unconstrained(),
         composition=Add(),
-        slots=Slots(bases=(), labels=()),
+        slots=Slots(bases=(0,), labels=(1,)),
         pixels="0" * 64,
     )
     assert parse("digits-transfer/convnet").rule(trial) == ByCount(500)

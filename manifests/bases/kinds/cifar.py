@@ -14,9 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from poisonsets.manifests import opcodes
+from poisonsets.manifests import opcodes, store
 from poisonsets.manifests.bases.kind import Contents, Kind, Labelled, Progress
-from poisonsets.manifests.bases.regular import read_regular
 from poisonsets.manifests.errors import DamagedError, MissingError
 
 PIXELS: Final = 3 * 32 * 32
@@ -126,7 +125,7 @@ def read(
     folder, layout = _found(source, layouts)
     parts: list[Labelled] = []
     for name in (*layout.train, layout.test):
-        parts.append(layout.part(read_regular(folder / name, PART_BYTES), name))
+        parts.append(layout.part(store.read_file(folder / name, PART_BYTES, follow=True), name))
         progress(sum(len(part.labels) for part in parts), None)
     *train, test = parts
     images = np.concatenate([part.images for part in train])

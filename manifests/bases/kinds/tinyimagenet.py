@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from poisonsets.manifests import store
 from poisonsets.manifests.bases.decoding import decode_splits
 from poisonsets.manifests.bases.kind import Contents, Kind, Progress
-from poisonsets.manifests.bases.regular import read_regular
 from poisonsets.manifests.errors import DamagedError, MissingError
 
 HALF: Final = 100
@@ -48,7 +48,8 @@ def _wnids(source: Path) -> list[str]:
         raise MissingError(f"{source}: no folder train/ as in the official layout") from error
     listing = source / "wnids.txt"
     # A folder lost in extraction would shift every later label.
-    if listing.is_file() and sorted(read_regular(listing, TEXT_BYTES).decode("latin1").split()) != wnids:
+    named = store.read_file(listing, TEXT_BYTES, follow=True).decode("latin1").split() if listing.is_file() else wnids
+    if sorted(named) != wnids:
         raise DamagedError(f"{source}: the folders of train/ are not those that wnids.txt names")
     return wnids
 
@@ -61,7 +62,7 @@ def _images(folder: Path) -> list[Path]:
 
 def _validation(folder: Path, wnids: Sequence[str]) -> list[tuple[Path, int]]:
     """The validation images of the classes `wnids`; a line of the annotations is name, wnid and a box."""
-    lines = read_regular(folder / "val_annotations.txt", TEXT_BYTES).decode("latin1").splitlines()
+    lines = store.read_file(folder / "val_annotations.txt", TEXT_BYTES, follow=True).decode("latin1").splitlines()
     wnid_of = {fields[0]: fields[1] for fields in (line.split("\t") for line in lines) if len(fields) > 1}
     label_of = {wnid: label for label, wnid in enumerate(wnids)}
     found = []

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from poisonsets.manifests import store
 from poisonsets.manifests.bases.decoding import IMAGE_FILE_BYTES, PROGRESS_STEP, SUFFIXES, ImageStack
 from poisonsets.manifests.bases.kind import Contents, Kind, Progress
-from poisonsets.manifests.bases.regular import read_regular, reason
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.limits import CLASSES
 
@@ -76,7 +76,7 @@ def _class_names(source: Path, highest: int) -> tuple[str, ...]:
     if not path.exists():
         return tuple(map(str, range(highest + 1)))
     try:
-        names = json.loads(read_regular(path, CLASSES_BYTES))
+        names = json.loads(store.read_file(path, CLASSES_BYTES, follow=True))
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path}: not a readable JSON document") from error
     if type(names) is not list or any(type(name) is not str for name in names):
@@ -134,7 +134,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
                 archive.members = []  # type: ignore[attr-defined]
             _check_end(file, archive.offset, path)
     except BROKEN as error:
-        raise DamagedError(f"{path}: not a readable uncompressed tar archive ({reason(error)})") from error
+        raise DamagedError(f"{path}: not a readable uncompressed tar archive ({store.reason(error)})") from error
 
 
 def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> Iterator[tuple[str, bytes]]:

@@ -1,0 +1,203 @@
+"""The one direction of imports, and what no module may do: read from the syntax trees, then tried in new processes."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from forge import small_set
+
+from poisonsets.manifests.bases.cache import open_base
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = {"manifests": "manifests", "victims": "victims", "poisonsets": "crafting", "cli": "cli"}
+HEAVY = {"torch", "torchvision", "webdataset", "sklearn", "scipy", "numpy", "h5py", "PIL"}
+# zone: what may be imported when the module is loaded, and what more inside a function
+ALLOWED: dict[str, tuple[set[str], set[str]]] = {
+    "manifests": ({"numpy", "h5py", "pydantic", "PIL", "manifests"}, {"webdataset", "sklearn", "scipy"}),
+    "victims": (
+        {"numpy", "torch", "torchvision", "scipy", "safetensors", "pydantic", "manifests", "victims"},
+        {"PIL"},
+    ),
+    "crafting": ({"numpy", "torch", "pydantic", "manifests", "crafting", "root"}, set()),
+    "cli": ({"typer", "pydantic", "rich", "manifests", "cli", "root"}, HEAVY | {"crafting", "victims"}),
+}
+LONGER = {"manifests/model.py": 350}  # one declarative model, read from top to bottom beside SPEC.md
+LIGHT = {"canonical", "errors", "findings", "limits", "ranges"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module: where, and whether it is loaded with the module, in a function, or for types alone."""
+
+    name: str
+    line: int
+    when: str
+
+    @property
+    def zone(self) -> str:
+        parts = self.name.split(".")
+        if parts[0] != "poisonsets":
+            return "stdlib" if parts[0] in sys.stdlib_module_names else parts[0]
+        if len(parts) == 1 or parts[1] == "__version__":
+            return "root"
+        return parts[1] if parts[1] in ("manifests", "victims", "cli") else "crafting"
+
+
+@cache
+def trees() -> tuple[tuple[str, ast.Module], ...]:
+    """Every module of the four folders, by its path from the root."""
+    paths = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+    return tuple((str(path.relative_to(ROOT)), ast.parse(path.read_text())) for path in paths)
+
+
+def uses(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Each function that is called by name, and each dotted name, with its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield node.lineno, node.func.id
+        elif isinstance(node, ast.Attribute):
+            yield node.lineno, ast.unparse(node)
+
+
+def imports(tree: ast.Module) -> Iterator[Import]:
+    def walk(node: ast.AST, when: str) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from (Import(alias.name, child.lineno, when) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.module, f"line {child.lineno}: a relative import"
+                assert child.level == 0, f"line {child.lineno}: a relative import"
+                yield from (Import(f"{child.module}.{alias.name}", child.lineno, when) for alias in child.names)
+            elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                yield from walk(child, "function")
+            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                yield from walk(child, "types")
+            else:
+                yield from walk(child, when)
+
+    return walk(tree, "module")
+
+
+def test_imports_go_one_way() -> None:
+    faults = []
+    for path, tree in trees():
+        at_load, in_functions = ALLOWED[FOLDERS[path.split("/")[0]]]
+        for one in imports(tree):
+            allowed = at_load if one.when == "module" else at_load | in_functions
+            if path == "poisonsets/surrogates.py":
+                allowed = allowed | {"victims"}
+            if one.zone not in allowed | {"stdlib"}:
+                faults.append(f"{path}:{one.line} imports {one.name} ({one.when})")
+    assert not faults
+
+
+def test_the_command_line_loads_only_light_modules_of_the_contract() -> None:
+    faults = []
+    for path, tree in trees():
+        for one in imports(tree) if path.startswith("cli/") else ():
+            if one.when == "module" and one.zone == "manifests" and one.name.split(".")[2] not in LIGHT:
+                faults.append(f"{path}:{one.line} loads {one.name} for every --help")
+    assert not faults
+
+
+def test_only_the_command_line_prints_exits_and_reads_the_environment() -> None:
+    forbidden = {"print", "input", "exit", "quit", "sys.exit", "os.environ", "os.getenv", "sys.stdout", "sys.stderr"}
+    faults = [
+        f"{path}:{line} uses {name}"
+        for path, tree in trees()
+        if not path.startswith("cli/")
+        for line, name in uses(tree)
+        if name in forbidden
+    ]
+    assert not faults
+
+
+def test_nothing_can_run_what_it_reads() -> None:
+    modules = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
+    banned = {"torch.load", "torch.hub.load", "eval", "exec", "compile", "__import__", "os.system", "os.popen"}
+    faults = []
+    for path, tree in trees():
+        faults += [
+            f"{path}:{one.line} imports {one.name}" for one in imports(tree) if one.name.split(".")[0] in modules
+        ]
+        faults += [f"{path}:{line} uses {name}" for line, name in uses(tree) if name in banned]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.keyword) and ast.unparse(node) in ("shell=True", "allow_pickle=True"):
+                faults.append(f"{path}:{node.value.lineno} has {ast.unparse(node)}")
+    assert not faults
+
+
+def test_a_file_is_short_and_its_docstring_begins_with_a_promise() -> None:
+    faults = []
+    for path, tree in trees():
+        lines = len((ROOT / path).read_text().splitlines())
+        if lines > LONGER.get(path, 300):
+            faults.append(f"{path} has {lines} lines")
+        if not (ast.get_docstring(tree) or "").strip():
+            faults.append(f"{path} has no docstring")
+    assert not faults
+
+
+def test_every_attack_cites_its_source_and_says_what_differs() -> None:
+    from poisonsets import registry
+
+    for entry in registry.attacks().values():
+        text = " ".join((entry.factory.__doc__ or "").split())
+        assert "What differs" in text, entry.name
+        if not entry.source.startswith("none: "):
+            author, year = entry.source.split()[0], re.findall(r"[0-9]{4}", entry.source)[0]
+            assert {author, year} <= set(re.findall(r"\w+", text)), entry.name
+
+
+BLOCKER = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name in BLOCKED or name.split(".")[0] in BLOCKED:
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def python(code: str, *, blocked: Iterable[str] = (), cache: Path | None = None) -> str:
+    """What a new interpreter prints, with some modules blocked from import."""
+    environment = dict(os.environ, **({"POISONSETS_CACHE": str(cache)} if cache else {}))
+    command = [sys.executable, "-c", f"BLOCKED = {set(blocked)!r}\n{BLOCKER}\n{code}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd="/", check=False, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_verify_needs_no_torch(tmp_path: Path, cache: Path) -> None:
+    made = small_set(tmp_path / "set", open_base("digits", cache=cache))
+    code = f"from poisonsets.cli.main import run\nassert run(['verify', {str(made)!r}]) == 0"
+    assert "every claim that bytes can prove holds" in python(code, blocked={"torch", "torchvision"}, cache=cache)
+
+
+def test_victims_need_nothing_of_crafting() -> None:
+    crafting = {f"poisonsets.{path.stem}" for path in (ROOT / "poisonsets").iterdir() if path.suffix == ".py"}
+    crafting = (crafting - {"poisonsets.__init__"}) | {"poisonsets.attacks"}
+    code = """
+import importlib, pkgutil
+import poisonsets.victims
+names = [m.name for m in pkgutil.walk_packages(poisonsets.victims.__path__, "poisonsets.victims.")]
+for name in names:
+    importlib.import_module(name)
+print(len(names))
+"""
+    assert int(python(code, blocked=crafting)) > 15
+
+
+def test_help_and_the_package_load_nothing_heavy() -> None:
+    loaded = f"print(sorted({HEAVY | {'safetensors'}!r} & set(sys.modules)))"
+    assert python(f"import poisonsets\n{loaded}") == "[]\n"
+    helped = python(f"from poisonsets.cli.main import run\nassert run(['craft', '--help']) == 0\n{loaded}")
+    assert helped.splitlines()[-1] == "[]"

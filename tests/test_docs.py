@@ -1,0 +1,252 @@
+"""The documents are true: their examples run, their tables are the code's, their links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from forge import check as verified
+from forge import forge, noise_order, small_base, small_set
+
+from poisonsets.cli.main import app
+from poisonsets.manifests import limits
+
+ROOT = Path(__file__).resolve().parents[1]
+SPEC = (ROOT / "manifests" / "SPEC.md").read_text()
+CLI = (ROOT / "docs" / "cli.md").read_text()
+OURS = ("docs", "manifests", "victims", "poisonsets", "cli", "tests")
+
+
+def documents() -> list[Path]:
+    """Every Markdown file but the cards of sets."""
+    nested = [path for folder in OURS for path in (ROOT / folder).rglob("*.md") if "golden" not in path.parts]
+    return sorted({*ROOT.glob("*.md"), *(path.resolve() for path in nested)})
+
+
+def anchors(text: str) -> set[str]:
+    """The names under which a rendered page's headings are found."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        assert target.exists(), f"{path.name}: {link}"
+        assert target.is_relative_to(ROOT), f"{path.name}: {link} leaves the project"
+        if anchor:
+            assert anchor in anchors(target.read_text()), f"{path.name}: {link}"
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_local_paths(path: Path) -> None:
+    text = path.read_text()
+    assert str(ROOT) not in text
+    assert not re.findall(r"(?<![\w.])/(?:home|root|tmp|work|Users|mnt|opt|var)/\S+|[A-Z]:\\\w", text)
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command of the application by its full name."""
+
+    def walk(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            yield name, command
+        for word, one in (inner or {}).items():
+            yield from walk(one, f"{name} {word}")
+
+    yield from walk(typer.main.get_command(app), "poisonsets")
+
+
+def sections() -> dict[str, str]:
+    parts = re.split(r"^## `(poisonsets [a-z ]+)`$", CLI, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_command_is_documented_and_no_other() -> None:
+    assert set(sections()) == {name for name, _ in commands()}
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), list(commands()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_every_option_is_documented_and_no_other(name: str, command: Any) -> None:
+    options = {flag for option in command.params for flag in option.opts if flag.startswith("-")}
+    assert command.help
+    assert set(re.findall(r"`(--?[a-z][a-z-]*)`", sections()[name])) == options
+
+
+def test_every_list_is_documented() -> None:
+    from poisonsets.cli.lists import LISTS
+
+    assert f"`poisonsets list {'|'.join(LISTS)}`" in CLI
+
+
+def test_the_limits_are_the_codes() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| ([0-9,]+) \|", SPEC, re.MULTILINE)
+    stated = {name: int(value.replace(",", "")) for name, value in rows}
+    assert stated == {name: value for name, value in vars(limits).items() if name.isupper()}
+
+
+def test_the_finding_codes_are_the_codes() -> None:
+    from poisonsets.manifests.checks import integrity, promises
+
+    stated = re.findall(r"^\| `([DV][0-9]{3})` \| (damage|violation) \|", SPEC, re.MULTILINE)
+    assert [code for code, _ in stated] == sorted({*integrity.CODES, *promises()})
+    assert all((kind == "damage") == code.startswith("D") for code, kind in stated)
+
+
+def test_the_manifests_fields_are_the_models() -> None:
+    from poisonsets.manifests.model import BasePin, Manifest, Trial
+
+    for title, model in (("4.4 The document", Manifest), ("4.5 Base", BasePin), ("4.6 Trial", Trial)):
+        table = SPEC.split(f"### {title}\n\n")[1].split("\n\n")[0]
+        assert re.findall(r"^\| `([a-z_]+)`", table, re.MULTILINE) == list(model.model_fields)
+
+
+def blocks(path: Path, language: str = "python") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = blocks(ROOT / "docs" / "python.md")
+    assert len(found) >= 6
+    names: dict[str, Any] = {}
+    for block in found:
+        exec(compile(block, "docs/python.md", "exec"), names)  # noqa: S102
+    assert names["report"].clean
+    assert len(names["score"].rows) == 2
+    assert "trial 7 is not in the set" in capsys.readouterr().out
+
+
+def test_the_setups_page_shows_a_setup(tmp_path: Path) -> None:
+    from poisonsets.manifests.setups.published import read_setup
+
+    (shown,) = blocks(ROOT / "docs" / "setups.md", "json")
+    (tmp_path / "setup.json").write_text(shown)
+    entries = read_setup(tmp_path / "setup.json").entries
+    assert [entry.base_indices for entry in entries] == [(11, 12, 12), (40,)]
+    assert json.loads(shown)["trials"][0]["target_class"] == entries[0].target_class
+
+
+def test_the_bases_page_names_every_base_and_the_digests_of_digits(cache: Path) -> None:
+    from poisonsets.manifests import open_base
+    from poisonsets.manifests.bases.registry import kinds, spelling
+
+    text = (ROOT / "docs" / "bases.md").read_text()
+    for kind in kinds().values():
+        assert f"`{spelling(kind)}`" in text
+    base = open_base("digits", cache=cache)
+    for name in ("train", "test"):
+        pin = base.split(name).pin()
+        assert f"| {name} | {pin.images:,} | `{pin.digest}` |" in text
+
+
+def contributed(path: str, folder: Path) -> ModuleType:
+    """The module that CONTRIBUTING.md shows under this path, loaded from a file."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    source = text.split(f"<!-- {path} -->\n```python\n")[1].split("```")[0]
+    assert not (ROOT / path).exists()
+    file = folder / Path(path).name
+    file.write_text(source)
+    spec = importlib.util.spec_from_file_location(f"contributed_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # type hints of the module are looked up there
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_example_of_an_attack_crafts_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from poisonsets import registry
+    from poisonsets.driver import craft_set
+    from poisonsets.manifests import open_set
+
+    registry.attacks()
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    contributed("poisonsets/attacks/brightness.py", tmp_path)
+    registry.attacks.cache_clear()
+    try:
+        base, entry = small_base(), registry.find("brightness")
+        order = replace(noise_order(base), attack=entry, settings=registry.settings_of(entry, {"share": "0.5"}))
+        assert craft_set(tmp_path / "set", order).refused == ()
+    finally:
+        registry.attacks.cache_clear()
+    assert verified(tmp_path / "set", base).clean
+    for trial in open_set(tmp_path / "set").trials:
+        clean = base.train.images[[index for index in trial.record.slots.bases if index is not None]]
+        assert np.array_equal(trial.poisons()[0], np.minimum(clean.astype(int) + 8, 255))
+
+
+def test_the_example_of_a_protocol_is_one(tmp_path: Path) -> None:
+    suite = contributed("victims/protocols/extra_transfer.py", tmp_path).SUITE
+    assert [(one.suite, one.network, one.epochs) for one in suite] == [("extra-transfer", "convnet", 20)]
+
+
+def test_the_example_of_a_network_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from poisonsets.victims import networks
+
+    networks.names()
+    monkeypatch.setattr(networks, "_FAMILIES", dict(networks._FAMILIES))
+    contributed("victims/networks/tiny.py", tmp_path)
+    network = networks.build("tiny", 3, "2", ("0", "0", "0"), ("1", "1", "1")).eval()
+    assert network.feature_width == 16
+    assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 3)
+
+
+def test_the_example_of_a_base_is_read(tmp_path: Path) -> None:
+    from poisonsets.manifests.bases.build import build
+    from poisonsets.manifests.bases.registry import Spec
+
+    (kind,) = contributed("manifests/bases/kinds/stripes.py", tmp_path).KINDS
+    base = build(Spec(kind, None, None, 0, None), None)
+    assert (len(base.train.labels), len(base.test.labels), base.classes) == (20, 10, ("rows", "columns"))
+
+
+def test_the_example_of_a_check_finds_what_it_says(tmp_path: Path) -> None:
+    from poisonsets.manifests import checks
+
+    base = small_base()
+    honest = small_set(tmp_path / "honest", base)
+
+    def twice(draft: Any) -> None:
+        draft.images[0][2] = draft.images[0][1]
+
+    forged = forge(honest, tmp_path / "forged", twice)
+    before = {finding.code for finding in verified(forged, base).findings}
+    contributed("manifests/checks/variety.py", tmp_path)
+    try:
+        assert verified(honest, base).clean
+        found = [finding for finding in verified(forged, base).findings if finding.code not in before]
+        assert [(finding.code, finding.place) for finding in found] == [("V901", "trial 0 slot 2")]
+    finally:
+        del checks.TRIAL_CHECKS["V901"]
+
+
+def test_the_map_names_every_page() -> None:
+    text = (ROOT / "docs" / "README.md").read_text()
+    for path in (ROOT / "docs").rglob("*.md"):
+        name = path.relative_to(ROOT / "docs").as_posix()
+        assert name == "README.md" or f"({name})" in text, name
