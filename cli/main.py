@@ -56,10 +56,25 @@ def main() -> None:
     except OSError:
         _discard_output()  # it was said already; the interpreter would say it again
     if code == INTERRUPTED:
-        # Not through the interpreter's own end: that waits for workers which Ctrl-C has stopped half started.
-        sys.stderr.flush()
-        os._exit(code)
+        _leave(code)
     sys.exit(code)
+
+
+def _leave(code: int) -> None:
+    """Die of Ctrl-C with this code, and in any case.
+
+    The interpreter's own end may wait for ever for workers that were stopped half started, and reports a signal in the
+    place of the code where an import was interrupted; without workers there is nothing for it to tidy up.
+    """
+    import multiprocessing
+    import threading
+
+    sys.stderr.flush()
+    if not multiprocessing.active_children():
+        os._exit(code)
+    watchdog = threading.Timer(3, os._exit, (code,))
+    watchdog.daemon = True
+    watchdog.start()
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -22,7 +22,7 @@ from poisonsets.interface import Budget, Context, Crafted, Task
 from poisonsets.manifests.bases.dataset import Base, Images
 from poisonsets.manifests.setups.plan import Plan
 from poisonsets.manifests.stream import Stream
-from poisonsets.surrogates import Surrogates, load_frozen
+from poisonsets.surrogates import Surrogates, exact_arithmetic, load_frozen
 
 BLOCK_PIXELS = 256 * 32 * 32
 
@@ -93,7 +93,6 @@ class Crafter:
     def __init__(
         self, attack: str, settings: Mapping[str, Any], budget: Budget, paths: Sequence[Path], device: str
     ) -> None:
-        torch.set_num_threads(1)  # two threads round differently from one, and are slower under load
         self._device = torch.device(device)
         self._attack = registry.find(attack).factory(**settings)
         self._budget = budget
@@ -114,7 +113,8 @@ class Crafter:
             device=self._device,
             progress=progress,
         )
-        crafted = self._attack(task, context)
+        with exact_arithmetic():
+            crafted = self._attack(task, context)
         return [self._result(block, crafted, i) for i in range(len(block.plans))]
 
     def _result(self, block: Block, crafted: Crafted, i: int) -> Result:

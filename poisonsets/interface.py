@@ -20,6 +20,18 @@ Need: TypeAlias = Literal["features", "gradients", "robust", "source images", "t
 
 
 @dataclass(frozen=True)
+class Range:
+    """The values a numeric setting may take, written into its annotation: `steps: Annotated[int, Range(1, 10_000)]`.
+
+    Attributes:
+        least, most: both allowed.
+    """
+
+    least: float
+    most: float
+
+
+@dataclass(frozen=True)
 class Traits:
     """What an attack declares about itself; the law tests follow from it.
 

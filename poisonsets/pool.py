@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import wait
 
@@ -38,14 +40,32 @@ def crafted(
                 yield crafter.run(block, report)
         return
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(min(workers, len(blocks)), context, _start, (make,)) as pool:
         try:
-            for number, results in enumerate(pool.map(_run, blocks)):
+            with _interrupts_held():
+                running = pool.map(_run, blocks)
+            for number, results in enumerate(running):
                 progress(number + 1, len(blocks))
                 yield results
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
             raise
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes that start meanwhile never see Ctrl-C: a worker that it stops half started would hang the pool.
+
+    The mask is inherited; this process ends its workers itself.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _scaled(progress: Callable[[int, int], None], number: int, blocks: int, done: int, total: int) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from poisonsets.interface import Attack, Traits
+from poisonsets.interface import Attack, Range, Traits
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.model import Setting
 
@@ -101,7 +101,7 @@ def settings_of(entry: Entry, given: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         UsageError: an unknown setting, or a value that is not of its type.
     """
-    hints = typing.get_type_hints(entry.factory)
+    hints = typing.get_type_hints(entry.factory, include_extras=True)
     settings = entry.defaults()
     for key, text in given.items():
         if key not in settings:
@@ -124,6 +124,9 @@ def decimal(value: float) -> str:
 
 def _parsed(attack_name: str, key: str, text: str, wanted: Any) -> Any:
     where = f"{attack_name}: {key}={text}"
+    bounds = None
+    if typing.get_origin(wanted) is Annotated:
+        wanted, bounds = typing.get_args(wanted)
     if typing.get_origin(wanted) is Literal:
         choices = typing.get_args(wanted)
         if text not in choices:
@@ -139,4 +142,6 @@ def _parsed(attack_name: str, key: str, text: str, wanted: Any) -> Any:
         raise UsageError(f"{where}: not {'a whole number' if wanted is int else 'a number'}") from error
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{where}: not a finite number")
+    if isinstance(bounds, Range) and not bounds.least <= value <= bounds.most:
+        raise UsageError(f"{where}: outside {bounds.least:g} to {bounds.most:g}")
     return value

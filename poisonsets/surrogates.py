@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 
 from poisonsets.interface import FeatureNetwork
 from poisonsets.manifests.model import SurrogateRecord
 from poisonsets.manifests.stream import Stream
+from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.weights import Weights, load_weights
+
+__all__ = ["Surrogates", "exact_arithmetic", "load_frozen"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Surrogates:
             SurrogateRecord(
                 digest=one.digest,
                 network=one.record["network"],
-                recipe={"width": one.record["width"], **one.record["recipe"]},
+                recipe={"width": one.record["width"], **_frozen(one.record["recipe"])},
                 trials=tuple(n for n in numbers if i in self.of_trial(n, seed)) if self.pool else None,
             )
             for i, one in enumerate(self.weights)
@@ -61,3 +64,8 @@ def load_frozen(path: Path, device: torch.device) -> FeatureNetwork:
         MissingError, DamagedError: as `load_weights`.
     """
     return cast(FeatureNetwork, folded(load_weights(path).network).to(device))
+
+
+def _frozen(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe with its lists as the tuples that a manifest's frozen values take."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in recipe.items()}

@@ -29,7 +29,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "crafting": ({"numpy", "torch", "pydantic", "manifests", "crafting", "root"}, set()),
     "cli": ({"typer", "pydantic", "rich", "manifests", "cli", "root"}, HEAVY | {"crafting", "victims"}),
 }
-LONGER = {"manifests/model.py": 350}  # one declarative model, read from top to bottom beside SPEC.md
+LONGER = {"manifests/model.py": 360}  # one declarative model, read from top to bottom beside SPEC.md
 LIGHT = {"canonical", "errors", "findings", "limits", "ranges"}
 
 

@@ -34,9 +34,16 @@ def resolve(name: str) -> torch.device:
 
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
-    """While the block runs, GPU convolutions use no TF32, no algorithm search, no random order.
+    """While the block runs: one CPU thread, and GPU convolutions without TF32, algorithm search or random order.
 
-    TF32 keeps 10 bits of the mantissa; its error in features is a thousand times that of float32.
+    Sums are rounded in another order with another number of threads, so that equal inputs would give other bytes on
+    a machine with other cores; under load one thread is also the faster choice. TF32 keeps 10 bits of the mantissa;
+    its error in features is a thousand times that of float32.
     """
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-        yield
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_num_threads(threads)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from poisonsets.manifests.compose import Rows
 from poisonsets.manifests.stream import Stream
+from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.features import FeatureCache
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.training import drop_rate
@@ -77,6 +78,7 @@ def draw(protocol: Protocol, generator: torch.Generator, *, rows: int, features:
     return Draws(weight, bias, torch.stack(orders), torch.stack(drawn))
 
 
+@exact_arithmetic()
 def train_head(
     row_features: RowFeatures, labels: Tensor, draws: Draws, protocol: Protocol, *, device: torch.device
 ) -> nn.Linear:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from poisonsets.budget import project
-from poisonsets.interface import Attack, Context, Crafted, FeatureNetwork, Task, Traits
+from poisonsets.interface import Attack, Context, Crafted, FeatureNetwork, Range, Task, Traits
 from poisonsets.registry import attack
 
 
@@ -17,7 +19,9 @@ from poisonsets.registry import attack
     traits=Traits(objective="feature", needs=frozenset({"features"})),
     source="Aghakhani et al. 2021; Schwarzschild et al. 2021",
 )
-def bullseye_polytope(*, steps: int = 1200, learning_rate: float = 0.04) -> Attack:
+def bullseye_polytope(
+    *, steps: Annotated[int, Range(1, 100_000)] = 1200, learning_rate: Annotated[float, Range(1e-9, 1e3)] = 0.04
+) -> Attack:
     """Minimise the mean over networks of ||mean_j f(x_j) - f(t)|| / ||f(t)|| with Adam, projected after each step.
 
     Aghakhani et al. (2021), equation 3 (single-layer form); the norm is not squared, as in the authors' code. Adam

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from poisonsets.budget import project
-from poisonsets.interface import Attack, Context, Crafted, FeatureNetwork, Task, Traits
+from poisonsets.interface import Attack, Context, Crafted, FeatureNetwork, Range, Task, Traits
 from poisonsets.registry import attack
 
 
@@ -21,12 +21,12 @@ from poisonsets.registry import attack
 )
 def feature_collision(
     *,
-    steps: int = 120,
-    learning_rate: float = 0.001,
-    decay: float = 0.2,
-    growth: float = 1.0,
-    watermark: float = 0.3,
-    tolerance: float = 1e-5,
+    steps: Annotated[int, Range(1, 100_000)] = 120,
+    learning_rate: Annotated[float, Range(1e-9, 1e3)] = 0.001,
+    decay: Annotated[float, Range(0.01, 0.99)] = 0.2,
+    growth: Annotated[float, Range(1, 10)] = 1.0,
+    watermark: Annotated[float, Range(0, 1)] = 0.3,
+    tolerance: Annotated[float, Range(0, 1)] = 1e-5,
     line_search: Literal["fixed"] = "fixed",  # noqa: ARG001  recorded: names the form
 ) -> Attack:
     """Minimise ||f(x) - f(t)||^2 for each poison by projected gradient descent with a backtracking step.

@@ -136,7 +136,8 @@ def extractor(tmp_path: Path) -> Weights:
     """A narrow, untrained convnet: random features tell the four corners apart well enough."""
     generator = torch.Generator().manual_seed(5)
     network = build("convnet", 2, "0.25", HALF, HALF, generator=generator)
-    assert isinstance(hidden := network.body.hidden, torch.nn.Linear)
+    hidden = network.body.hidden
+    assert isinstance(hidden, torch.nn.Linear)
     # The default weights of a layer let features shrink; a head must find them in a few epochs here.
     hidden.weight.data *= 8
     path = tmp_path / "extractor.safetensors"

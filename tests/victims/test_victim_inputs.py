@@ -66,11 +66,13 @@ def test_other_names_are_no_devices(name: str) -> None:
 
 
 def test_exact_arithmetic_puts_the_switches_back() -> None:
-    def switches() -> tuple[bool, ...]:
+    def switches() -> tuple[bool | int, ...]:
         cudnn = torch.backends.cudnn
-        return cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32
+        return torch.get_num_threads(), cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32
 
+    torch.set_num_threads(2)
     before = switches()
     with exact_arithmetic():
-        assert switches() == (True, False, True, False)
+        assert switches() == (1, True, False, True, False)
     assert switches() == before
+    torch.set_num_threads(1)
