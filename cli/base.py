@@ -11,7 +11,8 @@ import typer
 from poisonsets.cli import options, output
 
 if TYPE_CHECKING:
-    from poisonsets.manifests.model import Split, SplitPin
+    from poisonsets.manifests.fields import Split
+    from poisonsets.manifests.model import SplitPin
 
 app = typer.Typer(help="Base datasets: fill the cache, list it.", no_args_is_help=True)
 

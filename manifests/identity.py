@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from poisonsets.manifests import canonical
-from poisonsets.manifests.model import BasePin, Manifest, Trial, TriggerRecord
+from poisonsets.manifests.model import BasePin, Manifest, Trial
+from poisonsets.manifests.triggers import TriggerRecord
 
 TRIAL_FIELDS = {
     "trial",

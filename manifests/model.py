@@ -8,36 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from poisonsets.manifests import limits
+from poisonsets.manifests.fields import Decimal, FilePath, Index, Label, Name, Sha256, Split, Strict, Text
+from poisonsets.manifests.triggers import TriggerRecord, pictures_of
 
 FORMAT = "poisonset/1"
 NOTICE = "Poisoned data for research on defences. Never train a model that people rely on with it."
-
-Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Decimal: TypeAlias = Annotated[
-    str, StringConstraints(pattern=r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?(e[+-][0-9]{2,3})?$")
-]
-# Mixed in exact integers of 64 bits, so few digits; more would change no pixel.
-Alpha: TypeAlias = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$")]
-Amount: TypeAlias = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,3})(\.[0-9]{1,6})?$")]
-Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@=/+-]{0,199}$")]
-Text: TypeAlias = Annotated[str, StringConstraints(max_length=4096)]
-FilePath: TypeAlias = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}(/[A-Za-z0-9][A-Za-z0-9_-]{0,99})?(\.[a-z]{2,11})$"),
-]
-Index: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
-Label: TypeAlias = Annotated[int, Field(ge=0, lt=limits.CLASSES)]
-Split: TypeAlias = Literal["train", "test"]
-
-
-class Strict(BaseModel):
-    """A value of the manifest."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
 
 # --- the base dataset ------------------------------------------------------------------------------------------
 
@@ -86,75 +64,6 @@ class Unconstrained(Strict):
 
 
 Constraint: TypeAlias = Annotated[Linf | L2 | Unconstrained, Field(discriminator="norm")]
-
-
-# --- triggers --------------------------------------------------------------------------------------------------
-
-
-class FixedPlace(Strict):
-    """The trigger's top-left pixel, the same in every image."""
-
-    rule: Literal["fixed"] = "fixed"
-    row: Index
-    column: Index
-
-
-class RandomPlace(Strict):
-    """The trigger's top-left pixel, drawn for each image from the seed and the image's id."""
-
-    rule: Literal["random"] = "random"
-    seed: Index
-
-
-Place: TypeAlias = Annotated[FixedPlace | RandomPlace, Field(discriminator="rule")]
-
-
-class PatchTrigger(Strict):
-    """A small image that overwrites the pixels under its mask; black is a colour like any other."""
-
-    kind: Literal["patch"] = "patch"
-    image: FilePath
-    mask: FilePath | None = None
-    place: Place
-
-
-class BlendTrigger(Strict):
-    """A small image mixed into the pixels under it: (1 - alpha) x + alpha t."""
-
-    kind: Literal["blend"] = "blend"
-    image: FilePath
-    alpha: Alpha
-    place: Place
-
-
-class SineTrigger(Strict):
-    """Vertical stripes t(column) = amplitude sin(2 pi frequency column / width), mixed in with alpha."""
-
-    kind: Literal["sine"] = "sine"
-    amplitude: Amount
-    frequency: Amount
-    alpha: Alpha
-
-
-class ImageTrigger(Strict):
-    """A full image mixed in with alpha."""
-
-    kind: Literal["image"] = "image"
-    image: FilePath
-    alpha: Alpha
-
-
-TriggerRecord: TypeAlias = Annotated[
-    PatchTrigger | BlendTrigger | SineTrigger | ImageTrigger, Field(discriminator="kind")
-]
-
-
-def pictures_of(trigger: TriggerRecord) -> tuple[str, ...]:
-    """The picture files that a trigger consists of: its image, then its mask, where it has them."""
-    if isinstance(trigger, SineTrigger):
-        return ()
-    mask = trigger.mask if isinstance(trigger, PatchTrigger) else None
-    return (trigger.image,) if mask is None else (trigger.image, mask)
 
 
 # --- trials ----------------------------------------------------------------------------------------------------

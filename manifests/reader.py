@@ -19,9 +19,10 @@ from poisonsets.manifests import canonical, identity, limits, png, shard, store
 from poisonsets.manifests.bases.dataset import Base, Images, Labels
 from poisonsets.manifests.compose import Rows, Rule, compose
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
-from poisonsets.manifests.model import BlendTrigger, FileTarget, ImageTrigger, Manifest, PatchTrigger, Trial
+from poisonsets.manifests.model import FileTarget, Manifest, Trial
 from poisonsets.manifests.ranges import spelled
 from poisonsets.manifests.stamp import Trigger, stamp
+from poisonsets.manifests.triggers import BlendTrigger, ImageTrigger, PatchTrigger
 from poisonsets.manifests.writer import MANIFEST
 
 TARGETS = "targets.tar"

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from poisonsets.manifests.bases.dataset import Images, pixel_digest
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.model import (
+from poisonsets.manifests.stream import Stream
+from poisonsets.manifests.triggers import (
     BlendTrigger,
     ImageTrigger,
     PatchTrigger,
@@ -25,7 +26,6 @@ from poisonsets.manifests.model import (
     TriggerRecord,
     pictures_of,
 )
-from poisonsets.manifests.stream import Stream
 
 
 @dataclass(frozen=True)

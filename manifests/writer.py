@@ -21,7 +21,8 @@ from poisonsets.manifests import canonical, identity, limits, shard, store
 from poisonsets.manifests.bases.dataset import Images
 from poisonsets.manifests.card import card
 from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError
-from poisonsets.manifests.model import FileRecord, Manifest, Strict, Trial
+from poisonsets.manifests.fields import Strict
+from poisonsets.manifests.model import FileRecord, Manifest, Trial
 
 MANIFEST = "manifest.json"
 RUN = "run.json"

@@ -17,15 +17,7 @@ from poisonsets.interface import Budget
 from poisonsets.manifests import writer
 from poisonsets.manifests.bases.dataset import Base, Images, pixel_digest
 from poisonsets.manifests.errors import MissingError, UsageError
-from poisonsets.manifests.model import (
-    Add,
-    AttackRecord,
-    InPlace,
-    Outcome,
-    SetupRecord,
-    Slots,
-    Trial,
-)
+from poisonsets.manifests.model import Add, AttackRecord, InPlace, Outcome, SetupRecord, Slots, Trial
 from poisonsets.manifests.setups.plan import Plan
 from poisonsets.pool import crafted
 from poisonsets.surrogates import Surrogates

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from poisonsets.manifests import canonical, store
 from poisonsets.manifests.errors import DamagedError, MissingError
-from poisonsets.manifests.model import Decimal, Index, Label, Name, Sha256, Strict, Text
+from poisonsets.manifests.fields import Decimal, Index, Label, Name, Sha256, Strict, Text
 from poisonsets.victims.threat import ThreatLevel
 
 SETTINGS: Final = "settings.json"

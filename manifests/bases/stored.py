@@ -21,8 +21,9 @@ from poisonsets.manifests.bases import safe_hdf5
 from poisonsets.manifests.bases.dataset import Base, Split, pixel_digest
 from poisonsets.manifests.bases.registry import Spec
 from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.fields import Label, Strict, Text
 from poisonsets.manifests.limits import MANIFEST_BYTES
-from poisonsets.manifests.model import BasePin, Label, Strict, Text
+from poisonsets.manifests.model import BasePin
 
 LOCK_SECONDS: Final = 5.0
 SPLITS: Final[tuple[Literal["train", "test"], ...]] = ("train", "test")

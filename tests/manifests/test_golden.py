@@ -25,12 +25,9 @@ from poisonsets.manifests.model import (
     Composition,
     Constraint,
     DrawnSetup,
-    FixedPlace,
     InPlace,
     Linf,
     Outcome,
-    PatchTrigger,
-    RandomPlace,
     Slots,
     Tool,
     Trial,
@@ -39,6 +36,7 @@ from poisonsets.manifests.png import encode
 from poisonsets.manifests.reader import open_set
 from poisonsets.manifests.setups.drawn import draw
 from poisonsets.manifests.stamp import Trigger, picture_digest, stamp
+from poisonsets.manifests.triggers import FixedPlace, PatchTrigger, RandomPlace
 from poisonsets.manifests.verify import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "poisonset-1"

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from poisonsets.manifests.bases.dataset import Images
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.model import BlendTrigger, FixedPlace, ImageTrigger, PatchTrigger, RandomPlace, SineTrigger
 from poisonsets.manifests.png import decode, encode
 from poisonsets.manifests.stamp import Trigger, footprint, place, stamp
+from poisonsets.manifests.triggers import BlendTrigger, FixedPlace, ImageTrigger, PatchTrigger, RandomPlace, SineTrigger
 
 few = settings(max_examples=25, deadline=None)
 ALPHAS = ("0", "1", "0.1", "0.5", "0.25", "0.333", "0.003922", "0.01")
