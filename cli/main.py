@@ -7,11 +7,14 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from poisonsets import __version__
 from poisonsets.cli import base, craft, demo, lists, score, show, train, verify
+from poisonsets.cli.config import defaults
 from poisonsets.manifests.errors import PoisonsetsError
 from poisonsets.manifests.findings import printable
 
@@ -20,7 +23,7 @@ app = typer.Typer(
     help="Craft, verify and score data-poisoning sets for image classifiers (research on defences).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "POISONSETS"},
 )
 app.command("demo")(demo.demo)
 app.add_typer(base.app, name="base")
@@ -43,9 +46,18 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file with a table of options a command; flags and environment win.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Craft, verify and score data-poisoning sets for image classifiers (research on defences)."""
+    del version  # its callback has spoken already
+    if config is not None:
+        context.default_map = defaults(config, context.command)
 
 
 def main() -> None:

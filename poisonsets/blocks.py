@@ -6,6 +6,7 @@ trials, never of free memory or workers, and a block is crafted whole or not at 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -119,14 +120,28 @@ class Crafter:
 
     def _result(self, block: Block, crafted: Crafted, i: int) -> Result:
         plan = block.plans[i]
+        refusal = _fault(crafted, block.bases.shape, i)
+        if refusal:
+            return Result(plan, None, (), refusal)
         history = crafted.history[i] if crafted.history else ()
-        wanted = (*block.bases.shape[:2], 3, *block.bases.shape[2:4])
-        if tuple(crafted.images.shape) != wanted:
-            return Result(plan, None, history, f"images of shape {tuple(crafted.images.shape)}, wanted {wanted}")
-        images = crafted.images[i].detach()
-        if not bool(torch.isfinite(images).all()):
-            return Result(plan, None, history, "the attack gave values that are not finite")
-        return Result(plan, to_levels(images, block.bases[i], self._budget), history, "")
+        return Result(plan, to_levels(crafted.images[i].detach(), block.bases[i], self._budget), history, "")
+
+
+def _fault(crafted: Crafted, bases: tuple[int, ...], i: int) -> str:
+    """What is wrong with trial i of an attack's result, or an empty string."""
+    trials, poisons, height, width, _ = bases
+    images, wanted = crafted.images, (trials, poisons, 3, height, width)
+    if tuple(images.shape) != wanted:
+        return f"images of shape {tuple(images.shape)}, wanted {wanted}"
+    if images.dtype != torch.float32:
+        return f"images of type {str(images.dtype).removeprefix('torch.')}, wanted float32"
+    if not bool(torch.isfinite(images[i]).all()):
+        return "the attack gave values that are not finite"
+    if crafted.history and len(crafted.history) != trials:
+        return f"a history of {len(crafted.history)} trials, wanted {trials}"
+    if crafted.history and not all(map(math.isfinite, crafted.history[i])):
+        return "the attack's objective is not finite"
+    return ""
 
 
 def _block(plans: Sequence[Plan], base: Base, attack: str, seed: int, surrogates: tuple[int, ...]) -> Block:

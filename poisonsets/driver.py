@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -117,7 +118,7 @@ def craft_set(
 
     Raises:
         UsageError: the order asks for something the attack or the base cannot give.
-        MissingError: the output folder or a surrogate is refused.
+        MissingError: the output folder or a surrogate is refused, or every trial was; nothing is left on disk then.
     """
     check(order)
     watch = provenance.Stopwatch()
@@ -133,6 +134,7 @@ def craft_set(
                 elif result.plan.trial not in unfinished.finished:
                     unfinished.add_trial(trial_record(order, result, result.images), result.images)
         if not unfinished.finished:
+            shutil.rmtree(writer.unfinished(output), ignore_errors=True)  # nothing in it to go on with
             raise MissingError(f"{output}: every trial was refused ({refused[0][1]}), so there is no set to write")
         run = watch.record(device=device, workers=workers, taken_over=taken_over)
         manifest = unfinished.publish(order.head(), run)
@@ -143,10 +145,13 @@ def check(order: Order) -> None:
     """Refuse an order that cannot be carried out, before anything is written.
 
     Raises:
-        UsageError: no trials; a network is needed and none given; bases that are not of the adversarial class.
+        UsageError: no trials, or not ascending; a network is needed and none given; bases that are not of the adversarial class.
     """
     if not order.plans:
         raise UsageError("no trials to craft", "Give --trials, for instance 0-9")
+    numbers = [plan.trial for plan in order.plans]
+    if numbers != sorted(set(numbers)):
+        raise UsageError(f"trials {numbers[:20]} are not in ascending order, each once", "Sort them")
     if "features" in order.attack.traits.needs and not order.surrogates.weights:
         raise UsageError(f"{order.attack.name} needs a surrogate network", "Give --surrogate FILE")
     for plan in order.plans:

@@ -11,11 +11,11 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any, Literal
 
 from poisonsets.interface import Attack, Range, Traits
-from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.errors import MissingError, PoisonsetsError, UsageError
 from poisonsets.manifests.model import Setting
 
 ENTRY_POINTS = "poisonsets.attacks"
@@ -57,11 +57,22 @@ _entries: dict[str, Entry] = {}
 def attack(
     name: str, *, version: int, traits: Traits, source: str, aliases: tuple[str, ...] = ()
 ) -> Callable[[Factory], Factory]:
-    """Register a factory as an attack. Its keyword-only arguments with defaults are the attack's settings."""
+    """Register a factory as an attack. Its keyword-only arguments with defaults are the attack's settings.
+
+    Raises:
+        UsageError: another attack has one of these names already, in any case.
+    """
 
     def register(factory: Factory) -> Factory:
-        if name in _entries and _entries[name].factory is not factory:
-            raise ValueError(f"two attacks are called {name}")
+        wanted = {spelling.lower() for spelling in (name, *aliases)}
+        for other in _entries.values():
+            taken = wanted & {spelling.lower() for spelling in (other.name, *other.aliases)}
+            if taken and other.factory is not factory:
+                raise UsageError(
+                    f"two attacks are called {min(taken)}: {name} of {factory.__module__} and "
+                    f"{other.name} of {other.factory.__module__}",
+                    "Rename one, or uninstall the package it comes with",
+                )
         _entries[name] = Entry(name, aliases, version, traits, source, factory)
         return factory
 
@@ -70,13 +81,31 @@ def attack(
 
 @cache
 def attacks() -> dict[str, Entry]:
-    """All attacks by full name, in alphabetical order."""
+    """All attacks by full name, in alphabetical order.
+
+    Raises:
+        MissingError: an attack of another package cannot be loaded.
+    """
     package = importlib.import_module("poisonsets.attacks")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
     for point in entry_points(group=ENTRY_POINTS):
-        point.load()
+        _load(point)
     return dict(sorted(_entries.items()))
+
+
+def _load(point: EntryPoint) -> None:
+    """Import an attack of another package, whose author we cannot know to have been careful."""
+    try:
+        point.load()
+    except PoisonsetsError:
+        raise
+    except Exception as error:
+        raise MissingError(
+            f"the attack {point.name} ({point.value}) of another package cannot be loaded: "
+            f"{type(error).__name__}: {error}",
+            "Repair or uninstall that package",
+        ) from error
 
 
 def find(name: str) -> Entry:

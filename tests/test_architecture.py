@@ -29,7 +29,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "crafting": ({"numpy", "torch", "pydantic", "manifests", "crafting", "root"}, set()),
     "cli": ({"typer", "pydantic", "rich", "manifests", "cli", "root"}, HEAVY | {"crafting", "victims"}),
 }
-LIGHT = {"canonical", "errors", "findings", "limits", "ranges"}
+LIGHT = {"canonical", "errors", "findings", "limits", "ranges", "store"}
 
 
 @dataclass(frozen=True)

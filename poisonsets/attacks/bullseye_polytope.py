@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from poisonsets.budget import project
+from poisonsets.features import target_features
 from poisonsets.interface import Attack, Context, Crafted, FeatureNetwork, Range, Task, Traits
 from poisonsets.registry import attack
 
@@ -38,7 +39,7 @@ def bullseye_polytope(
         scale = context.surrogates[0].std.view(1, 1, 3, 1, 1)
         scaled = (task.bases / scale).requires_grad_()
         optimiser = torch.optim.Adam([scaled], lr=learning_rate, betas=(0.9, 0.999))
-        wanted = _target_features(context.surrogates, task.targets[:, 0])
+        wanted = target_features(context.surrogates, task.targets)
         history = []
         for step in range(steps):
             loss = _loss(scaled * scale, wanted, context.surrogates)
@@ -56,12 +57,6 @@ def bullseye_polytope(
         return Crafted(images, tuple(tuple(curve) for curve in curves))
 
     return craft
-
-
-def _target_features(networks: tuple[FeatureNetwork, ...], targets: Tensor) -> tuple[Tensor, ...]:
-    """For each network f(t), [T, D]."""
-    with torch.no_grad():
-        return tuple(network.features(targets) for network in networks)
 
 
 def _loss(images: Tensor, wanted: tuple[Tensor, ...], networks: tuple[FeatureNetwork, ...]) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from poisonsets.budget import project
+from poisonsets.features import target_features
 from poisonsets.interface import Attack, Context, Crafted, FeatureNetwork, Range, Task, Traits
 from poisonsets.registry import attack
 
@@ -51,7 +52,8 @@ def feature_collision(
         trials, poisons = task.bases.shape[:2]
         bases = task.bases.flatten(0, 1)
         target = task.targets[:, :1].expand(-1, poisons, -1, -1, -1).flatten(0, 1)
-        wanted = _target_features(context.surrogates, task.targets[:, 0], poisons)
+        aims = target_features(context.surrogates, task.targets)
+        wanted = tuple(aim.repeat_interleave(poisons, dim=0) for aim in aims)
         images = project((1 - watermark) * bases + watermark * target, bases, task.budget)
         loss, gradient = _loss_and_gradient(images, wanted, context.surrogates)
         rate = torch.full_like(loss, learning_rate)
@@ -74,12 +76,6 @@ def feature_collision(
         return Crafted(images.view_as(task.bases), tuple(tuple(curve) for curve in curves))
 
     return craft
-
-
-def _target_features(networks: tuple[FeatureNetwork, ...], targets: Tensor, poisons: int) -> tuple[Tensor, ...]:
-    """For each network f(t), [T * P, D]."""
-    with torch.no_grad():
-        return tuple(network.features(targets).repeat_interleave(poisons, dim=0) for network in networks)
 
 
 def _loss_and_gradient(
