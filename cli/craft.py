@@ -13,7 +13,7 @@ from poisonsets.manifests import ranges
 from poisonsets.manifests.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
-    from poisonsets.driver import Done, Order
+    from poisonsets.driver import Done
     from poisonsets.interface import Budget
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.manifests.model import SetupRecord
@@ -75,9 +75,7 @@ def craft(
 
     entry = registry.find(attack)
     resolved = registry.settings_of(entry, settings)
-    finished = resume and (out / writer.MANIFEST).exists()
-    if not finished:
-        writer.refuse_output(out, resume=resume)
+    writer.refuse_output(out, resume=resume)
     where = str(resolve(device))
     opened = open_base(base, cache=options.cache_folder(), holdout=holdout, split_seed=split_seed, resize=resize)
     record, plans = planned(
@@ -102,9 +100,6 @@ def craft(
         surrogates=networks(entry, opened, surrogate or [], surrogate_pool or [], quiet=quiet),
         seed=seed,
     )
-    if finished:
-        announce(_as_finished(out, order), out, as_json=as_json)
-        return
     with output.progress(f"crafting {entry.name}", quiet=quiet) as report:
         done = craft_set(out, order, workers=workers, device=where, resume=resume, progress=report)
     announce(done, out, as_json=as_json)
@@ -212,34 +207,6 @@ def default_network(base: Base, option: str, *, quiet: bool) -> Weights:
         quiet=quiet,
     )
     return weights
-
-
-def _as_finished(out: Path, order: Order) -> Done:
-    """What an earlier run of the same order came to, where it was stopped after its set was complete.
-
-    Raises:
-        MissingError: the folder holds a set of another order.
-        DamagedError: its manifest cannot be read.
-    """
-    import shutil
-
-    from poisonsets.driver import Done
-    from poisonsets.manifests import writer
-    from poisonsets.manifests.reader import open_set
-
-    manifest = open_set(out).manifest
-    trials = manifest.trials
-    same = all(getattr(manifest, key) == value for key, value in order.head().items())
-    same &= [trial.trial for trial in trials] == [plan.trial for plan in order.plans]
-    same &= all((trial.constraint, trial.composition) == (order.budget, order.composition) for trial in trials)
-    if not same:
-        raise MissingError(
-            f"{out}: the output folder holds a set that was made by another command", "Choose another output folder"
-        )
-    partial = writer.unfinished(out)
-    if not (partial / writer.PAYLOAD).exists():
-        shutil.rmtree(partial, ignore_errors=True)
-    return Done(manifest.content_digest, len(trials), len(trials), ())
 
 
 def announce(done: Done, out: Path, *, as_json: bool) -> None:

@@ -131,10 +131,14 @@ def unfinished(final: Path) -> Path:
 def refuse_output(final: Path, *, resume: bool) -> None:
     """Refuse an output folder where no set can come to be, before anything is computed or written.
 
+    With `resume` a finished set is no reason to refuse: whether it is the one asked for is for the caller to compare.
+
     Raises:
         MissingError: it is not empty, an unfinished set stands beside it and `resume` is off, or nothing can be
             made there.
     """
+    if resume and (final / MANIFEST).exists():
+        return
     store.refuse_nonempty(final)
     partial = unfinished(final)
     if not resume and partial.is_dir() and any(partial.iterdir()):
@@ -155,6 +159,7 @@ def writing(final: Path, request: Mapping[str, Any], *, resume: bool) -> Iterato
         MissingError: the folder is not empty, is held by another process, cannot be written, or the unfinished set
             was made by another request.
     """
+    store.refuse_nonempty(final)
     refuse_output(final, resume=resume)
     partial = unfinished(final)
     final = partial.with_name(partial.name.removesuffix(".partial"))  # "." cannot be renamed to, its name can

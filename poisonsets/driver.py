@@ -15,10 +15,11 @@ from pydantic import BaseModel
 from poisonsets import provenance, registry
 from poisonsets.blocks import Block, Crafter, Result, partition
 from poisonsets.interface import Budget
-from poisonsets.manifests import writer
+from poisonsets.manifests import limits, writer
 from poisonsets.manifests.bases.dataset import Base, Images, pixel_digest
 from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.model import Add, AttackRecord, InPlace, Outcome, SetupRecord, Slots, Trial
+from poisonsets.manifests.reader import open_set
 from poisonsets.manifests.setups.plan import Plan
 from poisonsets.pool import crafted
 from poisonsets.surrogates import Surrogates
@@ -121,6 +122,8 @@ def craft_set(
         MissingError: the output folder or a surrogate is refused, or every trial was; nothing is left on disk then.
     """
     check(order)
+    if resume and (output / writer.MANIFEST).exists():
+        return _as_finished(output, order)
     watch = provenance.Stopwatch()
     with writer.writing(output, order.request(), resume=resume) as unfinished:
         blocks = [block for block in _blocks(order) if not _finished(block, unfinished.finished)]
@@ -141,14 +144,39 @@ def craft_set(
     return Done(manifest.content_digest, len(manifest.trials), taken_over, tuple(refused))
 
 
+def _as_finished(output: Path, order: Order) -> Done:
+    """What an earlier run of the same order came to, where it was stopped after its set was complete.
+
+    Raises:
+        MissingError: the folder holds a set of another order.
+        DamagedError: its manifest cannot be read.
+    """
+    manifest = open_set(output).manifest
+    trials = manifest.trials
+    same = all(getattr(manifest, key) == value for key, value in order.head().items())
+    same &= [trial.trial for trial in trials] == [plan.trial for plan in order.plans]
+    same &= all((trial.constraint, trial.composition) == (order.budget, order.composition) for trial in trials)
+    if not same:
+        raise MissingError(
+            f"{output}: the output folder holds a set that was made by another command", "Choose another output folder"
+        )
+    partial = writer.unfinished(output)
+    if not (partial / writer.PAYLOAD).exists():
+        shutil.rmtree(partial, ignore_errors=True)
+    return Done(manifest.content_digest, len(trials), len(trials), ())
+
+
 def check(order: Order) -> None:
     """Refuse an order that cannot be carried out, before anything is written.
 
     Raises:
-        UsageError: no trials, or not ascending; a network is needed and none given; bases that are not of the adversarial class.
+        UsageError: no trials, or not in ascending order; a network is needed and none given; bases that are not of the
+            adversarial class.
     """
     if not order.plans:
         raise UsageError("no trials to craft", "Give --trials, for instance 0-9")
+    if len(order.plans) > limits.TRIALS:
+        raise UsageError(f"{len(order.plans)} trials, a set holds at most {limits.TRIALS}", "Make several sets")
     numbers = [plan.trial for plan in order.plans]
     if numbers != sorted(set(numbers)):
         raise UsageError(f"trials {numbers[:20]} are not in ascending order, each once", "Sort them")
