@@ -16,6 +16,7 @@ from poisonsets.cli.verify import checked
 from poisonsets.manifests.errors import ViolationError
 
 if TYPE_CHECKING:
+    from poisonsets.driver import Order
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.victims.score import Score
     from poisonsets.victims.weights import Weights
@@ -46,49 +47,48 @@ def demo(
         Path | None, typer.Option("-o", "--output", help="New folder. Default: poisonsets-demo, numbered.")
     ] = None,
     trials: Annotated[int, typer.Option(min=1, max=1000, help="Trials an attack.")] = TRIALS,
-    workers: options.Workers = 1,
+    epsilon: Annotated[str, typer.Option(help="l-infinity budget in whole levels of 255.")] = str(EPSILON),
+    workers: options.Workers = 2,
     quiet: options.Quiet = False,
 ) -> None:
     """Craft, verify and score three attacks on handwritten digits; writes sets, results and a picture."""
     from poisonsets.manifests import store
     from poisonsets.manifests.bases.cache import open_base
 
+    levels = options.levels(epsilon)
     folder = out or _unused(Path("poisonsets-demo"))
     store.refuse_nonempty(folder)
     store.refuse_unwritable(folder)
     base = open_base("digits", cache=options.cache_folder())
     network = default_network(base, "--surrogate", quiet=quiet)
-    steps = [_step(attack, folder, base, network, trials=trials, workers=workers, quiet=quiet) for attack in ATTACKS]
-    _table(steps)
+    orders = [_order(attack, base, network, trials=trials, levels=levels) for attack in ATTACKS]
+    steps = [_step(order, folder, network, workers=workers, quiet=quiet) for order in orders]
+    _table(steps, levels)
     picture = folder / "poisons.png"
     _picture(steps, base, picture)
     print(
-        f"Digits are easy to tell apart, so poisons need {POISONS} images and epsilon {EPSILON} here; at epsilon 8 "
-        f"these attacks fail on digits. On photographs 8 is the usual budget.\n"
+        f"Digits are easy to tell apart, so poisons need {POISONS} images and epsilon {EPSILON} here; try --epsilon 8. "
+        f"On photographs 8 is the usual budget.\n"
         f"Sets, rows and the picture {picture.name} are in {folder}/. Try:\n"
         f"  poisonsets show {steps[1].folder}\n  poisonsets verify {steps[1].folder}"
     )
 
 
-def _step(attack: str, folder: Path, base: Base, network: Weights, *, trials: int, workers: int, quiet: bool) -> Step:
-    """Craft one set, verify what is on disk, score what is on disk."""
-    import torch
-
+def _order(attack: str, base: Base, network: Weights, *, trials: int, levels: int) -> Order:
+    """The set of one attack: the same trials for every attack."""
     from poisonsets import registry
-    from poisonsets.driver import Order, craft_set
+    from poisonsets.driver import Order
     from poisonsets.manifests.model import DrawnSetup, InPlace, Linf
-    from poisonsets.manifests.reader import open_set
     from poisonsets.manifests.setups.drawn import draw
     from poisonsets.surrogates import Surrogates
-    from poisonsets.victims.score import score_set
 
     entry = registry.find(attack)
     setup = DrawnSetup(seed=0, poisons=POISONS)
-    order = Order(
+    return Order(
         name=f"digits-{attack}",
         attack=entry,
         settings=registry.settings_of(entry, ATTACKS[attack]),
-        budget=Linf(levels=EPSILON),
+        budget=Linf(levels=levels),
         composition=InPlace(),
         base=base,
         setup=setup,
@@ -96,6 +96,17 @@ def _step(attack: str, folder: Path, base: Base, network: Weights, *, trials: in
         surrogates=Surrogates((network,)) if "features" in entry.traits.needs else Surrogates(),
         seed=0,
     )
+
+
+def _step(order: Order, folder: Path, network: Weights, *, workers: int, quiet: bool) -> Step:
+    """Craft one set, verify what is on disk, score what is on disk."""
+    import torch
+
+    from poisonsets.driver import craft_set
+    from poisonsets.manifests.reader import open_set
+    from poisonsets.victims.score import score_set
+
+    attack = order.attack.name
     path = folder / attack
     started = time.perf_counter()
     with output.progress(f"crafting {attack}", quiet=quiet) as report:
@@ -107,8 +118,8 @@ def _step(attack: str, folder: Path, base: Base, network: Weights, *, trials: in
     with output.progress(f"scoring {attack}", quiet=quiet) as report:
         score = score_set(
             open_set(path),
-            base,
-            protocols=protocols(base, [], []),
+            order.base,
+            protocols=protocols(order.base, [], []),
             extractors=[network],
             results=folder / f"{attack}-results",
             device=torch.device("cpu"),
@@ -117,7 +128,7 @@ def _step(attack: str, folder: Path, base: Base, network: Weights, *, trials: in
     return Step(attack, path, score, crafting, time.perf_counter() - started)
 
 
-def _table(steps: list[Step]) -> None:
+def _table(steps: list[Step], levels: int) -> None:
     rows = []
     for step in steps:
         summary = step.score.summaries[0]
@@ -125,7 +136,7 @@ def _table(steps: list[Step]) -> None:
             (
                 step.attack,
                 str(summary.poisoned.n),
-                f"{POISONS} at {EPSILON}/255",
+                f"{POISONS} at {levels}/255",
                 *rate_cells(summary.poisoned),
                 *rate_cells(summary.control),
                 output.percent(*summary.clean),

@@ -1,0 +1,294 @@
+"""The laws every attack keeps, each where its declared traits imply it; a new file in attacks/ is held to them unasked.
+
+The network is untrained and 4 channels wide: laws are about what an attack promises, not about whether it works.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import random
+import re
+import typing
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from poisonsets import registry
+from poisonsets.budget import to_levels
+from poisonsets.interface import Budget, Context, Crafted, FeatureNetwork, Range, Task, Traits
+from poisonsets.manifests.bases.dataset import Images
+from poisonsets.manifests.model import L2, Linf, Unconstrained
+from poisonsets.registry import Entry
+from poisonsets.victims.networks import Classifier, build
+from poisonsets.victims.networks.fold import folded
+
+TRIALS, POISONS, SIDE = 3, 4, 16
+EIGHT = Linf(levels=8)
+BUDGETS: tuple[Budget, ...] = (EIGHT, L2(squared_levels=20_000), Unconstrained())
+NOTHING: tuple[Budget, ...] = (Linf.model_construct(levels=0), L2.model_construct(squared_levels=0))
+OFFERED = {"features"}  # what `craft` below can give an attack that needs it
+
+# Which traits put an attack under which law. Laws of everybody have no condition.
+LAWS: dict[str, Callable[[Traits], bool]] = {
+    "everybody": lambda t: True,
+    "zero budget": lambda t: t.perturbs,
+    "seed matters": lambda t: t.randomised,
+    "seed does not matter": lambda t: not t.randomised,
+    "target matters": lambda t: t.targeted,
+    "target does not matter": lambda t: not t.targeted,
+    "objective falls": lambda t: t.objective != "none",
+    "no history": lambda t: t.objective == "none",
+    "trials apart": lambda t: t.batched,
+    "needs no network": lambda t: not t.needs,
+}
+ALTERNATIVES = (
+    ("seed matters", "seed does not matter"),
+    ("target matters", "target does not matter"),
+    ("objective falls", "no history"),
+)
+
+
+def bound(law: str = "everybody") -> pytest.MarkDecorator:
+    """The test runs for every attack that a law binds."""
+    entries = [entry for entry in registry.attacks().values() if LAWS[law](entry.traits)]
+    return pytest.mark.parametrize("entry", entries, ids=lambda entry: entry.name)
+
+
+def network(seed: int) -> Classifier:
+    """Untrained, with hidden weights so large that a feature attack's published steps move it."""
+    normal = (("0.5", "0.5", "0.5"), ("0.25", "0.2", "0.3"))
+    built = build("convnet", 2, "0.25", *normal, generator=torch.Generator().manual_seed(seed))
+    hidden = built.body.hidden
+    assert isinstance(hidden, torch.nn.Linear)
+    hidden.weight.data *= 16
+    return folded(built)
+
+
+NETWORKS = (network(1), network(2))
+
+
+def pixels(seed: int, count: int) -> Images:
+    """uint8 [TRIALS, count, SIDE, SIDE, 3], black and white pixels among them."""
+    values = np.random.default_rng(seed).integers(-40, 296, (TRIALS, count, SIDE, SIDE, 3))
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+BASES, TARGETS, OTHERS = pixels(0, POISONS), pixels(1, 1), pixels(2, 1)
+
+
+def floats(images: Images) -> Tensor:
+    return (torch.from_numpy(images).permute(0, 1, 4, 2, 3).float() / 255).contiguous()
+
+
+def craft(
+    entry: Entry,
+    *,
+    budget: Budget = EIGHT,
+    targets: Images = TARGETS,
+    trials: Sequence[int] = range(TRIALS),
+    seed: int = 0,
+    steps: int = 6,
+    networks: tuple[FeatureNetwork, ...] = NETWORKS,
+) -> Crafted:
+    """Craft some of the three trials in one block; attacks that take one trial at a time get one at a time."""
+    given = {"steps": str(steps)} if "steps" in entry.defaults() else {}
+    attack = entry.factory(**registry.settings_of(entry, given))
+    parts = []
+    for block in [list(trials)] if entry.traits.batched else [[trial] for trial in trials]:
+        bases = floats(BASES[block])
+        wanted = floats(targets[block])
+        task = Task(
+            bases=bases,
+            targets=wanted,
+            labels=torch.zeros(bases.shape[:2], dtype=torch.int64),
+            adversarial_labels=torch.zeros(len(block), dtype=torch.int64),
+            budget=budget,
+        )
+        generators = tuple(torch.Generator().manual_seed(1000 * seed + trial) for trial in block)
+        context = Context(networks, generators, torch.device("cpu"), lambda done, total: None)
+        parts.append(attack(task, context))
+        assert torch.equal(bases, floats(BASES[block])), "the attack wrote into the bases"
+        assert torch.equal(wanted, floats(targets[block])), "the attack wrote into the targets"
+    return Crafted(torch.cat([part.images for part in parts]), tuple(h for part in parts for h in part.history))
+
+
+def levels(crafted: Crafted, budget: Budget = EIGHT, trials: Sequence[int] = range(TRIALS)) -> Images:
+    """uint8 [T, P, H, W, 3]."""
+    each = zip(crafted.images.detach(), trials, strict=True)
+    return np.stack([to_levels(images, BASES[trial], budget) for images, trial in each])
+
+
+@bound()
+def test_the_traits_hold_it_to_the_laws(entry: Entry) -> None:
+    """An attack that neither perturbs nor minimises, or needs what no test gives it, would keep every law idly."""
+    traits = entry.traits
+    assert traits.perturbs or traits.objective != "none" or traits.labels == "adversarial"
+    assert not (traits.objective != "none" and not traits.needs), "an objective of no network"
+    assert traits.needs <= OFFERED, f"`craft` in this file must give attacks {sorted(traits.needs - OFFERED)}"
+    assert sum(holds(traits) for holds in LAWS.values()) >= 5
+
+
+def test_no_traits_lie_between_two_laws() -> None:
+    flags = (False, True)
+    for objective, randomised, targeted in itertools.product(("none", "feature", "gradient"), flags, flags):
+        traits = Traits(objective=objective, randomised=randomised, targeted=targeted)
+        for one, other in ALTERNATIVES:
+            assert LAWS[one](traits) != LAWS[other](traits)
+
+
+@bound()
+@pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.norm)
+def test_poisons_are_images_inside_the_budget(entry: Entry, budget: Budget) -> None:
+    crafted = craft(entry, budget=budget)
+    images = crafted.images
+    assert images.shape == (TRIALS, POISONS, 3, SIDE, SIDE)
+    assert images.dtype == torch.float32
+    assert bool(torch.isfinite(images).all())
+    assert 0 <= float(images.min()) <= float(images.max()) <= 1
+    moved = images.detach().double() - floats(BASES).double()
+    delta = levels(crafted, budget).astype(np.int64) - BASES
+    if isinstance(budget, Linf):
+        assert float(moved.abs().max()) <= budget.levels / 255 + 1e-6
+        assert np.abs(delta).max() <= budget.levels
+    elif isinstance(budget, L2):
+        assert float(moved.flatten(2).norm(dim=2).max()) <= budget.squared_levels**0.5 / 255 + 1e-6
+        assert (delta**2).sum(axis=(2, 3, 4)).max() <= budget.squared_levels
+    assert np.abs(delta).max() > 0, "nothing was crafted"
+
+
+@bound()
+def test_networks_and_global_random_states_are_left_alone(entry: Entry) -> None:
+    before = [{name: tensor.clone() for name, tensor in net.state_dict().items()} for net in NETWORKS]
+    states = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())
+    craft(entry)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1])
+    assert random.getstate() == states[2]
+    for net, old in zip(NETWORKS, before, strict=True):
+        assert not net.training
+        assert all(torch.equal(tensor, old[name]) for name, tensor in net.state_dict().items())
+        assert all(one.grad is None and not one.requires_grad for one in net.parameters())
+
+
+@bound()
+def test_the_same_seed_gives_the_same_bytes(entry: Entry) -> None:
+    first = craft(entry)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(12345)  # whatever the caller did with the global state
+        again = craft(entry)
+    assert first.images.detach().numpy().tobytes() == again.images.detach().numpy().tobytes()
+    assert first.history == again.history
+
+
+@bound("zero budget")
+@pytest.mark.parametrize("budget", NOTHING, ids=lambda budget: budget.norm)
+def test_a_zero_budget_returns_the_bases(entry: Entry, budget: Budget) -> None:
+    crafted = craft(entry, budget=budget)
+    assert float((crafted.images.detach() - floats(BASES)).abs().max()) <= 1e-6
+    assert np.array_equal(levels(crafted, Unconstrained()), BASES)
+
+
+@bound("seed matters")
+def test_another_seed_gives_other_poisons(entry: Entry) -> None:
+    one, other = levels(craft(entry)), levels(craft(entry, seed=1))
+    assert all(not np.array_equal(one[trial], other[trial]) for trial in range(TRIALS))
+
+
+@bound("seed does not matter")
+def test_another_seed_gives_the_same_poisons(entry: Entry) -> None:
+    assert torch.equal(craft(entry).images, craft(entry, seed=1).images)
+
+
+@bound("target matters")
+def test_another_target_gives_other_poisons(entry: Entry) -> None:
+    one, other = levels(craft(entry)), levels(craft(entry, targets=OTHERS))
+    assert all(not np.array_equal(one[trial], other[trial]) for trial in range(TRIALS))
+
+
+@bound("target does not matter")
+def test_another_target_gives_the_same_poisons(entry: Entry) -> None:
+    assert torch.equal(craft(entry).images, craft(entry, targets=OTHERS).images)
+
+
+@bound("objective falls")
+def test_the_objective_falls(entry: Entry) -> None:
+    history = craft(entry, budget=Linf(levels=32), steps=30).history
+    assert len(history) == TRIALS
+    for curve in history:
+        assert np.isfinite(curve).all()
+        assert curve[-1] < 0.9 * curve[0]
+
+
+@bound("no history")
+def test_without_an_objective_there_is_no_history(entry: Entry) -> None:
+    assert craft(entry).history == ()
+
+
+@bound("needs no network")
+def test_what_needs_no_network_uses_none(entry: Entry) -> None:
+    assert torch.equal(craft(entry, networks=()).images, craft(entry).images)
+
+
+@bound("trials apart")
+def test_a_trial_does_not_depend_on_the_others_of_its_block(entry: Entry) -> None:
+    """But for rounding: convolutions add in another order in batches of another size."""
+    together = levels(craft(entry)).astype(np.int64)
+    for trial in range(TRIALS):
+        alone = levels(craft(entry, trials=[trial]), trials=[trial]).astype(np.int64)
+        apart = np.abs(together[trial] - alone[0])
+        assert apart.max() <= 1
+        assert (apart > 0).mean() <= 0.01
+
+
+@bound()
+def test_the_docstring_cites_its_paper_and_says_what_differs(entry: Entry) -> None:
+    doc = inspect.getdoc(entry.factory) or ""
+    assert len(entry.summary) > 20
+    assert re.search(r"what differs", doc, re.IGNORECASE)
+    if entry.source.startswith("none"):
+        assert "there is none" in doc
+        return
+    papers = re.findall(r"([A-Z][\w-]+)[^;0-9]*([0-9]{4})", entry.source)
+    assert papers, f"no author and year in {entry.source!r}"
+    assert any(author in doc and year in doc for author, year in papers)
+
+
+@bound()
+def test_every_setting_is_documented_and_bounded(entry: Entry) -> None:
+    doc = inspect.getdoc(entry.factory) or ""
+    _, _, section = doc.partition("\nArgs:\n")
+    documented = [
+        name.strip()
+        for names in re.findall(r"^    ((?:\w+, )*\w+): \S", section, re.MULTILINE)
+        for name in names.split(",")
+    ]
+    assert documented == list(entry.defaults())
+    hints = typing.get_type_hints(entry.factory, include_extras=True)
+    for name, default in entry.defaults().items():
+        assert inspect.signature(entry.factory).parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+        wanted = hints[name]
+        if typing.get_origin(wanted) is Annotated:
+            kind, bounds = typing.get_args(wanted)
+            assert kind in (int, float)
+            assert type(default) is kind
+            assert isinstance(bounds, Range)
+            assert bounds.least <= default <= bounds.most
+            assert bounds.least < bounds.most
+        elif typing.get_origin(wanted) is Literal:
+            assert default in typing.get_args(wanted)
+            assert all(isinstance(choice, str) for choice in typing.get_args(wanted))
+        else:
+            assert wanted is bool, f"{name}: wanted Annotated[int or float, Range], Literal of strings, or bool"
+
+
+@bound()
+def test_defaults_survive_being_recorded_and_given_again(entry: Entry) -> None:
+    recorded = registry.recorded(entry.defaults())
+    words = {True: "true", False: "false"}
+    spelled = {key: words[value] if type(value) is bool else str(value) for key, value in recorded.items()}
+    assert registry.settings_of(entry, spelled) == entry.defaults()

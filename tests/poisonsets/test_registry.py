@@ -1,0 +1,173 @@
+"""Attacks by name, alias and entry point; settings by type, in range, recorded so that they read back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poisonsets import registry
+from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
+from poisonsets.manifests.errors import MissingError, UsageError
+from poisonsets.registry import Entry
+
+
+def a_factory(
+    *,
+    steps: Annotated[int, Range(1, 100)] = 10,
+    rate: Annotated[float, Range(0, 1)] = 0.5,
+    form: Literal["plain", "fancy"] = "plain",
+    restart: bool = False,
+) -> Attack:
+    """Do nothing."""
+
+    def craft(task: Task, context: Context) -> Crafted:
+        return Crafted(task.bases)
+
+    return craft
+
+
+ENTRY = Entry("some-attack", ("SA",), 1, Traits(), "none: a test", a_factory)
+
+
+def register(name: str, factory: Callable[..., Attack] = a_factory, aliases: tuple[str, ...] = ()) -> None:
+    registry.attack(name, version=1, traits=Traits(), source="none: a test", aliases=aliases)(factory)
+
+
+def test_an_attack_is_found_by_each_of_its_names_in_any_case() -> None:
+    for entry in registry.attacks().values():
+        for name in (entry.name, *entry.aliases):
+            assert registry.find(name) is registry.find(name.upper()) is registry.find(name.lower()) is entry
+    assert registry.find("fc").name == "feature-collision"
+    assert list(registry.attacks()) == sorted(registry.attacks())
+
+
+def test_every_file_of_the_folder_registers_one_attack() -> None:
+    from importlib import resources
+
+    files = {path.name[:-3] for path in resources.files("poisonsets.attacks").iterdir() if path.name.endswith(".py")}
+    homes = [entry.factory.__module__.rpartition(".")[2] for entry in registry.attacks().values()]
+    assert sorted(homes) == sorted(files - {"__init__"})
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("bulseye-polytope", "bullseye-polytope"), ("Nois", "noise")])
+def test_a_slip_is_answered_with_the_nearest_name(typed: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown attack '{typed}'. Did you mean {meant}"):
+        registry.find(typed)
+    with pytest.raises(UsageError, match="list attacks"):
+        registry.find("zzzzzzzz")
+
+
+def test_settings_are_parsed_by_type_and_the_rest_keep_their_defaults() -> None:
+    assert registry.settings_of(ENTRY, {}) == {"steps": 10, "rate": 0.5, "form": "plain", "restart": False}
+    given_all = {"steps": "7", "rate": "1", "form": "fancy", "restart": "true"}
+    found = registry.settings_of(ENTRY, given_all)
+    assert found == {"steps": 7, "rate": 1.0, "form": "fancy", "restart": True}
+    assert [type(value) for value in found.values()] == [int, float, str, bool]
+    assert ENTRY.defaults()["steps"] == 10
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "complaint"),
+    [
+        ("stepps", "1", "has no setting 'stepps'. Did you mean steps"),
+        ("zzzz", "1", "It has: steps, rate, form, restart"),
+        ("steps", "0", "outside 1 to 100"),
+        ("steps", "101", "outside 1 to 100"),
+        ("steps", "1.5", "not a whole number"),
+        ("steps", "", "not a whole number"),
+        ("steps", "9" * 6000, "not a whole number"),
+        ("rate", "-0.1", "outside 0 to 1"),
+        ("rate", "nan", "not a finite number"),
+        ("rate", "inf", "not a finite number"),
+        ("rate", "1e999", "not a finite number"),
+        ("rate", "half", "not a number"),
+        ("form", "Fancy", "not one of plain, fancy"),
+        ("restart", "1", "not true or false"),
+    ],
+)
+def test_settings_without_meaning_are_refused(key: str, text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match="some-attack") as refused:
+        registry.settings_of(ENTRY, {key: text})
+    assert complaint in str(refused.value)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_recorded_decimal_reads_back_to_the_same_float(value: float) -> None:
+    text = registry.decimal(value)
+    assert float(text) == value
+    assert registry.recorded({"rate": value}) == {"rate": text}
+
+
+def test_only_floats_become_strings() -> None:
+    settings = {"steps": 3, "restart": True, "form": "plain", "rate": 0.1, "whole": 2.0}
+    recorded = {"steps": 3, "restart": True, "form": "plain", "rate": "0.1", "whole": "2"}
+    assert registry.recorded(settings) == recorded
+    assert registry.recorded(settings)["restart"] is True
+
+
+THEIRS = """
+from poisonsets.interface import Crafted, Traits
+from poisonsets.registry import attack
+
+@attack("their-attack", version=1, traits=Traits(), source="none: a test", aliases=("TA",))
+def factory():
+    return lambda task, context: Crafted(task.bases)
+"""
+
+
+@pytest.mark.usefixtures("open_registry")
+def test_an_attack_of_another_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(tmp_path, monkeypatch, THEIRS)
+    assert registry.find("ta").factory.__module__ == "their_package"
+    assert {"their-attack", "noise"} <= set(registry.attacks())
+
+
+@pytest.mark.usefixtures("open_registry")
+@pytest.mark.parametrize(
+    ("code", "complaint"),
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("", "AttributeError"),
+        (THEIRS.replace("their-attack", "noise"), "two attacks are called noise"),
+    ],
+)
+def test_an_attack_of_another_package_that_cannot_be_loaded_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, complaint: str
+) -> None:
+    offer(tmp_path, monkeypatch, code)
+    with pytest.raises((MissingError, UsageError), match=r"their_package.*uninstall") as refused:
+        registry.find("noise")
+    assert complaint in str(refused.value)
+
+
+def offer(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Pretend that a package with an attack is installed."""
+    (folder / "their_package.py").write_text(code)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "their_package", raising=False)
+    point = EntryPoint("theirs", "their_package:factory", "poisonsets.attacks")
+    monkeypatch.setattr(registry, "entry_points", lambda *, group: [point] if group == point.group else [])
+
+
+@pytest.mark.usefixtures("open_registry")
+@pytest.mark.parametrize(("name", "aliases"), [("noise", ()), ("Noise", ()), ("mine", ("bp",)), ("FC", ())])
+def test_two_attacks_of_one_name_are_refused(name: str, aliases: tuple[str, ...]) -> None:
+    before = dict(registry.attacks())
+    with pytest.raises(UsageError, match=r"two attacks are called .*test_registry"):
+        register(name, aliases=aliases)
+    registry.attacks.cache_clear()
+    assert registry.attacks() == before
+
+
+@pytest.mark.usefixtures("open_registry")
+def test_registering_the_same_factory_again_is_no_clash() -> None:
+    register("mine")
+    register("mine")
+    assert registry.find("mine").factory is a_factory
