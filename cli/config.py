@@ -34,6 +34,23 @@ def defaults(path: Path, group: Any) -> dict[str, Any]:
     return _named(document, group, str(path))
 
 
+def name_environment(group: Any, prefix: str = "POISONSETS") -> None:
+    """Give every option of every command the environment variable of its long name: POISONSETS_CRAFT_CLASS_PAIR.
+
+    Written out rather than left to a prefix, which would name variables after Python arguments and would let one
+    (`POISONSETS_VERSION`) turn every command into another.
+    """
+    for name, command in group.commands.items():
+        words = f"{prefix}_{name}".upper()
+        if hasattr(command, "commands"):
+            name_environment(command, words)
+            continue
+        for one in command.params:
+            long = [option[2:] for option in one.opts if option.startswith("--") and option != "--help"]
+            if long:
+                one.envvar = f"{words}_{long[0]}".replace("-", "_").upper()
+
+
 def _named(table: dict[str, Any], group: Any, where: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in table.items():

@@ -89,7 +89,7 @@ def craft(
         source_classes=source_classes,
     )
     order = Order(
-        name=name or out.resolve().name,
+        name=name or re.sub(r"[^A-Za-z0-9._-]", "-", out.resolve().name).lstrip("._-") or entry.name,
         attack=entry,
         settings=resolved,
         budget=budget,
@@ -171,6 +171,8 @@ def networks(entry: Entry, base: Base, given: list[Path], pool: list[Path], *, q
     if given and pool:
         raise UsageError("--surrogate and --surrogate-pool exclude one another", "Give one of them")
     if "features" not in entry.traits.needs:
+        if given or pool:
+            raise UsageError(f"{entry.name} uses no network", "Leave out --surrogate and --surrogate-pool")
         return Surrogates()
     if given or pool:
         return Surrogates(tuple(load_weights(path) for path in given or pool), pool=bool(pool))

@@ -14,7 +14,7 @@ import typer
 
 from poisonsets import __version__
 from poisonsets.cli import base, craft, demo, lists, score, show, train, verify
-from poisonsets.cli.config import defaults
+from poisonsets.cli.config import defaults, name_environment
 from poisonsets.manifests.errors import PoisonsetsError
 from poisonsets.manifests.findings import printable
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     help="Craft, verify and score data-poisoning sets for image classifiers (research on defences).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "POISONSETS"},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(demo.demo)
 app.add_typer(base.app, name="base")
@@ -103,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
     except PoisonsetsError as error:
         return _fail(str(error), error.exit_code, arguments)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; --resume goes on where it stopped", INTERRUPTED, arguments)
+        return _fail("interrupted; where there is --resume, it goes on where this stopped", INTERRUPTED, arguments)
     except BrokenPipeError:
         # The reader of our output has gone (`| head`). Not 0: that would say that all constraints hold.
         _discard_output()
@@ -119,7 +119,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _invoke(arguments: Sequence[str]) -> int:
     try:
-        code = typer.main.get_command(app).main(list(arguments), prog_name="poisonsets", standalone_mode=False)
+        command = typer.main.get_command(app)
+        name_environment(command)
+        code = command.main(list(arguments), prog_name="poisonsets", standalone_mode=False)
     except SystemExit as error:  # typer's answer to a reader that has gone, whatever was being done
         raise BrokenPipeError from error
     if code == INTERRUPTED:  # typer's answer to Ctrl-C; it says nothing

@@ -36,6 +36,7 @@ def train(
     else:
         falls = tuple(ranges.parsed(drops, "--drops"))
 
+    from poisonsets.manifests import store
     from poisonsets.manifests.bases.cache import open_base
     from poisonsets.manifests.errors import MissingError, UsageError
     from poisonsets.victims.device import resolve
@@ -45,6 +46,7 @@ def train(
 
     if out.exists() or out.is_symlink():
         raise MissingError(f"{out}: exists already", "Remove it or choose another name")
+    store.refuse_unwritable(out)
     opened = open_base(base, cache=options.cache_folder(), holdout=holdout, split_seed=split_seed, resize=resize)
     for label in labels or ():
         if label >= len(opened.classes):

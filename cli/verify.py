@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poisonsets.cli import options, output
+from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
     from poisonsets.manifests.findings import Report
@@ -40,7 +41,13 @@ def checked(
     resize: int | None = None,
     quiet: bool = False,
 ) -> Report:
-    """The report on a set; its base is the one named, or the cached one with the pinned digests."""
+    """The report on a set; its base is the one named, or the cached one with the pinned digests.
+
+    Raises:
+        UsageError: options that change a base without a base.
+    """
+    if base is None and (holdout or split_seed or resize):
+        raise UsageError("--holdout, --split-seed and --resize go with --base", "Name the base too")
     from poisonsets.manifests.bases.cache import find_base, open_base
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.manifests.model import BasePin

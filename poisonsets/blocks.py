@@ -21,6 +21,7 @@ from poisonsets import registry
 from poisonsets.budget import to_levels
 from poisonsets.interface import Budget, Context, Crafted, Task
 from poisonsets.manifests.bases.dataset import Base, Images
+from poisonsets.manifests.errors import MissingError
 from poisonsets.manifests.setups.plan import Plan
 from poisonsets.manifests.stream import Stream
 from poisonsets.surrogates import Surrogates, exact_arithmetic, load_frozen
@@ -101,11 +102,12 @@ class Crafter:
 
     def run(self, block: Block, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Result]:
         """Craft a block: attack, check, round."""
+        adversarial = torch.tensor([plan.adversarial_label for plan in block.plans], device=self._device)
         task = Task(
             bases=_floats(block.bases, self._device),
             targets=_floats(block.targets, self._device),
-            labels=torch.tensor([[plan.adversarial_label] * len(plan.bases) for plan in block.plans]),
-            adversarial_labels=torch.tensor([plan.adversarial_label for plan in block.plans]),
+            labels=adversarial[:, None].expand(-1, block.bases.shape[1]),
+            adversarial_labels=adversarial,
             budget=self._budget,
         )
         context = Context(
@@ -114,8 +116,14 @@ class Crafter:
             device=self._device,
             progress=progress,
         )
-        with exact_arithmetic():
-            crafted = self._attack(task, context)
+        try:
+            with exact_arithmetic():
+                crafted = self._attack(task, context)
+        except torch.OutOfMemoryError as error:
+            raise MissingError(f"{self._device}: out of memory", "Use a smaller network or --device cpu") from error
+        except Exception as error:  # noqa: BLE001  an attack may be anybody's code; its block is refused, others go on
+            refusal = f"the attack raised {type(error).__name__}: {error}"
+            return [Result(plan, None, (), refusal) for plan in block.plans]
         return [self._result(block, crafted, i) for i in range(len(block.plans))]
 
     def _result(self, block: Block, crafted: Crafted, i: int) -> Result:

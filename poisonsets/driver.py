@@ -7,19 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from poisonsets import provenance, registry
 from poisonsets.blocks import Block, Crafter, Result, partition
 from poisonsets.interface import Budget
 from poisonsets.manifests import limits, writer
 from poisonsets.manifests.bases.dataset import Base, Images, pixel_digest
-from poisonsets.manifests.errors import MissingError, UsageError
-from poisonsets.manifests.model import Add, AttackRecord, InPlace, Outcome, SetupRecord, Slots, Trial
-from poisonsets.manifests.reader import open_set
+from poisonsets.manifests.errors import MissingError, UsageError, ViolationError
+from poisonsets.manifests.model import Add, AttackRecord, InPlace, Manifest, Outcome, SetupRecord, Slots, Trial
+from poisonsets.manifests.reader import first_fault, open_set
 from poisonsets.manifests.setups.plan import Plan
 from poisonsets.pool import crafted
 from poisonsets.surrogates import Surrogates
@@ -69,11 +69,12 @@ class Order:
             "libraries": provenance.libraries(),
         }
 
-    def request(self) -> dict[str, Any]:
-        """What an unfinished set must have been ordered with to be resumed: the above, in JSON."""
+    def request(self, device: str) -> dict[str, Any]:
+        """What an unfinished set must have been ordered with to be resumed: the above and the device, in JSON."""
         fields = {key: _plain(value) for key, value in self.head().items()}
         fields["budget"] = self.budget.model_dump(mode="json")
         fields["composition"] = self.composition.rule
+        fields["device"] = device
         fields["pool"] = self.surrogates.pool
         fields["trials"] = [plan.trial for plan in self.plans]
         return fields
@@ -119,13 +120,14 @@ def craft_set(
 
     Raises:
         UsageError: the order asks for something the attack or the base cannot give.
-        MissingError: the output folder or a surrogate is refused, or every trial was; nothing is left on disk then.
+        MissingError: the output folder or a surrogate is refused.
+        ViolationError: every trial was refused; nothing is left on disk then.
     """
     check(order)
     if resume and (output / writer.MANIFEST).exists():
         return _as_finished(output, order)
     watch = provenance.Stopwatch()
-    with writer.writing(output, order.request(), resume=resume) as unfinished:
+    with writer.writing(output, order.request(device), resume=resume) as unfinished:
         blocks = [block for block in _blocks(order) if not _finished(block, unfinished.finished)]
         taken_over = len(unfinished.finished)
         make = partial(Crafter, order.attack.name, dict(order.settings), order.budget, order.surrogates.paths, device)
@@ -138,7 +140,7 @@ def craft_set(
                     unfinished.add_trial(trial_record(order, result, result.images), result.images)
         if not unfinished.finished:
             shutil.rmtree(writer.unfinished(output), ignore_errors=True)  # nothing in it to go on with
-            raise MissingError(f"{output}: every trial was refused ({refused[0][1]}), so there is no set to write")
+            raise ViolationError(f"{output}: every trial was refused ({refused[0][1]}), so there is no set to write")
         run = watch.record(device=device, workers=workers, taken_over=taken_over)
         manifest = unfinished.publish(order.head(), run)
     return Done(manifest.content_digest, len(manifest.trials), taken_over, tuple(refused))
@@ -170,8 +172,8 @@ def check(order: Order) -> None:
     """Refuse an order that cannot be carried out, before anything is written.
 
     Raises:
-        UsageError: no trials, or not in ascending order; a network is needed and none given; bases that are not of the
-            adversarial class.
+        UsageError: no trials, or not in ascending order; a network is needed and none given, or it takes other
+            images; a name or setting that a manifest cannot say; bases that are not of the adversarial class.
     """
     if not order.plans:
         raise UsageError("no trials to craft", "Give --trials, for instance 0-9")
@@ -182,6 +184,19 @@ def check(order: Order) -> None:
         raise UsageError(f"trials {numbers[:20]} are not in ascending order, each once", "Sort them")
     if "features" in order.attack.traits.needs and not order.surrogates.weights:
         raise UsageError(f"{order.attack.name} needs a surrogate network", "Give --surrogate FILE")
+    for one in order.surrogates.weights:
+        if one.side not in (None, order.base.train.side):
+            raise UsageError(
+                f"{one.path}: trained on images of {one.side} pixels, those of {order.base.name} have "
+                f"{order.base.train.side}"
+            )
+    try:
+        order.head()
+        field = Manifest.model_fields["name"]
+        name_type: Any = Annotated[(field.annotation, *field.metadata)]
+        TypeAdapter(name_type).validate_python(order.name, strict=True)
+    except ValidationError as error:
+        raise UsageError(f"no manifest can say this: {first_fault(error)}", "Change --name or the setting") from error
     for plan in order.plans:
         labels = {int(order.base.train.labels[base]) for base in plan.bases}
         if order.attack.traits.labels == "clean" and labels != {plan.adversarial_label}:

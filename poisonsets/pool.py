@@ -8,11 +8,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import wait
 
 from poisonsets.blocks import Block, Crafter, Result
+from poisonsets.manifests.errors import MissingError
 
 _crafter: Crafter | None = None
 
@@ -48,10 +50,14 @@ def crafted(
             for number, results in enumerate(running):
                 progress(number + 1, len(blocks))
                 yield results
-        except BaseException:
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in set(multiprocessing.active_children()) - others:
                 worker.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise MissingError(
+                    "a worker process was killed, most likely for want of memory", "Use fewer --workers with --resume"
+                ) from error
             raise
 
 

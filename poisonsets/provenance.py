@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import poisonsets
 from poisonsets.manifests.model import Tool
 
@@ -24,8 +26,9 @@ def tool() -> Tool:
 
 
 def libraries() -> dict[str, str]:
-    """Versions of everything whose release could change a pixel."""
-    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+    """Versions of everything whose release could change a pixel; torch with its build."""
+    versions = {name: version(name) for name in LIBRARIES}
+    return {**versions, "python": platform.python_version(), "torch": torch.__version__}
 
 
 class Stopwatch:
@@ -58,10 +61,16 @@ class Stopwatch:
 
 
 def _commit() -> str | None:
+    """The checkout's commit, with `-dirty` where tracked files differ from it."""
     root = Path(__file__).resolve().parents[1]
     git = shutil.which("git")
     if git is None or not (root / ".git").exists():
         return None
-    command = [git, "-C", str(root), "rev-parse", "HEAD"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout.strip() or None
+
+    def ask(*words: str) -> str:
+        command = [git, "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    commit = ask("rev-parse", "HEAD")
+    dirty = ask("status", "--porcelain", "--untracked-files=no")
+    return f"{commit}-dirty" if commit and dirty else commit or None

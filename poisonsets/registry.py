@@ -7,6 +7,7 @@ import importlib
 import inspect
 import math
 import pkgutil
+import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from poisonsets.interface import Attack, Range, Traits
 from poisonsets.manifests.errors import MissingError, PoisonsetsError, UsageError
 from poisonsets.manifests.model import Setting
 
+NUMBERS = {int: r"-?[0-9]{1,18}", float: r"-?[0-9]{1,18}(\.[0-9]{1,18})?(e[+-]?[0-9]{1,3})?|nan|-?inf"}
 ENTRY_POINTS = "poisonsets.attacks"
 Factory = Callable[..., Attack]
 
@@ -165,10 +167,10 @@ def _parsed(attack_name: str, key: str, text: str, wanted: Any) -> Any:
         if text not in ("true", "false"):
             raise UsageError(f"{where}: not true or false")
         return text == "true"
-    try:
-        value = wanted(text)
-    except ValueError as error:
-        raise UsageError(f"{where}: not {'a whole number' if wanted is int else 'a number'}") from error
+    # int() and float() alone would take spaces, underscores and digits of other scripts.
+    if wanted is not str and not re.fullmatch(NUMBERS[wanted], text):
+        raise UsageError(f"{where}: not {'a whole number' if wanted is int else 'a number'}")
+    value = wanted(text)
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{where}: not a finite number")
     if isinstance(bounds, Range) and not bounds.least <= value <= bounds.most:

@@ -50,7 +50,7 @@ class Surrogates:
             SurrogateRecord(
                 digest=one.digest,
                 network=one.record["network"],
-                recipe={"width": one.record["width"], **_frozen(one.record["recipe"])},
+                recipe={**_frozen(one.record["recipe"]), "width": one.record["width"]},
                 trials=tuple(n for n in numbers if i in self.of_trial(n, seed)) if self.pool else None,
             )
             for i, one in enumerate(self.weights)

@@ -27,8 +27,9 @@ def bullseye_polytope(
 
     Aghakhani et al. (2021), equation 3 (single-layer form); the norm is not squared, as in the authors' code. Adam
     (0.9, 0.999) works on images divided by the first surrogate's standard deviation, as published, which makes a step
-    of 0.04 about two levels. What differs: all trials of a block are optimised at once; Adam acts on each value
-    alone, so the trials do not touch one another; gradients of the network's parameters are not computed.
+    of 0.04 about two levels. What differs: all trials of a block are optimised at once. Adam acts on each
+    value alone, so a trial's poisons depend on its block through float rounding alone, which 120 sign-like steps can
+    grow to several levels; gradients of the network's parameters are not computed.
 
     Args:
         steps: Adam steps; published 1,200 in the benchmark, 800 to 4,000 by the authors.

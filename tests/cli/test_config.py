@@ -76,3 +76,28 @@ def test_a_wrong_file_is_refused_in_one_line(
     assert words in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+def test_every_option_has_the_variable_of_its_long_name_and_version_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    import typer
+
+    from poisonsets.cli.config import name_environment
+    from poisonsets.cli.main import app
+
+    group = typer.main.get_command(app)
+    name_environment(group)
+    craft = {one.opts[-1]: one.envvar for one in group.commands["craft"].params}  # type: ignore[attr-defined]
+    assert craft["--class-pair"] == "POISONSETS_CRAFT_CLASS_PAIR"
+    assert craft["--set"] == "POISONSETS_CRAFT_SET"
+    assert craft["--output"] == "POISONSETS_CRAFT_OUTPUT"
+    assert all(one.envvar is None for one in group.params)
+
+
+def test_no_variable_turns_a_command_into_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POISONSETS_VERSION", "1")
+    assert run(["verify", str(tmp_path / "nothing")]) == 4
+    monkeypatch.setenv("POISONSETS_VERIFY_JSON", "1")
+    assert run(["verify", str(tmp_path)]) == 3
+    assert json.loads(capsys.readouterr().out)["clean"] is False

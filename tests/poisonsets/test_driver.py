@@ -21,7 +21,7 @@ from poisonsets.driver import Done, Order, craft_set
 from poisonsets.interface import Attack, Context, Crafted, Task, Traits
 from poisonsets.manifests import writer
 from poisonsets.manifests.bases.dataset import Base, Split
-from poisonsets.manifests.errors import MissingError, UsageError
+from poisonsets.manifests.errors import MissingError, UsageError, ViolationError
 from poisonsets.manifests.model import L2, Add, DrawnSetup, Linf
 from poisonsets.manifests.reader import open_set
 from poisonsets.surrogates import Surrogates
@@ -69,7 +69,7 @@ def test_a_refused_trial_is_named_and_the_others_go_on(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("open_registry")
 def test_where_every_trial_is_refused_nothing_is_left(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match=r"every trial was refused .the attack gave values that are not finite"):
+    with pytest.raises(ViolationError, match=r"every trial was refused .the attack gave values that are not finite"):
         craft_set(tmp_path / "set", broken_order(0, 1, 2))
     assert list(tmp_path.iterdir()) == []
 
@@ -250,3 +250,26 @@ def test_a_trial_does_not_change_with_the_trials_ordered_beside_it(tmp_path: Pat
     every, some = open_set(tmp_path / "all"), open_set(tmp_path / "some")
     assert [trial.number for trial in some.trials] == [2, 3]
     assert [trial.record for trial in some.trials] == [every.trial(number).record for number in (2, 3)]
+
+
+def test_an_attack_that_raises_is_refused_by_name(tmp_path: Path, open_registry: None) -> None:
+    @registry.attack("raising", version=1, traits=Traits(batched=False), source="none: a test")
+    def raising() -> Attack:
+        """Raise for every trial but the second."""
+
+        def craft(task: Task, context: Context) -> Crafted:
+            del context
+            if int(task.adversarial_labels[0]) == bad:
+                raise RuntimeError("mat1 and mat2")
+            return Crafted(task.bases)
+
+        return craft
+
+    base = small_base()
+    order = noise_order(base, trials=6)
+    bad = order.plans[0].adversarial_label
+    done = craft_set(tmp_path / "set", replace(order, attack=registry.find("raising")))
+    refused = [plan.trial for plan in order.plans if plan.adversarial_label == bad]
+    assert [number for number, _ in done.refused] == refused
+    assert all("the attack raised RuntimeError: mat1 and mat2" in reason for _, reason in done.refused)
+    assert done.trials == 6 - len(refused) > 0

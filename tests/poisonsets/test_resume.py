@@ -161,7 +161,7 @@ def test_ctrl_c_says_one_line_and_the_set_resumes(
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes in the foreground
         text, notes = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert notes == "poisonsets: interrupted; --resume goes on where it stopped\n"
+    assert notes == "poisonsets: interrupted; where there is --resume, it goes on where this stopped\n"
     assert json.loads(text)["exit_code"] == 130
     assert not out.exists()
     assert crafted(craft, out, *LONG, "--resume") == whole
