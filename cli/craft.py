@@ -89,7 +89,7 @@ def craft(
         source_classes=source_classes,
     )
     order = Order(
-        name=name or re.sub(r"[^A-Za-z0-9._-]", "-", out.resolve().name).lstrip("._-") or entry.name,
+        name=name or re.sub(r"[^A-Za-z0-9._-]", "-", out.resolve().name).lstrip("._-")[:200] or entry.name,
         attack=entry,
         settings=resolved,
         budget=budget,

@@ -11,7 +11,7 @@ import typer
 
 from poisonsets.cli import options, output
 from poisonsets.cli.craft import default_network
-from poisonsets.cli.score import METRIC, protocols, rate_cells
+from poisonsets.cli.score import clean_cell, protocols, rate_cell
 from poisonsets.cli.verify import checked
 from poisonsets.manifests.errors import ViolationError
 
@@ -129,6 +129,8 @@ def _step(order: Order, folder: Path, network: Weights, *, workers: int, quiet: 
 
 
 def _table(steps: list[Step], levels: int) -> None:
+    from poisonsets.victims.summary import METRIC
+
     rows = []
     for step in steps:
         summary = step.score.summaries[0]
@@ -137,18 +139,22 @@ def _table(steps: list[Step], levels: int) -> None:
                 step.attack,
                 str(summary.poisoned.n),
                 f"{POISONS} at {levels}/255",
-                *rate_cells(summary.poisoned),
-                *rate_cells(summary.control),
-                output.percent(*summary.clean),
+                rate_cell(summary.poisoned),
+                rate_cell(summary.control, summary.distinct_controls),
+                clean_cell(summary),
                 f"{step.crafting:.1f}",
                 f"{step.scoring:.1f}",
             )
         )
     columns = (
-        *("attack", "n", "budget", METRIC, "95 % interval", "clean control", "95 % interval"),
-        *("clean accuracy", "crafting s", "scoring s"),
+        *("attack", "n", "budget", f"{METRIC} [95 % interval]", "the same of the clean control"),
+        *("clean accuracy: victim / control", "crafting s", "scoring s"),
     )
-    output.table("Digits 5-9, 500 training images, extractor trained on digits 0-4", columns, rows)
+    title = (
+        f"Digits 5-9, 500 training images; poisons are {POISONS} of the 100 images of the base class.\n"
+        "Victims use the attacker's own extractor, trained on digits 0-4 (white-box)."
+    )
+    output.table(title, columns, rows)
 
 
 def _picture(steps: list[Step], base: Base, path: Path) -> None:

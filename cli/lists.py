@@ -15,10 +15,10 @@ Rows = list[dict[str, Any]]
 
 
 def list_things(
-    what: Annotated[str, typer.Argument(help="attacks, bases, networks, protocols, setups or checks.")],
+    what: Annotated[str, typer.Argument(help="attacks, bases, networks, protocols, suites, setups or checks.")],
     as_json: options.Json = False,
 ) -> None:
-    """List attacks, bases, networks, protocols, setups or checks."""
+    """List attacks, bases, networks, protocols, suites, setups or checks."""
     if what not in LISTS:
         near = difflib.get_close_matches(what, LISTS, n=1)
         raise UsageError(
@@ -91,6 +91,12 @@ def _protocols() -> Rows:
     ]
 
 
+def _suites() -> Rows:
+    from poisonsets.victims.protocols import suite, suites
+
+    return [{"name": name, "protocols": [protocol.id for protocol in suite(name)]} for name in suites()]
+
+
 def _setups() -> Rows:
     return [
         {"name": "drawn", "summary": "trials drawn from --seed (the default)"},
@@ -118,6 +124,7 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "bases": _bases,
     "networks": _networks,
     "protocols": _protocols,
+    "suites": _suites,
     "setups": _setups,
     "checks": _checks,
 }

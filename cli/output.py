@@ -11,6 +11,7 @@ from typing import Any
 from poisonsets.manifests.findings import printable
 
 Report = Callable[[int, int], None]
+NARROW = 4
 
 
 def document(value: Any) -> None:
@@ -18,26 +19,28 @@ def document(value: Any) -> None:
     print(json.dumps(value, indent=2, sort_keys=True))
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table on stdout.
 
     Args:
         title: stands above it.
         columns: headings.
         rows: one string a cell; control characters are escaped.
-        right: positions of columns that hold numbers.
     """
     from rich.console import Console
     from rich.table import Table
 
-    built = Table(title=title or None, title_justify="left", title_style="bold")
-    for position, name in enumerate(columns):
-        built.add_column(name, justify="right" if position in right else "left", overflow="fold")
-    for row in rows:
-        built.add_row(*(_plain(cell) for cell in row))
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
+    if console.width < 100 and len(columns) > NARROW:  # a terminal of 80 characters: one heading a line, row by row
+        rows = [line for row in rows for line in (*zip(columns, row, strict=True), ("", ""))][:-1]
+        columns = ("", "")
+    built = Table(title=title or None, title_justify="left", title_style="bold", show_header=any(columns))
+    for name in columns:
+        built.add_column(name, overflow="fold")
+    for row in rows:
+        built.add_row(*(_plain(cell) for cell in row))
     console.print(built)
 
 
@@ -65,11 +68,6 @@ def progress(label: str, *, quiet: bool = False) -> Iterator[Report]:
 def percent(part: int, whole: int) -> str:
     """A share as a percentage with one decimal."""
     return f"{100 * part / whole:.1f} %" if whole else "none"
-
-
-def interval(bounds: tuple[float, float] | None) -> str:
-    """A 95 % interval of a share, in percent."""
-    return "none" if bounds is None else f"[{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]"
 
 
 def _plain(text: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,16 +14,17 @@ from poisonsets.cli import options, output
 from poisonsets.cli.craft import default_network
 from poisonsets.cli.verify import checked, tell
 from poisonsets.manifests import ranges
-from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.errors import DamagedError, UsageError
 
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
+    from poisonsets.manifests.findings import Report
+    from poisonsets.manifests.reader import PoisonSet
     from poisonsets.victims.protocols import Protocol
+    from poisonsets.victims.scorable import ScorableTrial
     from poisonsets.victims.score import Score
     from poisonsets.victims.summary import Rate, Summary
     from poisonsets.victims.weights import Weights
-
-METRIC = "targets classified as the adversarial label after training on the poisons"
 
 
 def score(
@@ -35,6 +38,9 @@ def score(
     resume: options.Resume = False,
     fail_under: Annotated[str | None, typer.Option(help="Exit 1 where a success rate is below this share.")] = None,
     base: Annotated[str | None, typer.Option("--base", help="The base; default: found in the cache by digest.")] = None,
+    holdout: options.Holdout = None,
+    split_seed: options.SplitSeed = 0,
+    resize: options.Resize = None,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
     as_json: options.Json = False,
@@ -43,32 +49,35 @@ def score(
     chosen = None if trials is None else ranges.parsed(trials, "--trials")
     seeds = ranges.parsed(victim_seeds, "--victim-seeds")
     least = None if fail_under is None else _share(fail_under)
+    if resume and results is None:
+        raise UsageError("--resume goes on with a results folder, and there is none", "Name it with -o")
 
-    report = checked(path, base, quiet=quiet)
+    report = checked(path, base, holdout=holdout, split_seed=split_seed, resize=resize, quiet=quiet)
     if not report.clean:
-        if as_json:
-            output.document(report.as_json())
-        else:
-            tell(report)
-        output.note(f"{path}: nothing was scored, because the set does not verify")
-        raise typer.Exit(report.worst)
+        _refuse(report, path, as_json=as_json)
 
-    from poisonsets.manifests import store
     from poisonsets.manifests.bases.cache import find_base, open_base
-    from poisonsets.manifests.reader import open_set
     from poisonsets.victims.device import resolve
+    from poisonsets.victims.preflight import preflight
+    from poisonsets.victims.results import refuse_used
     from poisonsets.victims.score import score_set
     from poisonsets.victims.weights import load_weights
 
-    opened = open_set(path)
+    opened = _reopened(path, report)
     for number in chosen or ():
         opened.trial(number)
-    if results is not None and not resume:
-        store.refuse_nonempty(results, "Go on with --resume or choose another one")
+    if results is not None:
+        refuse_used(results, resume=resume)
     where = resolve(device)
     cache = options.cache_folder()
-    dataset = find_base(opened.manifest.base, cache=cache) if base is None else open_base(base, cache=cache)
+    if base is None:
+        dataset = find_base(opened.manifest.base, cache=cache)
+    else:
+        named = open_base(base, cache=cache, holdout=holdout, split_seed=split_seed, resize=resize)
+        dataset = named.as_pinned(opened.manifest.base)
     wanted = protocols(dataset, protocol or [], suite or [])
+    # Before the default network is trained, which takes longer than anything here.
+    scored = preflight(opened, dataset, wanted, chosen)
     given = [load_weights(file) for file in extractor or []]
     extractors: list[Weights] = given or [default_network(dataset, "--extractor", quiet=quiet)]
     with output.progress("scoring", quiet=quiet) as tick:
@@ -84,7 +93,11 @@ def score(
             device=where,
             progress=tick,
         )
-    _announce(outcome, path, opened.manifest.attack.name, as_json=as_json)
+    _note_compositions(wanted, scored, quiet=quiet)
+    if as_json:
+        output.document(_document(outcome, path))
+    else:
+        _table(outcome, f"{path} ({opened.manifest.attack.name})", extractors)
     if least is not None and any(s.poisoned.successes < least * s.poisoned.n for s in outcome.summaries):
         output.note(f"a success rate is below --fail-under {fail_under}")
         raise typer.Exit(1)
@@ -109,50 +122,102 @@ def protocols(base: Base, ids: list[str], suites: list[str]) -> list[Protocol]:
     return list(registry.suite(default))
 
 
-def rate_cells(rate: Rate | None) -> tuple[str, str]:
-    """A rate as `k of n` and its 95 % interval in percent."""
+def rate_cell(rate: Rate | None, controls: int | None = None) -> str:
+    """A rate as `k of n` and in percent with its 95 % interval.
+
+    Args:
+        rate: None where there is no control.
+        controls: how many controls were trained, said where they are fewer than n.
+    """
     if rate is None:
-        return "none", "none"
+        return "none"
+    shared = controls is not None and controls < rate.n
+    counted = f"{rate.successes} of {rate.n}"
+    if shared:
+        counted += f" ({controls} control{'' if controls == 1 else 's'})"
     low, high = rate.interval.low, rate.interval.high
-    return f"{rate.successes} of {rate.n}", f"[{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{counted}\n{output.percent(rate.successes, rate.n)} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def _announce(outcome: Score, path: Path, attack: str, *, as_json: bool) -> None:
+def clean_cell(summary: Summary) -> str:
+    """The clean accuracy of the victims and of their controls."""
+    control = "none" if summary.control_clean is None else output.percent(*summary.control_clean)
+    return f"{output.percent(*summary.clean)} / {control}"
+
+
+def _refuse(report: Report, path: Path, *, as_json: bool) -> None:
     if as_json:
-        output.document(
-            {
-                "schema_version": 1,
-                "path": str(path),
-                "summaries": [summary.record() for summary in outcome.summaries],
-                "rows": [row.model_dump(mode="json") for row in outcome.rows],
-            }
+        output.document(report.as_json())
+    else:
+        tell(report)
+    output.note(f"{path}: nothing was scored, because the set does not verify")
+    raise typer.Exit(report.worst)
+
+
+def _reopened(path: Path, report: Report) -> PoisonSet:
+    from poisonsets.manifests.reader import open_set
+
+    opened = open_set(path)
+    if opened.manifest.content_digest != report.content_digest:
+        raise DamagedError(
+            f"{path}: verified as {str(report.content_digest)[:12]}, now it is {opened.manifest.content_digest[:12]}",
+            "Score it again when nothing writes there",
         )
-        return
+    return opened
+
+
+def _note_compositions(wanted: Sequence[Protocol], scored: Sequence[ScorableTrial], *, quiet: bool) -> None:
+    for protocol in dict.fromkeys(wanted):
+        own = {t.record.composition.rule for t in scored if t.record.composition != protocol.rule(t.record)}
+        if own:
+            size = "" if protocol.size is None else f" of {protocol.size} images"
+            output.note(
+                f"{protocol.id} composes training sets{size} {protocol.composition}, the set's own rule is "
+                f"{' and '.join(sorted(own))}; `composition=trial` takes the set's",
+                quiet=quiet,
+            )
+
+
+def _document(outcome: Score, path: Path) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "path": str(path),
+        "summaries": [summary.record() for summary in outcome.summaries],
+        "rows": [row.model_dump(mode="json") for row in outcome.rows],
+    }
+
+
+def _table(outcome: Score, title: str, extractors: Sequence[Weights]) -> None:
+    from poisonsets.victims.summary import METRIC
+
     columns = (
-        "protocol",
-        "threat level",
-        METRIC,
-        "95 % interval",
-        "clean control",
-        "95 % interval",
-        "p",
-        "clean acc.",
+        *("protocol", "extractor", "threat level", "poisons", "poisoned [95 % interval]"),
+        *("clean control [95 % interval]", "McNemar p", "clean accuracy: victim / control"),
     )
-    output.table(f"{path} ({attack})", columns, [_cells(summary) for summary in outcome.summaries])
+    named = {weights.digest: weights for weights in extractors}
+    output.table(f"{title}\n{METRIC}", columns, [_cells(one, named[one.extractor]) for one in outcome.summaries])
 
 
-def _cells(summary: Summary) -> tuple[str, ...]:
+def _cells(summary: Summary, extractor: Weights) -> tuple[str, ...]:
     return (
         summary.protocol,
+        f"{summary.extractor[:8]}\n{_training(extractor)}",
         ", ".join(summary.threat_levels),
-        *rate_cells(summary.poisoned),
-        *rate_cells(summary.control),
+        ", ".join(f"{poisons} of {images}" for poisons, images in summary.poisons),
+        rate_cell(summary.poisoned),
+        rate_cell(summary.control, summary.distinct_controls),
         "none" if summary.mcnemar_p is None else f"{summary.mcnemar_p:.2g}",
-        output.percent(*summary.clean),
+        clean_cell(summary),
     )
 
 
-def _share(text: str) -> float:
+def _training(extractor: Weights) -> str:
+    """What an extractor was trained on, as far as its file says."""
+    base = str(extractor.record["provenance"].get("base", "unknown base"))[:40]
+    return f"{base} {ranges.spelled(extractor.record['classes'])}"
+
+
+def _share(text: str) -> Fraction:
     if not re.fullmatch(r"0(\.[0-9]{1,9})?|1(\.0{1,9})?", text):
         raise UsageError(f"--fail-under {text}: not a share between 0 and 1", "Write it like 0.5")
-    return float(text)
+    return Fraction(text)

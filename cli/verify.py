@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poisonsets.cli import options, output
+from poisonsets.manifests import ranges
 from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def tell(report: Report) -> None:
     if report.clean:
         print(f"{report.path}: every claim that bytes can prove holds ({counted})")
         print(f"content digest {report.content_digest}")
+        print(f"poisons a trial: {report.rates_line()}")
+        if report.exempt:
+            print(f"trials whose budget leaves out the pixels under the trigger: {ranges.spelled(report.exempt)}")
         print("not checked: " + "; ".join(report.not_checked))
     else:
         verdict = "damaged" if report.worst == 3 else "claims that do not hold"

@@ -5,21 +5,16 @@ Front matter as Hugging Face reads it, so that `load_dataset(FOLDER)` finds the 
 
 from __future__ import annotations
 
-from poisonsets.manifests.model import L2, Linf, Manifest
+from poisonsets.manifests.model import Constraint, Linf, Manifest, Unconstrained
 
 
 def card(manifest: Manifest) -> str:
     """The card's Markdown; it never names the card's own hash or any time or host."""
     poisons = sum(len(trial.slots.labels) for trial in manifest.trials)
     first = manifest.trials[0]
-    constraint = first.constraint
-    budget = "no pixel constraint"
-    if isinstance(constraint, Linf):
-        budget = f"l-infinity, {constraint.levels} of 255 levels"
-    elif isinstance(constraint, L2):
-        budget = f"l2, sum of squared levels at most {constraint.squared_levels}"
+    budget = "; ".join(dict.fromkeys(_budget(trial.constraint) for trial in manifest.trials))
     return f"""---
-pretty_name: "{_quoted(manifest.name)} (poisoned data)"
+pretty_name: "{manifest.name} (poisoned data)"
 tags: [webdataset, data-poisoning, adversarial-machine-learning, research]
 task_categories: [image-classification]
 size_categories: [{_size_category(poisons)}]
@@ -65,8 +60,14 @@ dataset applies to the images.
 """
 
 
-def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+def _budget(constraint: Constraint) -> str:
+    if isinstance(constraint, Unconstrained):
+        return "no pixel constraint"
+    if isinstance(constraint, Linf):
+        text = f"l-infinity, {constraint.levels} of 255 levels"
+    else:
+        text = f"l2, sum of squared levels at most {constraint.squared_levels}"
+    return f"{text} (the trigger's pixels are exempt)" if constraint.exempt_trigger else text
 
 
 def _size_category(n: int) -> str:

@@ -113,16 +113,14 @@ def _in_place(
 ) -> Rows:
     """Each poison in its base's row; a second poison of one base, or one of unknown base, is added at the end."""
     kept = np.flatnonzero(np.isin(labels, classes))
-    row_of = {int(base): row for row, base in enumerate(kept)}
     slot_column = np.full(len(kept), -1, dtype=np.int64)
     label_column = labels[kept].copy()
-    added = []
-    for slot, base in zip(slots, bases, strict=True):
-        row = row_of.pop(int(base), None)
-        if row is None:
-            added.append(int(slot))
-        else:
-            slot_column[row], label_column[row] = slot, poison_labels[slot]
+    row = np.searchsorted(kept, bases)
+    there = np.flatnonzero(np.isin(bases, kept))
+    _, first = np.unique(row[there], return_index=True)
+    replacing = there[first]
+    slot_column[row[replacing]], label_column[row[replacing]] = slots[replacing], poison_labels[replacing]
+    added = np.setdiff1d(slots, replacing)
     return _joined(Rows(kept, slot_column, label_column), Rows(bases[added], slots[added], poison_labels[added]))
 
 

@@ -16,6 +16,8 @@ Decimal: TypeAlias = Annotated[
 Alpha: TypeAlias = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$")]
 Amount: TypeAlias = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,3})(\.[0-9]{1,6})?$")]
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@=/+-]{0,199}$")]
+# Also a line of the card's YAML, so nothing that quoting could not hold.
+Title: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:@=/+-]{0,199}$")]
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=4096)]
 FilePath: TypeAlias = Annotated[
     str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from typing import Any, Literal
 
 from poisonsets.manifests import limits
@@ -45,6 +46,9 @@ class Report:
         findings: the first findings, in order.
         total: how many there were.
         checked: numbers of what was looked at: trials, poisons, files, bytes.
+        rates: how many poisons a trial has, smallest and largest over the trials, in the units of
+            `counts.Counts`: `count` as an integer, shares as fractions "a/b"; empty unless every claim holds.
+        exempt: the trials whose budget leaves out the pixels under the trigger (V302 checks those instead).
         not_checked: claims that bytes cannot prove, in words.
         worst: the exit code of the gravest finding.
     """
@@ -54,6 +58,8 @@ class Report:
     findings: tuple[Finding, ...]
     total: int
     checked: dict[str, int]
+    rates: dict[str, tuple[str, str]]
+    exempt: tuple[int, ...]
     not_checked: tuple[str, ...]
     worst: int
 
@@ -61,6 +67,10 @@ class Report:
     def clean(self) -> bool:
         """Whether neither damage nor a false claim was found."""
         return self.worst == 0
+
+    def rates_line(self) -> str:
+        """`rates` on one line for people, a share also as a percentage."""
+        return ", ".join(f"{name.replace('_', ' ')} {_span(*ends)}" for name, ends in self.rates.items())
 
     def as_json(self) -> dict[str, Any]:
         """The report as a JSON document."""
@@ -87,3 +97,11 @@ def printable(text: str) -> str:
     """Text from an untrusted source as one line without control characters, at most 400 characters."""
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return escaped if len(escaped) <= 400 else escaped[:397] + "..."
+
+
+def _span(low: str, high: str) -> str:
+    return _share(low) if low == high else f"{_share(low)} to {_share(high)}"
+
+
+def _share(value: str) -> str:
+    return f"{value} ({float(Fraction(value)):.3%})" if "/" in value else value

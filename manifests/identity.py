@@ -1,7 +1,8 @@
 """What makes two poison sets the same set: the content digest; and the checksums that guard a file against damage.
 
-The content digest covers what a victim and a verifier see: base, targets, labels, constraint, composition, triggers
-and pixels. It does not cover versions, hosts, times, settings or how the poisons are cut into shards.
+The content digest covers what a victim and a verifier see: base, victims' classes, targets, labels, constraint,
+composition, triggers and pixels. It does not cover versions, hosts, times, settings or how the poisons are cut into
+shards.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def content_digest(
     """The identity of a poison set (SPEC.md section 5).
 
     Args:
-        base: the pinned base; only its split digests count.
+        base: the pinned base; its split digests count, and the classes that victims know.
         trials: every trial, with the digest of its poisons' pixels and labels.
         triggers: the declared triggers by name; a name itself does not count, what it stands for does.
         trigger_pixels: for each trigger picture file the digest of its pixels.
@@ -48,7 +49,8 @@ def content_digest(
             entry["trigger"] = _trigger_identity(triggers[trial.trigger], trigger_pixels)
         described.append(entry)
     splits = {name: split.digest for name, split in base.splits.items()}
-    return hashlib.sha256(canonical.dumps({"base": splits, "trials": described})).hexdigest()
+    document = {"base": splits, "poison_classes": list(base.poison_classes), "trials": described}
+    return hashlib.sha256(canonical.dumps(document)).hexdigest()
 
 
 def digest_of(manifest: Manifest) -> str:

@@ -11,8 +11,9 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, StringConstraints, model_validator
 
 from poisonsets.manifests import limits
-from poisonsets.manifests.fields import Decimal, FilePath, Index, Label, Name, Sha256, Split, Strict, Text
-from poisonsets.manifests.triggers import TriggerRecord, pictures_of
+from poisonsets.manifests.consistency import contradiction
+from poisonsets.manifests.fields import Decimal, FilePath, Index, Label, Name, Sha256, Split, Strict, Text, Title
+from poisonsets.manifests.triggers import TriggerRecord
 
 FORMAT = "poisonset/1"
 NOTICE = "Poisoned data for research on defences. Never train a model that people rely on with it."
@@ -33,9 +34,19 @@ class BasePin(Strict):
     """The base dataset that the poisons were made from and the victims train on."""
 
     name: Name
-    classes: tuple[Text, ...]
-    poison_classes: tuple[Label, ...]
+    classes: Annotated[tuple[Text, ...], Field(min_length=1, max_length=limits.CLASSES)]
+    poison_classes: Annotated[tuple[Label, ...], Field(min_length=1, max_length=limits.CLASSES)]
     splits: dict[Split, SplitPin]
+
+    @model_validator(mode="after")
+    def _whole(self) -> BasePin:
+        if len(set(self.poison_classes)) != len(self.poison_classes) or max(self.poison_classes) >= len(self.classes):
+            raise ValueError(f"poison_classes does not name different ones of the {len(self.classes)} classes")
+        if set(self.splits) != {"train", "test"}:
+            raise ValueError("splits does not pin exactly train and test")
+        if len({(split.height, split.width) for split in self.splits.values()}) != 1:
+            raise ValueError("the splits have images of different sizes")
+        return self
 
 
 # --- what may change in an image -------------------------------------------------------------------------------
@@ -152,6 +163,12 @@ class Trial(Strict):
     lists: dict[ListName, tuple[Index, ...]] = {}
     outcome: Outcome | None = None
 
+    @model_validator(mode="after")
+    def _has_a_victim(self) -> Trial:
+        if not self.targets and not self.source_classes:
+            raise ValueError("a trial has neither a target nor a source class")
+        return self
+
 
 # --- how the set came about ------------------------------------------------------------------------------------
 
@@ -231,7 +248,7 @@ class Manifest(Strict):
 
     format: Literal["poisonset/1"] = "poisonset/1"
     notice: Text = NOTICE
-    name: Text
+    name: Title
     content_digest: Sha256
     checksum: Sha256
     base: BasePin
@@ -243,22 +260,12 @@ class Manifest(Strict):
     trigger_pixels: dict[FilePath, Sha256] = {}
     trials: Annotated[tuple[Trial, ...], Field(min_length=1, max_length=limits.TRIALS)]
     files: Annotated[tuple[FileRecord, ...], Field(max_length=limits.FILES)]
-    unhashed: tuple[Literal["run.json"], ...] = ("run.json",)
+    unhashed: tuple[Literal["run.json"]] = ("run.json",)
     tool: Tool
     libraries: dict[Name, Text]
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
-        numbers = [trial.trial for trial in self.trials]
-        if numbers != sorted(set(numbers)):
-            raise ValueError("trials are not in ascending order")
-        paths = [file.path for file in self.files]
-        if paths != sorted(set(paths)):
-            raise ValueError("files are not in ascending order")
-        for trial in self.trials:
-            if trial.trigger is not None and trial.trigger not in self.triggers:
-                raise ValueError(f"trial {trial.trial} names the trigger {trial.trigger}, which is not declared")
-        pictures = {path for trigger in self.triggers.values() for path in pictures_of(trigger)}
-        if pictures != set(self.trigger_pixels):
-            raise ValueError("trigger_pixels does not name exactly the pictures of the declared triggers")
+        if (found := contradiction(self)) is not None:
+            raise ValueError(found)
         return self

@@ -74,21 +74,23 @@ class OpenTrial:
         """Whatever the trial's shards hold, in shard order, keys unchecked.
 
         Raises:
-            DamagedError: a shard is missing, changed or not canonical.
+            DamagedError: a shard is missing, changed, not canonical, or not full though others follow.
         """
         pin = self._owner.manifest.base.splits["train"]
-        parts = [
-            shard.decode(self._owner.read(path), pin.height, pin.width, path)
-            for path in self._owner.shards_of(self.number)
-        ]
-        if not parts:
-            raise DamagedError(f"{self._owner.path}: trial {self.number} has no shard")
+        parts = [shard.decode(self._owner.read(path), pin.height, pin.width, path) for path in self.shards()]
+        for path, part in list(zip(self.shards(), parts, strict=True))[:-1]:
+            if len(part.labels) != limits.SLOTS_PER_SHARD:
+                raise DamagedError(f"{self._owner.path}: {path} has {len(part.labels)} samples and is not the last")
         return shard.Samples(
             np.concatenate([part.trials for part in parts]),
             np.concatenate([part.slots for part in parts]),
             np.concatenate([part.labels for part in parts]),
             np.concatenate([part.images for part in parts]),
         )
+
+    def shards(self) -> list[str]:
+        """The paths of the trial's shards, in order; they follow from its number of slots."""
+        return shard.paths_of(self.number, len(self.record.slots.labels))
 
     def trigger(self) -> Trigger | None:
         """The trial's trigger with its picture and mask, or None."""
@@ -121,9 +123,10 @@ class OpenTrial:
             rule: a protocol's composition; None takes the trial's own.
 
         Raises:
-            UsageError: it is another base, or the rule cannot be met.
+            MissingError: it is another base.
+            UsageError: the rule cannot be met.
         """
-        self._owner.check_base(base)
+        base = base.as_pinned(self._owner.manifest.base)
         rows = compose(base.train.labels, self.record, rule or self.record.composition, base.poison_classes)
         images = base.train.images[np.maximum(rows.base, 0)]
         poisoned = rows.slot >= 0
@@ -144,11 +147,16 @@ class PoisonSet:
         self.path = path
         self.manifest = manifest
         self._records = {record.path: record for record in manifest.files}
+        self._triggers: dict[str, Trigger] = {}
 
     @cached_property
     def trials(self) -> tuple[OpenTrial, ...]:
         """Every trial, in ascending order."""
         return tuple(OpenTrial(self, record) for record in self.manifest.trials)
+
+    @cached_property
+    def _by_number(self) -> dict[int, OpenTrial]:
+        return {trial.number: trial for trial in self.trials}
 
     def trial(self, number: int) -> OpenTrial:
         """The trial of that number.
@@ -156,9 +164,9 @@ class PoisonSet:
         Raises:
             UsageError: the set has no such trial.
         """
-        for trial in self.trials:
-            if trial.number == number:
-                return trial
+        found = self._by_number.get(number)
+        if found is not None:
+            return found
         numbers = spelled(trial.number for trial in self.trials)
         raise UsageError(f"{self.path}: trial {number} is not in the set (it has {numbers})")
 
@@ -171,29 +179,31 @@ class PoisonSet:
         record = self._records.get(path)
         if record is None:
             raise DamagedError(f"{self.path}: {path} is not listed in the manifest")
+        if "/" in path and (self.path / path).parent.is_symlink():
+            raise DamagedError(f"{self.path}: {path} lies in a linked folder")
         try:
-            data = store.read_file(self.path / path, limits.FILE_BYTES)
+            data = store.read_file(self.path / path, record.bytes)
         except MissingError as error:
             raise DamagedError(f"{self.path}: {path} is missing or cannot be read") from error
         if len(data) != record.bytes or hashlib.sha256(data).hexdigest() != record.sha256:
             raise DamagedError(f"{self.path}: {path} is not what the manifest recorded (sha256 differs)")
         return data
 
-    def shards_of(self, number: int) -> list[str]:
-        """The paths of a trial's shards, in order."""
-        prefix = f"poisons/trial-{number:05d}-"
-        return [path for path in self._records if path.startswith(prefix)]
-
     def trigger(self, name: str) -> Trigger:
-        """A declared trigger with its picture and mask."""
+        """A declared trigger with its picture and mask; read once."""
+        if name not in self._triggers:
+            self._triggers[name] = self._read_trigger(name)
+        return self._triggers[name]
+
+    def _read_trigger(self, name: str) -> Trigger:
         record = self.manifest.triggers[name]
         if not isinstance(record, PatchTrigger | BlendTrigger | ImageTrigger):
             return Trigger(record)
         mask = record.mask if isinstance(record, PatchTrigger) else None
         return Trigger(
             record,
-            image=self._picture(record.image),
-            mask=None if mask is None else self._picture(mask)[:, :, 0] > 0,
+            image=self.picture(record.image),
+            mask=None if mask is None else self.picture(mask)[:, :, 0] > 0,
         )
 
     def target_file(self, key: str) -> Images:
@@ -202,28 +212,36 @@ class PoisonSet:
         Raises:
             DamagedError: the file is missing, changed or not canonical, or has no such sample.
         """
-        pin = self.manifest.base.splits["train"]
-        samples = shard.decode(self.read(TARGETS), pin.height, pin.width, TARGETS)
-        for trial, slot, image in zip(samples.trials, samples.slots, samples.images, strict=True):
-            if key == f"{trial:05d}-{slot:08d}":
-                return np.asarray(image, dtype=np.uint8)
-        raise DamagedError(f"{self.path}: {TARGETS} has no sample {key}")
+        image = self._target_images.get(key)
+        if image is None:
+            raise DamagedError(f"{self.path}: {TARGETS} has no sample {key}")
+        return image
 
-    def check_base(self, base: Base) -> None:
-        """Refuse a base whose splits are not those the set pins.
+    @cached_property
+    def target_samples(self) -> shard.Samples:
+        """Whatever `targets.tar` holds, in its order; read once.
 
         Raises:
-            MissingError: it is another base.
+            DamagedError: the file is missing, changed or not canonical.
         """
-        for name, pin in self.manifest.base.splits.items():
-            if base.split(name).digest != pin.digest:
-                raise MissingError(
-                    f"{self.path}: the set pins the base {self.manifest.base.name} ({name} split "
-                    f"{pin.digest[:12]}...), {base.name} has {base.split(name).digest[:12]}...",
-                    "Give the base it was made from",
-                )
+        pin = self.manifest.base.splits["train"]
+        return shard.decode(self.read(TARGETS), pin.height, pin.width, TARGETS)
 
-    def _picture(self, path: str) -> Images:
+    @cached_property
+    def target_keys(self) -> frozenset[str]:
+        """The keys of the samples of `targets.tar`; none where the set lists no such file."""
+        return frozenset(self.target_samples.keys()) if TARGETS in self._records else frozenset()
+
+    @cached_property
+    def _target_images(self) -> dict[str, Images]:
+        return dict(zip(self.target_samples.keys(), self.target_samples.images, strict=True))
+
+    def picture(self, path: str) -> Images:
+        """uint8 [h, w, 3]: a trigger's picture or mask, as the file has it.
+
+        Raises:
+            DamagedError: the file is missing, changed or not canonical.
+        """
         data = self.read(path)
         height, width = png.size_of(data, path)
         return png.decode(data, height, width, path)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from poisonsets.manifests import png
+from poisonsets.manifests import limits, png
 from poisonsets.manifests.bases.dataset import Images, Labels
 from poisonsets.manifests.errors import DamagedError
 
@@ -38,6 +38,20 @@ class Samples:
     slots: Labels
     labels: Labels
     images: Images
+
+    def keys(self) -> list[str]:
+        """The key of each sample, as its members are named."""
+        return [f"{trial:05d}-{slot:08d}" for trial, slot in zip(self.trials, self.slots, strict=True)]
+
+
+def path_of(trial: int, number: int) -> str:
+    """The path in a set of a trial's shard `number`, 0-based."""
+    return f"poisons/trial-{trial:05d}-{number:03d}.tar"
+
+
+def paths_of(trial: int, slots: int) -> list[str]:
+    """The paths of all shards of a trial with that many poisons (at least one), in order."""
+    return [path_of(trial, number) for number in range(-(-slots // limits.SLOTS_PER_SHARD))]
 
 
 def encode(trial: int, first_slot: int, images: Images, labels: Labels) -> bytes:
@@ -69,9 +83,12 @@ def decode(data: bytes, height: int, width: int, where: str) -> Samples:
     Raises:
         DamagedError: the bytes are not a canonical shard; the message names the member.
     """
-    keys, labels, images = [], [], []
+    keys: list[tuple[int, int]] = []
+    labels, images = [], []
     at = 0
     while data[at : at + BLOCK].strip(b"\0"):
+        if len(keys) == limits.SLOTS_PER_SHARD:
+            raise DamagedError(f"{where}: more than {limits.SLOTS_PER_SHARD} samples")
         key = KEY.fullmatch(data[at : at + 100].rstrip(b"\0"))
         if key is None:
             raise DamagedError(f"{where}: no sample's cls member at byte {at}")

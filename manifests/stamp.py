@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def stamp(image: Images, trigger: Trigger, image_id: str) -> Images:
     if isinstance(record, BlendTrigger):
         region[...] = _mixed(region, picture.astype(np.int64), record.alpha)
     else:
-        covered = np.ones(picture.shape[:2], dtype=np.bool_) if trigger.mask is None else trigger.mask
+        covered = _covered(trigger)
         region[covered] = picture[covered]
     return stamped
 
@@ -119,7 +120,7 @@ def footprint(trigger: Trigger, height: int, width: int, image_id: str) -> NDArr
         row, column = place(trigger, height, width, image_id)
         rows, columns = _picture(trigger).shape[:2]
         covered[:] = False
-        covered[row : row + rows, column : column + columns] = True if trigger.mask is None else trigger.mask
+        covered[row : row + rows, column : column + columns] = _covered(trigger)
     return covered
 
 
@@ -127,6 +128,16 @@ def _picture(trigger: Trigger) -> Images:
     if trigger.image is None:
         raise UsageError(f"a trigger of kind {trigger.record.kind} needs an image")
     return trigger.image
+
+
+def _covered(trigger: Trigger) -> NDArray[np.bool_]:
+    """bool [h, w]: the pixels of the picture that count."""
+    side = _picture(trigger).shape[:2]
+    if trigger.mask is None:
+        return np.ones(side, dtype=np.bool_)
+    if trigger.mask.shape != side:
+        raise UsageError(f"the trigger's mask is {_size(trigger.mask)}, its picture {side[0]}x{side[1]}")
+    return trigger.mask
 
 
 def _stripes(record: SineTrigger, width: int) -> NDArray[np.int64]:
@@ -143,5 +154,5 @@ def _mixed(image: Images, over: NDArray[np.int64], alpha: str) -> Images:
     return np.asarray(np.clip(mixed, 0, 255), dtype=np.uint8)
 
 
-def _size(image: Images) -> str:
+def _size(image: NDArray[Any]) -> str:
     return f"{image.shape[0]}x{image.shape[1]}"

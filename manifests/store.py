@@ -97,9 +97,11 @@ def read_file(path: Path, limit: int, *, follow: bool = False, remedy: str = "")
             raise DamagedError(f"{path}: not a regular file", remedy)
         if status.st_size <= limit:
             with os.fdopen(descriptor, "rb", closefd=False) as file:
-                data = file.read(limit + 1)
-            if len(data) <= limit:
+                # Memory is taken for what is there, not for what is allowed.
+                data = file.read(status.st_size + 1)
+            if len(data) <= status.st_size:
                 return data
+            raise DamagedError(f"{path}: it grows while it is read", remedy)
         raise DamagedError(f"{path}: larger than {limit} bytes", remedy)
     except OSError as error:
         raise DamagedError(f"{path}: cannot be read ({reason(error)})", remedy) from error

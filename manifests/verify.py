@@ -13,9 +13,11 @@ from pathlib import Path
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.checks import SET_CHECKS, TRIAL_CHECKS, Case, integrity
-from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.counts import Counts, spans
+from poisonsets.manifests.counts import counts as count_poisons
+from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.findings import Finding, Findings, Report
-from poisonsets.manifests.model import BasePin, DrawnSetup
+from poisonsets.manifests.model import BasePin, DrawnSetup, Unconstrained
 from poisonsets.manifests.reader import OpenTrial, PoisonSet, open_set
 
 NOT_PROVABLE = (
@@ -38,20 +40,21 @@ def verify(
         MissingError: the folder or the base is not there.
     """
     findings = Findings()
+    counts: list[Counts] = []
     try:
         opened = open_set(path)
     except DamagedError as error:
         findings.add(integrity.damaged("D101", "manifest.json", error.message))
-        return _report(path, None, findings, {})
+        return _report(path, None, findings, {}, {})
     for finding in integrity.check_files(opened):
         findings.add(finding)
     if findings.worst == 0:
-        base = find_base(opened.manifest.base)
-        opened.check_base(base)
-        for check_set in SET_CHECKS.values():
-            _collect(partial(check_set, opened, base), "the set", findings)
+        base = find_base(opened.manifest.base).as_pinned(opened.manifest.base)
+        for code, check_set in SET_CHECKS.items():
+            _collect(partial(check_set, opened, base), code, "the set", findings)
         for done, trial in enumerate(opened.trials):
-            _check_trial(opened, trial, base, findings)
+            counted_trial = _check_trial(opened, trial, base, findings)
+            counts += [] if counted_trial is None else [counted_trial]
             if progress is not None:
                 progress(done + 1, len(opened.trials))
     counted = {
@@ -60,15 +63,16 @@ def verify(
         "files": len(opened.manifest.files),
         "bytes": sum(record.bytes for record in opened.manifest.files),
     }
-    return _report(path, opened, findings, counted)
+    return _report(path, opened, findings, counted, spans(counts) if findings.worst == 0 else {})
 
 
-def _check_trial(opened: PoisonSet, trial: OpenTrial, base: Base, findings: Findings) -> None:
+def _check_trial(opened: PoisonSet, trial: OpenTrial, base: Base, findings: Findings) -> Counts | None:
+    """Every check of one trial, and its poisons counted; None where a false claim leaves nothing to count."""
     try:
         samples = trial.samples()
     except DamagedError as error:
         findings.add(integrity.damaged("D105", f"trial {trial.number}", error.message))
-        return
+        return None
     keys = tuple(zip(samples.trials.tolist(), samples.slots.tolist(), strict=True))
     count = len(trial.record.slots.labels)
     seen = Counter(keys)
@@ -78,22 +82,52 @@ def _check_trial(opened: PoisonSet, trial: OpenTrial, base: Base, findings: Find
         if number == trial.number and slot < count and seen[number, slot] == 1
     }
     case = Case(opened, trial, base, keys, samples.images, samples.labels, row_of)
-    for check in TRIAL_CHECKS.values():
-        _collect(partial(check, case), f"trial {trial.number}", findings)
+    for code, check in TRIAL_CHECKS.items():
+        _collect(partial(check, case), code, f"trial {trial.number}", findings)
+    if findings.worst:
+        return None
+    record = trial.record
+    return count_poisons(base.train.labels, record, record.composition, base.poison_classes, case.moved)
 
 
-def _collect(run: Callable[[], Iterator[Finding]], place: str, findings: Findings) -> None:
-    """Take in what a check yields; a file that it cannot read is damage at its place."""
+def _collect(run: Callable[[], Iterator[Finding]], code: str, place: str, findings: Findings) -> None:
+    """Take in what a check yields. A file that it cannot read is damage; a claim it cannot act on is false."""
     try:
         for finding in run():
             findings.add(finding)
     except DamagedError as error:
         findings.add(integrity.damaged("D105", place, error.message))
+    except UsageError as error:
+        findings.add(Finding(code, "violation", place, error.message))
 
 
-def _report(path: Path, opened: PoisonSet | None, findings: Findings, counted: dict[str, int]) -> Report:
-    not_checked = list(NOT_PROVABLE)
-    if opened is not None and not isinstance(opened.manifest.setup, DrawnSetup):
-        not_checked.append("that targets and bases are those of the named setup file")
+def _report(
+    path: Path,
+    opened: PoisonSet | None,
+    findings: Findings,
+    counted: dict[str, int],
+    rates: dict[str, tuple[str, str]],
+) -> Report:
     digest = None if opened is None else opened.manifest.content_digest
-    return Report(str(path), digest, tuple(findings.kept), findings.total, counted, tuple(not_checked), findings.worst)
+    return Report(
+        path=str(path),
+        content_digest=digest,
+        findings=tuple(findings.kept),
+        total=findings.total,
+        checked=counted,
+        rates=rates,
+        exempt=tuple(trial.number for trial in opened.trials if _exempts(trial)) if opened is not None else (),
+        not_checked=NOT_PROVABLE + _not_checked(opened),
+        worst=findings.worst,
+    )
+
+
+def _not_checked(opened: PoisonSet | None) -> tuple[str, ...]:
+    if opened is None or isinstance(opened.manifest.setup, DrawnSetup):
+        return ()
+    return ("that targets and bases are those of the named setup file",)
+
+
+def _exempts(trial: OpenTrial) -> bool:
+    constraint = trial.record.constraint
+    return not isinstance(constraint, Unconstrained) and constraint.exempt_trigger

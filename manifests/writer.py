@@ -62,10 +62,10 @@ class SetWriter:
         """
         labels = np.array(trial.slots.labels, dtype=np.int64)
         records = []
-        for number, first in enumerate(range(0, max(len(images), 1), limits.SLOTS_PER_SHARD)):
+        for number, first in enumerate(range(0, len(images), limits.SLOTS_PER_SHARD)):
             some = slice(first, first + limits.SLOTS_PER_SHARD)
             data = shard.encode(trial.trial, first, images[some], labels[some])
-            records.append(self._write(f"poisons/trial-{trial.trial:05d}-{number:03d}.tar", data))
+            records.append(self._write(shard.path_of(trial.trial, number), data))
         entry = JournalEntry(trial=trial, files=tuple(records))
         path = self._journal / f"{trial.trial:05d}.json"
         store.write_file(path, canonical.dumps(entry.model_dump(mode="json")))

@@ -90,7 +90,8 @@ def forge(source: Path, destination: Path, edit: Callable[[Draft], None]) -> Pat
         draft.labels[trial.number] = samples.labels.tolist()
         draft.images[trial.number] = [image.copy() for image in samples.images]
     edit(draft)
-    files = {name: (source / name).read_bytes() for name in ("README.md",)}
+    kept = [record.path for record in opened.manifest.files if not record.path.startswith("poisons/")]
+    files = {name: (source / name).read_bytes() for name in kept}
     files.update(draft.extra)
     for number, images in draft.images.items():
         labels = np.array(draft.labels[number], dtype=np.int64)

@@ -86,7 +86,7 @@ def loop(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         command(*craft, "--set", "steps=15", "--surrogate", weights, "--device", "cpu", "-o", target)
         verified = command("verify", target)
         score = ("score", target, "--protocol", PROTOCOL, "--extractor", weights, "--device", "cpu")
-        scored = command(*score, "-o", folder / "results")
+        scored = command(*score, "-q", "-o", folder / "results")
         yield Loop(base, open_set(target), digest, verified, scored)
 
 

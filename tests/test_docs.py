@@ -105,9 +105,9 @@ def test_the_limits_are_the_codes() -> None:
 def test_the_finding_codes_are_the_codes() -> None:
     from poisonsets.manifests.checks import integrity, promises
 
-    stated = re.findall(r"^\| `([DV][0-9]{3})` \| (damage|violation) \|", SPEC, re.MULTILINE)
+    stated = re.findall(r"^\| `([DHV][0-9]{3})` \| (damage|violation|hint) \|", SPEC, re.MULTILINE)
     assert [code for code, _ in stated] == sorted({*integrity.CODES, *promises()})
-    assert all((kind == "damage") == code.startswith("D") for code, kind in stated)
+    assert all({"D": "damage", "H": "hint", "V": "violation"}[code[0]] == kind for code, kind in stated)
 
 
 def test_the_manifests_fields_are_the_models() -> None:

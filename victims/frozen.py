@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from poisonsets.manifests.bases.dataset import Base, Images
 from poisonsets.manifests.compose import Rows, clean_control, compose
-from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.errors import UsageError, ViolationError
 from poisonsets.manifests.model import Trial
 from poisonsets.victims.features import FeatureCache
 from poisonsets.victims.networks import Classifier
@@ -43,6 +43,8 @@ class Verdict:
         correct, control_correct: test images given their own label.
         images: test images.
         training_images: rows of the training set.
+        poisons: those of them that are poisons.
+        control_rows: the digest of the control's rows; trials with equal ones share one control a seed.
     """
 
     poisoned: tuple[int, ...]
@@ -51,6 +53,8 @@ class Verdict:
     control_correct: int | None
     images: int
     training_images: int
+    poisons: int
+    control_rows: str | None
 
 
 class FrozenVictims:
@@ -88,30 +92,47 @@ class FrozenVictims:
 
         Raises:
             UsageError: the composition rule cannot be met.
+            ViolationError: the victim or its control diverged, so that its predictions mean nothing.
         """
+        where = f"trial {trial.trial}, protocol {self._protocol.id}, victim seed {victim_seed}"
         rule = self._protocol.rule(trial)
         rows = compose(self._base.train.labels, trial, rule, self._classes)
         control_rows = clean_control(self._base.train.labels, rows, rule, self._classes)
-        victim = self._train(rows, poisons, victim_seed, rows if control_rows is None else control_rows)
-        control = None if control_rows is None else self.control(control_rows, victim_seed)
+        drawn_by = rows if control_rows is None else control_rows
+        victim = self._train(rows, poisons, victim_seed, drawn_by, where=f"{where}: the victim")
+        control_name = f"{where}: the clean control"
+        control = None if control_rows is None else self.control(control_rows, victim_seed, where=control_name)
         features = self._cache(targets).plain()
         return Verdict(
-            poisoned=self._labels(victim, features),
-            control=None if control is None else self._labels(control, features),
+            poisoned=self._labels(victim, features, where=f"{where}: the victim"),
+            control=None if control is None else self._labels(control, features, where=control_name),
             correct=victim.correct,
             control_correct=None if control is None else control.correct,
             images=len(self._test_labels),
             training_images=len(rows),
+            poisons=int((rows.slot >= 0).sum()),
+            control_rows=None if control_rows is None else control_rows.digest(),
         )
 
-    def control(self, rows: Rows, victim_seed: int) -> Victim:
-        """The victim of clean rows, trained once for each victim seed and remembered."""
+    def control(self, rows: Rows, victim_seed: int, *, where: str = "the clean control") -> Victim:
+        """The victim of clean rows, trained once for each victim seed and remembered.
+
+        Args:
+            rows: without poisons.
+            victim_seed: which of several victims.
+            where: how a refusal names it.
+
+        Raises:
+            ViolationError: it diverged.
+        """
         key = (victim_seed, rows.digest())
         if key not in self._controls:
-            self._controls[key] = self._train(rows, None, victim_seed, rows)
+            self._controls[key] = self._train(rows, None, victim_seed, rows, where=where)
         return self._controls[key]
 
-    def _train(self, rows: Rows, poisons: FeatureCache | None, victim_seed: int, control: Rows) -> Victim:
+    def _train(
+        self, rows: Rows, poisons: FeatureCache | None, victim_seed: int, control: Rows, *, where: str
+    ) -> Victim:
         draws = draw(
             self._protocol,
             victim_generator(victim_seed, control),
@@ -122,13 +143,28 @@ class FrozenVictims:
         features = remembered(rows, self.clean, poisons, draws)
         labels = torch.from_numpy(positions(rows.label, self._classes))
         head = train_head(features, labels, draws, self._protocol, device=self._device)
-        with torch.no_grad():
-            correct = int((head(self._test_features).argmax(1) == self._test_labels).sum())
+        correct = int((self._predicted(head, self._test_features, where) == self._test_labels).sum())
         return Victim(head, correct)
 
+    def _labels(self, victim: Victim, features: Tensor, *, where: str) -> tuple[int, ...]:
+        return tuple(self._classes[i] for i in self._predicted(victim.head, features, where).tolist())
+
     @torch.no_grad()
-    def _labels(self, victim: Victim, features: Tensor) -> tuple[int, ...]:
-        return tuple(self._classes[i] for i in victim.head(features).argmax(1).tolist())
+    def _predicted(self, head: nn.Linear, features: Tensor, where: str) -> Tensor:
+        """Positions int64 [N] of the largest logits, all of them finite: argmax calls a NaN the first class."""
+        smaller = "Choose a smaller learning rate, for instance `@learning_rate=0.001`"
+        if not bool(torch.isfinite(features).all()):
+            raise ViolationError(f"{where}: the extractor gives features that are not finite", "Use another extractor")
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in (head.weight, head.bias)):
+            raise ViolationError(
+                f"{where} diverged, its head is not finite at learning rate {self._protocol.learning_rate}", smaller
+            )
+        logits: Tensor = head(features)
+        if not bool(torch.isfinite(logits).all()):
+            raise ViolationError(
+                f"{where} diverged, its logits are not finite at learning rate {self._protocol.learning_rate}", smaller
+            )
+        return logits.argmax(1)
 
     def _cache(self, images: Images) -> FeatureCache:
         on_device = torch.tensor(images, device=self._device)

@@ -5,11 +5,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.compose import compose
 from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.model import Manifest, SplitTarget, Trial
+from poisonsets.victims.probe import refuse_size
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.scorable import ScorableSet, ScorableTrial
 from poisonsets.victims.weights import Weights
+
+
+def preflight(
+    opened: ScorableSet, base: Base, protocols: Sequence[Protocol], numbers: Sequence[int] | None
+) -> tuple[ScorableTrial, ...]:
+    """The trials to score, after everything is refused that does not depend on extractors.
+
+    Args:
+        opened: the set.
+        base: the base to score it on.
+        protocols: how victims are to be trained.
+        numbers: of the trials; all where None.
+
+    Raises:
+        MissingError: as `check_base`.
+        UsageError: as `check_base` and `chosen_trials`; a protocol mirrors images that may not be mirrored, or
+            its composition cannot be met by a trial.
+    """
+    check_base(opened.manifest, base)
+    chosen = chosen_trials(opened, base, numbers)
+    for protocol in dict.fromkeys(protocols):
+        if protocol.flip and not base.mirror:
+            raise UsageError(
+                f"protocol {protocol.id} mirrors images, those of {base.name} have no meaning in a mirror",
+                "Add `flip=false` to the protocol",
+            )
+        for trial in chosen:
+            try:
+                compose(base.train.labels, trial.record, protocol.rule(trial.record), base.poison_classes)
+            except UsageError as error:
+                where = f"trial {trial.record.trial}, protocol {protocol.id}"
+                raise UsageError(f"{where}: {error.message}", error.remedy) from error
+    return chosen
 
 
 def check_base(manifest: Manifest, base: Base) -> None:
@@ -82,13 +117,17 @@ def _check_trial(record: Trial, base: Base) -> None:
 def matched(
     protocols: Sequence[Protocol], extractors: Sequence[Weights], base: Base
 ) -> tuple[tuple[Protocol, Weights], ...]:
-    """Each protocol with each extractor of its network and width, in the order given.
+    """Each protocol with each extractor of its network and width, in the order given, none twice.
+
+    Extractors are one where their digests are.
 
     Raises:
         UsageError: a protocol finds no extractor or an extractor no protocol, or an extractor was trained
-            on images of another size.
+            on images of another size, or cannot take those of the base.
     """
+    extractors = list({extractor.digest: extractor for extractor in reversed(extractors)}.values())[::-1]
     for extractor in extractors:
+        refuse_size(extractor.network, base.train.side)
         if extractor.side not in (None, base.train.side):
             raise UsageError(
                 f"{extractor.path}: trained on images of {extractor.side} pixels, "

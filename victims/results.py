@@ -1,89 +1,29 @@
 """A results folder: one canonical JSON file a job, so that work can stop, resume and be shared out.
 
-    RESULTS/settings.json         what every row was made with: set, base, protocols, extractors
-    RESULTS/rows/JOB.json         one row; JOB is the sha256 of what the job is
+    RESULTS/settings.json         what every row was made with: set, base, protocols, extractors, device
+    RESULTS/rows/JOB.json         one row and its checksum; JOB is the sha256 of what the job is
 
 Which trials and victim seeds a call asks for is no part of the settings: a later call may add some.
 """
 
 from __future__ import annotations
 
-import hashlib
+import fnmatch
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from poisonsets.manifests import canonical, store
+from poisonsets.manifests import canonical, identity, store
 from poisonsets.manifests.errors import DamagedError, MissingError
-from poisonsets.manifests.fields import Decimal, Index, Label, Name, Sha256, Strict, Text
-from poisonsets.victims.threat import ThreatLevel
+from poisonsets.victims.rows import Row
 
 SETTINGS: Final = "settings.json"
 FILE_BYTES: Final = 16 << 20
-
-
-class TargetRow(Strict):
-    """What became of one target: labels, and what the two victims call it (no control, no prediction)."""
-
-    label: Label
-    adversarial_label: Label
-    predicted_poisoned: Label
-    predicted_control: Label | None
-
-
-class Row(Strict):
-    """The result of one job.
-
-    Attributes:
-        job: `job_key` of the next six.
-        success: every target is classified as the adversarial label after training on the poisons.
-        control: the same of the clean control; None where there is none.
-        training_images: rows of the victim's training set.
-        clean_correct, control_correct: test images of the victim's classes given their own label, of
-            clean_images.
-        seconds: wall time of the job with what it added to the shared feature cache.
-        peak_memory_bytes: on a GPU the most allocated during the job, else the most the process ever held.
-    """
-
-    job: Sha256
-    content_digest: Sha256
-    trial: Index
-    protocol: Text
-    protocol_version: Index
-    extractor: Sha256
-    victim_seed: Index
-    network: Name
-    width: Decimal
-    targets: tuple[TargetRow, ...]
-    success: bool
-    control: bool | None
-    training_images: Index
-    clean_correct: Index
-    clean_images: Index
-    control_correct: Index | None
-    threat_level: ThreatLevel
-    seconds: Decimal
-    device: Text
-    peak_memory_bytes: Index
-
-
-def job_key(
-    *, content_digest: str, trial: int, protocol: str, protocol_version: int, extractor: str, victim_seed: int
-) -> str:
-    """The sha256 that names a job, and the file its row stands in.
-
-    Args:
-        content_digest: of the poison set.
-        trial: its number.
-        protocol: the protocol's id, with its overrides.
-        protocol_version: the protocol's version.
-        extractor: digest of the frozen extractor's weights.
-        victim_seed: which of several victims.
-    """
-    job = ["job/1", content_digest, trial, protocol, protocol_version, extractor, victim_seed]
-    return hashlib.sha256(canonical.dumps(job)).hexdigest()
+_REMEDY: Final = "Remove the file and score again with --resume"
 
 
 @dataclass(frozen=True)
@@ -92,14 +32,26 @@ class ResultsFolder:
 
     path: Path
 
-    def row(self, job: str) -> Row | None:
+    def row(self, job: str, **expected: object) -> Row | None:
         """The row of a job, None where it has none yet.
 
+        Args:
+            job: the key of the job.
+            expected: fields of the row that the job fixes.
+
         Raises:
-            DamagedError: the file is not a row, or the row of another job.
+            DamagedError: the file is not a row, was changed since it was written, or is the row of another job.
         """
         path = self.path / "rows" / f"{job}.json"
-        return _read_row(path) if path.exists() or path.is_symlink() else None
+        if not (path.exists() or path.is_symlink()):
+            return None
+        row = _read_row(path)
+        for field, wanted in expected.items():
+            if getattr(row, field) != wanted:
+                raise DamagedError(
+                    f"{path}: {field} is {str(getattr(row, field))[:80]}, the job has {str(wanted)[:80]}", _REMEDY
+                )
+        return row
 
     def write(self, row: Row) -> None:
         """Store a row under its job.
@@ -107,11 +59,13 @@ class ResultsFolder:
         Raises:
             MissingError: the folder cannot be written.
         """
-        store.write_file(self.path / "rows" / f"{row.job}.json", canonical.dumps(row.model_dump(mode="json")))
+        path = self.path / "rows" / f"{row.job}.json"
+        store.write_file(path, identity.checksummed(row.model_dump(mode="json")))
 
 
-def open_results(path: Path, settings: dict[str, Any], *, resume: bool) -> ResultsFolder:
-    """Make a results folder, or go on with one made by the same settings.
+@contextmanager
+def open_results(path: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[ResultsFolder]:
+    """Make a results folder, or go on with one made by the same settings; it is locked in the block.
 
     Args:
         path: the folder; made where it does not exist.
@@ -119,68 +73,75 @@ def open_results(path: Path, settings: dict[str, Any], *, resume: bool) -> Resul
         resume: go on with rows that are there.
 
     Raises:
-        MissingError: the folder holds something and `resume` is off, or it was made by other settings.
+        MissingError: the folder holds something and `resume` is off, it was made by other settings, or another
+            process is writing there.
         DamagedError: its settings cannot be read.
     """
-    if not (path.is_dir() and any(path.iterdir())):
-        store.refuse_nonempty(path)
-        store.write_file(path / SETTINGS, canonical.dumps(settings))
-        return ResultsFolder(path)
-    if not resume:
-        raise MissingError(f"{path}: the results folder is not empty", "Go on with --resume or choose another one")
-    found = _read_settings(path)
-    if found != settings:
-        key = next(k for k in sorted(found | settings) if found.get(k) != settings.get(k))
-        raise MissingError(
-            f"{path}: its rows were made by other settings ({key} is {str(found.get(key))[:80]}, "
-            f"now {str(settings.get(key))[:80]})",
-            "Choose another results folder",
-        )
-    return ResultsFolder(path)
+    refuse_used(path, resume=resume)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise store.refused(path, error) from error
+    with store.locked(path):
+        # Once more: another process may have come between.
+        refuse_used(path, resume=resume)
+        if known := (path / SETTINGS).exists():
+            _refuse_others(path, settings)
+        store.sweep(path, "*.json.*")
+        if not known:
+            store.write_file(path / SETTINGS, canonical.dumps(settings))
+        yield ResultsFolder(path)
 
 
-def read_results(path: Path) -> tuple[dict[str, Any], tuple[Row, ...]]:
-    """The settings and all rows of a folder, rows by protocol, extractor, trial and victim seed.
+def refuse_used(path: Path, *, resume: bool) -> None:
+    """Refuse a folder that rows cannot go to; nothing is written.
+
+    What a start that was killed at once left half written is no obstacle.
+
+    Args:
+        path: the folder, there or not.
+        resume: whether it may hold results.
 
     Raises:
-        MissingError: it is no results folder.
-        DamagedError: a file in it is damaged; the message names it.
+        MissingError: it holds something and `resume` is off, or it is no folder, or no results folder.
     """
-    settings = _read_settings(path)
-    rows = [_read_row(file) for file in sorted((path / "rows").glob("*.json"))]
-    rows.sort(key=lambda row: (row.protocol, row.extractor, row.trial, row.victim_seed))
-    return settings, tuple(rows)
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    if not (path / SETTINGS).exists():
+    try:
+        names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    except OSError as error:
+        raise store.refused(path, error) from error
+    if names and all(fnmatch.fnmatchcase(name, f"{SETTINGS}.*{store.TEMPORARY}") for name in names):
+        return
+    if not (names and resume):
+        store.refuse_nonempty(path, "Go on with --resume or choose another one")
+    elif SETTINGS not in names:
         raise MissingError(f"{path}: no results folder, it has no {SETTINGS}", "Choose another one")
-    settings = canonical.loads(store.read_file(path / SETTINGS, FILE_BYTES), str(path / SETTINGS))
-    if not isinstance(settings, dict):
+
+
+def _refuse_others(path: Path, settings: dict[str, Any]) -> None:
+    found = canonical.loads(store.read_file(path / SETTINGS, FILE_BYTES), str(path / SETTINGS))
+    if not isinstance(found, dict):
         raise DamagedError(f"{path / SETTINGS}: not a JSON object")
-    return settings
+    for key in sorted(found | settings):
+        was, now = (str(one[key])[:80] if key in one else "not given" for one in (found, settings))
+        if (key in found, found.get(key)) != (key in settings, settings.get(key)):
+            raise MissingError(
+                f"{path}: its rows were made by other settings ({key} is {was}, now {now})",
+                "Choose another results folder",
+            )
 
 
 def _read_row(path: Path) -> Row:
-    data = store.read_file(path, FILE_BYTES)
-    canonical.loads(data, str(path))
+    document = canonical.loads(store.read_file(path, FILE_BYTES, remedy=_REMEDY), str(path))
+    if not isinstance(document, dict) or document.get("checksum") != identity.checksum(document):
+        raise DamagedError(f"{path}: its checksum is not that of its contents", _REMEDY)
+    del document["checksum"]
     try:
-        row = Row.model_validate_json(data)
+        # From JSON, where a list may be a tuple, though everything else is strict.
+        row = Row.model_validate_json(canonical.dumps(document))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in fault["loc"])
         raise DamagedError(f"{path}: not a result row ({place}: {fault['msg'][:100]})", _REMEDY) from error
-    key = job_key(
-        content_digest=row.content_digest,
-        trial=row.trial,
-        protocol=row.protocol,
-        protocol_version=row.protocol_version,
-        extractor=row.extractor,
-        victim_seed=row.victim_seed,
-    )
-    if not key == row.job == path.stem:
-        raise DamagedError(f"{path}: the row of another job ({key[:12]})", _REMEDY)
+    if row.job != path.stem:
+        raise DamagedError(f"{path}: the row of another job ({row.job[:12]})", _REMEDY)
     return row
-
-
-_REMEDY: Final = "Remove the file and score again with --resume"

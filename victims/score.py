@@ -1,6 +1,6 @@
 """Score a poison set: every trial's victim is trained beside its clean control, one row a job.
 
-A job is (content digest, trial, protocol, extractor digest, victim seed). Jobs are independent and named by
+A job is (content digest, trial, classes, protocol, extractor digest, victim seed). Jobs are independent and named by
 what they are, so that finished ones are skipped on `resume`. Everything that can be refused is refused
 before any training.
 """
@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,13 @@ from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.model import Manifest
 from poisonsets.victims.features import FeatureCache
 from poisonsets.victims.frozen import FrozenVictims, Verdict
-from poisonsets.victims.preflight import check_base, chosen_trials, matched
+from poisonsets.victims.preflight import matched, preflight
 from poisonsets.victims.protocols import Protocol
-from poisonsets.victims.results import ResultsFolder, Row, TargetRow, job_key, open_results
+from poisonsets.victims.results import ResultsFolder, open_results
+from poisonsets.victims.rows import Row, TargetRow, job_key
 from poisonsets.victims.scorable import ScorableSet, ScorableTrial
 from poisonsets.victims.summary import Summary, summarise
-from poisonsets.victims.threat import threat_level
+from poisonsets.victims.threat import ThreatLevel, threat_level
 from poisonsets.victims.training import Progress
 from poisonsets.victims.weights import Weights
 
@@ -60,11 +62,11 @@ def score_set(
         opened: the set.
         base: the base dataset the set pins.
         protocols: how victims are trained; each is run with every extractor of its network and width.
-        extractors: frozen feature extractors.
+        extractors: frozen feature extractors; those of one digest count once.
         trials: numbers of the trials to score; all where left out.
         victim_seeds: one victim a trial for each; more narrow the interval of a rate only as far as victims
-            of one trial differ.
-        results: a folder that keeps rows; without one they are only returned.
+            of one trial differ. A seed given twice counts once.
+        results: a folder that keeps rows, locked meanwhile; without one they are only returned.
         resume: go on with the rows a folder holds.
         device: where to compute.
         progress: told the jobs done and all jobs.
@@ -72,20 +74,21 @@ def score_set(
     Raises:
         MissingError: the base is another one, or the results folder cannot be used.
         UsageError: extractors and protocols do not match, a trial cannot be scored this way.
-        DamagedError: the set's files are damaged.
+        ViolationError: a victim diverged; it has no row.
+        DamagedError: the set's files are damaged, or a stored row is.
     """
-    check_base(opened.manifest, base)
-    chosen = chosen_trials(opened, base, trials)
+    chosen = preflight(opened, base, protocols, trials)
     pairs = matched(protocols, extractors, base)
-    folder = open_results(results, _settings(opened.manifest, pairs), resume=resume) if results else None
-    total = len(pairs) * len(chosen) * len(victim_seeds)
+    seeds = tuple(dict.fromkeys(victim_seeds))
+    total = len(pairs) * len(chosen) * len(seeds)
     rows: list[Row] = []
-    for protocol, extractor in pairs:
-        jobs = [_Job(t, protocol, extractor, seed, opened.manifest) for t in chosen for seed in victim_seeds]
-        for row in _rows(jobs, base, device, folder):
-            rows.append(row)
-            if progress:
-                progress(len(rows), total)
+    with _folder(results, _settings(opened.manifest, pairs, base, device), resume=resume) as folder:
+        for protocol, extractor in pairs:
+            jobs = [_Job(t, protocol, extractor, seed, opened.manifest) for t in chosen for seed in seeds]
+            for row in _rows(jobs, base, device, folder):
+                rows.append(row)
+                if progress:
+                    progress(len(rows), total)
     return Score(tuple(rows), summarise(rows))
 
 
@@ -101,11 +104,25 @@ class _Job:
         return {
             "content_digest": self.manifest.content_digest,
             "trial": self.trial.record.trial,
+            "poison_classes": self.manifest.base.poison_classes,
             "protocol": self.protocol.id,
             "protocol_version": self.protocol.version,
             "extractor": self.extractor.digest,
             "victim_seed": self.victim_seed,
         }
+
+    def shape(self) -> dict[str, Any]:
+        spec = self.extractor.network.spec
+        return {"network": spec.name, "width": spec.width}
+
+    def threat_level(self) -> ThreatLevel:
+        return threat_level(self.extractor, self.manifest.surrogates, self.trial.record.trial)
+
+
+def _folder(
+    results: Path | None, settings: dict[str, Any], *, resume: bool
+) -> AbstractContextManager[ResultsFolder | None]:
+    return nullcontext() if results is None else open_results(results, settings, resume=resume)
 
 
 def _rows(jobs: Sequence[_Job], base: Base, device: torch.device, folder: ResultsFolder | None) -> Iterator[Row]:
@@ -113,7 +130,7 @@ def _rows(jobs: Sequence[_Job], base: Base, device: torch.device, folder: Result
     victims: FrozenVictims | None = None
     loaded: tuple[int, FeatureCache, Images] | None = None
     for job in jobs:
-        row = folder.row(job_key(**job.identity())) if folder else None
+        row = _stored(job, folder) if folder else None
         if row is None:
             started = time.perf_counter()
             _forget_peak(device)
@@ -127,6 +144,21 @@ def _rows(jobs: Sequence[_Job], base: Base, device: torch.device, folder: Result
             if folder:
                 folder.write(row)
         yield row
+
+
+def _stored(job: _Job, folder: ResultsFolder) -> Row | None:
+    row = folder.row(job_key(**job.identity()), **job.identity(), **job.shape())
+    if row is None:
+        return None
+    record = job.trial.record
+    wanted = [(target.label, record.adversarial_label) for target in record.targets]
+    if [(target.label, target.adversarial_label) for target in row.targets] != wanted:
+        raise DamagedError(
+            f"{folder.path}: row {row.job[:12]} has other targets than trial {record.trial}",
+            "Remove it and score again with --resume",
+        )
+    # The set at hand may name other surrogates than that of an equal content digest the row was made with.
+    return row.model_copy(update={"threat_level": job.threat_level()})
 
 
 def _row(job: _Job, verdict: Verdict, *, seconds: float, device: torch.device) -> Row:
@@ -144,16 +176,17 @@ def _row(job: _Job, verdict: Verdict, *, seconds: float, device: torch.device) -
     return Row(
         job=job_key(**job.identity()),
         **job.identity(),
-        network=job.extractor.network.spec.name,
-        width=job.extractor.network.spec.width,
+        **job.shape(),
         targets=targets,
         success=all(label == adversarial for label in verdict.poisoned),
         control=None if control is None else all(label == adversarial for label in control),
+        control_rows=verdict.control_rows,
         training_images=verdict.training_images,
+        poisons=verdict.poisons,
         clean_correct=verdict.correct,
         clean_images=verdict.images,
         control_correct=verdict.control_correct,
-        threat_level=threat_level(job.extractor, job.manifest.surrogates, record.trial),
+        threat_level=job.threat_level(),
         seconds=f"{seconds:.3f}",
         device=str(device),
         peak_memory_bytes=_peak(device),
@@ -178,13 +211,18 @@ def _pixels(trial: ScorableTrial, base: Base) -> tuple[Images, Images]:
     return images, targets
 
 
-def _settings(manifest: Manifest, pairs: Sequence[tuple[Protocol, Weights]]) -> dict[str, Any]:
+def _settings(
+    manifest: Manifest, pairs: Sequence[tuple[Protocol, Weights]], base: Base, device: torch.device
+) -> dict[str, Any]:
     return {
-        "format": "poisonset-results/1",
+        "format": "poisonset-results/2",
         "content_digest": manifest.content_digest,
         "base": {name: pin.digest for name, pin in manifest.base.splits.items()},
         "protocols": sorted({f"{protocol.id} v{protocol.version}" for protocol, _ in pairs}),
         "extractors": sorted({extractor.digest for _, extractor in pairs}),
+        "poison_classes": list(base.poison_classes),
+        "device": str(device),
+        "torch": torch.__version__,
     }
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from poisonsets.manifests.errors import UsageError
 
@@ -30,6 +30,27 @@ def wilson(successes: int, n: int) -> Interval:
         raise UsageError(f"an interval of {successes} successes in {n} trials, wanted 0..n in at least 1")
     interval = binomtest(successes, n).proportion_ci(confidence_level=0.95, method="wilson")
     return Interval(float(interval.low), float(interval.high))
+
+
+def wilson_of_mean(mean: float, n: int) -> Interval:
+    """The Wilson interval of a mean of n values in 0..1, where the values need not be 0 or 1.
+
+    The formula of `wilson` with `mean` in place of successes / n, and equal to it where both are defined. Values
+    between 0 and 1 vary less than 0 and 1 with the same mean, so the interval is at least as wide as needed.
+
+    Args:
+        mean: in 0..1.
+        n: independent values, at least 1.
+
+    Raises:
+        UsageError: n is not positive, or the mean is not in 0..1.
+    """
+    if n < 1 or not 0 <= mean <= 1:
+        raise UsageError(f"an interval of a mean of {mean} over {n} trials, wanted 0..1 over at least 1")
+    z = float(norm.ppf(0.975))
+    centre = (mean + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (mean * (1 - mean) / n + z**2 / (4 * n**2)) ** 0.5
+    return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
 def mcnemar_exact(b: int, c: int) -> float:

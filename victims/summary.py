@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from poisonsets.manifests.errors import UsageError
-from poisonsets.victims.results import Row
-from poisonsets.victims.statistics import Interval, bootstrap_over_trials, mcnemar_exact, wilson
+from poisonsets.victims.rows import Row
+from poisonsets.victims.statistics import Interval, bootstrap_over_trials, mcnemar_exact, wilson, wilson_of_mean
 
 METRIC = "targets classified as the adversarial label after training on the poisons"
+
+IntervalMethod: TypeAlias = Literal["wilson over trials", "bootstrap over trials"]
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Successes among n victims, and the 95 % interval of their rate."""
+    """Successes among n victims, the 95 % interval of their rate, and how it was found.
+
+    With one victim seed the interval is Wilson's over trials. With several it is a bootstrap over trials, or, where
+    every trial has the same mean and a bootstrap has no width, Wilson's of that mean over the number of trials.
+    """
 
     successes: int
     n: int
     interval: Interval
+    interval_method: IntervalMethod
 
 
 @dataclass(frozen=True)
@@ -31,13 +38,17 @@ class Summary:
         extractor: digest of the extractor's weights.
         network, width: the extractor's shape.
         threat_levels: those of the trials, each once.
-        trials, victim_seeds: how many of each; with one victim seed intervals are Wilson's, with several
-            bootstrap intervals over trials.
+        trials, victim_seeds: how many of each.
+        poisons: each pair (poisons, rows of the training set) that occurs, ascending.
         poisoned: victims trained on the poisons.
-        control: clean controls, counted by the same metric; None where no trial has one.
+        control: clean controls, counted by the same metric; None where no trial has one. Its n counts targets:
+            where trials share a control, the interval is about the targets that a few controls were asked for,
+            not about other controls.
+        distinct_controls: how many controls were trained, one for each different (victim seed, training rows).
         mcnemar_p: exact McNemar p value of poisoned against control over trials that have both. None
-            without such trials, and with several victim seeds, because victims of one trial are not
-            independent.
+            without such trials; with several victim seeds, because victims of one trial are not independent;
+            and where trials share a control, because then one draw of a control decides many pairs at once,
+            and the test takes pairs as independent.
         clean: correct and all test predictions of the poisoned victims, summed.
         control_clean: the same of the controls.
     """
@@ -49,8 +60,10 @@ class Summary:
     threat_levels: tuple[str, ...]
     trials: int
     victim_seeds: int
+    poisons: tuple[tuple[int, int], ...]
     poisoned: Rate
     control: Rate | None
+    distinct_controls: int
     mcnemar_p: float | None
     clean: tuple[int, int]
     control_clean: tuple[int, int] | None
@@ -67,9 +80,11 @@ class Summary:
             "threat_levels": list(self.threat_levels),
             "trials": self.trials,
             "victim_seeds": self.victim_seeds,
+            "poisons": [{"poisons": count, "training_images": images} for count, images in self.poisons],
             "poisoned": _rate_record(self.poisoned),
             "control": None if self.control is None else _rate_record(self.control),
-            "mcnemar_p": None if self.mcnemar_p is None else f"{self.mcnemar_p:.6f}",
+            "distinct_controls": self.distinct_controls,
+            "mcnemar_p": None if self.mcnemar_p is None else f"{self.mcnemar_p:.6g}",
             "clean_correct": clean[0],
             "clean_images": clean[1],
             "control_clean_correct": None if control_clean is None else control_clean[0],
@@ -81,15 +96,21 @@ def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:
     """One summary a pair of protocol and extractor, in the order the pairs first appear.
 
     Raises:
-        UsageError: the rows are of more than one poison set.
+        UsageError: the rows are of more than one poison set or choice of classes, or a job has two rows.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
-    sets = set()
+    jobs, sets, classes = set(), set(), set()
     for row in rows:
+        if row.job in jobs:
+            raise UsageError(f"two rows of trial {row.trial}, victim seed {row.victim_seed} (job {row.job[:12]})")
+        jobs.add(row.job)
         sets.add(row.content_digest)
+        classes.add(row.poison_classes)
         groups.setdefault((row.protocol, row.extractor), []).append(row)
     if len(sets) > 1:
         raise UsageError(f"rows of {len(sets)} poison sets, a rate is of one")
+    if len(classes) > 1:
+        raise UsageError(f"rows of victims that know different classes: {sorted(map(list, classes))}")
     return tuple(_summary(group) for group in groups.values())
 
 
@@ -98,6 +119,7 @@ def _summary(rows: Sequence[Row]) -> Summary:
     paired = [row for row in rows if row.control is not None]
     seeds = len({row.victim_seed for row in rows})
     control_correct = sum(row.control_correct or 0 for row in paired)
+    controls = len({(row.victim_seed, row.control_rows) for row in paired})
     return Summary(
         protocol=first.protocol,
         extractor=first.extractor,
@@ -106,24 +128,29 @@ def _summary(rows: Sequence[Row]) -> Summary:
         threat_levels=tuple(sorted({row.threat_level for row in rows})),
         trials=len({row.trial for row in rows}),
         victim_seeds=seeds,
+        poisons=tuple(sorted({(row.poisons, row.training_images) for row in rows})),
         poisoned=_rate([(row.trial, row.success) for row in rows], seeds),
         control=_rate([(row.trial, bool(row.control)) for row in paired], seeds) if paired else None,
-        mcnemar_p=_mcnemar(paired) if paired and seeds == 1 else None,
+        distinct_controls=controls,
+        mcnemar_p=_mcnemar(paired) if paired and seeds == 1 and controls == len(paired) else None,
         clean=(sum(row.clean_correct for row in rows), sum(row.clean_images for row in rows)),
         control_clean=(control_correct, sum(row.clean_images for row in paired)) if paired else None,
     )
 
 
 def _rate(outcomes: Sequence[tuple[int, bool]], seeds: int) -> Rate:
-    successes = sum(success for _, success in outcomes)
+    successes, n = sum(success for _, success in outcomes), len(outcomes)
     if seeds == 1:
-        return Rate(successes, len(outcomes), wilson(successes, len(outcomes)))
+        return Rate(successes, n, wilson(successes, n), "wilson over trials")
     by_trial: dict[int, list[bool]] = {}
     for trial, success in outcomes:
         by_trial.setdefault(trial, []).append(success)
     # A trial's mean stands for its victims, so that trials with fewer finished victims count alike.
-    means = [[sum(values) / len(values)] for values in by_trial.values()]
-    return Rate(successes, len(outcomes), bootstrap_over_trials(means, seed=0))
+    means = [sum(values) / len(values) for values in by_trial.values()]
+    if len(set(means)) == 1:
+        return Rate(successes, n, wilson_of_mean(means[0], len(means)), "wilson over trials")
+    interval = bootstrap_over_trials([[mean] for mean in means], seed=0)
+    return Rate(successes, n, interval, "bootstrap over trials")
 
 
 def _mcnemar(paired: Sequence[Row]) -> float:
@@ -138,4 +165,5 @@ def _rate_record(rate: Rate) -> dict[str, Any]:
         "n": rate.n,
         "low": f"{rate.interval.low:.6f}",
         "high": f"{rate.interval.high:.6f}",
+        "interval_method": rate.interval_method,
     }

@@ -17,6 +17,7 @@ from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.stream import Stream
 from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.networks import Classifier, build
+from poisonsets.victims.probe import refuse_single, refuse_size
 from poisonsets.victims.recipes import Recipe
 from poisonsets.victims.views import apply_views, as_input, view_count
 from poisonsets.victims.weights import Weights, load_weights, save_weights
@@ -53,8 +54,9 @@ def train_network(recipe: Recipe, base: Base, *, device: torch.device, progress:
         progress: told after each epoch.
 
     Raises:
-        UsageError: a class of the recipe has no training image, or views are mirrored although the base's
-            images may not be.
+        UsageError: a class of the recipe has no training image, views are mirrored although the base's
+            images may not be, the network cannot take images of the base's size or a step of one image that
+            the batch size leaves, or the training diverged.
     """
     if recipe.flip and not base.mirror:
         raise UsageError(f"the recipe mirrors images, those of {base.name} have no meaning in a mirror")
@@ -65,6 +67,8 @@ def train_network(recipe: Recipe, base: Base, *, device: torch.device, progress:
     mean, std = channel_statistics(images)
     generator = torch.Generator().manual_seed(Stream("train", recipe.seed).seed())
     network = build(recipe.network, len(recipe.classes), recipe.width, mean, std, generator=generator)
+    refuse_size(network, base.train.side)
+    refuse_single(network, base.train.side, images=len(labels), batch=recipe.batch)
     network.to(device)
     with exact_arithmetic():
         on_device = (torch.tensor(images, device=device), torch.tensor(labels, device=device))
@@ -83,7 +87,9 @@ def cached_weights(
         cache: the cache folder; made where it does not exist.
 
     Raises:
-        DamagedError: the stored file is damaged; the remedy is to remove it.
+        DamagedError: the stored file is damaged, or made by another recipe or from another base; the remedy is to
+            remove it.
+        UsageError: as for `train_network`; nothing is stored then.
         MissingError: the folder cannot be written.
     """
     path = cache / "weights" / f"{recipe.digest(base.train.digest)}.safetensors"
@@ -91,10 +97,22 @@ def cached_weights(
         trained = train_network(recipe, base, device=device, progress=progress)
         # Another process may have stored them meanwhile: equal recipes give equal bytes, so replacing is harmless.
         save_weights(path, trained.network, recipe.record(), provenance(base, trained), overwrite=True)
+    remedy = f"Remove {path}, it is trained again when needed"
     try:
-        return load_weights(path)
+        weights = load_weights(path)
     except DamagedError as error:
-        raise DamagedError(error.message, f"Remove {path}, it is trained again when needed") from error
+        raise DamagedError(error.message, remedy) from error
+    made_by, made_from = weights.record["recipe"], weights.record["provenance"]
+    if made_by != recipe.record():
+        raise DamagedError(f"{path}: made by another recipe than the one that names it", remedy)
+    for name in ("train", "test"):
+        if made_from.get(name) != base.split(name).digest:
+            raise DamagedError(
+                f"{path}: made from a {name} split {str(made_from.get(name))[:12]}, "
+                f"{base.name} has {base.split(name).digest[:12]}",
+                remedy,
+            )
+    return weights
 
 
 def provenance(base: Base, trained: Trained) -> dict[str, Any]:
@@ -190,8 +208,19 @@ def _fit(
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimizer.step()
+        _refuse_diverged(network, recipe, epoch)
         if progress:
             progress(epoch + 1, recipe.epochs)
+
+
+def _refuse_diverged(network: Classifier, recipe: Recipe, epoch: int) -> None:
+    for name, tensor in network.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise UsageError(
+                f"training diverged in epoch {epoch + 1}: tensor {name} is not finite at learning rate "
+                f"{recipe.learning_rate}",
+                "Lower the learning rate",
+            )
 
 
 def drop_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

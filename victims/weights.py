@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as tensor_bytes
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from poisonsets.manifests import canonical, store
 from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError, UsageError
+from poisonsets.manifests.fields import Index, Name, Text
 from poisonsets.victims.networks import Classifier, NetworkSpec, skeleton
 from poisonsets.victims.networks.classifier import channel_values
 
@@ -41,6 +43,8 @@ _FIELDS: Final = {
     "digest",
     "checksum",
 }
+# What manifests allow in a surrogate's recipe, since crafting copies it there.
+_STATEMENTS: Final = TypeAdapter(dict[Name, bool | Index | Text | list[Index] | None], config=ConfigDict(strict=True))
 _TYPE_NAMES: Final = {torch.float32: "F32", torch.int64: "I64"}
 
 
@@ -96,8 +100,9 @@ def save_weights(
     Args:
         path: the file to write; it is there in full or not at all.
         network: any network of `networks`, not a folded one.
-        recipe: the record of the recipe it was trained with; integers, strings, booleans, lists.
-        provenance: what it was trained on, for instance `training.provenance`.
+        recipe: the record of the recipe it was trained with. Keys are names as in manifests; values are None,
+            booleans, strings of at most 4096 characters, integers in 0..2**53 or lists of such integers.
+        provenance: what it was trained on, for instance `training.provenance`; the same keys and values.
         classes: the label of each output; those of the recipe where left out.
         overwrite: replace an existing file.
 
@@ -106,8 +111,12 @@ def save_weights(
 
     Raises:
         MissingError: the file exists already, or cannot be written.
-        UsageError: classes are unknown or not one for each output.
+        UsageError: classes are unknown or not one for each output, or the recipe or provenance holds something
+            else.
     """
+    for what, statements in (("recipe", recipe), ("provenance", provenance)):
+        if fault := _fault(statements):
+            raise UsageError(f"{path}: {what} {fault}", "Use names, and integers, strings, booleans or lists")
     labels = list(classes if classes is not None else recipe.get("classes", ()))
     spec = network.spec
     if len(labels) != spec.classes or len(set(labels)) != len(labels):
@@ -137,8 +146,8 @@ def load_weights(path: Path) -> Weights:
     Raises:
         MissingError: there is no such file.
         DamagedError: it is a link or no regular file, too large, no safetensors file, without our record,
-            of an unknown network, or its tensors are not those of the network or not those its digest
-            names.
+            of an unknown network, its recipe or provenance holds what a manifest may not, or its tensors are
+            not those of the network or not those its digest names.
     """
     data = store.read_file(path, WEIGHTS_BYTES)
     record, shapes = _header(data, path)
@@ -198,6 +207,9 @@ def _header(data: bytes, path: Path) -> tuple[dict[str, Any], dict[str, tuple[st
         raise DamagedError(f"{path}: holds no weights written by poisonsets", "Use a file made by `train`") from error
     if not isinstance(record, dict) or set(record) != _FIELDS or not _plain(record):
         raise DamagedError(f"{path}: its record lacks a field or has one of the wrong kind")
+    for what in ("recipe", "provenance"):
+        if fault := _fault(record[what]):
+            raise DamagedError(f"{path}: the record's {what} {fault}", "Use a file made by `train`")
     if record["checksum"] != _checksum(record):
         raise DamagedError(f"{path}: its record is not what its checksum names", "Get the file again")
     return record, shapes
@@ -207,6 +219,16 @@ def _checksum(record: dict[str, Any]) -> str:
     """The sha256 of everything else in the record, which the digest of the weights does not cover."""
     rest = {key: value for key, value in record.items() if key != "checksum"}
     return hashlib.sha256(canonical.dumps(rest)).hexdigest()
+
+
+def _fault(statements: dict[str, Any]) -> str:
+    """What in a recipe or provenance manifests would not take; empty where there is nothing."""
+    try:
+        _STATEMENTS.validate_python(statements)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        return f"has {str(fault['loc'][0])[:80]!r}: {fault['msg'][:100]}"
+    return ""
 
 
 def _plain(record: dict[str, Any]) -> bool:

@@ -78,24 +78,33 @@ def open_base(
 
 
 def find_base(pin: BasePin, *, cache: Path) -> Base:
-    """The base whose splits have the digests that a manifest pins, whatever it is called.
+    """The base whose splits have the digests that a manifest pins, whatever it is called; nothing is written.
+
+    Of several that show the same images the one that agrees most with the pin is taken, and it has the pin's
+    `poison_classes`: which classes victims know is a matter of the set, not of who else has these images.
 
     Raises:
         MissingError: no such base is cached or embedded.
         DamagedError: its file is not what was written.
     """
+    found: list[tuple[tuple[bool, ...], Path, str]] = []
     same_name = False
     for path, record in _records(cache):
         if isinstance(record, stored.StoredRecord):
             if _matches(record.pin, pin):
-                return _read(path, f"poisonsets base add {record.spec}{record.options}")
+                found.append((_closeness(record.pin, pin), path, f"poisonsets base add {record.spec}{record.options}"))
             same_name |= record.pin.name == pin.name
+    found.sort(reverse=True)
     kind = kinds().get(pin.name)
-    if kind is not None and kind.source == "embedded":
-        base = open_base(kind.name, cache=cache)
+    # A copy of an embedded base agrees with the pin less than that base itself, which need not be cached.
+    if kind is not None and kind.source == "embedded" and not (found and found[0][0][0]):
+        base = build(parse_spec(kind.name), None)
         if _matches(base.pin(), pin):
-            return base
+            return base.as_pinned(pin)
         same_name = True
+    if found:
+        _, path, command = found[0]
+        return _read(path, command).as_pinned(pin)
     clue = "; one of that name is, with other pixels or labels" if same_name else ""
     raise MissingError(
         f"base {pin.name} ({', '.join(f'{name} {split.digest[:12]}' for name, split in pin.splits.items())}) "
@@ -174,6 +183,16 @@ def _not_cached(wanted: Spec, cache: Path) -> MissingError:
 def _matches(ours: BasePin, wanted: BasePin) -> bool:
     digests = {name: split.digest for name, split in ours.splits.items()}
     return bool(wanted.splits) and all(split.digest == digests.get(name) for name, split in wanted.splits.items())
+
+
+def _closeness(ours: BasePin, wanted: BasePin) -> tuple[bool, ...]:
+    """Sorts the bases with equal digests: the same pin last, then equal classes, then as many classes."""
+    same = ours.classes == wanted.classes
+    return ours == wanted, same and ours.poison_classes == wanted.poison_classes, same, _as_many(ours, wanted)
+
+
+def _as_many(ours: BasePin, wanted: BasePin) -> bool:
+    return len(ours.classes) == len(wanted.classes)
 
 
 def _recorded_add_command(name: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from poisonsets.manifests.errors import MissingError
 from poisonsets.manifests.model import BasePin, SplitPin
 
 Images = NDArray[np.uint8]
@@ -84,3 +85,22 @@ class Base:
             poison_classes=self.poison_classes,
             splits={"train": self.train.pin(), "test": self.test.pin()},
         )
+
+    def as_pinned(self, pin: BasePin) -> Base:
+        """This base as a manifest sees it: the same images and labels, its victims' classes those of the pin.
+
+        Args:
+            pin: what the manifest records. Names pin nothing, so only the digests are compared.
+
+        Raises:
+            MissingError: a split has another digest.
+        """
+        for name, wanted in pin.splits.items():
+            found = self.split(name).digest
+            if found != wanted.digest:
+                raise MissingError(
+                    f"the set pins the base {pin.name} ({name} split {wanted.digest[:12]}...), "
+                    f"{self.name} has {found[:12]}...",
+                    "Give the base it was made from",
+                )
+        return replace(self, poison_classes=pin.poison_classes)

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from poisonsets.manifests.bases.dataset import Base, Images, Labels
 from poisonsets.manifests.findings import Finding
@@ -42,6 +46,16 @@ class Case:
     def record(self) -> Trial:
         """The trial's record in the manifest."""
         return self.trial.record
+
+    @cached_property
+    def moved(self) -> NDArray[np.bool_]:
+        """bool [slots]: which poisons differ from their base; an unknown base counts as different."""
+        found = np.zeros(len(self.record.slots.bases), dtype=np.bool_)
+        clean = self.base.train.images
+        for slot, row in self.row_of.items():
+            base = self.record.slots.bases[slot]
+            found[slot] = base is None or (base < len(clean) and not np.array_equal(self.images[row], clean[base]))
+        return found
 
     def violation(self, code: str, message: str, *, slot: int | None = None, remedy: str = "") -> Finding:
         """A violation at this trial, or at one of its slots."""
@@ -80,4 +94,4 @@ def _put(registry: dict[str, Check], code: str, run: Check) -> Check:
     return run
 
 
-from poisonsets.manifests.checks import composition, constraint, labels, origin, slots, whole  # noqa: E402, F401
+from poisonsets.manifests.checks import composition, constraint, labels, origin, pictures, slots, targets, whole  # noqa: E402, F401

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonsets.manifests.checks import Case, check
-from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.findings import Finding
 from poisonsets.manifests.model import L2, Linf, Unconstrained
-from poisonsets.manifests.stamp import footprint
+from poisonsets.manifests.stamp import Trigger, footprint, stamp
 
 CHANNELS = "RGB"
 
@@ -25,6 +24,7 @@ def inside_the_ball(case: Case) -> Iterator[Finding]:
     constraint = case.record.constraint
     if isinstance(constraint, Unconstrained):
         return
+    trigger = _exempt(case)
     for slot, row in case.row_of.items():
         base = case.record.slots.bases[slot]
         if base is None:
@@ -33,21 +33,40 @@ def inside_the_ball(case: Case) -> Iterator[Finding]:
         if base >= len(case.base.train.labels):
             continue
         delta = case.images[row].astype(np.int64) - case.base.train.images[base]
-        try:
-            delta[_exempt(case, f"train/{base}", delta.shape[:2])] = 0
-        except UsageError as error:
-            yield case.violation("V301", str(error), slot=slot)
-            continue
+        if trigger is not None:
+            delta[footprint(trigger, delta.shape[0], delta.shape[1], f"train/{base}")] = 0
         yield from _outside(case, constraint, slot, delta)
 
 
-def _exempt(case: Case, image_id: str, side: tuple[int, ...]) -> NDArray[np.bool_]:
-    """bool [H, W]: pixels under a trigger that is declared exempt."""
+@check("V302")
+def exempt_pixels_are_the_trigger(case: Case) -> Iterator[Finding]:
+    """Where a trigger is exempt from the constraint, the pixels under it are exactly the trigger's."""
+    trigger = _exempt(case)
+    if trigger is None:
+        return
+    clean = case.base.train.images
+    for slot, row in case.row_of.items():
+        base = case.record.slots.bases[slot]
+        if base is None or base >= len(clean):
+            continue
+        stamped = stamp(clean[base], trigger, f"train/{base}")
+        exempt = footprint(trigger, stamped.shape[0], stamped.shape[1], f"train/{base}")
+        wrong = np.argwhere((case.images[row] != stamped).any(axis=2) & exempt)
+        if len(wrong):
+            yield case.violation(
+                "V302",
+                f"pixel (row {wrong[0][0]}, column {wrong[0][1]}) is exempt, but not the trigger's; {len(wrong)} such",
+                slot=slot,
+                remedy="Stamp the trigger last, or declare a constraint without the exemption",
+            )
+
+
+def _exempt(case: Case) -> Trigger | None:
+    """The trial's trigger, where its pixels are exempt from the constraint."""
     constraint = case.record.constraint
-    trigger = case.trial.trigger()
-    if isinstance(constraint, Unconstrained) or not constraint.exempt_trigger or trigger is None:
-        return np.zeros(side, dtype=np.bool_)
-    return footprint(trigger, side[0], side[1], image_id)
+    if isinstance(constraint, Unconstrained) or not constraint.exempt_trigger:
+        return None
+    return case.trial.trigger()
 
 
 def _outside(case: Case, constraint: Linf | L2, slot: int, delta: NDArray[np.int64]) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from poisonsets.manifests.setups.drawn import draw
 
 @check("V501")
 def drawn_as_declared(case: Case) -> Iterator[Finding]:
-    """Target, adversarial label and bases are those that the declared seed draws."""
+    """Target, source classes (none), adversarial label and bases are those that the declared seed draws."""
     setup = case.owner.manifest.setup
     if not isinstance(setup, DrawnSetup):
         return
@@ -27,6 +27,8 @@ def drawn_as_declared(case: Case) -> Iterator[Finding]:
         yield case.violation(
             "V501", f"target {_named(record.targets)}, but seed {setup.seed} draws {_named(plan.targets)}"
         )
+    if record.source_classes:
+        yield case.violation("V501", f"source classes {list(record.source_classes)}, a drawn trial has none")
     if record.adversarial_label != plan.adversarial_label:
         yield case.violation(
             "V501",

@@ -17,8 +17,8 @@ def draw(base: Base, record: DrawnSetup, number: int) -> Plan:
     """Trial `number` of a drawn setup.
 
     In this order from `Stream("trial", seed, number)`: the target, uniform over the test images of the
-    allowed classes; the base class, uniform over the other poison classes; the bases, without replacement,
-    from the training images of that class. The adversarial label is the base class.
+    allowed classes; the base class, uniform over the other poison classes with training images; the bases,
+    without replacement, from the training images of that class. The adversarial label is the base class.
 
     Args:
         base: the dataset; trials use its `poison_classes` only.
@@ -43,8 +43,9 @@ def draw(base: Base, record: DrawnSetup, number: int) -> Plan:
 
 
 def _source_classes(base: Base, record: DrawnSetup) -> tuple[int, ...]:
+    known_classes = set(base.poison_classes)
     for label in (*record.source_classes, *(record.class_pair or ())):
-        if label not in base.poison_classes:
+        if label not in known_classes:
             known = ", ".join(map(str, base.poison_classes[:20]))
             raise UsageError(f"class {label} is not one of the poison classes of base {base.name}", f"They are {known}")
     if record.class_pair is None:
@@ -60,11 +61,13 @@ def _source_classes(base: Base, record: DrawnSetup) -> tuple[int, ...]:
 def _base_classes(base: Base, record: DrawnSetup, target_class: int) -> Sequence[int]:
     if record.class_pair is not None:
         return record.class_pair[:1]
-    others = [label for label in base.poison_classes if label != target_class]
+    # A class may be declared without an image; drawing it would end the trial.
+    there = set(np.unique(base.train.labels).tolist())
+    others = [label for label in base.poison_classes if label != target_class and label in there]
     # An adversarial label among the source classes would ask nothing of the attack for that class.
     outside = [label for label in others if label not in record.source_classes]
     if not others:
-        raise UsageError(f"base {base.name} has one poison class; a trial needs two")
+        raise UsageError(f"base {base.name} has training images of one poison class; a trial needs two")
     return outside or others
 
 

@@ -88,8 +88,17 @@ def read_setup(path: Path) -> SetupFile:
     trials = parse(data, name)
     if not 1 <= len(trials) <= limits.TRIALS:
         raise DamagedError(f"{name}: {len(trials)} trials; 1 to {limits.TRIALS} can be read")
-    entries = tuple(_entry(trial, keys, f"{name}: trial {number}") for number, trial in enumerate(trials))
-    return SetupFile(FileSetup(name=name, digest=hashlib.sha256(data).hexdigest()), entries)
+    return SetupFile(FileSetup(name=name, digest=hashlib.sha256(data).hexdigest()), _entries(trials, keys, name))
+
+
+def _entries(trials: list[Any], keys: tuple[str, ...], name: str) -> tuple[Entry, ...]:
+    """Every trial; a small pickle may name one large array many times, so their sum is bounded too."""
+    entries: list[Entry] = []
+    room = limits.SETUP_BASES
+    for number, trial in enumerate(trials):
+        entries.append(_entry(trial, keys, f"{name}: trial {number}", room))
+        room -= len(entries[-1].base_indices)
+    return tuple(entries)
 
 
 def _trials_of_pickle(data: bytes, name: str) -> list[Any]:
@@ -124,7 +133,7 @@ def _refuse(text: str) -> NoReturn:
     raise ValueError(f"the number {text[:40]} is not an integer")
 
 
-def _entry(trial: Any, keys: tuple[str, ...], where: str) -> Entry:
+def _entry(trial: Any, keys: tuple[str, ...], where: str, room: int) -> Entry:
     if type(trial) is not dict or set(map(_text, trial)) != set(keys):
         raise DamagedError(f"{where}: not a trial with exactly the keys {', '.join(keys)}")
     fields = {_text(key): value for key, value in trial.items()}
@@ -132,9 +141,13 @@ def _entry(trial: Any, keys: tuple[str, ...], where: str) -> Entry:
     if isinstance(bases, np.ndarray):
         if bases.ndim != 1 or bases.dtype.kind not in "iu":
             raise DamagedError(f"{where}: base indices of shape {bases.shape} and type {bases.dtype}")
-        bases = bases.tolist()
-    if type(bases) not in (list, tuple) or not 1 <= len(bases) <= limits.SLOTS_PER_TRIAL:
-        raise DamagedError(f"{where}: the base indices are not a list of 1 to {limits.SLOTS_PER_TRIAL} integers")
+    elif type(bases) not in (list, tuple):
+        raise DamagedError(f"{where}: the base indices are not a list of integers")
+    if not 1 <= len(bases) <= limits.SLOTS_PER_TRIAL:
+        raise DamagedError(f"{where}: {len(bases)} base indices, wanted 1 to {limits.SLOTS_PER_TRIAL}")
+    if len(bases) > room:
+        raise DamagedError(f"{where}: more than {limits.SETUP_BASES} base indices up to here")
+    bases = bases.tolist() if isinstance(bases, np.ndarray) else bases
     for value in (target_class, target_index, base_class, *bases):
         if type(value) is not int or not 0 <= value <= LARGEST:
             raise DamagedError(f"{where}: a class or index that is not an integer from 0 to 2**53")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 Cli = Callable[..., Any]
-LISTS = ("attacks", "bases", "networks", "protocols", "setups", "checks")
+LISTS = ("attacks", "bases", "networks", "protocols", "suites", "setups", "checks")
 
 
 @pytest.mark.parametrize("what", LISTS)
@@ -130,12 +130,13 @@ def test_the_name_does_not_change_the_identity(cli: Cli) -> None:
     assert cli("verify", "a set with ü and spaces").code == 0
 
 
-def test_a_hostile_name_cannot_colour_the_terminal(cli: Cli) -> None:
-    craft = ("craft", "noise", "--base", "digits", "--trials", "0", "--poisons", "2", "-o", "set")
-    assert cli(*craft, "--name", "\x1b[31mred[bold]").code == 0
-    shown = cli("show", "set").out
-    assert "\x1b" not in shown
-    assert "red[bold]" in shown
+def test_a_hostile_name_is_refused_before_anything_is_written(cli: Cli, tmp_path: Path) -> None:
+    craft = ("craft", "noise", "--base", "digits", "--trials", "0", "--poisons", "2", "-o", str(tmp_path / "set"))
+    refused = cli(*craft, "--name", "\x1b[31mred[bold]")
+    assert refused.code == 2
+    assert "--name" in refused.err
+    assert "\x1b" not in refused.out + refused.err
+    assert not (tmp_path / "set").exists()
 
 
 def _program(*arguments: str, cache: Path, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:

@@ -30,7 +30,11 @@ def identity_document(document: dict[str, Any]) -> dict[str, Any]:
                     entry["trigger"][picture] = document["trigger_pixels"][entry["trigger"][picture]]
         trials.append(entry)
     splits = document["base"]["splits"]
-    return {"base": {name: splits[name]["digest"] for name in splits}, "trials": trials}
+    return {
+        "base": {name: splits[name]["digest"] for name in splits},
+        "poison_classes": document["base"]["poison_classes"],
+        "trials": trials,
+    }
 
 
 def member(name: str, body: bytes) -> bytes:

@@ -23,6 +23,7 @@ def trial(bases: list[int | None], labels: list[int] | None = None) -> Trial:
     labels = [1] * len(bases) if labels is None else labels
     return Trial(
         trial=0,
+        source_classes=(0,),
         adversarial_label=1,
         labels="clean",
         constraint=Linf(levels=8),

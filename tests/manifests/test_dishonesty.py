@@ -138,7 +138,15 @@ def slot_twice(draft: Draft) -> None:
 
 
 def base_described_falsely(draft: Draft) -> None:
-    draft.manifest["base"]["classes"][0] = "another"
+    draft.manifest["base"]["classes"].append("another")
+
+
+def base_of_other_sizes(draft: Draft) -> None:
+    draft.manifest["base"]["splits"]["test"]["images"] += 1
+
+
+def source_class_of_a_drawn_trial(draft: Draft) -> None:
+    draft.trial(0)["source_classes"] = [draft.trial(0)["targets"][0]["label"]]
 
 
 def list_out_of_range(draft: Draft) -> None:
@@ -211,7 +219,9 @@ LIES: dict[Callable[[Draft], None], tuple[str, str, str]] = {
     moved_overstated: ("V204", "trial 0", "3 poisons differ from their base, 4 declared"),
     seed_changed: ("V501", "trial 0", "seed 4 draws"),
     slots_out_of_order: ("V201", "trial 0", "ascending"),
-    base_described_falsely: ("V104", "manifest.json", "classes"),
+    base_described_falsely: ("V104", "manifest.json", "4 classes, the base has 3"),
+    base_of_other_sizes: ("V104", "manifest.json", "splits"),
+    source_class_of_a_drawn_trial: ("V501", "trial 0", "a drawn trial has none"),
     list_out_of_range: ("V405", "trial 0", "[36] of 36 images"),
     source_class_is_adversarial: ("V405", "trial 0", "source class"),
     stowaway: ("V102", "triggers/unused.png", "nothing in the manifest refers to it"),
@@ -245,7 +255,7 @@ def test_the_forger_itself_leaves_no_trace(honest: Path, tmp_path: Path, base: B
 
 def test_the_findings_of_a_hostile_set_are_bounded(honest: Path, tmp_path: Path, base: Base) -> None:
     def every_label(draft: Draft) -> None:
-        draft.manifest["name"] = "\x1b[31m\n" * 50
+        draft.manifest["notice"] = "\x1b[31m\n" * 50
         for number in draft.labels:
             draft.labels[number] = [2 - label for label in draft.labels[number]]
 
@@ -256,8 +266,8 @@ def test_the_findings_of_a_hostile_set_are_bounded(honest: Path, tmp_path: Path,
 
 def test_every_check_of_a_claim_is_told_a_lie() -> None:
     told = {code for code, _, _ in LIES.values()}
-    # The golden set's tests lie about the content digest and about a trigger's picture; V203 follows below.
-    assert set(promises()) - told == {"V101", "V103", "V203"}
+    # test_golden.py, test_exemptions.py and test_base_pins.py tell the others; V101 and V203 follow below.
+    assert set(promises()) - told == {"V101", "V103", "V106", "V203", "V302", "H101"}
 
 
 @pytest.mark.parametrize(

@@ -13,34 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from golden.making import GOLDEN, golden_base, write_golden
 from golden.specification import below, canonical, identity_document, shard, words_of
-from numpy.typing import NDArray
 
-from poisonsets.manifests import identity, writer
-from poisonsets.manifests.bases.dataset import Base, Images, Split, pixel_digest
-from poisonsets.manifests.model import (
-    L2,
-    Add,
-    AttackRecord,
-    Composition,
-    Constraint,
-    DrawnSetup,
-    InPlace,
-    Linf,
-    Outcome,
-    Slots,
-    Tool,
-    Trial,
-)
-from poisonsets.manifests.png import encode
+from poisonsets.manifests import identity
+from poisonsets.manifests.model import L2
 from poisonsets.manifests.reader import open_set
-from poisonsets.manifests.setups.drawn import draw
-from poisonsets.manifests.stamp import Trigger, picture_digest, stamp
-from poisonsets.manifests.triggers import FixedPlace, PatchTrigger, RandomPlace
+from poisonsets.manifests.triggers import FixedPlace, RandomPlace
 from poisonsets.manifests.verify import verify
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "poisonset-1"
-CONTENT_DIGEST = "678c7ca5e014183dff85265ffc7c079307071ec5c2733147c5cda1473dfb6c26"
+CONTENT_DIGEST = "66e99914d25a791e27533166adc2dc7845e1f8b6f9ff80f6e1b37b1b9520d6a5"
 FILES = (
     "README.md",
     "manifest.json",
@@ -50,85 +32,6 @@ FILES = (
     "triggers/cross-mask.png",
     "triggers/cross.png",
 )
-SETUP = DrawnSetup(seed=7, poisons=3)
-RUN = {"started": "2026-01-01T00:00:00+00:00", "seconds": "0.000", "host": "none", "device": "none"}
-
-
-def noise(name: str, *shape: int) -> Images:
-    """uint8 of any shape from sha256 alone, so that no library release changes it."""
-    size = int(np.prod(shape))
-    blocks = (hashlib.sha256(f"{name} {i}".encode()).digest() for i in range(-(-size // 32)))
-    image: Images = np.frombuffer(b"".join(blocks)[:size], np.uint8).reshape(shape).copy()
-    return image
-
-
-def golden_base() -> Base:
-    """36 training and 12 test images of 8x8 in three classes."""
-    labels = tuple(np.arange(size, dtype=np.int64) % 3 for size in (36, 12))
-    train, test = (Split.of(noise(name, len(y), 8, 8, 3), y) for name, y in zip(("train", "test"), labels, strict=True))
-    return Base("golden", ("zero", "one", "two"), train, test, (0, 1, 2), (0, 1, 2), mirror=False)
-
-
-def cross() -> Trigger:
-    """A 3x3 cross with black in it; only the pixels under its mask count."""
-    record = PatchTrigger(image="triggers/cross.png", mask="triggers/cross-mask.png", place=RandomPlace(seed=11))
-    mask: NDArray[np.bool_] = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=np.bool_)
-    image = noise("cross", 3, 3, 3)
-    image[1, 1] = 0
-    return Trigger(record, image, mask)
-
-
-def poisons(base: Base, bases: tuple[int, ...], trigger: Trigger | None) -> Images:
-    """Every channel value moved by -8..8 levels, and then the trigger on it where there is one."""
-    clean = base.train.images[list(bases)].astype(np.int64)
-    moved = np.clip(clean + noise("delta", *clean.shape) % 17 - 8, 0, 255).astype(np.uint8)
-    if trigger is None:
-        return moved
-    return np.stack([stamp(image, trigger, f"train/{i}") for image, i in zip(moved, bases, strict=True)])
-
-
-def golden_trial(base: Base, number: int, trigger: Trigger | None) -> tuple[Trial, Images]:
-    plan = draw(base, SETUP, number)
-    images = poisons(base, plan.bases, trigger)
-    labels = (plan.adversarial_label,) * len(plan.bases)
-    constraint: Constraint = L2(squared_levels=5000, exempt_trigger=True) if trigger else Linf(levels=8)
-    composition: Composition = Add() if trigger else InPlace()
-    record = Trial(
-        trial=number,
-        targets=plan.targets,
-        adversarial_label=plan.adversarial_label,
-        labels="clean",
-        constraint=constraint,
-        composition=composition,
-        trigger="cross" if trigger else None,
-        slots=Slots(bases=plan.bases, labels=labels),
-        pixels=pixel_digest(images, np.array(labels, dtype=np.int64)),
-        outcome=Outcome(moved=3, objective=("1.5", "0.25")),
-    )
-    return record, images
-
-
-def write_golden(folder: Path) -> None:
-    """The golden set, all of its bytes; nothing in it comes from the machine."""
-    base, trigger = golden_base(), cross()
-    pictures = trigger.pictures()
-    head = {
-        "name": "golden",
-        "base": base.pin(),
-        "setup": SETUP,
-        "seed": 7,
-        "attack": AttackRecord(name="golden", version=1, settings={"steps": 2, "learning_rate": "0.5"}),
-        "triggers": {"cross": trigger.record},
-        "trigger_pixels": {path: picture_digest(picture) for path, picture in pictures.items()},
-        "tool": Tool(name="golden", version="1"),
-        "libraries": {"python": "3.11.0", "numpy": "2.0.0"},
-    }
-    with writer.writing(folder, {"golden": 1}, resume=False) as unfinished:
-        for number, worn in ((0, None), (1, trigger)):
-            unfinished.add_trial(*golden_trial(base, number, worn))
-        for path, picture in pictures.items():
-            unfinished.add_file(path, encode(picture))
-        unfinished.publish(head, RUN)
 
 
 def manifest() -> dict[str, Any]:
@@ -151,6 +54,13 @@ def test_the_set_verifies() -> None:
             "files": 5,
             "bytes": sum((GOLDEN / name).stat().st_size for name in FILES) - _unlisted_bytes(),
         },
+        "rates": {
+            "count": ("3", "3"),
+            "class_share": ("3/15", "3/12"),
+            "set_share": ("3/39", "3/36"),
+            "effective_rate": ("3/39", "3/36"),
+        },
+        "exempt": (1,),
         "not_checked": (
             "that the named attack, settings and seed made these pixels",
             "that the attacker knew no more than the listed surrogates",
@@ -181,6 +91,14 @@ def test_the_content_digest_is_pinned() -> None:
 
 def test_the_content_digest_follows_from_the_specification_alone() -> None:
     assert hashlib.sha256(canonical(identity_document(manifest()))).hexdigest() == CONTENT_DIGEST
+
+
+def test_equal_trials_for_victims_of_other_classes_are_another_set() -> None:
+    opened = open_set(GOLDEN).manifest
+    other = opened.base.model_copy(update={"poison_classes": (0, 1)})
+    renamed = opened.base.model_copy(update={"name": "another", "classes": ("a", "b", "c")})
+    assert identity.digest_of(opened.model_copy(update={"base": renamed})) == CONTENT_DIGEST
+    assert identity.digest_of(opened.model_copy(update={"base": other})) != CONTENT_DIGEST
 
 
 def test_the_checksum_follows_from_the_specification_alone() -> None:
@@ -255,7 +173,7 @@ def test_the_exemption_follows_the_place(tmp_path: Path, place: FixedPlace | Ran
     (liar / "manifest.json").write_bytes(canonical(document))
     report = verify(liar, lambda pin: golden_base())
     assert report.worst == 1
-    assert {finding.code for finding in report.findings} == {"V301"}
+    assert {finding.code for finding in report.findings} == {"V301", "V302"}
 
 
 @pytest.mark.parametrize(

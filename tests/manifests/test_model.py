@@ -36,6 +36,10 @@ def top(**fields: Any) -> Edit:
     return lambda document: document.update(fields)
 
 
+def base(**fields: Any) -> Edit:
+    return lambda document: document["base"].update(fields)
+
+
 def trigger(**record: Any) -> Edit:
     def edit(document: dict[str, Any]) -> None:
         document["triggers"]["other"] = record
@@ -46,6 +50,7 @@ def trigger(**record: Any) -> Edit:
     return edit
 
 
+EXEMPT = {"norm": "linf", "levels": 16, "exempt_trigger": True}
 FIXED = {"rule": "fixed", "row": 22, "column": 22}
 RANDOM = {"rule": "random", "seed": 3}
 SURROGATE = {
@@ -60,8 +65,10 @@ SAYABLE: dict[str, Edit] = {
     "a fractional published bound": trial(constraint={"norm": "linf", "levels": 25, "exempt_trigger": False}),
     "l2": trial(constraint={"norm": "l2", "squared_levels": 1, "exempt_trigger": False}),
     "l2 over a whole image": trial(constraint={"norm": "l2", "squared_levels": 255**2 * 3, "exempt_trigger": False}),
-    "an exempt trigger": trial(constraint={"norm": "linf", "levels": 16, "exempt_trigger": True}, trigger="cross"),
+    "an exempt trigger": trial(constraint=EXEMPT, trigger="cross"),
     "no constraint": trial(constraint={"norm": "none"}),
+    "a set's name": top(name="Bullseye (no), v1: a+b=c@d/e_f-g.".replace("(no), ", "")),
+    "fewer victims' classes": base(poison_classes=[2, 0]),
     "add": trial(composition={"rule": "add"}),
     "supplant": trial(composition={"rule": "supplant", "removed": [5, 2, 9]}),
     "a patch with a mask": trigger(kind="patch", image="triggers/t.png", mask="triggers/m.png", place=FIXED),
@@ -153,6 +160,36 @@ REFUSED: dict[str, Edit] = {
     "a path with a drive": files("C:\\a.tar"),
     "an upper-case digest": top(content_digest=DIGEST.upper()),
     "a short digest": top(content_digest=DIGEST[:-1]),
+    "no file without a hash": top(unhashed=[]),
+    "a file without a hash twice": top(unhashed=["run.json", "run.json"]),
+    "an exemption without a trigger": trial(constraint=EXEMPT, trigger=None),
+    "an exemption for stripes": lambda document: (
+        trigger(kind="sine", amplitude="0.4", frequency="5.6", alpha="0.1")(document),
+        trial(constraint=EXEMPT)(document),
+    ),
+    "an exemption for a blend": lambda document: (
+        trigger(kind="blend", image="triggers/t.png", alpha="0.5", place=FIXED)(document),
+        trial(constraint=EXEMPT)(document),
+    ),
+    "a trial that asks nothing": trial(targets=[], source_classes=[]),
+    "an adversarial label beyond the classes": trial(adversarial_label=3),
+    "a poison's label beyond the classes": trial(labels="adversarial", slots={"bases": [1, 2], "labels": [0, 3]}),
+    "a source class beyond the classes": trial(source_classes=[3]),
+    "a target's label beyond the classes": trial(
+        targets=[{"source": "split", "split": "test", "index": 0, "label": 3}]
+    ),
+    "no train split": lambda document: document["base"]["splits"].pop("train"),
+    "no test split": lambda document: document["base"]["splits"].pop("test"),
+    "splits of two sizes": lambda document: document["base"]["splits"]["test"].update(height=9),
+    "no victims' class": base(poison_classes=[]),
+    "a victims' class twice": base(poison_classes=[0, 1, 1]),
+    "a victims' class beyond the classes": base(poison_classes=[0, 3]),
+    "no classes": base(classes=[]),
+    "a set's name that ends a line": top(name="a\nlicense: mit"),
+    "a set's name that ends a quotation": top(name='a" #'),
+    "a set's name that begins with a space": top(name=" a"),
+    "a set without a name": top(name=""),
+    "a long name of a set": top(name="a" * 201),
     "another file without a hash": top(unhashed=["manifest.json"]),
     "a rate and a number": top(
         setup={"kind": "drawn", "seed": 0, "poisons": 1, "rate": "1/10", "class_pair": None, "source_classes": []}

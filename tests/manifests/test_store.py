@@ -6,6 +6,7 @@ import os
 import resource
 import stat
 import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -191,3 +192,12 @@ def test_an_unwritable_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="a file stands where"):
         store.refuse_unwritable(tmp_path / "file" / "new")
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_memory_is_taken_for_the_file_and_not_for_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"small")
+    tracemalloc.start()
+    assert store.read_file(tmp_path / "small", 1 << 30) == b"small"
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20

@@ -13,9 +13,9 @@ from PIL import Image
 
 from poisonsets.cli.demo import ATTACKS
 from poisonsets.cli.main import run
-from poisonsets.cli.score import METRIC
 from poisonsets.manifests.model import Linf
 from poisonsets.manifests.reader import open_set
+from poisonsets.victims.summary import METRIC
 
 
 def command(*arguments: str) -> str:

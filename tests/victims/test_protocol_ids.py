@@ -67,6 +67,7 @@ def test_one_protocol_has_one_id() -> None:
 def test_the_rule_follows_the_composition() -> None:
     trial = Trial(
         trial=0,
+        source_classes=(0,),
         adversarial_label=1,
         labels="clean",
         constraint=Unconstrained(),

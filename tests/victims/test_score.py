@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.model import Add, SurrogateRecord
 from poisonsets.victims.protocols import parse
-from poisonsets.victims.results import Row, read_results
+from poisonsets.victims.rows import Row
 from poisonsets.victims.score import Score, score_set
+from poisonsets.victims.statistics import wilson
 from poisonsets.victims.transfer import train_head
 from poisonsets.victims.weights import Weights
 
@@ -106,7 +108,9 @@ def test_several_victim_seeds_are_counted_by_trial(tiny_base: Base, makers: Any,
     (summary,) = score(opened, tiny_base, extractor, protocols=[OWN], victim_seeds=(0, 1, 2)).summaries
     assert (summary.trials, summary.victim_seeds, summary.poisoned.n) == (2, 3, 6)
     assert summary.mcnemar_p is None
-    assert summary.poisoned.interval == (1.0, 1.0)
+    # Every trial has the mean 1, so a bootstrap over trials would have no width.
+    assert summary.poisoned.interval == pytest.approx(wilson(2, 2))
+    assert summary.poisoned.interval_method == "wilson over trials"
 
 
 class TestResults:
@@ -117,8 +121,11 @@ class TestResults:
         self, tiny_base: Base, makers: Any, extractor: Weights, tmp_path: Path
     ) -> None:
         result = score(self.opened(makers), tiny_base, extractor, results=tmp_path / "r")
-        settings, rows = read_results(tmp_path / "r")
-        assert rows == result.rows
+        settings = json.loads((tmp_path / "r" / "settings.json").read_bytes())
+        stored = {path.stem: json.loads(path.read_bytes()) for path in (tmp_path / "r" / "rows").iterdir()}
+        assert {key: value | {"checksum": ""} for key, value in stored.items()} == {
+            row.job: row.model_dump(mode="json") | {"checksum": ""} for row in result.rows
+        }
         assert settings["content_digest"] == "c" * 64
         assert settings["extractors"] == [extractor.digest]
 
@@ -240,7 +247,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("change", "says"),
         [
-            ({"targets": ()}, "no target"),
+            ({"targets": (), "source_classes": (2,)}, "no target"),
             ({"adversarial_label": 1}, "label 1"),
             ({"index": 10_000}, "test/10000"),
             ({"label": 3}, "class 3"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from poisonsets.manifests.errors import UsageError
-from poisonsets.victims.statistics import bootstrap_over_trials, mcnemar_exact, wilson
+from poisonsets.victims.statistics import bootstrap_over_trials, mcnemar_exact, wilson, wilson_of_mean
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,14 @@ def test_impossible_counts_are_refused() -> None:
     for shape in ((0, 2), (3,), (2, 0)):
         with pytest.raises(UsageError):
             bootstrap_over_trials(np.zeros(shape), 0)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 3), (3, 3), (7, 20), (85, 100), (1, 1)])
+def test_the_interval_of_a_mean_is_that_of_a_rate(successes: int, n: int) -> None:
+    assert wilson_of_mean(successes / n, n) == pytest.approx(wilson(successes, n), abs=1e-9)
+
+
+def test_no_mean_has_no_interval() -> None:
+    for mean, n in ((0.5, 0), (1.1, 3), (-0.1, 3), (float("nan"), 3)):
+        with pytest.raises(UsageError, match="interval"):
+            wilson_of_mean(mean, n)

@@ -6,30 +6,43 @@ import pytest
 
 from poisonsets.manifests import canonical
 from poisonsets.manifests.errors import UsageError
-from poisonsets.victims.results import Row, TargetRow, job_key
-from poisonsets.victims.statistics import mcnemar_exact, wilson
+from poisonsets.victims.rows import Row, TargetRow, job_key
+from poisonsets.victims.statistics import mcnemar_exact, wilson, wilson_of_mean
 from poisonsets.victims.summary import summarise
+
+IDENTITY = ("content_digest", "protocol", "extractor", "poison_classes")
 
 
 def row(trial: int, *, seed: int = 0, success: bool = True, control: bool | None = False, **changes: Any) -> Row:
+    """A row with a control of its own, unless `control_rows` says which one it shares."""
     identity = {
         "content_digest": "c" * 64,
         "trial": trial,
+        "poison_classes": (2, 3),
         "protocol": "digits-transfer/convnet",
         "protocol_version": 1,
         "extractor": "e" * 64,
         "victim_seed": seed,
-    } | {key: value for key, value in changes.items() if key in ("content_digest", "protocol", "extractor")}
-    rest = {"threat_level": "white-box"} | {k: v for k, v in changes.items() if k not in identity}
+    } | {key: value for key, value in changes.items() if key in IDENTITY}
+    own = None if control is None else f"{trial:064x}"
+    rest = {"threat_level": "white-box", "control_rows": own} | {k: v for k, v in changes.items() if k not in identity}
     return Row(
         job=job_key(**identity),
         **identity,
         network="convnet",
         width="1",
-        targets=(TargetRow(label=2, adversarial_label=3, predicted_poisoned=3, predicted_control=None),),
+        targets=(
+            TargetRow(
+                label=2,
+                adversarial_label=3,
+                predicted_poisoned=2 + success,
+                predicted_control=None if control is None else 2 + control,
+            ),
+        ),
         success=success,
         control=control,
         training_images=500,
+        poisons=50,
         clean_correct=90,
         clean_images=100,
         control_correct=None if control is None else 91,
@@ -94,3 +107,46 @@ def test_a_record_is_canonical_json() -> None:
 def test_rows_of_two_sets_make_no_rate() -> None:
     with pytest.raises(UsageError, match="2 poison sets"):
         summarise([row(0), row(1, content_digest="d" * 64)])
+
+
+def test_a_job_counts_once() -> None:
+    with pytest.raises(UsageError, match="two rows of trial 1"):
+        summarise([row(0), row(1), row(1)])
+
+
+def test_victims_of_other_classes_make_no_rate() -> None:
+    with pytest.raises(UsageError, match="different classes"):
+        summarise([row(0), row(1, poison_classes=(0, 1, 3))])
+
+
+@pytest.mark.parametrize(("successes", "mean"), [(0, 0.0), (1, 0.25), (4, 1.0)])
+def test_equal_trials_are_no_certainty(successes: int, mean: float) -> None:
+    rows = [row(trial, seed=seed, success=seed < successes) for trial in range(6) for seed in range(4)]
+    (summary,) = summarise(rows)
+    rate = summary.poisoned
+    assert rate.interval == wilson_of_mean(mean, 6)
+    assert rate.interval.high - rate.interval.low > 0.3
+    assert summary.record()["poisoned"]["interval_method"] == "wilson over trials"
+
+
+def test_the_interval_says_how_it_was_found() -> None:
+    one = [row(trial, success=trial < 2) for trial in range(4)]
+    several = [row(trial, seed=seed, success=trial < 2) for trial in range(4) for seed in (0, 1)]
+    for rows, wanted in ((one, "wilson over trials"), (several, "bootstrap over trials")):
+        (summary,) = summarise(rows)
+        assert summary.record()["poisoned"]["interval_method"] == wanted
+
+
+def test_small_p_values_keep_their_digits() -> None:
+    (summary,) = summarise([row(trial) for trial in range(40)])
+    assert float(summary.record()["mcnemar_p"]) == pytest.approx(2 * 0.5**40, rel=1e-5)
+
+
+def test_pairs_that_share_a_control_have_no_p_value() -> None:
+    rows = [row(trial, control_rows=f"{trial // 2:064x}") for trial in range(10)]
+    (summary,) = summarise(rows)
+    assert (summary.distinct_controls, summary.mcnemar_p) == (5, None)
+    assert summary.record()["distinct_controls"] == 5
+    (apart,) = summarise([row(trial) for trial in range(10)])
+    assert apart.distinct_controls == 10
+    assert apart.mcnemar_p is not None

@@ -181,3 +181,34 @@ def test_only_plain_files_are_opened(saved: Path, tmp_path: Path) -> None:
             load_weights(path)
     with pytest.raises(MissingError, match="absent"):
         load_weights(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("what", ["recipe", "provenance"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"nested": {"a": 1}},
+        {"nested": [[1]]},
+        {"texts": ["a"]},
+        {"negative": -1},
+        {"negatives": [-1]},
+        {"large": 2**53 + 1},
+        {"long": "x" * 4097},
+        {"two words": 1},
+        {"": 1},
+        {"k" * 201: 1},
+    ],
+    ids=lambda statement: str(statement)[:30],
+)
+def test_statements_that_no_manifest_takes_are_refused(saved: Path, what: str, statement: dict[str, Any]) -> None:
+    rewrite(saved, {what: statement})
+    with pytest.raises(DamagedError, match=f"{saved.name}.*{what} has"):
+        load_weights(saved)
+    with pytest.raises(UsageError, match=f"{what} has"):
+        save_weights(saved, network(), **({"recipe": RECIPE, "provenance": {}} | {what: statement}), overwrite=True)
+
+
+def test_statements_that_manifests_take_are_read(saved: Path) -> None:
+    statement = {"a.b/c-1": None, "flag": True, "text": "x" * 4096, "most": 2**53, "list": [0, 2**53], "none": []}
+    rewrite(saved, {"provenance": statement})
+    assert load_weights(saved).record["provenance"] == statement

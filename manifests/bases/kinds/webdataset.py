@@ -37,7 +37,8 @@ def read(source: Path, resize: int | None, progress: Progress) -> Contents:
     """The samples of `train-*.tar` and `test-*.tar`, or of all `*.tar` where there is no `train-*.tar`.
 
     Shards come in the order of their names as strings, samples as stored. A sample is the adjacent members of
-    one key with a `.cls` (the label as text) and one `.png`, `.jpg` or `.jpeg`; others are passed over.
+    one key; it has one `.png`, `.jpg` or `.jpeg` and a `.cls` (the label as text). Its other members, and samples
+    without an image, are passed over; an image without a label is damage.
     `classes.json` may hold a list of class names; else the names are the numbers up to the largest label.
 
     Args:
@@ -93,7 +94,7 @@ def _samples(path: Path) -> Iterator[tuple[str, bytes, int]]:
         folder, slash, last = name.rpartition("/")
         stem, _, extension = last.partition(".")
         if folder + slash + stem != key:
-            if fields:
+            if _image(fields):
                 yield _sample(path, key, fields)
             key, fields = folder + slash + stem, {}
             if key in seen:
@@ -103,8 +104,12 @@ def _samples(path: Path) -> Iterator[tuple[str, bytes, int]]:
         if extension in fields:
             raise DamagedError(f"{path}: sample {key!a} has two members .{ascii(extension)[1:-1]}")
         fields[extension] = data
-    if fields:
+    if _image(fields):
         yield _sample(path, key, fields)
+
+
+def _image(fields: dict[str, bytes]) -> bool:
+    return any(name in fields for name in IMAGE_FIELDS)
 
 
 def _sample(path: Path, key: str, fields: dict[str, bytes]) -> tuple[str, bytes, int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +20,6 @@ from poisonsets.manifests.bases.cache import add, find_base, list_bases, open_ba
 from poisonsets.manifests.bases.registry import kinds, parse_spec
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.fields import Name
-from poisonsets.manifests.model import BasePin
 
 
 @pytest.fixture
@@ -81,19 +82,34 @@ def test_a_base_is_found_by_its_digests_only(source: Path, cache: Path) -> None:
     pin = add(f"webdataset:{source}", cache=cache, holdout="1/4").pin()
     other = pin.model_copy(update={"name": "cifar10"})
     assert find_base(other, cache=cache).pin() == pin
+    fewer = pin.model_copy(update={"poison_classes": (2, 0)})
+    assert find_base(fewer, cache=cache).pin() == fewer
     for wrong in ("train", "test"):
         splits = {**pin.splits, wrong: pin.splits[wrong].model_copy(update={"digest": "0" * 64})}
         with pytest.raises(MissingError, match="with other pixels") as caught:
             find_base(pin.model_copy(update={"splits": splits}), cache=cache)
         assert "poisonsets base add webdataset:PATH" in caught.value.remedy
-    empty = BasePin(name="x", classes=("a", "b"), poison_classes=(0, 1), splits={})
-    with pytest.raises(MissingError, match="base x"):
-        find_base(empty, cache=cache)
+
+
+def test_of_two_bases_with_equal_images_the_one_that_agrees_is_found(source: Path, cache: Path, tmp_path: Path) -> None:
+    """Whatever else is cached, an honest set is judged by the base it was made from."""
+    pins = []
+    for name, classes in (("aaa", ["x", "y", "z"]), ("mmm", ["0", "1", "2", "3"]), ("zzz", ["p", "q", "r"])):
+        copy = shutil.copytree(source, tmp_path / name)
+        (copy / "classes.json").write_text(json.dumps(classes))
+        pins.append(add(f"webdataset:{copy}", cache=cache, holdout="1/4").pin())
+    assert len({pin.splits["train"].digest for pin in pins}) == 1
+    for pin in pins:
+        assert find_base(pin, cache=cache).pin() == pin
+        renamed = pin.model_copy(update={"name": "elsewhere", "poison_classes": (1, 2)})
+        found = find_base(renamed, cache=cache)
+        assert (found.classes, found.poison_classes) == (pin.classes, (1, 2))
 
 
 def test_digits_is_found_without_being_added(cache: Path) -> None:
     pin = open_base("digits", cache=cache / "one").pin()
     assert find_base(pin, cache=cache / "two").pin() == pin
+    assert not (cache / "two").exists()  # verifying writes nothing
 
 
 def test_the_list_names_cached_and_embedded_bases(source: Path, cache: Path) -> None:

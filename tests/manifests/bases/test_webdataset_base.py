@@ -40,6 +40,12 @@ def test_shards_and_samples_keep_their_order(
     assert base.mirror
 
 
+def test_samples_without_an_image_are_passed_over(tmp_path: Path, shard: Callable, samples: Callable) -> None:
+    shard(tmp_path / "a.tar", [("note.json", b"{}"), *samples(2), ("only.cls", b"1"), ("last.json", b"{}")])
+    base = made(tmp_path, holdout="1/2")
+    assert len(base.train.labels) + len(base.test.labels) == 2
+
+
 def test_all_shards_are_training_where_no_prefix_says_otherwise(
     tmp_path: Path, shard: Callable, samples: Callable
 ) -> None:

@@ -106,6 +106,13 @@ def test_what_the_base_cannot_give_is_a_usage_error(fields: dict[str, Any], mess
         draw(BASE, record(**fields), 0)
 
 
+def test_declared_classes_without_images_are_never_drawn() -> None:
+    many = tuple(map(str, range(100_000)))
+    base = Base("many", many, BASE.train, BASE.test, tuple(range(1, 100_000)), (0,), mirror=False)
+    for number in range(30):
+        assert draw(base, record(), number) == draw(BASE, record(), number)
+
+
 def test_a_class_without_test_images_is_a_usage_error() -> None:
     test = Split.of(np.zeros((4, 1, 1, 3), np.uint8), np.zeros(4, np.int64))
     base = Base("odd", BASE.classes, BASE.train, test, (1, 2), (0,), mirror=False)

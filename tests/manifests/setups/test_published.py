@@ -123,6 +123,19 @@ def test_a_setup_for_another_base_is_refused(tmp_path: Path, change: dict[str, A
         read_setup(path).plan(BASE, 0)
 
 
+def test_one_large_array_named_many_times_is_refused_before_it_is_expanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SETUP_BASES", 2500)
+    large = np.zeros(1000, np.uint8)
+    trials = [dict(TRIAL, **{"base indices": large}) for _ in range(3)]
+    path = pickled(tmp_path, trials)
+    assert path.stat().st_size < 2000
+    assert len(read_setup(pickled(tmp_path, trials[:2])).entries) == 2
+    with pytest.raises(DamagedError, match="trial 2: more than 2500 base indices"):
+        read_setup(pickled(tmp_path, trials))
+
+
 @pytest.mark.parametrize("number", [-1, 1, 10**9])
 def test_trials_outside_the_file_are_usage_errors(tmp_path: Path, number: int) -> None:
     with pytest.raises(UsageError, match=f"trial {number} is outside 0-0"):

@@ -1,0 +1,104 @@
+"""Targets: they are what they are said to be, no victim trains on them, and `targets.tar` holds them and no more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from poisonsets.manifests.bases.dataset import Base, Images, pixel_digest
+from poisonsets.manifests.checks import Case, check, check_set
+from poisonsets.manifests.findings import Finding
+from poisonsets.manifests.model import FileTarget, SplitTarget
+from poisonsets.manifests.reader import TARGETS, PoisonSet
+from poisonsets.manifests.stamp import stamp
+
+
+@check_set("V105")
+def target_file_as_declared(opened: PoisonSet, base: Base) -> Iterator[Finding]:  # noqa: ARG001
+    """targets.tar holds exactly the declared targets, with the declared labels and pixels."""
+    declared = [
+        (trial.trial, target)
+        for trial in opened.manifest.trials
+        for target in trial.targets
+        if isinstance(target, FileTarget)
+    ]
+    if not declared or all(record.path != TARGETS for record in opened.manifest.files):
+        return
+    samples = opened.target_samples
+    found = Counter(samples.keys())
+    row_of = {key: row for row, key in enumerate(samples.keys())}
+    for key in sorted(set(found) - {target.key for _, target in declared}):
+        yield Finding("V105", "violation", TARGETS, f"sample {key} is no declared target")
+    for key, times in sorted(found.items()):
+        if times > 1:
+            yield Finding("V105", "violation", TARGETS, f"sample {key} stands {times} times")
+    for number, target in declared:
+        place = f"trial {number}"
+        if target.key not in row_of:
+            yield Finding("V105", "violation", place, f"{TARGETS} has no sample {target.key}")
+            continue
+        row = row_of[target.key]
+        if samples.labels[row] != target.label:
+            message = f"target {target.key} has label {samples.labels[row]} in {TARGETS}, {target.label} declared"
+            yield Finding("V105", "violation", place, message)
+        if pixel_digest(samples.images[row][None], np.array([target.label], dtype=np.int64)) != target.pixels:
+            yield Finding("V105", "violation", place, f"target {target.key} has other pixels than declared")
+
+
+@check("V403")
+def targets_as_declared(case: Case) -> Iterator[Finding]:
+    """Every target exists, has the declared true label and not the adversarial one, and is no training image."""
+    for target in case.record.targets:
+        if target.label == case.record.adversarial_label:
+            yield case.violation("V403", f"a target of class {target.label} already has the adversarial label")
+        if isinstance(target, FileTarget):
+            yield from _not_a_training_image(case, target)
+            continue
+        split = case.base.split(target.split)
+        if target.split == "train":
+            yield case.violation("V403", f"target train/{target.index} is a training image: victims know its label")
+        if target.index >= len(split.labels):
+            yield case.violation("V403", f"target {target.split}/{target.index} does not exist")
+        elif split.labels[target.index] != target.label:
+            true = int(split.labels[target.index])
+            yield case.violation(
+                "V403", f"target {target.split}/{target.index} is of class {true}, {target.label} declared"
+            )
+
+
+def _not_a_training_image(case: Case, target: FileTarget) -> Iterator[Finding]:
+    if target.key not in case.owner.target_keys:
+        return
+    image, train = case.owner.target_file(target.key), case.base.train.images
+    # Most images differ in their first row already; comparing all pixels of all images would take seconds.
+    alike = np.flatnonzero((train[:, 0] == image[0]).all(axis=(1, 2)))
+    same = alike[(train[alike] == image).all(axis=(1, 2, 3))]
+    if len(same):
+        yield case.violation("V403", f"target {target.key} is the training image train/{same[0]}")
+
+
+@check("V404")
+def targets_not_among_poisons(case: Case) -> Iterator[Finding]:
+    """No poison is a target itself, as it is or with the trigger on."""
+    trigger = case.trial.trigger()
+    for target in case.record.targets:
+        image = _image(case, target)
+        if image is None:
+            continue
+        name = target.key if isinstance(target, FileTarget) else f"{target.split}/{target.index}"
+        forms = [image]
+        if trigger is not None:
+            forms.append(stamp(image, trigger, f"file/{name}" if isinstance(target, FileTarget) else name))
+        for slot, row in case.row_of.items():
+            if any(np.array_equal(case.images[row], form) for form in forms):
+                yield case.violation("V404", f"the poison is the target {name}", slot=slot)
+
+
+def _image(case: Case, target: SplitTarget | FileTarget) -> Images | None:
+    """uint8 [H, W, 3], or None where there is no such image; V105 and V403 say so."""
+    if isinstance(target, FileTarget):
+        return case.owner.target_file(target.key) if target.key in case.owner.target_keys else None
+    split = case.base.split(target.split)
+    return split.images[target.index] if target.index < len(split.labels) else None

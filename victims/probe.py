@@ -1,0 +1,77 @@
+"""Whether a network can take images of a size, found out before any training."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from poisonsets.manifests.errors import UsageError
+from poisonsets.victims.networks import Classifier
+
+
+@torch.no_grad()
+def refuse_size(network: Classifier, side: tuple[int, int]) -> None:
+    """Send one black image through a copy of the network.
+
+    Args:
+        network: left as it is.
+        side: height and width of the images it is to be given.
+
+    Raises:
+        UsageError: the network cannot take images of this size.
+    """
+    probe = copy.deepcopy(network).cpu().eval()
+    try:
+        shape = tuple(probe(torch.zeros(1, 3, *side)).shape)
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"{_name(network)} cannot take images of {side[0]}x{side[1]} pixels ({_reason(error)})",
+            "Use larger images or another network",
+        ) from error
+    if shape != (1, network.spec.classes):
+        raise UsageError(
+            f"{_name(network)} gives {list(shape)} for one image of {side[0]}x{side[1]} pixels, "
+            f"wanted {[1, network.spec.classes]}"
+        )
+
+
+@torch.no_grad()
+def refuse_single(network: Classifier, side: tuple[int, int], *, images: int, batch: int) -> None:
+    """Refuse steps of a single image where the network cannot train on one.
+
+    Batch normalisation needs two values a channel: one image is enough while its maps have more than one pixel.
+
+    Args:
+        network: left as it is.
+        side: height and width of the images.
+        images: how many images an epoch has.
+        batch: images a step; the last step of an epoch takes what is left.
+
+    Raises:
+        UsageError: a step has one image, and the network refuses it.
+    """
+    if batch > 1 and images % batch != 1:
+        return
+    probe = copy.deepcopy(network).cpu().train()
+    try:
+        probe(torch.zeros(1, 3, *side))
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"{images} images in batches of {batch} leave a step of one image, and {_name(network)} cannot train on "
+            f"one of {side[0]}x{side[1]} pixels ({_reason(error)})",
+            f"Use another batch size, for instance {_other(images, batch)}" if images > 1 else "Use more images",
+        ) from error
+
+
+def _other(images: int, batch: int) -> int:
+    """The next larger batch size that leaves no single image; one of all images does not."""
+    return next(size for size in range(max(batch, 1) + 1, images + batch + 2) if images % size != 1)
+
+
+def _name(network: Classifier) -> str:
+    return f"{network.spec.name} of width {network.spec.width}"
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
