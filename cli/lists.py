@@ -115,7 +115,8 @@ def _checks() -> Rows:
     from poisonsets.manifests.checks import integrity, promises
 
     damage = [{"code": code, "kind": "damage", "promise": promise} for code, promise in integrity.CODES.items()]
-    claims = [{"code": code, "kind": "violation", "promise": promise} for code, promise in promises().items()]
+    kinds = {"V": "violation", "H": "hint"}
+    claims = [{"code": code, "kind": kinds[code[0]], "promise": promise} for code, promise in promises().items()]
     return damage + claims
 
 
