@@ -36,9 +36,10 @@ def loads(data: bytes, where: str) -> Any:
             parse_float=_refuse_number,
             parse_constant=_refuse_number,
         )
+        canonical = dumps(document)
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{where}: not a readable JSON document ({str(error)[:100]})") from error
-    if dumps(document) != data:
+    if canonical != data:
         raise DamagedError(f"{where}: not canonical JSON (sorted keys, no spaces, ASCII, one final line feed)")
     return document
 

@@ -178,11 +178,15 @@ def refuse_nonempty(folder: Path, remedy: str = "Choose another one or remove it
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Refuse a path that cannot be made, as far as can be told without making it.
+    """Refuse a path that cannot be made, as far as can be told without making it, or that would damage a set.
 
     Raises:
-        MissingError: the nearest thing above it that exists is no folder, or may not be written.
+        MissingError: the nearest thing above it that exists is no folder, or may not be written; or it lies inside a
+            poison set, whose files are all accounted for.
     """
+    for parent in path.absolute().parents:
+        if (parent / "manifest.json").is_file() and (parent / "poisons").is_dir():
+            raise MissingError(f"{path}: inside the poison set {parent}, which it would damage", "Write elsewhere")
     try:
         above = next(parent for parent in path.absolute().parents if parent.exists())
     except OSError as error:

@@ -18,11 +18,13 @@ from poisonsets.manifests.counts import counts as count_poisons
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.findings import Finding, Findings, Report
 from poisonsets.manifests.model import BasePin, DrawnSetup, Unconstrained
+from poisonsets.manifests.ranges import spelled
 from poisonsets.manifests.reader import OpenTrial, PoisonSet, open_set
 
 NOT_PROVABLE = (
     "that the named attack, settings and seed made these pixels",
-    "that the attacker knew no more than the listed surrogates",
+    "that the attacker knew no more than the listed surrogates, and what an included network holds",
+    "that the seed was not chosen among many, and the words of the card",
 )
 
 
@@ -123,9 +125,14 @@ def _report(
 
 
 def _not_checked(opened: PoisonSet | None) -> tuple[str, ...]:
-    if opened is None or isinstance(opened.manifest.setup, DrawnSetup):
+    if opened is None:
         return ()
-    return ("that targets and bases are those of the named setup file",)
+    if not isinstance(opened.manifest.setup, DrawnSetup):
+        return ("that targets and bases are those of the named setup file",)
+    numbers = [trial.number for trial in opened.trials]
+    if numbers != list(range(len(numbers))):
+        return (f"that the trials were not chosen for their outcome: the seed draws more than {spelled(numbers)}",)
+    return ()
 
 
 def _exempts(trial: OpenTrial) -> bool:

@@ -83,6 +83,7 @@ class SetWriter:
             head: the manifest's fields but for trials, files, content digest and checksum.
             run: what may differ between equal runs (times, host, device), for `run.json`.
         """
+        self._drop_strangers()
         trials = tuple(self.finished[number] for number in sorted(self.finished))
         fields: dict[str, Any] = {**head, "trials": trials, "content_digest": "0" * 64, "checksum": "0" * 64}
         draft = Manifest(**fields, files=())
@@ -96,6 +97,12 @@ class SetWriter:
         store.move_folder(self._payload, self._final)
         shutil.rmtree(self._journal.parent, ignore_errors=True)
         return Manifest.model_validate_json(data)
+
+    def _drop_strangers(self) -> None:
+        """Remove shards that an interrupted run wrote for a trial which it did not finish and this one refused."""
+        for path in sorted(self._payload.rglob("*")):
+            if path.is_file() and path.relative_to(self._payload).as_posix() not in self._files:
+                path.unlink()
 
     def _write(self, path: str, data: bytes) -> FileRecord:
         store.write_file(self._payload / path, data)
@@ -137,6 +144,11 @@ def refuse_output(final: Path, *, resume: bool) -> None:
         MissingError: it is not empty, an unfinished set stands beside it and `resume` is off, or nothing can be
             made there.
     """
+    if final.name.endswith(".partial"):
+        name = final.name.removesuffix(".partial")
+        raise MissingError(
+            f"{final}: .partial ends the names of unfinished sets", f"Give {name}, with --resume to go on"
+        )
     if resume and (final / MANIFEST).exists():
         return
     store.refuse_nonempty(final)

@@ -21,7 +21,7 @@ from poisonsets import registry
 from poisonsets.budget import to_levels
 from poisonsets.interface import Budget, Context, Crafted, Task
 from poisonsets.manifests.bases.dataset import Base, Images
-from poisonsets.manifests.errors import MissingError
+from poisonsets.manifests.errors import MissingError, PoisonsetsError
 from poisonsets.manifests.setups.plan import Plan
 from poisonsets.manifests.stream import Stream
 from poisonsets.surrogates import Surrogates, exact_arithmetic, load_frozen
@@ -93,12 +93,12 @@ class Crafter:
     """An attack with its surrogates in memory, in whichever process it runs."""
 
     def __init__(
-        self, attack: str, settings: Mapping[str, Any], budget: Budget, paths: Sequence[Path], device: str
+        self, attack: str, settings: Mapping[str, Any], budget: Budget, files: Sequence[tuple[Path, str]], device: str
     ) -> None:
         self._device = torch.device(device)
         self._attack = registry.find(attack).factory(**settings)
         self._budget = budget
-        self._networks = tuple(load_frozen(path, self._device) for path in paths)
+        self._networks = tuple(load_frozen(path, digest, self._device) for path, digest in files)
 
     def run(self, block: Block, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Result]:
         """Craft a block: attack, check, round."""
@@ -119,9 +119,8 @@ class Crafter:
         try:
             with exact_arithmetic():
                 crafted = self._attack(task, context)
-        except torch.OutOfMemoryError as error:
-            raise MissingError(f"{self._device}: out of memory", "Use a smaller network or --device cpu") from error
         except Exception as error:  # noqa: BLE001  an attack may be anybody's code; its block is refused, others go on
+            _raise_if_transient(error, self._device)
             refusal = f"the attack raised {type(error).__name__}: {error}"
             return [Result(plan, None, (), refusal) for plan in block.plans]
         return [self._result(block, crafted, i) for i in range(len(block.plans))]
@@ -135,8 +134,22 @@ class Crafter:
         return Result(plan, to_levels(crafted.images[i].detach(), block.bases[i], self._budget), history, "")
 
 
-def _fault(crafted: Crafted, bases: tuple[int, ...], i: int) -> str:
+def _raise_if_transient(error: Exception, device: torch.device) -> None:
+    """Stop the run where the machine failed and not the attack: the set must not come out smaller for that.
+
+    Raises:
+        MissingError: memory ran out, or the system refused something; the set can be resumed.
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error):
+        raise MissingError(f"{device}: out of memory", "Use fewer --workers or a smaller network, and --resume")
+    if isinstance(error, OSError | PoisonsetsError):
+        raise error
+
+
+def _fault(crafted: object, bases: tuple[int, ...], i: int) -> str:
     """What is wrong with trial i of an attack's result, or an empty string."""
+    if not isinstance(crafted, Crafted):
+        return f"the attack returned {type(crafted).__name__}, wanted Crafted"
     trials, poisons, height, width, _ = bases
     images, wanted = crafted.images, (trials, poisons, 3, height, width)
     if tuple(images.shape) != wanted:

@@ -15,9 +15,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from poisonsets import provenance, registry
 from poisonsets.blocks import Block, Crafter, Result, partition
 from poisonsets.interface import Budget
-from poisonsets.manifests import limits, writer
+from poisonsets.manifests import canonical, limits, store, writer
 from poisonsets.manifests.bases.dataset import Base, Images, pixel_digest
-from poisonsets.manifests.errors import MissingError, UsageError, ViolationError
+from poisonsets.manifests.checks import integrity
+from poisonsets.manifests.errors import DamagedError, MissingError, UsageError, ViolationError
 from poisonsets.manifests.model import Add, AttackRecord, InPlace, Manifest, Outcome, SetupRecord, Slots, Trial
 from poisonsets.manifests.reader import first_fault, open_set
 from poisonsets.manifests.setups.plan import Plan
@@ -130,7 +131,7 @@ def craft_set(
     with writer.writing(output, order.request(device), resume=resume) as unfinished:
         blocks = [block for block in _blocks(order) if not _finished(block, unfinished.finished)]
         taken_over = len(unfinished.finished)
-        make = partial(Crafter, order.attack.name, dict(order.settings), order.budget, order.surrogates.paths, device)
+        make = partial(Crafter, order.attack.name, dict(order.settings), order.budget, order.surrogates.files, device)
         refused: list[tuple[int, str]] = []
         for results in crafted(blocks, make, workers=workers, progress=progress):
             for result in results:
@@ -141,7 +142,7 @@ def craft_set(
         if not unfinished.finished:
             shutil.rmtree(writer.unfinished(output), ignore_errors=True)  # nothing in it to go on with
             raise ViolationError(f"{output}: every trial was refused ({refused[0][1]}), so there is no set to write")
-        run = watch.record(device=device, workers=workers, taken_over=taken_over)
+        run = watch.record(device=device, workers=workers, taken_over=taken_over, refused=refused)
         manifest = unfinished.publish(order.head(), run)
     return Done(manifest.content_digest, len(manifest.trials), taken_over, tuple(refused))
 
@@ -151,12 +152,17 @@ def _as_finished(output: Path, order: Order) -> Done:
 
     Raises:
         MissingError: the folder holds a set of another order.
-        DamagedError: its manifest cannot be read.
+        DamagedError: the set is not whole.
     """
-    manifest = open_set(output).manifest
-    trials = manifest.trials
+    opened = open_set(output)
+    for finding in integrity.check_files(opened):
+        raise DamagedError(f"{output}: {finding.place}: {finding.message}", "Remove the set and craft it again")
+    manifest, trials = opened.manifest, opened.manifest.trials
+    refused = _refused(output)
     same = all(getattr(manifest, key) == value for key, value in order.head().items())
-    same &= [trial.trial for trial in trials] == [plan.trial for plan in order.plans]
+    same &= {*(trial.trial for trial in trials), *(number for number, _ in refused)} == {
+        plan.trial for plan in order.plans
+    }
     same &= all((trial.constraint, trial.composition) == (order.budget, order.composition) for trial in trials)
     if not same:
         raise MissingError(
@@ -165,7 +171,13 @@ def _as_finished(output: Path, order: Order) -> Done:
     partial = writer.unfinished(output)
     if not (partial / writer.PAYLOAD).exists():
         shutil.rmtree(partial, ignore_errors=True)
-    return Done(manifest.content_digest, len(trials), len(trials), ())
+    return Done(manifest.content_digest, len(trials), len(trials), refused)
+
+
+def _refused(output: Path) -> tuple[tuple[int, str], ...]:
+    """The trials that a finished set's run record says were refused, and why."""
+    run = canonical.loads(store.read_file(output / writer.RUN, limits.RUN_BYTES), writer.RUN)
+    return tuple((int(number), str(reason)) for number, reason in run.get("refused", {}).items())
 
 
 def check(order: Order) -> None:
@@ -182,6 +194,9 @@ def check(order: Order) -> None:
     numbers = [plan.trial for plan in order.plans]
     if numbers != sorted(set(numbers)):
         raise UsageError(f"trials {numbers[:20]} are not in ascending order, each once", "Sort them")
+    unmet = sorted(order.attack.traits.needs - {"features"})
+    if unmet:
+        raise UsageError(f"{order.attack.name} needs {', '.join(unmet)}, which crafting does not offer yet")
     if "features" in order.attack.traits.needs and not order.surrogates.weights:
         raise UsageError(f"{order.attack.name} needs a surrogate network", "Give --surrogate FILE")
     for one in order.surrogates.weights:

@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -38,13 +39,16 @@ class Stopwatch:
         self._started = datetime.now(UTC)
         self._clock = time.monotonic()
 
-    def record(self, *, device: str, workers: int, taken_over: int) -> dict[str, Any]:
+    def record(
+        self, *, device: str, workers: int, taken_over: int, refused: Sequence[tuple[int, str]]
+    ) -> dict[str, Any]:
         """The run record.
 
         Args:
             device: where it ran.
             workers: processes that crafted.
             taken_over: trials that an interrupted run had finished before.
+            refused: number and reason of each trial that was ordered and is not in the set.
         """
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
@@ -57,6 +61,7 @@ class Stopwatch:
             "workers": workers,
             "peak_memory_kib": max(own, children),
             "trials_taken_over": taken_over,
+            "refused": {str(number): reason[:200] for number, reason in refused},
         }
 
 

@@ -86,11 +86,15 @@ def attacks() -> dict[str, Entry]:
     """All attacks by full name, in alphabetical order.
 
     Raises:
-        MissingError: an attack of another package cannot be loaded.
+        MissingError: an attack's file, or an attack of another package, cannot be loaded.
     """
     package = importlib.import_module("poisonsets.attacks")
     for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+        try:
+            importlib.import_module(f"{package.__name__}.{module.name}")
+        except (ImportError, SyntaxError, TypeError, NameError, AttributeError) as error:
+            fault = f"poisonsets/attacks/{module.name}.py cannot be imported ({type(error).__name__}: {error})"
+            raise MissingError(fault, "Correct that file or move it away") from error
     for point in entry_points(group=ENTRY_POINTS):
         _load(point)
     return dict(sorted(_entries.items()))

@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 
 from poisonsets.interface import FeatureNetwork
+from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.model import SurrogateRecord
 from poisonsets.manifests.stream import Stream
 from poisonsets.victims.device import exact_arithmetic
@@ -33,9 +34,9 @@ class Surrogates:
     pool: bool = False
 
     @property
-    def paths(self) -> tuple[Path, ...]:
-        """The files, from which worker processes load the networks again."""
-        return tuple(one.path for one in self.weights)
+    def files(self) -> tuple[tuple[Path, str], ...]:
+        """Each file with its digest; worker processes load the networks again from there."""
+        return tuple((one.path, one.digest) for one in self.weights)
 
     def of_trial(self, trial: int, seed: int) -> tuple[int, ...]:
         """Positions of the networks that a trial's attacker has; a pool's is drawn from the set's seed."""
@@ -57,13 +58,17 @@ class Surrogates:
         )
 
 
-def load_frozen(path: Path, device: torch.device) -> FeatureNetwork:
+def load_frozen(path: Path, digest: str, device: torch.device) -> FeatureNetwork:
     """The network of a file, ready to craft on: eval mode, frozen, batch norm folded.
 
     Raises:
-        MissingError, DamagedError: as `load_weights`.
+        MissingError: as `load_weights`.
+        DamagedError: as `load_weights`, or it is no longer the network of that digest.
     """
-    return cast(FeatureNetwork, folded(load_weights(path).network).to(device))
+    weights = load_weights(path)
+    if weights.digest != digest:
+        raise DamagedError(f"{path}: has changed since the order was given", "Craft again")
+    return cast(FeatureNetwork, folded(weights.network).to(device))
 
 
 def _frozen(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.compose import compose
+from poisonsets.manifests.compose import clean_control, compose
 from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.model import Manifest, SplitTarget, Trial
 from poisonsets.victims.probe import refuse_size
@@ -39,12 +41,21 @@ def preflight(
                 "Add `flip=false` to the protocol",
             )
         for trial in chosen:
-            try:
-                compose(base.train.labels, trial.record, protocol.rule(trial.record), base.poison_classes)
-            except UsageError as error:
-                where = f"trial {trial.record.trial}, protocol {protocol.id}"
-                raise UsageError(f"{where}: {error.message}", error.remedy) from error
+            _check_rows(trial.record, protocol, base)
     return chosen
+
+
+def _check_rows(record: Trial, protocol: Protocol, base: Base) -> None:
+    """Refuse a trial whose training set, or that of its clean control, a victim cannot be trained on."""
+    where = f"trial {record.trial}, protocol {protocol.id}"
+    rule, labels, classes = protocol.rule(record), base.train.labels, base.poison_classes
+    try:
+        rows = compose(labels, record, rule, classes)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error.message}", error.remedy) from error
+    control = clean_control(labels, rows, rule, classes)
+    if control is not None and not np.isin(control.label, classes).all():
+        raise UsageError(f"{where}: bases of the poisons are of classes that victims do not know, so it has no control")
 
 
 def check_base(manifest: Manifest, base: Base) -> None:
@@ -94,6 +105,8 @@ def _check_trial(record: Trial, base: Base) -> None:
     where = f"trial {record.trial}"
     if not record.targets:
         raise UsageError(f"{where} has no target", "Transfer protocols score single targets only")
+    if len(record.targets) > 1:
+        raise UsageError(f"{where} has {len(record.targets)} targets", "Transfer protocols score single targets only")
     strange = {record.adversarial_label, *record.slots.labels} - set(base.poison_classes)
     if strange:
         raise UsageError(f"{where} uses label {min(strange)}, victims know {list(base.poison_classes)}")

@@ -105,6 +105,7 @@ def refuse_used(path: Path, *, resume: bool) -> None:
     Raises:
         MissingError: it holds something and `resume` is off, or it is no folder, or no results folder.
     """
+    store.refuse_unwritable(path)
     try:
         names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the attacker knew of a victim's feature extractor, computed from digests, not from claims."""
+"""What the attacker knew of a victim's extractor: computed from digests, of the surrogates that the set declares."""
 
 from __future__ import annotations
 

@@ -57,7 +57,8 @@ def build(spec: Spec, source: Path | None, progress: Progress | None = None) -> 
 def _place(spec: Spec, source: Path | None) -> Path:
     if spec.kind.source == "given":
         if source is None:
-            raise UsageError(f"base {spec.kind.name} needs a source", "Pass --from PATH")
+            remedy = "Pass --download or --from PATH" if spec.kind.download else "Pass --from PATH"
+            raise UsageError(f"base {spec.kind.name} needs a source", remedy)
         place = source.expanduser()
     elif source is not None:
         raise UsageError(f"base {spec.text} takes no separate source path")

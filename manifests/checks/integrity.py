@@ -26,9 +26,9 @@ CODES = {
 }
 
 
-def damaged(code: str, place: str, message: str) -> Finding:
+def damaged(code: str, place: str, message: str, remedy: str = "Fetch the set again") -> Finding:
     """A finding of damage."""
-    return Finding(code, "damage", place, message, "Fetch the set again")
+    return Finding(code, "damage", place, message, remedy)
 
 
 def check_files(opened: PoisonSet) -> Iterator[Finding]:
@@ -58,15 +58,19 @@ def _check_run(folder: Path) -> Iterator[Finding]:
 
 def _check_strangers(folder: Path, wanted: set[str]) -> Iterator[Finding]:
     parents = {str(Path(path).parent) for path in wanted} - {"."}
-    for root, folders, files in os.walk(folder, followlinks=False):
+    unread: list[OSError] = []
+    for root, folders, files in os.walk(folder, followlinks=False, onerror=unread.append):
         inside = Path(root).relative_to(folder)
         for name in sorted(folders):
             path = (inside / name).as_posix()
             if (folder / path).is_symlink() or path not in parents:
-                yield damaged("D104", path, "a folder that the manifest does not account for")
+                yield damaged("D104", path, "a folder that the manifest does not account for", "Move it away")
+                folders.remove(name)
         for name in sorted(files):
             path = (inside / name).as_posix()
             if path not in wanted:
-                yield damaged("D104", path, "a file that the manifest does not list")
+                yield damaged("D104", path, "a file that the manifest does not list", "Move it away")
             elif not stat.S_ISREG((folder / path).lstat().st_mode):
                 yield damaged("D104", path, "not a plain file")
+    for error in unread:
+        yield damaged("D104", str(error.filename), f"cannot be listed ({error.strerror}), so it may hold anything")

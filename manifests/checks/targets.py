@@ -54,7 +54,7 @@ def targets_as_declared(case: Case) -> Iterator[Finding]:
         if target.label == case.record.adversarial_label:
             yield case.violation("V403", f"a target of class {target.label} already has the adversarial label")
         if isinstance(target, FileTarget):
-            yield from _not_a_training_image(case, target)
+            yield from _no_known_image(case, target)
             continue
         split = case.base.split(target.split)
         if target.split == "train":
@@ -68,15 +68,27 @@ def targets_as_declared(case: Case) -> Iterator[Finding]:
             )
 
 
-def _not_a_training_image(case: Case, target: FileTarget) -> Iterator[Finding]:
+def _no_known_image(case: Case, target: FileTarget) -> Iterator[Finding]:
+    """A file target that is an image of the base is judged by the base's label, and may not be a training image."""
     if target.key not in case.owner.target_keys:
         return
-    image, train = case.owner.target_file(target.key), case.base.train.images
+    image = case.owner.target_file(target.key)
+    for index in _same_images(case.base.train.images, image):
+        yield case.violation("V403", f"target {target.key} is the training image train/{index}")
+    for index in _same_images(case.base.test.images, image):
+        true = int(case.base.test.labels[index])
+        if true != target.label:
+            yield case.violation(
+                "V403", f"target {target.key} is test/{index} of class {true}, {target.label} declared"
+            )
+
+
+def _same_images(images: Images, image: Images) -> list[int]:
+    """The first index of `image` among `images`, or nothing."""
     # Most images differ in their first row already; comparing all pixels of all images would take seconds.
-    alike = np.flatnonzero((train[:, 0] == image[0]).all(axis=(1, 2)))
-    same = alike[(train[alike] == image).all(axis=(1, 2, 3))]
-    if len(same):
-        yield case.violation("V403", f"target {target.key} is the training image train/{same[0]}")
+    alike = np.flatnonzero((images[:, 0] == image[0]).all(axis=(1, 2)))
+    same: list[int] = alike[(images[alike] == image).all(axis=(1, 2, 3))].tolist()
+    return same[:1]
 
 
 @check("V404")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,3 +49,9 @@ def test_a_document_survives_and_has_one_spelling(document: object) -> None:
 def test_other_spellings_are_refused(data: bytes) -> None:
     with pytest.raises(DamagedError, match="the file"):
         canonical.loads(data, "the file")
+
+
+@pytest.mark.parametrize("depth", range(900, 1010, 5))
+def test_nesting_is_read_or_refused_at_every_depth(depth: int) -> None:
+    with suppress(DamagedError):
+        canonical.loads(b"[" * depth + b"]" * depth + b"\n", "the file")

@@ -12,7 +12,7 @@ import pytest
 from forge import Draft, check, forge, small_base, small_set
 
 from poisonsets.manifests import canonical, identity, shard
-from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.bases.dataset import Base, pixel_digest
 from poisonsets.manifests.checks import promises
 
 
@@ -173,6 +173,16 @@ def file_target_missing(draft: Draft) -> None:
     file_target(draft, key="00000-00000001")
 
 
+def file_target_of_another_class(draft: Draft) -> None:
+    """A test image of the adversarial class, called another class: every victim would be a success."""
+    file_target(draft)
+    adversarial = draft.trial(0)["adversarial_label"]
+    index = int(np.flatnonzero(TEST_LABELS() == adversarial)[0])
+    image, target = STATE["base"].test.images[index][None], draft.trial(0)["targets"][0]
+    draft.extra["targets.tar"] = shard.encode(0, 0, image, np.array([target["label"]]))
+    target["pixels"] = pixel_digest(image, np.array([target["label"]], dtype=np.int64))
+
+
 def supplanted_twice(draft: Draft) -> None:
     draft.trial(0)["composition"] = {"rule": "supplant", "removed": [1, 1, 2, 3]}
 
@@ -227,6 +237,7 @@ LIES: dict[Callable[[Draft], None], tuple[str, str, str]] = {
     stowaway: ("V102", "triggers/unused.png", "nothing in the manifest refers to it"),
     file_target: ("V105", "trial 0", "other pixels than declared"),
     file_target_missing: ("V105", "trial 0", "has no sample 00000-00000001"),
+    file_target_of_another_class: ("V403", "trial 0", "is test/"),
     supplanted_twice: ("V601", "trial 0", "removed twice"),
     supplanted_outside: ("V601", "trial 0", "train/36 does not exist"),
     supplanted_too_few: ("V601", "trial 0", "1 images removed for 4 poisons"),
@@ -287,3 +298,15 @@ def test_false_digests_are_found(
     report = check(copy, base)
     assert report.worst == 1
     assert code in {finding.code for finding in report.findings}
+
+
+def test_trials_that_were_picked_are_named_as_not_checked(tmp_path: Path, base: Base, honest: Path) -> None:
+    def first_dropped(draft: Draft) -> None:
+        draft.manifest["trials"].pop(0)
+        for column in (draft.slots, draft.labels, draft.images):
+            column.pop(0)
+
+    assert not any("chosen for their outcome" in words for words in check(honest, base).not_checked)
+    report = check(forge(honest, tmp_path / "picked", first_dropped), base)
+    assert report.clean
+    assert any("the seed draws more than 1" in words for words in report.not_checked)

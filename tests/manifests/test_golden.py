@@ -63,7 +63,8 @@ def test_the_set_verifies() -> None:
         "exempt": (1,),
         "not_checked": (
             "that the named attack, settings and seed made these pixels",
-            "that the attacker knew no more than the listed surrogates",
+            "that the attacker knew no more than the listed surrogates, and what an included network holds",
+            "that the seed was not chosen among many, and the words of the card",
         ),
         "worst": 0,
         "clean": True,

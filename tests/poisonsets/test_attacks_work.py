@@ -41,7 +41,7 @@ def weights(digits: Base, cache: Path) -> Weights:
 
 @pytest.fixture(scope="module")
 def network(weights: Weights) -> FeatureNetwork:
-    return load_frozen(weights.path, CPU)
+    return load_frozen(weights.path, weights.digest, CPU)
 
 
 def crafted(
@@ -52,7 +52,7 @@ def crafted(
     budget = budget or Linf(levels=32)
     plans = [draw(base, DrawnSetup(seed=0, poisons=POISONS), number) for number in range(TRIALS)]
     blocks = partition(plans, base, attack=entry.name, seed=0, batched=entry.traits.batched, surrogates=surrogates)
-    crafter = Crafter(entry.name, registry.settings_of(entry, settings), budget, surrogates.paths, "cpu")
+    crafter = Crafter(entry.name, registry.settings_of(entry, settings), budget, surrogates.files, "cpu")
     return [result for block in blocks for result in crafter.run(block)]
 
 

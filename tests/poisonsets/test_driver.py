@@ -21,7 +21,7 @@ from poisonsets.driver import Done, Order, craft_set
 from poisonsets.interface import Attack, Context, Crafted, Task, Traits
 from poisonsets.manifests import writer
 from poisonsets.manifests.bases.dataset import Base, Split
-from poisonsets.manifests.errors import MissingError, UsageError, ViolationError
+from poisonsets.manifests.errors import DamagedError, MissingError, UsageError, ViolationError
 from poisonsets.manifests.model import L2, Add, DrawnSetup, Linf
 from poisonsets.manifests.reader import open_set
 from poisonsets.surrogates import Surrogates
@@ -273,3 +273,52 @@ def test_an_attack_that_raises_is_refused_by_name(tmp_path: Path, open_registry:
     assert [number for number, _ in done.refused] == refused
     assert all("the attack raised RuntimeError: mat1 and mat2" in reason for _, reason in done.refused)
     assert done.trials == 6 - len(refused) > 0
+
+
+def refusing_order(kind: type[Exception], trials: int = 3) -> Order:
+    """An order whose attack raises for the second trial."""
+
+    @registry.attack("failing", version=1, traits=Traits(batched=False), source="none: a test")
+    def failing() -> Attack:
+        """Raise for the second trial."""
+        seen: list[int] = []
+
+        def craft(task: Task, context: Context) -> Crafted:
+            seen.append(int(context.generators[0].initial_seed()))
+            if len(seen) == 2:
+                raise kind("DefaultCPUAllocator: not enough memory" if kind is RuntimeError else "failed")
+            return Crafted(task.bases)
+
+        return craft
+
+    return replace(noise_order(BASE, trials=trials), attack=registry.find("failing"))
+
+
+@pytest.mark.usefixtures("open_registry")
+@pytest.mark.parametrize("kind", [MemoryError, OSError, RuntimeError])
+def test_a_failing_machine_stops_the_run_and_shrinks_no_set(tmp_path: Path, kind: type[Exception]) -> None:
+    with pytest.raises((MissingError, OSError)):
+        craft_set(tmp_path / "set", refusing_order(kind))
+    assert not (tmp_path / "set").exists()
+    assert (tmp_path / "set.partial").exists()
+
+
+@pytest.mark.usefixtures("open_registry")
+def test_a_set_with_a_refused_trial_is_finished_and_says_so_again(tmp_path: Path) -> None:
+    order = refusing_order(ValueError)
+    done = craft_set(tmp_path / "set", order)
+    again = craft_set(tmp_path / "set", order, resume=True)
+    assert [number for number, _ in again.refused] == [number for number, _ in done.refused] == [1]
+    assert again.content_digest == done.content_digest
+    (tmp_path / "set" / "poisons" / "trial-00000-000.tar").unlink()
+    with pytest.raises(DamagedError, match="trial-00000-000"):
+        craft_set(tmp_path / "set", order, resume=True)
+
+
+def test_nothing_is_written_into_a_set(tmp_path: Path) -> None:
+    craft_set(tmp_path / "set", noise_order(BASE))
+    with pytest.raises(MissingError, match="inside the poison set"):
+        craft_set(tmp_path / "set" / "inner", noise_order(BASE))
+    assert verified(tmp_path / "set", BASE).clean
+    with pytest.raises(MissingError, match="unfinished sets"):
+        craft_set(tmp_path / "other.partial", noise_order(BASE))

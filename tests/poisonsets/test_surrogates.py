@@ -21,7 +21,7 @@ def test_without_a_pool_every_trial_has_all_networks(tiny_weights: tuple[Weights
     surrogates = Surrogates(tiny_weights)
     assert {surrogates.of_trial(trial, seed) for trial in range(20) for seed in range(3)} == {(0, 1, 2)}
     assert Surrogates().of_trial(0, 0) == ()
-    assert surrogates.paths == tuple(one.path for one in tiny_weights)
+    assert surrogates.files == tuple((one.path, one.digest) for one in tiny_weights)
 
 
 def test_a_pool_gives_each_trial_one_network_evenly(tiny_weights: tuple[Weights, ...]) -> None:
@@ -50,7 +50,7 @@ def test_records_name_digests_recipes_and_trials(tiny_weights: tuple[Weights, ..
 
 def test_a_loaded_network_is_frozen_folded_and_the_same_function(tiny_weights: tuple[Weights, ...]) -> None:
     original = tiny_weights[0].network
-    loaded = load_frozen(tiny_weights[0].path, CPU)
+    loaded = load_frozen(tiny_weights[0].path, tiny_weights[0].digest, CPU)
     assert isinstance(loaded, torch.nn.Module)
     assert not loaded.training
     assert not any(one.requires_grad for one in loaded.parameters())
@@ -69,7 +69,12 @@ def test_a_loaded_network_is_frozen_folded_and_the_same_function(tiny_weights: t
 
 def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"nowhere\.safetensors"):
-        load_frozen(tmp_path / "nowhere.safetensors", CPU)
+        load_frozen(tmp_path / "nowhere.safetensors", "0" * 64, CPU)
     (tmp_path / "bad.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(DamagedError, match=r"bad\.safetensors"):
-        load_frozen(tmp_path / "bad.safetensors", CPU)
+        load_frozen(tmp_path / "bad.safetensors", "0" * 64, CPU)
+
+
+def test_a_file_that_changed_after_the_order_is_refused(tiny_weights: tuple[Weights, ...]) -> None:
+    with pytest.raises(DamagedError, match="has changed since the order was given"):
+        load_frozen(tiny_weights[0].path, tiny_weights[1].digest, CPU)
