@@ -112,7 +112,7 @@ def _step(order: Order, folder: Path, network: Weights, *, workers: int, quiet: 
     with output.progress(f"crafting {attack}", quiet=quiet) as report:
         craft_set(path, order, workers=workers, progress=report)
     crafting = time.perf_counter() - started
-    if not checked(path, quiet=quiet).clean:
+    if not checked(path, lambda pin: order.base, quiet=quiet).clean:
         raise ViolationError(f"{path}: the set just written does not verify", "Run `poisonsets verify` on it")
     started = time.perf_counter()
     with output.progress(f"scoring {attack}", quiet=quiet) as report:

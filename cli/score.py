@@ -12,7 +12,7 @@ import typer
 
 from poisonsets.cli import options, output
 from poisonsets.cli.craft import default_network
-from poisonsets.cli.verify import checked, tell
+from poisonsets.cli.verify import checked, finder, tell
 from poisonsets.manifests import ranges
 from poisonsets.manifests.errors import DamagedError, UsageError
 
@@ -52,11 +52,11 @@ def score(
     if resume and results is None:
         raise UsageError("--resume goes on with a results folder, and there is none", "Name it with -o")
 
-    report = checked(path, base, holdout=holdout, split_seed=split_seed, resize=resize, quiet=quiet)
+    find = finder(base, holdout=holdout, split_seed=split_seed, resize=resize)
+    report = checked(path, find, quiet=quiet)
     if not report.clean:
         _refuse(report, path, as_json=as_json)
 
-    from poisonsets.manifests.bases.cache import find_base, open_base
     from poisonsets.victims.device import resolve
     from poisonsets.victims.preflight import preflight
     from poisonsets.victims.results import refuse_used
@@ -69,12 +69,7 @@ def score(
     if results is not None:
         refuse_used(results, resume=resume)
     where = resolve(device)
-    cache = options.cache_folder()
-    if base is None:
-        dataset = find_base(opened.manifest.base, cache=cache)
-    else:
-        named = open_base(base, cache=cache, holdout=holdout, split_seed=split_seed, resize=resize)
-        dataset = named.as_pinned(opened.manifest.base)
+    dataset = find(opened.manifest.base)
     wanted = protocols(dataset, protocol or [], suite or [])
     # Before the default network is trained, which takes longer than anything here.
     scored = preflight(opened, dataset, wanted, chosen)

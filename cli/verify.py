@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,9 @@ from poisonsets.manifests import ranges
 from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
+    from poisonsets.manifests.bases.dataset import Base
     from poisonsets.manifests.findings import Report
+    from poisonsets.manifests.model import BasePin
 
 
 def verify(
@@ -25,7 +28,8 @@ def verify(
     as_json: options.Json = False,
 ) -> None:
     """Verify a poison set: integrity, budget, clean labels, slots, targets and drawn trials, from the bytes on disk."""
-    report = checked(path, base, holdout=holdout, split_seed=split_seed, resize=resize, quiet=quiet)
+    find = finder(base, holdout=holdout, split_seed=split_seed, resize=resize)
+    report = checked(path, find, quiet=quiet)
     if as_json:
         output.document(report.as_json())
     else:
@@ -33,31 +37,34 @@ def verify(
     raise typer.Exit(report.worst)
 
 
-def checked(
-    path: Path,
-    base: str | None = None,
-    *,
-    holdout: str | None = None,
-    split_seed: int = 0,
-    resize: int | None = None,
-    quiet: bool = False,
-) -> Report:
-    """The report on a set; its base is the one named, or the cached one with the pinned digests.
+def finder(base: str | None, *, holdout: str | None, split_seed: int, resize: int | None) -> Callable[[BasePin], Base]:
+    """How a command comes to the base that a set pins: the one named, or the cached one with the pinned digests.
+
+    It is read once, however often a command asks for it.
 
     Raises:
         UsageError: options that change a base without a base.
     """
     if base is None and (holdout or split_seed or resize):
         raise UsageError("--holdout, --split-seed and --resize go with --base", "Name the base too")
-    from poisonsets.manifests.bases.cache import find_base, open_base
-    from poisonsets.manifests.bases.dataset import Base
-    from poisonsets.manifests.model import BasePin
-    from poisonsets.manifests.verify import verify as run
+    found: list[Base] = []
 
     def find(pin: BasePin) -> Base:
-        if base is None:
-            return find_base(pin, cache=options.cache_folder())
-        return open_base(base, cache=options.cache_folder(), holdout=holdout, split_seed=split_seed, resize=resize)
+        from poisonsets.manifests.bases.cache import find_base, open_base
+
+        cache = options.cache_folder()
+        if not found and base is None:
+            found.append(find_base(pin, cache=cache))
+        elif not found and base is not None:
+            found.append(open_base(base, cache=cache, holdout=holdout, split_seed=split_seed, resize=resize))
+        return found[0].as_pinned(pin)
+
+    return find
+
+
+def checked(path: Path, find: Callable[[BasePin], Base], *, quiet: bool = False) -> Report:
+    """The report on a set, with a progress bar."""
+    from poisonsets.manifests.verify import verify as run
 
     with output.progress("verifying", quiet=quiet) as report:
         return run(path, find, report)

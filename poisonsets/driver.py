@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -19,7 +19,8 @@ from poisonsets.manifests import canonical, limits, store, writer
 from poisonsets.manifests.bases.dataset import Base, Images, pixel_digest
 from poisonsets.manifests.checks import integrity
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError, ViolationError
-from poisonsets.manifests.model import Add, AttackRecord, InPlace, Manifest, Outcome, SetupRecord, Slots, Trial
+from poisonsets.manifests.fields import Title
+from poisonsets.manifests.model import Add, AttackRecord, InPlace, Outcome, SetupRecord, Slots, Trial
 from poisonsets.manifests.reader import first_fault, open_set
 from poisonsets.manifests.setups.plan import Plan
 from poisonsets.pool import crafted
@@ -207,9 +208,7 @@ def check(order: Order) -> None:
             )
     try:
         order.head()
-        field = Manifest.model_fields["name"]
-        name_type: Any = Annotated[(field.annotation, *field.metadata)]
-        TypeAdapter(name_type).validate_python(order.name, strict=True)
+        TypeAdapter(Title).validate_python(order.name, strict=True)
     except ValidationError as error:
         raise UsageError(f"no manifest can say this: {first_fault(error)}", "Change --name or the setting") from error
     for plan in order.plans:

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from poisonsets.manifests.model import Tool
 LIBRARIES = ("torch", "torchvision", "numpy", "webdataset", "pillow", "pydantic")
 
 
+@cache
 def tool() -> Tool:
-    """This program, with the commit where it runs from a checkout."""
+    """This program, with the commit where it runs from a checkout; asked once, for this process runs one program."""
     return Tool(name="poisonsets", version=poisonsets.__version__, commit=_commit())
 
 

@@ -11,8 +11,8 @@ import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, partial
+from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
 
 from poisonsets.interface import Attack, Range, Traits
@@ -90,28 +90,22 @@ def attacks() -> dict[str, Entry]:
     """
     package = importlib.import_module("poisonsets.attacks")
     for module in pkgutil.iter_modules(package.__path__):
-        try:
-            importlib.import_module(f"{package.__name__}.{module.name}")
-        except (ImportError, SyntaxError, TypeError, NameError, AttributeError) as error:
-            fault = f"poisonsets/attacks/{module.name}.py cannot be imported ({type(error).__name__}: {error})"
-            raise MissingError(fault, "Correct that file or move it away") from error
+        label = f"the attack file poisonsets/attacks/{module.name}.py"
+        _load(label, partial(importlib.import_module, f"{package.__name__}.{module.name}"), "Correct or remove it")
     for point in entry_points(group=ENTRY_POINTS):
-        _load(point)
+        label = f"the attack {point.name} ({point.value}) of another package"
+        _load(label, point.load, "Repair or uninstall that package")
     return dict(sorted(_entries.items()))
 
 
-def _load(point: EntryPoint) -> None:
-    """Import an attack of another package, whose author we cannot know to have been careful."""
+def _load(label: str, load: Callable[[], object], remedy: str) -> None:
+    """Import an attack, whose author we cannot know to have been careful."""
     try:
-        point.load()
+        load()
     except PoisonsetsError:
         raise
     except Exception as error:
-        raise MissingError(
-            f"the attack {point.name} ({point.value}) of another package cannot be loaded: "
-            f"{type(error).__name__}: {error}",
-            "Repair or uninstall that package",
-        ) from error
+        raise MissingError(f"{label} cannot be loaded: {type(error).__name__}: {error}", remedy) from error
 
 
 def find(name: str) -> Entry:

@@ -8,7 +8,7 @@ import numpy as np
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.compose import clean_control, compose
-from poisonsets.manifests.errors import MissingError, UsageError
+from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.model import Manifest, SplitTarget, Trial
 from poisonsets.victims.probe import refuse_size
 from poisonsets.victims.protocols import Protocol
@@ -65,14 +65,7 @@ def check_base(manifest: Manifest, base: Base) -> None:
         MissingError: a split has another digest.
         UsageError: the set was made for other classes.
     """
-    for name, pin in manifest.base.splits.items():
-        found = base.split(name).digest
-        if found != pin.digest:
-            raise MissingError(
-                f"the set pins {manifest.base.name} with {name} split {pin.digest[:12]}, "
-                f"the base {base.name} has {found[:12]}",
-                "Give the base the set was made from",
-            )
+    base.as_pinned(manifest.base)
     if manifest.base.poison_classes != base.poison_classes:
         raise UsageError(
             f"the set is for classes {list(manifest.base.poison_classes)}, "
