@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poisonsets.cli import options, output
-from poisonsets.cli.craft import default_network
+from poisonsets.cli.networks import default_network
 from poisonsets.cli.score import clean_cell, protocols, rate_cell
 from poisonsets.cli.verify import checked
 from poisonsets.manifests.errors import ViolationError
 
 if TYPE_CHECKING:
-    from poisonsets.driver import Order
     from poisonsets.manifests.bases.dataset import Base
+    from poisonsets.order import Order
     from poisonsets.victims.score import Score
     from poisonsets.victims.weights import Weights
 
@@ -77,9 +77,9 @@ def demo(
 def _order(attack: str, base: Base, network: Weights, *, trials: int, levels: int) -> Order:
     """The set of one attack: the same trials for every attack."""
     from poisonsets import registry
-    from poisonsets.driver import Order
-    from poisonsets.manifests.model import DrawnSetup, InPlace, Linf
+    from poisonsets.manifests.model import DrawnSetup, Linf
     from poisonsets.manifests.setups.drawn import draw
+    from poisonsets.order import Order
     from poisonsets.surrogates import Surrogates
 
     entry = registry.find(attack)
@@ -89,7 +89,7 @@ def _order(attack: str, base: Base, network: Weights, *, trials: int, levels: in
         attack=entry,
         settings=registry.settings_of(entry, ATTACKS[attack]),
         budget=Linf(levels=levels),
-        composition=InPlace(),
+        composition="in-place",
         base=base,
         setup=setup,
         plans=tuple(draw(base, setup, number) for number in range(trials)),

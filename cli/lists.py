@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -15,15 +14,16 @@ Rows = list[dict[str, Any]]
 
 
 def list_things(
-    what: Annotated[str, typer.Argument(help="attacks, bases, networks, protocols, suites, setups or checks.")],
+    what: Annotated[str, typer.Argument(help="attacks, settings, triggers, setups, bases ...")],
     as_json: options.Json = False,
 ) -> None:
-    """List attacks, bases, networks, protocols, suites, setups or checks."""
+    """List attacks, bases, networks, protocols, suites, setups, settings, triggers or checks."""
     if what not in LISTS:
-        near = difflib.get_close_matches(what, LISTS, n=1)
+        from poisonsets.manifests.suggest import nearest
+
+        near = nearest(what, LISTS)
         raise UsageError(
-            f"cannot list {what!r}",
-            f"Did you mean {near[0]}?" if near else f"Choose one of {', '.join(LISTS)}",
+            f"cannot list {what!r}", f"Did you mean {near}?" if near else f"Choose one of {', '.join(LISTS)}"
         )
     rows = LISTS[what]()
     if as_json:
@@ -40,9 +40,8 @@ def _attacks() -> Rows:
         {
             "name": entry.name,
             "aliases": list(entry.aliases),
-            "labels": entry.traits.labels,
+            "threat model": entry.traits.threat_model,
             "objective": entry.traits.objective,
-            "needs": sorted(entry.traits.needs),
             "settings": recorded(entry.defaults()),
             "source": entry.source,
         }
@@ -98,8 +97,11 @@ def _suites() -> Rows:
 
 
 def _setups() -> Rows:
+    from poisonsets.manifests.setups.named import RULES
+
     return [
         {"name": "drawn", "summary": "trials drawn from --seed (the default)"},
+        *({"name": name, "summary": f"--setup {name}: {count} trials, computed"} for name, (count, _) in RULES.items()),
         {
             "name": "FILE.json",
             "summary": "--setup FILE: our own JSON form, poisonset-setups/1 (docs/setups.md)",
@@ -120,6 +122,32 @@ def _checks() -> Rows:
     return damage + claims
 
 
+def _settings() -> Rows:
+    from poisonsets.settings import PUBLISHED, tables
+
+    shipped = {
+        name: {attack: " ".join(f"{k}={v}" for k, v in given.items()) for attack, given in found.items()}
+        for name, found in tables().items()
+    }
+    return [{"name": PUBLISHED, "attacks": {"all": "their own defaults"}}] + [
+        {"name": name, "attacks": found} for name, found in shipped.items()
+    ]
+
+
+def _triggers() -> Rows:
+    from poisonsets.registry import parsed_settings, recorded
+    from poisonsets.triggers import kinds
+
+    return [
+        {
+            "name": kind.name,
+            "summary": kind.summary,
+            "options": recorded(parsed_settings(kind.name, kind.factory, {})),
+        }
+        for kind in kinds().values()
+    ]
+
+
 LISTS: dict[str, Callable[[], Rows]] = {
     "attacks": _attacks,
     "bases": _bases,
@@ -127,13 +155,17 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "protocols": _protocols,
     "suites": _suites,
     "setups": _setups,
+    "settings": _settings,
+    "triggers": _triggers,
     "checks": _checks,
 }
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
-        return "\n".join(f"{key}={item}" for key, item in value.items())
+        return "\n".join(
+            f"{key}={str(item).lower() if isinstance(item, bool) else item}" for key, item in value.items()
+        )
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -24,6 +24,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no prog
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes to work with.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with unfinished output of the same command.")]
+
+
+Choice = TypeVar("Choice", bound=str)
 
 
 def cache_folder() -> Path:
@@ -45,6 +48,18 @@ def levels(text: str) -> int:
     return int(text)
 
 
+def choice(option: str, given: str | None, known: tuple[Choice, ...]) -> Choice | None:
+    """One of a few words; None where the option was left out.
+
+    Raises:
+        UsageError: it is another word.
+    """
+    found = next((word for word in known if word == given), None)
+    if given is not None and found is None:
+        raise UsageError(f"{option} {given}: not {', '.join(known[:-1])} or {known[-1]}")
+    return found
+
+
 def pair(text: str) -> tuple[int, int]:
     """A class pair `BASE:TARGET`.
 
@@ -53,7 +68,9 @@ def pair(text: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"([0-9]{1,6}):([0-9]{1,6})", text)
     if match is None:
-        raise UsageError(f"--class-pair {text}: not two class numbers", "Write base class, colon, target class: 6:0")
+        raise UsageError(
+            f"--class-pair {text}: not two class numbers", "Write adversarial class, colon, target class: 6:0"
+        )
     return int(match[1]), int(match[2])
 
 

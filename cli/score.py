@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from poisonsets.cli import options, output
-from poisonsets.cli.craft import default_network
+from poisonsets.cli.networks import default_network
 from poisonsets.cli.verify import checked, finder, tell
 from poisonsets.manifests import ranges
 from poisonsets.manifests.errors import DamagedError, UsageError

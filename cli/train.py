@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from poisonsets.cli import options, output
 from poisonsets.manifests import ranges
+from poisonsets.manifests.errors import UsageError
+
+ADVERSARY_LEVELS = 8
+ADVERSARY_STEPS = 7
 
 
 def train(
@@ -21,7 +26,19 @@ def train(
     learning_rate: Annotated[str, typer.Option(help="First learning rate of SGD.")] = "0.1",
     drops: Annotated[str | None, typer.Option(help="Epochs at which the rate falls to a tenth: 10,15.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 128,
-    seed: Annotated[int, typer.Option(min=0, max=2**53, help="Seed of weights, order and crops.")] = 0,
+    images: Annotated[int, typer.Option(min=0, help="Train on the first N images, equally many a class; 0: all.")] = 0,
+    dropout: Annotated[str, typer.Option(help="Share of each block's output values that a step drops.")] = "0",
+    adversarial: Annotated[bool, typer.Option("--adversarial", help="Train on adversarial examples.")] = False,
+    adversary_epsilon: Annotated[
+        int | None, typer.Option(min=1, max=255, help=f"Their radius in levels of 255. Default: {ADVERSARY_LEVELS}.")
+    ] = None,
+    adversary_steps: Annotated[
+        int | None, typer.Option(min=1, help=f"Steps an example takes. Default: {ADVERSARY_STEPS}.")
+    ] = None,
+    adversary_step: Annotated[
+        str | None, typer.Option(help="Levels a step moves. Default: a quarter of the radius.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**53, help="Seed of weights, order, crops, masks, starts.")] = 0,
     device: options.Device = "auto",
     holdout: options.Holdout = None,
     split_seed: options.SplitSeed = 0,
@@ -35,10 +52,11 @@ def train(
         falls = tuple(sorted({epochs // 2, epochs * 3 // 4} - {0})) if epochs > 3 else ()
     else:
         falls = tuple(ranges.parsed(drops, "--drops"))
+    adversary = _adversary(adversary_epsilon, adversary_steps, adversary_step, asked=adversarial)
 
     from poisonsets.manifests import store
     from poisonsets.manifests.bases.cache import open_base
-    from poisonsets.manifests.errors import MissingError, UsageError
+    from poisonsets.manifests.errors import MissingError
     from poisonsets.victims.device import resolve
     from poisonsets.victims.recipes import Recipe
     from poisonsets.victims.training import provenance, train_network
@@ -61,12 +79,42 @@ def train(
         drops=falls,
         flip=opened.mirror,
         seed=seed,
+        dropout=dropout,
+        images=images,
+        **adversary,
     )
     with output.progress(f"training {net}", quiet=quiet) as report:
         trained = train_network(recipe, opened, device=resolve(device), progress=report)
     digest = save_weights(out, trained.network, recipe.record(), provenance(opened, trained))
-    correct, images = trained.correct, trained.images
+    counts = {"correct": trained.correct, "robust": trained.robust, "images": trained.images}
     if as_json:
-        output.document({"schema_version": 1, "path": str(out), "digest": digest, "correct": correct, "images": images})
-    else:
-        print(f"{out}: {net}, test accuracy {correct} of {images} ({output.percent(correct, images)}), digest {digest}")
+        output.document({"schema_version": 1, "path": str(out), "digest": digest, **counts})
+        return
+    said = f"test accuracy {_share(trained.correct, trained.images)}"
+    if trained.robust is not None:
+        said += f", attacked as in training {_share(trained.robust, trained.images)}"
+    print(f"{out}: {net}, {said}, digest {digest}")
+
+
+def _share(correct: int, images: int) -> str:
+    return f"{correct} of {images} ({output.percent(correct, images)})"
+
+
+def _adversary(levels: int | None, steps: int | None, step: str | None, *, asked: bool) -> dict[str, Any]:
+    """The recipe's settings of the adversary, empty for plain training.
+
+    Raises:
+        UsageError: it has settings although none was asked for.
+    """
+    if not asked:
+        given = {"--adversary-epsilon": levels, "--adversary-steps": steps, "--adversary-step": step}
+        for option, value in given.items():
+            if value is not None:
+                raise UsageError(f"{option} {value} without --adversarial", "Give --adversarial as well")
+        return {}
+    radius = levels or ADVERSARY_LEVELS
+    return {
+        "adversary": radius,
+        "adversary_steps": steps or ADVERSARY_STEPS,
+        "adversary_step": step or f"{Decimal(radius) / 4:f}",
+    }

@@ -141,17 +141,18 @@ class Slots(Strict):
 
 
 class Outcome(Strict):
-    """What crafting the trial came to: poisons that differ from their base, and the objective over time."""
+    """What crafting the trial came to: poisons that differ from their base, the objective over time, lost memory."""
 
     moved: Index
     objective: tuple[Decimal, ...] = ()
+    halvings: Annotated[int, Field(ge=0, le=limits.HALVINGS)] = 0
 
 
 class Trial(Strict):
     """One independent attack: the unit of seed, resume and failure."""
 
     trial: Annotated[int, Field(ge=0, lt=100_000)]
-    targets: tuple[Target, ...] = ()
+    targets: Annotated[tuple[Target, ...], Field(max_length=limits.TARGETS_PER_TRIAL)] = ()
     source_classes: tuple[Label, ...] = ()
     adversarial_label: Label
     labels: Literal["clean", "adversarial"]
@@ -180,14 +181,29 @@ class DrawnSetup(Strict):
     seed: Index
     poisons: Annotated[int, Field(ge=1, le=limits.SLOTS_PER_TRIAL)] | None = None
     rate: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}/[1-9][0-9]{0,8}$")] | None = None
+    candidates: Annotated[int, Field(ge=1, le=limits.SLOTS_PER_TRIAL)] | None = None
+    targets: Annotated[int, Field(ge=1, le=limits.TARGETS_PER_TRIAL)] = 1
     class_pair: tuple[Label, Label] | None = None
     source_classes: tuple[Label, ...] = ()
+    backdoor: bool = False
+    bases: Literal["adversarial", "source"] = "adversarial"
+    supplant: bool = False
 
     @model_validator(mode="after")
     def _one_size(self) -> DrawnSetup:
         if (self.poisons is None) == (self.rate is None):
             raise ValueError("give either a number of poisons or a rate")
+        if self.candidates is not None and (self.poisons is None or self.candidates < self.poisons):
+            raise ValueError("candidates are drawn for a number of poisons, and at least as many")
         return self
+
+
+class NamedSetup(Strict):
+    """Published trials that can be computed, by name; a verifier computes them again and compares."""
+
+    kind: Literal["named"] = "named"
+    name: Name
+    backdoor: bool = False
 
 
 class FileSetup(Strict):
@@ -205,16 +221,19 @@ class ForeignSetup(Strict):
     name: Text
 
 
-SetupRecord: TypeAlias = Annotated[DrawnSetup | FileSetup | ForeignSetup, Field(discriminator="kind")]
+SetupRecord: TypeAlias = Annotated[DrawnSetup | NamedSetup | FileSetup | ForeignSetup, Field(discriminator="kind")]
 Setting: TypeAlias = bool | int | Text | None
 
 
 class AttackRecord(Strict):
-    """The attack and every setting it ran with."""
+    """The attack, every setting it ran with, and what else decides the bytes it gives."""
 
     name: Name
     version: Annotated[int, Field(ge=1)]
     settings: dict[Name, Setting]
+    trigger: Text | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    block_pixels: Annotated[int, Field(ge=1, le=2**53)] | None = None
 
 
 class SurrogateRecord(Strict):

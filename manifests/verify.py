@@ -17,7 +17,7 @@ from poisonsets.manifests.counts import Counts, spans
 from poisonsets.manifests.counts import counts as count_poisons
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.findings import Finding, Findings, Report
-from poisonsets.manifests.model import BasePin, DrawnSetup, Unconstrained
+from poisonsets.manifests.model import BasePin, DrawnSetup, FileSetup, ForeignSetup, Unconstrained
 from poisonsets.manifests.ranges import spelled
 from poisonsets.manifests.reader import OpenTrial, PoisonSet, open_set
 
@@ -127,10 +127,11 @@ def _report(
 def _not_checked(opened: PoisonSet | None) -> tuple[str, ...]:
     if opened is None:
         return ()
-    if not isinstance(opened.manifest.setup, DrawnSetup):
+    setup = opened.manifest.setup
+    if isinstance(setup, FileSetup | ForeignSetup):
         return ("that targets and bases are those of the named setup file",)
     numbers = [trial.number for trial in opened.trials]
-    if numbers != list(range(len(numbers))):
+    if isinstance(setup, DrawnSetup) and numbers != list(range(len(numbers))):
         return (f"that the trials were not chosen for their outcome: the seed draws more than {spelled(numbers)}",)
     return ()
 

@@ -6,14 +6,16 @@ Images are float32 in 0..1 on the device while an attack works on them; integers
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
+from poisonsets.manifests.bases.dataset import Labels
 from poisonsets.manifests.model import L2, Linf, Unconstrained
+from poisonsets.manifests.stamp import Trigger
 
 Budget: TypeAlias = Linf | L2 | Unconstrained
 Need: TypeAlias = Literal["features", "gradients", "robust", "source images", "trigger", "training"]
@@ -33,38 +35,110 @@ class Range:
 
 @dataclass(frozen=True)
 class Traits:
-    """What an attack declares about itself; the law tests follow from it.
+    """What an attack declares about itself; planning, refusals and the law tests follow from it.
 
     Attributes:
-        labels: `clean`: every poison keeps its base's label.
+        labels: `clean`: every poison keeps its base's label, bases are of the adversarial class. `adversarial`: bases
+            are of the source classes (without a trigger: of the target's class) and get the adversarial label.
         objective: what it minimises, if anything.
         randomised: whether another seed gives other poisons.
         perturbs: whether poisons are perturbed bases (then a zero budget returns the bases).
+        constrained: whether poisons stay in the budget; if not, the set declares no constraint.
         targeted: whether another target gives other poisons.
-        needs: what must be there before it can start.
+        needs: what must be there before it can start. `features`: a network; `gradients`: one that tells the victims'
+            classes apart; `robust`: such a one, adversarially trained; `source images`: training images of the source
+            classes; `training`: all training images, to train networks anew; `trigger`.
         batched: whether a block holds several trials in one tensor, or one.
+        source_classes: of a backdoor, where none are given: the class of the `target`, or `all` but the adversarial.
+        composition: how its poisons enter the training set, where nothing else is asked for.
+        exempting: the name of the boolean setting that, where it is off, takes the trigger out of the budget.
+        trigger: of a backdoor, where none is given (docs/triggers.md).
+        selects: whether it keeps the best of more candidates than it is asked for poisons.
     """
 
     labels: Literal["clean", "adversarial"] = "clean"
     objective: Literal["feature", "gradient", "none"] = "none"
     randomised: bool = False
     perturbs: bool = True
+    constrained: bool = True
     targeted: bool = True
     needs: frozenset[Need] = frozenset()
     batched: bool = True
+    source_classes: Literal["target", "all"] = "target"
+    composition: Literal["in-place", "add", "supplant"] = "in-place"
+    exempting: str = ""
+    trigger: str = "patch"
+    selects: bool = False
+
+    @property
+    def threat_model(self) -> str:
+        """Who the attacker is, in words: the labels, the trigger, and what is known or touched."""
+        labels = "clean labels" if self.labels == "clean" else "changed labels"
+        kind = "backdoor" if "trigger" in self.needs else "triggerless"
+        knows = {
+            "features": "a network's features",
+            "gradients": "a classifier of the victims' classes",
+            "robust": "a robust classifier of the victims' classes",
+            "source images": "training images of the source classes",
+            "training": "the training set",
+        }
+        known = [words for need, words in knows.items() if need in self.needs]
+        return f"{kind}, {labels}; knows {', '.join(known) or 'no network'}"
 
 
-class FeatureNetwork(Protocol):
-    """A frozen surrogate: eval mode, no parameter gradients, batch norm folded into the convolutions."""
+class Surrogate(Protocol):
+    """A network of the attacker, in eval mode; of frozen weights unless weights are passed in."""
 
-    std: Tensor
+    @property
+    def mean(self) -> Tensor:
+        """float32 [1, 3, 1, 1], the normalisation's mean in 0..1."""
 
-    def features(self, images: Tensor) -> Tensor:
-        """float32 [N, 3, H, W] in 0..1 to the penultimate features, float32 [N, D]."""
+    @property
+    def std(self) -> Tensor:
+        """float32 [1, 3, 1, 1], the normalisation's standard deviation in 0..1."""
+
+    def features(self, images: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
+        """float32 [N, 3, H, W] in 0..1 to the penultimate features, float32 [N, D].
+
+        Args:
+            images: the images; gradients flow to them.
+            dropout: share of each block's output values that is dropped, the rest scaled up.
+            generator: of the dropout's masks (a CPU generator).
+        """
         ...
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Logits, float32 [N, C]."""
+    def stages(
+        self, images: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The map before the last block, float32 [N, C, h, w], and the penultimate features, float32 [N, D]."""
+        ...
+
+    def logits(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """float32 [N, C], of the network's own weights or of those passed in, through which gradients flow then."""
+        ...
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Every trainable tensor by name, as it stands in the file: batch normalisation is not folded away."""
+
+    def positions(self, labels: Tensor) -> Tensor:
+        """int64: which output of `logits` stands for each of these labels; every one is among the outputs."""
+        ...
+
+
+class TrainingImages(Protocol):
+    """The base's training split as an attack reads it."""
+
+    @property
+    def labels(self) -> Labels:
+        """int64 [N]."""
+
+    def images(self, ids: Sequence[int]) -> Tensor:
+        """float32 [n, 3, H, W] in 0..1 on the device."""
+        ...
+
+    def stamped(self, ids: Sequence[int], trigger: Trigger) -> Tensor:
+        """The same with a trigger on, each image at the place that its id gives."""
         ...
 
 
@@ -74,17 +148,28 @@ class Task:
 
     Attributes:
         bases: float32 [T, P, 3, H, W] in 0..1.
-        targets: float32 [T, K, 3, H, W] in 0..1.
+        base_ids: for each trial the bases' indices into the training split.
+        targets: float32 [T, K, 3, H, W] in 0..1, without a trigger.
         labels: int64 [T, P], the poisons' labels.
         adversarial_labels: int64 [T].
         budget: the constraint that every poison of the block must meet.
+        source_classes: of each trial; empty where the attack is no backdoor.
+        trigger: of a backdoor.
+        keep: how many of the P candidates become poisons; P, but where an attack selects.
     """
 
     bases: Tensor
+    base_ids: tuple[tuple[int, ...], ...]
     targets: Tensor
     labels: Tensor
     adversarial_labels: Tensor
     budget: Budget
+    source_classes: tuple[tuple[int, ...], ...] = ()
+    trigger: Trigger | None = None
+    keep: int = 0
+
+
+Retrain: TypeAlias = Callable[[int, Tensor, int], tuple[Surrogate, ...]]
 
 
 @dataclass(frozen=True)
@@ -96,12 +181,19 @@ class Context:
         generators: one CPU generator a trial, so that a trial's randomness does not depend on its block.
         device: where the tensors live.
         progress: told (steps done, steps in all).
+        mirror: whether an image of this base and its mirror image show the same thing.
+        training: the training split, for attacks that need `source images` or `training`.
+        retrain: for attacks that need `training`: (position of the trial in the block, its poisons float32
+            [P, 3, H, W], which retraining this is) to the surrogates trained anew on the poisoned training set.
     """
 
-    surrogates: tuple[FeatureNetwork, ...]
+    surrogates: tuple[Surrogate, ...]
     generators: tuple[torch.Generator, ...]
     device: torch.device
     progress: Callable[[int, int], None]
+    mirror: bool = False
+    training: TrainingImages | None = None
+    retrain: Retrain | None = None
 
 
 @dataclass(frozen=True)
@@ -109,12 +201,15 @@ class Crafted:
     """An attack's result.
 
     Attributes:
-        images: float32 [T, P, 3, H, W]; the driver projects and rounds them whatever the attack promises.
+        images: float32 [T, P, 3, H, W]; the driver projects and rounds them whatever the attack promises, and stamps
+            a trigger that is exempt from the budget or knows none.
         history: for each trial the objective's values over time, the first before the first step.
+        kept: int64 [T, keep], ascending positions of the candidates that become poisons; None keeps all.
     """
 
     images: Tensor
     history: tuple[tuple[float, ...], ...] = ()
+    kept: Tensor | None = None
 
 
 Attack: TypeAlias = Callable[[Task, Context], Crafted]

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import wait
 
-from poisonsets.blocks import Block, Crafter, Result
+from poisonsets.blocks import Block
+from poisonsets.crafter import Crafter, Result
 from poisonsets.manifests.errors import MissingError
 
 _crafter: Crafter | None = None

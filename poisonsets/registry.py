@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import math
@@ -18,6 +17,7 @@ from typing import Annotated, Any, Literal
 from poisonsets.interface import Attack, Range, Traits
 from poisonsets.manifests.errors import MissingError, PoisonsetsError, UsageError
 from poisonsets.manifests.model import Setting
+from poisonsets.manifests.suggest import nearest
 
 NUMBERS = {int: r"-?[0-9]{1,18}", float: r"-?[0-9]{1,18}(\.[0-9]{1,18})?(e[+-]?[0-9]{1,3})?|nan|-?inf"}
 ENTRY_POINTS = "poisonsets.attacks"
@@ -119,8 +119,8 @@ def find(name: str) -> Entry:
         known.update({spelling.lower(): entry for spelling in (entry.name, *entry.aliases)})
     if name.lower() in known:
         return known[name.lower()]
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f"Did you mean {known[near[0]].name}?" if near else "`poisonsets list attacks` shows them"
+    near = nearest(name, known)
+    hint = f"Did you mean {known[near].name}?" if near else "`poisonsets list attacks` shows them"
     raise UsageError(f"unknown attack {name!r}", hint)
 
 
@@ -130,14 +130,30 @@ def settings_of(entry: Entry, given: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         UsageError: an unknown setting, or a value that is not of its type.
     """
-    hints = typing.get_type_hints(entry.factory, include_extras=True)
-    settings = entry.defaults()
+    return parsed_settings(entry.name, entry.factory, given)
+
+
+def parsed_settings(owner: str, factory: Callable[..., object], given: Mapping[str, str]) -> dict[str, Any]:
+    """Every keyword setting of a factory with its value, the given ones parsed by the type of the argument.
+
+    Args:
+        owner: whose settings they are, for the errors.
+        factory: its keyword-only arguments with defaults are the settings.
+        given: settings as typed.
+
+    Raises:
+        UsageError: an unknown setting, or a value that is not of its type.
+    """
+    hints = typing.get_type_hints(factory, include_extras=True)
+    settings = {
+        name: p.default for name, p in inspect.signature(factory).parameters.items() if p.kind is p.KEYWORD_ONLY
+    }
     for key, text in given.items():
         if key not in settings:
-            near = difflib.get_close_matches(key, settings, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(settings) or 'none'}"
-            raise UsageError(f"{entry.name} has no setting {key!r}", hint)
-        settings[key] = _parsed(entry.name, key, text, hints[key])
+            near = nearest(key, settings)
+            hint = f"Did you mean {near}?" if near else f"It has: {', '.join(settings) or 'none'}"
+            raise UsageError(f"{owner} has no setting {key!r}", hint)
+        settings[key] = _parsed(owner, key, text, hints[key])
     return settings
 
 

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import torch
+from torch import Tensor
+from torch.func import functional_call
 
-from poisonsets.interface import FeatureNetwork
-from poisonsets.manifests.errors import DamagedError
+from poisonsets.interface import Surrogate
+from poisonsets.manifests.bases.dataset import Base, Images, Split
+from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.model import SurrogateRecord
 from poisonsets.manifests.stream import Stream
 from poisonsets.victims.device import exact_arithmetic
+from poisonsets.victims.networks import Classifier
+from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.networks.fold import folded
+from poisonsets.victims.pgd import pgd_step
+from poisonsets.victims.recipes import Recipe
+from poisonsets.victims.training import train_network
 from poisonsets.victims.weights import Weights, load_weights
 
-__all__ = ["Surrogates", "exact_arithmetic", "load_frozen"]
+__all__ = ["Surrogates", "exact_arithmetic", "load_surrogate", "pgd_step", "retrained", "surrogate_of"]
+
+Precision: TypeAlias = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -28,10 +41,12 @@ class Surrogates:
         weights: the networks as read from their files.
         pool: False: every trial has all of them; True: each trial draws one, as the benchmark's "one of ten
             checkpoints".
+        included: whether the set is to carry the networks' files.
     """
 
     weights: tuple[Weights, ...] = ()
     pool: bool = False
+    included: bool = False
 
     @property
     def files(self) -> tuple[tuple[Path, str], ...]:
@@ -52,23 +67,141 @@ class Surrogates:
                 digest=one.digest,
                 network=one.record["network"],
                 recipe={**_frozen(one.record["recipe"]), "width": one.record["width"]},
+                included=self.included,
                 trials=tuple(n for n in numbers if i in self.of_trial(n, seed)) if self.pool else None,
             )
             for i, one in enumerate(self.weights)
         )
 
 
-def load_frozen(path: Path, digest: str, device: torch.device) -> FeatureNetwork:
-    """The network of a file, ready to craft on: eval mode, frozen, batch norm folded.
+def load_surrogate(path: Path, digest: str, device: torch.device, precision: Precision = "fp32") -> Surrogate:
+    """The network of a file, ready to craft on.
 
     Raises:
         MissingError: as `load_weights`.
         DamagedError: as `load_weights`, or it is no longer the network of that digest.
     """
+    weights = _unchanged(path, digest)
+    return surrogate_of(weights.network, tuple(weights.record["classes"]), device, precision)
+
+
+def surrogate_of(
+    network: Classifier, classes: tuple[int, ...], device: torch.device, precision: Precision = "fp32"
+) -> Surrogate:
+    """A network as attacks see it.
+
+    Args:
+        network: left as it is.
+        classes: the label that each of its outputs stands for.
+        device: where it shall live.
+        precision: of its passes; results are float32 in any case.
+    """
+    return _Attacked(network, classes, device, precision)
+
+
+def retrained(
+    file: tuple[Path, str],
+    base: Base,
+    ids: Sequence[int],
+    poisons: Images,
+    *,
+    seed: int,
+    device: torch.device,
+    precision: Precision = "fp32",
+) -> Surrogate:
+    """The network that a surrogate's recipe makes of the training split with the poisons in their bases' places.
+
+    Args:
+        file: the surrogate's file and digest; its recipe is used, with another seed.
+        base: the clean dataset.
+        ids: the poisons' bases.
+        poisons: uint8 [P, H, W, 3], which keep their bases' labels.
+        seed: of initial weights, order and views.
+        device: where to train.
+        precision: of the network's passes when it is attacked; training itself is float32.
+
+    Raises:
+        MissingError, DamagedError: as `load_surrogate`.
+        UsageError: as `Recipe.of_record` and `train_network`.
+    """
+    recipe = replace(Recipe.of_record(_unchanged(*file).record["recipe"]), seed=seed)
+    images = base.train.images.copy()
+    images[np.array(ids, dtype=np.int64)] = poisons
+    # A digest of every training image at every retraining would say nothing to anybody.
+    poisoned = replace(base, train=Split(images, base.train.labels, ""))
+    network = train_network(recipe, poisoned, device=device).network
+    return surrogate_of(network, recipe.classes, device, precision)
+
+
+class _Attacked:
+    """A network with its two faces: frozen and folded for features, functional for gradients of its weights."""
+
+    def __init__(
+        self, network: Classifier, classes: tuple[int, ...], device: torch.device, precision: Precision
+    ) -> None:
+        self._frozen = folded(network).to(device)
+        self._live = _unfolded(network).to(device)
+        self._position = {label: i for i, label in enumerate(classes)}
+        self._precision = precision
+        self._device = device
+
+    @property
+    def mean(self) -> Tensor:
+        return self._frozen.mean
+
+    @property
+    def std(self) -> Tensor:
+        return self._frozen.std
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        return {name: tensor.detach() for name, tensor in self._live.named_parameters()}
+
+    def features(self, images: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
+        return self.stages(images, dropout=dropout, generator=generator)[1]
+
+    def stages(
+        self, images: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        if dropout and generator is None:
+            raise UsageError(f"a dropout of {dropout} without a generator of its masks")
+        masks = dropping(self._frozen, dropout, generator) if dropout and generator else nullcontext()
+        with self._arithmetic(), masks:
+            maps, features = self._frozen.stages(images)
+        return maps.float(), features.float()
+
+    def logits(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        with self._arithmetic():
+            if weights is None:
+                found: Tensor = self._frozen(images)
+            else:
+                found = functional_call(self._live, dict(weights), (images,))
+        return found.float()
+
+    def positions(self, labels: Tensor) -> Tensor:
+        known = [self._position[int(label)] for label in labels.flatten()]
+        return torch.tensor(known, dtype=torch.int64, device=self._device).view(labels.shape)
+
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        if self._precision == "fp32":
+            yield
+            return
+        with torch.autocast(self._device.type, dtype=torch.bfloat16):
+            yield
+
+
+def _unchanged(path: Path, digest: str) -> Weights:
     weights = load_weights(path)
     if weights.digest != digest:
         raise DamagedError(f"{path}: has changed since the order was given", "Craft again")
-    return cast(FeatureNetwork, folded(weights.network).to(device))
+    return weights
+
+
+def _unfolded(network: Classifier) -> Classifier:
+    """A copy in eval mode whose tensors require no gradient and keep their names."""
+    copied = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
+    return copied.to(memory_format=torch.channels_last)
 
 
 def _frozen(recipe: dict[str, Any]) -> dict[str, Any]:

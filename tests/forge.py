@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from poisonsets import registry
-from poisonsets.driver import Order, craft_set
+from poisonsets.driver import craft_set
 from poisonsets.manifests import canonical, identity, shard
 from poisonsets.manifests.bases.dataset import Base, Split, pixel_digest
 from poisonsets.manifests.findings import Report
-from poisonsets.manifests.model import DrawnSetup, InPlace, Linf, Manifest
+from poisonsets.manifests.model import DrawnSetup, Linf, Manifest
 from poisonsets.manifests.reader import open_set
 from poisonsets.manifests.setups.drawn import draw
 from poisonsets.manifests.verify import verify
+from poisonsets.order import Order
 from poisonsets.surrogates import Surrogates
 
 SETUP = DrawnSetup(seed=3, poisons=4)
@@ -46,7 +47,7 @@ def noise_order(base: Base, *, trials: int = 2, levels: int = 8, seed: int = 3, 
         attack=registry.find("noise"),
         settings={},
         budget=Linf(levels=levels),
-        composition=InPlace(),
+        composition="in-place",
         base=base,
         setup=setup,
         plans=tuple(draw(base, setup, number) for number in range(trials)),

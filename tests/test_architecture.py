@@ -26,7 +26,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "torch", "torchvision", "scipy", "safetensors", "pydantic", "manifests", "victims"},
         {"PIL"},
     ),
-    "crafting": ({"numpy", "torch", "pydantic", "manifests", "crafting", "root"}, set()),
+    "crafting": ({"numpy", "torch", "pydantic", "manifests", "crafting", "root"}, {"PIL", "scipy"}),
     "cli": ({"typer", "pydantic", "rich", "manifests", "cli", "root"}, HEAVY | {"crafting", "victims"}),
 }
 LIGHT = {"canonical", "errors", "findings", "limits", "ranges", "store"}

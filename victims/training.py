@@ -15,8 +15,10 @@ from torch import Tensor
 from poisonsets.manifests.bases.dataset import Base, Images, Labels, Split
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.stream import Stream
+from poisonsets.victims.adversarial import Adversary, adversary_of, attacked
 from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.networks import Classifier, build
+from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.probe import refuse_single, refuse_size
 from poisonsets.victims.recipes import Recipe
 from poisonsets.victims.views import apply_views, as_input, view_count
@@ -34,18 +36,21 @@ class Trained:
         network: in eval mode, on the device it was trained on.
         correct: test images given their own label.
         images: test images of the network's classes.
+        robust: those given their own label although attacked as in training; None after plain training.
     """
 
     network: Classifier
     correct: int
     images: int
+    robust: int | None = None
 
 
 def train_network(recipe: Recipe, base: Base, *, device: torch.device, progress: Progress | None = None) -> Trained:
     """Train from scratch with SGD and cross-entropy on augmented views of the base's training images.
 
-    Initial weights, order and views come from CPU generators seeded by the recipe's seed, so that they are
-    the same on every device; the arithmetic is not.
+    All randomness comes from CPU generators seeded by the recipe's seed, so that it is the same on every device; the
+    arithmetic is not. With an adversary every step sees adversarial examples in place of the images (Madry et al.
+    2018), made against the network as it is before the step and without dropout.
 
     Args:
         recipe: every setting.
@@ -54,16 +59,13 @@ def train_network(recipe: Recipe, base: Base, *, device: torch.device, progress:
         progress: told after each epoch.
 
     Raises:
-        UsageError: a class of the recipe has no training image, views are mirrored although the base's
-            images may not be, the network cannot take images of the base's size or a step of one image that
-            the batch size leaves, or the training diverged.
+        UsageError: a class of the recipe has no training image or fewer than it asks for, views are mirrored
+            although the base's images may not be, the network cannot take images of the base's size or a step of
+            one image that the batch size leaves, or the training diverged.
     """
     if recipe.flip and not base.mirror:
         raise UsageError(f"the recipe mirrors images, those of {base.name} have no meaning in a mirror")
-    images, labels = images_of(base.train, recipe.classes)
-    missing = sorted(set(range(len(recipe.classes))) - set(labels.tolist()))
-    if missing:
-        raise UsageError(f"{base.name} has no training image of class {recipe.classes[missing[0]]}")
+    images, labels = training_images(recipe, base)
     mean, std = channel_statistics(images)
     generator = torch.Generator().manual_seed(Stream("train", recipe.seed).seed())
     network = build(recipe.network, len(recipe.classes), recipe.width, mean, std, generator=generator)
@@ -73,8 +75,34 @@ def train_network(recipe: Recipe, base: Base, *, device: torch.device, progress:
     with exact_arithmetic():
         on_device = (torch.tensor(images, device=device), torch.tensor(labels, device=device))
         _fit(network, recipe, *on_device, generator=generator, progress=progress)
-        correct, total = accuracy(network, *images_of(base.test, recipe.classes), device=device)
-    return Trained(network, correct, total)
+        test = images_of(base.test, recipe.classes)
+        correct, total = accuracy(network, *test, device=device)
+        adversary, robust = adversary_of(recipe), None
+        if adversary:
+            starts = torch.Generator().manual_seed(Stream("robust accuracy", recipe.seed).seed())
+            robust, _ = accuracy(network, *test, device=device, adversary=adversary, generator=starts)
+    return Trained(network, correct, total, robust)
+
+
+def training_images(recipe: Recipe, base: Base) -> tuple[Images, Labels]:
+    """The images that a recipe trains on, in the split's order, and their labels' positions in its classes.
+
+    Raises:
+        UsageError: a class has no training image, or fewer than the recipe asks for.
+    """
+    images, labels = images_of(base.train, recipe.classes)
+    counts = np.bincount(labels, minlength=len(recipe.classes))
+    each = recipe.images // len(recipe.classes)
+    scarce = int(counts.argmin())
+    if counts[scarce] < max(each, 1):
+        raise UsageError(
+            f"{base.name} has {counts[scarce] or 'no'} training image{'s' if counts[scarce] > 1 else ''} of class "
+            f"{recipe.classes[scarce]}" + (f", the recipe asks for {each}" if each else "")
+        )
+    if not each:
+        return images, labels
+    first = np.concatenate([np.flatnonzero(labels == position)[:each] for position in range(len(recipe.classes))])
+    return images[np.sort(first)], labels[np.sort(first)]
 
 
 def cached_weights(
@@ -116,8 +144,12 @@ def cached_weights(
 
 
 def provenance(base: Base, trained: Trained) -> dict[str, Any]:
-    """What a weight file says of its training: base, digests, image side, test accuracy as counts."""
-    return {
+    """What a weight file says of its training: base, digests, image side, test accuracy as counts.
+
+    A robust network's has `robust` too: test images given their own label under the recipe's adversary.
+    """
+    robust = {} if trained.robust is None else {"robust": trained.robust}
+    return robust | {
         "base": base.name,
         "train": base.train.digest,
         "test": base.test.digest,
@@ -158,7 +190,14 @@ def channel_statistics(images: Images) -> tuple[tuple[str, str, str], tuple[str,
 
 @torch.no_grad()
 def accuracy(
-    network: Classifier, images: Images, labels: Labels, *, device: torch.device, batch: int = 256
+    network: Classifier,
+    images: Images,
+    labels: Labels,
+    *,
+    device: torch.device,
+    batch: int = 256,
+    adversary: Adversary | None = None,
+    generator: torch.Generator | None = None,
 ) -> tuple[int, int]:
     """How many images a network in eval mode classifies correctly, and how many there are.
 
@@ -168,13 +207,18 @@ def accuracy(
         labels: int64 [N], positions among the network's outputs.
         device: where to compute.
         batch: images a forward pass.
+        adversary: attacks every image first, where there is one.
+        generator: of the adversary's starts; a CPU generator, one seeded with 0 where left out.
     """
     network.eval()
+    starts = generator or torch.Generator().manual_seed(0)
     correct = 0
     for start in range(0, len(labels), batch):
         inputs = as_input(torch.tensor(images[start : start + batch], device=device))
-        predicted = network(inputs).argmax(1).cpu().numpy()
-        correct += int((predicted == labels[start : start + batch]).sum())
+        wanted = torch.tensor(labels[start : start + batch], device=device)
+        if adversary:
+            inputs = attacked(network, inputs, wanted, adversary, starts)
+        correct += int((network(inputs).argmax(1) == wanted).sum())
     return correct, len(labels)
 
 
@@ -194,6 +238,7 @@ def _fit(
         momentum=float(recipe.momentum),
         weight_decay=float(recipe.weight_decay),
     )
+    adversary, dropout = adversary_of(recipe), float(recipe.dropout)
     views_each = view_count(recipe.pad, flip=recipe.flip)
     for epoch in range(recipe.epochs):
         if epoch in recipe.drops:
@@ -204,7 +249,10 @@ def _fit(
             here = order[start : start + recipe.batch].to(labels.device)
             drawn = views[start : start + recipe.batch].to(labels.device)
             inputs = apply_views(images[here], drawn, recipe.pad, flip=recipe.flip)
-            loss = F.cross_entropy(network(inputs), labels[here])
+            if adversary:
+                inputs = attacked(network, inputs, labels[here], adversary, generator)
+            with dropping(network, dropout, generator):
+                loss = F.cross_entropy(network(inputs), labels[here])
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimizer.step()

@@ -15,10 +15,21 @@ class Plan:
         trial: its number, 0-based.
         targets: images of a pinned split, with their true labels.
         adversarial_label: the label the victim shall give the targets.
-        bases: indices into the training split, one a slot; an index may stand twice.
+        bases: indices into the training split, one a candidate; an index may stand twice.
+        poisons: how many of the candidates become poisons; all where None.
+        source_classes: of a backdoor: the classes whose images shall be mislabelled with the trigger on.
+        removed: training images that the poisons supplant, as many as there are poisons; None where they do not.
     """
 
     trial: int
     targets: tuple[SplitTarget, ...]
     adversarial_label: int
     bases: tuple[int, ...]
+    poisons: int | None = None
+    source_classes: tuple[int, ...] = ()
+    removed: tuple[int, ...] | None = None
+
+    @property
+    def keep(self) -> int:
+        """The number of poisons."""
+        return len(self.bases) if self.poisons is None else self.poisons

@@ -50,8 +50,13 @@ class SetupFile:
     record: FileSetup
     entries: tuple[Entry, ...]
 
-    def plan(self, base: Base, number: int) -> Plan:
+    def plan(self, base: Base, number: int, *, backdoor: bool = False) -> Plan:
         """Trial `number` (0-based) of the file, checked against the base.
+
+        Args:
+            base: the dataset that the file was made for.
+            number: the trial.
+            backdoor: whether the target's class is the trial's source class.
 
         Raises:
             UsageError: there is no such trial, or the file speaks of another base: an index is out of range
@@ -66,7 +71,8 @@ class SetupFile:
         for index in entry.base_indices:
             _check_label(base, "train", index, entry.base_class, number)
         target = SplitTarget(split="test", index=entry.target_index, label=entry.target_class)
-        return Plan(number, (target,), entry.base_class, entry.base_indices)
+        sources = (entry.target_class,) if backdoor else ()
+        return Plan(number, (target,), entry.base_class, entry.base_indices, source_classes=sources)
 
 
 def read_setup(path: Path) -> SetupFile:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 Cli = Callable[..., Any]
-LISTS = ("attacks", "bases", "networks", "protocols", "suites", "setups", "checks")
+LISTS = ("attacks", "bases", "networks", "protocols", "suites", "setups", "settings", "triggers", "checks")
 
 
 @pytest.mark.parametrize("what", LISTS)

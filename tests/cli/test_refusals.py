@@ -48,7 +48,7 @@ USAGE: dict[str, tuple[tuple[str, ...], str]] = {
     "setting, no number": ((*BULLSEYE, "--set", "steps=many"), "not a whole number"),
     "setting, infinite": ((*BULLSEYE, "--set", "learning_rate=inf"), "not a finite number"),
     "surrogates two ways": ((*BULLSEYE, "--surrogate", "a", "--surrogate-pool", "b"), "exclude one another"),
-    "composition": ((*CRAFT, "--composition", "supplant"), "in-place or add"),
+    "composition": ((*CRAFT, "--composition", "replace"), "in-place, add or supplant"),
     "device": ((*CRAFT, "--device", "tpu"), "tpu"),
     "workers": ((*CRAFT, "--workers", "0"), "--workers"),
     "seed": ((*CRAFT, "--seed=-1"), "--seed"),
@@ -170,7 +170,7 @@ def test_a_bug_of_ours_is_70_and_says_how_to_report_it(
     def fail(*_: object, **__: object) -> None:
         raise raised
 
-    monkeypatch.setattr("poisonsets.cli.craft.planned", fail)
+    monkeypatch.setattr("poisonsets.planning.planned", fail)
     done = cli(*CRAFT)
     done.refused(70, "a bug of ours", type(raised).__name__, "POISONSETS_DEBUG=1")
     assert "\x1b" not in done.err
@@ -194,5 +194,5 @@ def test_what_comes_from_outside_has_its_own_code(
     def fail(*_: object, **__: object) -> None:
         raise raised
 
-    monkeypatch.setattr("poisonsets.cli.craft.planned", fail)
+    monkeypatch.setattr("poisonsets.planning.planned", fail)
     cli(*CRAFT).refused(code, fragment)

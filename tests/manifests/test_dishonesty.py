@@ -231,7 +231,7 @@ LIES: dict[Callable[[Draft], None], tuple[str, str, str]] = {
     slots_out_of_order: ("V201", "trial 0", "ascending"),
     base_described_falsely: ("V104", "manifest.json", "4 classes, the base has 3"),
     base_of_other_sizes: ("V104", "manifest.json", "splits"),
-    source_class_of_a_drawn_trial: ("V501", "trial 0", "a drawn trial has none"),
+    source_class_of_a_drawn_trial: ("V501", "trial 0", "source classes"),
     list_out_of_range: ("V405", "trial 0", "[36] of 36 images"),
     source_class_is_adversarial: ("V405", "trial 0", "source class"),
     stowaway: ("V102", "triggers/unused.png", "nothing in the manifest refers to it"),

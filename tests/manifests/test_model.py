@@ -88,7 +88,7 @@ SAYABLE: dict[str, Edit] = {
     "unknown bases": trial(slots={"bases": [None, 2], "labels": [1, 1]}),
     "a repeated base": trial(slots={"bases": [2, 2], "labels": [1, 1]}),
     "no outcome": trial(outcome=None),
-    "small numbers": trial(outcome={"moved": 0, "objective": ["1e-05", "-0.5", "0"]}),
+    "small numbers": trial(outcome={"moved": 0, "objective": ["1e-05", "-0.5", "0"], "halvings": 6}),
     "a foreign setup": top(setup={"kind": "foreign", "name": "a stranger's folder"}),
     "a setup file": top(setup={"kind": "file", "name": "setup.pickle", "digest": DIGEST}),
     "drawn by rate": top(
@@ -97,13 +97,26 @@ SAYABLE: dict[str, Edit] = {
             "seed": 0,
             "poisons": None,
             "rate": "1/10",
+            "candidates": None,
+            "targets": 1,
             "class_pair": [6, 0],
             "source_classes": [0],
+            "backdoor": True,
+            "bases": "source",
+            "supplant": True,
         }
     ),
+    "a named setup": top(setup={"kind": "named", "name": "witches-brew-cifar10", "backdoor": False}),
     "surrogates with pools": top(surrogates=[SURROGATE, {**SURROGATE, "digest": "cd" * 32, "trials": None}]),
     "settings of every type": top(
-        attack={"name": "a", "version": 3, "settings": {"a": True, "b": 1, "c": "0.5", "d": None}}
+        attack={
+            "name": "a",
+            "version": 3,
+            "settings": {"a": True, "b": 1, "c": "0.5", "d": None},
+            "trigger": "sine,alpha=0.1",
+            "precision": "bf16",
+            "block_pixels": 262144,
+        }
     ),
     "a commit": top(tool={"name": "poisonsets", "version": "0.1.0", "commit": "0" * 40}),
     "a surrogate in the set": lambda document: (

@@ -20,18 +20,25 @@ from torch import Tensor
 
 from poisonsets import registry
 from poisonsets.budget import to_levels
-from poisonsets.interface import Budget, Context, Crafted, FeatureNetwork, Range, Task, Traits
-from poisonsets.manifests.bases.dataset import Images
+from poisonsets.interface import Budget, Context, Crafted, Need, Range, Surrogate, Task, Traits
+from poisonsets.manifests.bases.dataset import Images, Split
 from poisonsets.manifests.model import L2, Linf, Unconstrained
+from poisonsets.manifests.stamp import Trigger
+from poisonsets.manifests.triggers import FixedPlace, PatchTrigger
 from poisonsets.registry import Entry
-from poisonsets.victims.networks import Classifier, build
-from poisonsets.victims.networks.fold import folded
+from poisonsets.surrogates import surrogate_of
+from poisonsets.training_images import SplitImages, as_floats
+from poisonsets.victims.networks import build
 
 TRIALS, POISONS, SIDE = 3, 4, 16
 EIGHT = Linf(levels=8)
 BUDGETS: tuple[Budget, ...] = (EIGHT, L2(squared_levels=20_000), Unconstrained())
 NOTHING: tuple[Budget, ...] = (Linf.model_construct(levels=0), L2.model_construct(squared_levels=0))
-OFFERED = {"features"}  # what `craft` below can give an attack that needs it
+OFFERED = set(typing.get_args(Need))  # what `craft` below can give an attack that needs it
+NETWORK_NEEDS = {"features", "gradients", "robust"}
+ADVERSARIAL, SOURCE = 0, 1
+# Few of everything that costs time, where an attack has such a setting.
+QUICK = {"restarts": "1", "retraining": "1", "sources": "6"}
 
 # Which traits put an attack under which law. Laws of everybody have no condition.
 LAWS: dict[str, Callable[[Traits], bool]] = {
@@ -44,7 +51,11 @@ LAWS: dict[str, Callable[[Traits], bool]] = {
     "objective falls": lambda t: t.objective != "none",
     "no history": lambda t: t.objective == "none",
     "trials apart": lambda t: t.batched,
-    "needs no network": lambda t: not t.needs,
+    "needs no network": lambda t: not t.needs & NETWORK_NEEDS,
+    "leaves images": lambda t: not t.perturbs,
+    "source images matter": lambda t: "source images" in t.needs,
+    "trigger matters": lambda t: "trigger" in t.needs and t.perturbs,
+    "selects": lambda t: t.selects,
 }
 ALTERNATIVES = (
     ("seed matters", "seed does not matter"),
@@ -59,30 +70,51 @@ def bound(law: str = "everybody") -> pytest.MarkDecorator:
     return pytest.mark.parametrize("entry", entries, ids=lambda entry: entry.name)
 
 
-def network(seed: int) -> Classifier:
+def network(seed: int) -> Surrogate:
     """Untrained, with hidden weights so large that a feature attack's published steps move it."""
     normal = (("0.5", "0.5", "0.5"), ("0.25", "0.2", "0.3"))
     built = build("convnet", 2, "0.25", *normal, generator=torch.Generator().manual_seed(seed))
     hidden = built.body.hidden
     assert isinstance(hidden, torch.nn.Linear)
     hidden.weight.data *= 16
-    return folded(built)
+    return surrogate_of(built, (ADVERSARIAL, SOURCE), CPU)
 
 
-NETWORKS = (network(1), network(2))
+CPU = torch.device("cpu")
+NETWORKS, RETRAINED = (network(1), network(2)), (network(3), network(4))
 
 
-def pixels(seed: int, count: int) -> Images:
-    """uint8 [TRIALS, count, SIDE, SIDE, 3], black and white pixels among them."""
-    values = np.random.default_rng(seed).integers(-40, 296, (TRIALS, count, SIDE, SIDE, 3))
+def pixels(seed: int, *shape: int) -> Images:
+    """uint8 [*shape, SIDE, SIDE, 3], black and white pixels among them."""
+    values = np.random.default_rng(seed).integers(-40, 296, (*shape, SIDE, SIDE, 3))
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
-BASES, TARGETS, OTHERS = pixels(0, POISONS), pixels(1, 1), pixels(2, 1)
+BASES, TARGETS, OTHERS = pixels(0, TRIALS, POISONS), pixels(1, TRIALS, 1), pixels(2, TRIALS, 1)
+FIXED = PatchTrigger(image="triggers/law.png", place=FixedPlace(row=9, column=10))
+TRIGGER, OTHER_TRIGGER = Trigger(FIXED, pixels(3)[:5, :5]), Trigger(FIXED, pixels(4)[:5, :5])
+SOURCES, OTHER_SOURCES = (
+    SplitImages(Split.of(pixels(seed, 20), np.repeat([ADVERSARIAL, SOURCE], 10)), CPU) for seed in (5, 6)
+)
 
 
 def floats(images: Images) -> Tensor:
-    return (torch.from_numpy(images).permute(0, 1, 4, 2, 3).float() / 255).contiguous()
+    return as_floats(images, CPU)
+
+
+def task_of(entry: Entry, block: Sequence[int], budget: Budget, targets: Images, trigger: Trigger, keep: int) -> Task:
+    """The trials of a block as the driver would give them to the attack."""
+    return Task(
+        bases=floats(BASES[list(block)]),
+        base_ids=tuple(tuple(range(POISONS)) for _ in block),
+        targets=floats(targets[list(block)]),
+        labels=torch.full((len(block), POISONS), ADVERSARIAL),
+        adversarial_labels=torch.full((len(block),), ADVERSARIAL),
+        budget=budget,
+        source_classes=((SOURCE,),) * len(block) if "trigger" in entry.traits.needs else (),
+        trigger=trigger if "trigger" in entry.traits.needs else None,
+        keep=keep,
+    )
 
 
 def craft(
@@ -90,31 +122,36 @@ def craft(
     *,
     budget: Budget = EIGHT,
     targets: Images = TARGETS,
+    trigger: Trigger = TRIGGER,
+    sources: SplitImages = SOURCES,
     trials: Sequence[int] = range(TRIALS),
     seed: int = 0,
     steps: int = 6,
-    networks: tuple[FeatureNetwork, ...] = NETWORKS,
+    networks: tuple[Surrogate, ...] = NETWORKS,
+    keep: int = POISONS,
 ) -> Crafted:
     """Craft some of the three trials in one block; attacks that take one trial at a time get one at a time."""
-    given = {"steps": str(steps)} if "steps" in entry.defaults() else {}
+    given = {key: value for key, value in {**QUICK, "steps": str(steps)}.items() if key in entry.defaults()}
     attack = entry.factory(**registry.settings_of(entry, given))
     parts = []
     for block in [list(trials)] if entry.traits.batched else [[trial] for trial in trials]:
-        bases = floats(BASES[block])
-        wanted = floats(targets[block])
-        task = Task(
-            bases=bases,
-            targets=wanted,
-            labels=torch.zeros(bases.shape[:2], dtype=torch.int64),
-            adversarial_labels=torch.zeros(len(block), dtype=torch.int64),
-            budget=budget,
+        task = task_of(entry, block, budget, targets, trigger, keep)
+        reads = entry.traits.needs & {"source images", "training"}
+        context = Context(
+            surrogates=networks,
+            generators=tuple(torch.Generator().manual_seed(1000 * seed + trial) for trial in block),
+            device=CPU,
+            progress=lambda done, total: None,
+            mirror=True,
+            training=sources if reads else None,
+            retrain=(lambda position, images, times: RETRAINED) if "training" in entry.traits.needs else None,
         )
-        generators = tuple(torch.Generator().manual_seed(1000 * seed + trial) for trial in block)
-        context = Context(networks, generators, torch.device("cpu"), lambda done, total: None)
         parts.append(attack(task, context))
-        assert torch.equal(bases, floats(BASES[block])), "the attack wrote into the bases"
-        assert torch.equal(wanted, floats(targets[block])), "the attack wrote into the targets"
-    return Crafted(torch.cat([part.images for part in parts]), tuple(h for part in parts for h in part.history))
+        assert torch.equal(task.bases, floats(BASES[block])), "the attack wrote into the bases"
+        assert torch.equal(task.targets, floats(targets[block])), "the attack wrote into the targets"
+    kept = [part.kept for part in parts if part.kept is not None]
+    history = tuple(curve for part in parts for curve in part.history)
+    return Crafted(torch.cat([part.images for part in parts]), history, torch.cat(kept) if kept else None)
 
 
 def levels(crafted: Crafted, budget: Budget = EIGHT, trials: Sequence[int] = range(TRIALS)) -> Images:
@@ -128,8 +165,10 @@ def test_the_traits_hold_it_to_the_laws(entry: Entry) -> None:
     """An attack that neither perturbs nor minimises, or needs what no test gives it, would keep every law idly."""
     traits = entry.traits
     assert traits.perturbs or traits.objective != "none" or traits.labels == "adversarial"
-    assert not (traits.objective != "none" and not traits.needs), "an objective of no network"
+    assert not (traits.objective != "none" and not traits.needs & NETWORK_NEEDS), "an objective of no network"
     assert traits.needs <= OFFERED, f"`craft` in this file must give attacks {sorted(traits.needs - OFFERED)}"
+    assert traits.constrained or "trigger" in traits.needs, "nothing says what its poisons may be"
+    assert not traits.exempting or type(entry.defaults()[traits.exempting]) is bool
     assert sum(holds(traits) for holds in LAWS.values()) >= 5
 
 
@@ -158,21 +197,24 @@ def test_poisons_are_images_inside_the_budget(entry: Entry, budget: Budget) -> N
     elif isinstance(budget, L2):
         assert float(moved.flatten(2).norm(dim=2).max()) <= budget.squared_levels**0.5 / 255 + 1e-6
         assert (delta**2).sum(axis=(2, 3, 4)).max() <= budget.squared_levels
-    assert np.abs(delta).max() > 0, "nothing was crafted"
+    assert np.abs(delta).max() > 0 or not entry.traits.perturbs, "nothing was crafted"
 
 
 @bound()
 def test_networks_and_global_random_states_are_left_alone(entry: Entry) -> None:
-    before = [{name: tensor.clone() for name, tensor in net.state_dict().items()} for net in NETWORKS]
+    probe = floats(BASES[0])
+    before = [(net.features(probe), net.logits(probe), net.weights) for net in NETWORKS]
+    before = [(f.clone(), o.clone(), {name: tensor.clone() for name, tensor in w.items()}) for f, o, w in before]
     states = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())
     craft(entry)
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.array_equal(np.random.get_state()[1], states[1])
     assert random.getstate() == states[2]
-    for net, old in zip(NETWORKS, before, strict=True):
-        assert not net.training
-        assert all(torch.equal(tensor, old[name]) for name, tensor in net.state_dict().items())
-        assert all(one.grad is None and not one.requires_grad for one in net.parameters())
+    for net, (features, logits, weights) in zip(NETWORKS, before, strict=True):
+        assert torch.equal(net.features(probe), features)
+        assert torch.equal(net.logits(probe), logits)
+        assert all(torch.equal(tensor, weights[name]) for name, tensor in net.weights.items())
+        assert not any(tensor.requires_grad or tensor.grad is not None for tensor in net.weights.values())
 
 
 @bound()
@@ -227,6 +269,33 @@ def test_the_objective_falls(entry: Entry) -> None:
 @bound("no history")
 def test_without_an_objective_there_is_no_history(entry: Entry) -> None:
     assert craft(entry).history == ()
+
+
+@bound("leaves images")
+def test_what_perturbs_nothing_returns_the_bases(entry: Entry) -> None:
+    assert torch.equal(craft(entry).images, floats(BASES))
+
+
+@bound("source images matter")
+def test_other_source_images_give_other_poisons(entry: Entry) -> None:
+    one, other = levels(craft(entry)), levels(craft(entry, sources=OTHER_SOURCES))
+    assert all(not np.array_equal(one[trial], other[trial]) for trial in range(TRIALS))
+
+
+@bound("trigger matters")
+def test_another_trigger_gives_other_poisons(entry: Entry) -> None:
+    one, other = levels(craft(entry)), levels(craft(entry, trigger=OTHER_TRIGGER))
+    assert all(not np.array_equal(one[trial], other[trial]) for trial in range(TRIALS))
+
+
+@bound("selects")
+def test_a_selection_keeps_as_many_as_asked_for(entry: Entry) -> None:
+    kept = craft(entry, keep=POISONS - 1).kept
+    assert kept is not None
+    assert kept.shape == (TRIALS, POISONS - 1)
+    for slots in kept.tolist():
+        assert slots == sorted(set(slots))
+        assert set(slots) <= set(range(POISONS))
 
 
 @bound("needs no network")

@@ -12,13 +12,14 @@ import torch
 from scipy import stats
 
 from poisonsets import registry
-from poisonsets.blocks import Crafter, Result, partition
-from poisonsets.interface import Budget, FeatureNetwork
+from poisonsets.blocks import partition
+from poisonsets.crafter import Attacker, Crafter, Result
+from poisonsets.interface import Budget, Surrogate
 from poisonsets.manifests.bases.cache import open_base
 from poisonsets.manifests.bases.dataset import Base, Images, Split
 from poisonsets.manifests.model import L2, DrawnSetup, Linf
 from poisonsets.manifests.setups.drawn import draw
-from poisonsets.surrogates import Surrogates, load_frozen
+from poisonsets.surrogates import Surrogates, load_surrogate
 from poisonsets.victims.recipes import default_recipe
 from poisonsets.victims.training import cached_weights
 from poisonsets.victims.weights import Weights
@@ -40,8 +41,8 @@ def weights(digits: Base, cache: Path) -> Weights:
 
 
 @pytest.fixture(scope="module")
-def network(weights: Weights) -> FeatureNetwork:
-    return load_frozen(weights.path, weights.digest, CPU)
+def network(weights: Weights) -> Surrogate:
+    return load_surrogate(weights.path, weights.digest, CPU)
 
 
 def crafted(
@@ -52,11 +53,11 @@ def crafted(
     budget = budget or Linf(levels=32)
     plans = [draw(base, DrawnSetup(seed=0, poisons=POISONS), number) for number in range(TRIALS)]
     blocks = partition(plans, base, attack=entry.name, seed=0, batched=entry.traits.batched, surrogates=surrogates)
-    crafter = Crafter(entry.name, registry.settings_of(entry, settings), budget, surrogates.files, "cpu")
+    crafter = Crafter(Attacker(entry.name, registry.settings_of(entry, settings), budget, surrogates.files))
     return [result for block in blocks for result in crafter.run(block)]
 
 
-def features(network: FeatureNetwork, images: Images) -> torch.Tensor:
+def features(network: Surrogate, images: Images) -> torch.Tensor:
     """float32 [N, D]."""
     with torch.no_grad():
         return network.features(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
@@ -90,7 +91,7 @@ def test_a_feature_objective_falls_by_a_quarter(results: str, request: pytest.Fi
 
 
 def test_bullseye_reports_the_distance_that_its_images_have(
-    digits: Base, network: FeatureNetwork, bullseye: list[Result]
+    digits: Base, network: Surrogate, bullseye: list[Result]
 ) -> None:
     """Aghakhani et al. (2021), equation 3, computed again from the rounded images."""
     goals = features(network, targets(digits, bullseye))
@@ -103,7 +104,7 @@ def test_bullseye_reports_the_distance_that_its_images_have(
 
 
 def test_collision_brings_every_poison_nearer_to_the_target(
-    digits: Base, network: FeatureNetwork, collision: list[Result]
+    digits: Base, network: Surrogate, collision: list[Result]
 ) -> None:
     goals = features(network, targets(digits, collision))
     for images, goal, result in zip(pictures(collision), goals, collision, strict=True):
@@ -124,7 +125,7 @@ def test_the_line_search_never_accepts_a_rising_loss(digits: Base, weights: Weig
 
 @pytest.mark.parametrize("results", ["bullseye", "collision"])
 def test_each_set_lies_nearest_to_its_own_target(
-    digits: Base, network: FeatureNetwork, results: str, request: pytest.FixtureRequest
+    digits: Base, network: Surrogate, results: str, request: pytest.FixtureRequest
 ) -> None:
     found = request.getfixturevalue(results)
     goals = features(network, targets(digits, found))

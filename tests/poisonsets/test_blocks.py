@@ -1,22 +1,19 @@
-"""What is crafted together is a fixed function of the trials, and a bad result costs its own trial only."""
+"""What is crafted together is a fixed function of the trials."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby, pairwise
 
 import numpy as np
 import pytest
-import torch
 from forge import small_base
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poisonsets import registry
-from poisonsets.blocks import Block, Crafter, Result, partition
-from poisonsets.interface import Attack, Context, Crafted, Task, Traits
+from poisonsets.blocks import Block, partition
 from poisonsets.manifests.bases.dataset import Base, Split
-from poisonsets.manifests.model import L2, DrawnSetup, Linf, SplitTarget
+from poisonsets.manifests.model import DrawnSetup, SplitTarget
 from poisonsets.manifests.setups.drawn import draw
 from poisonsets.manifests.setups.plan import Plan
 from poisonsets.manifests.stream import Stream
@@ -126,107 +123,3 @@ def test_trials_of_a_block_share_their_draw_from_the_pool(tiny_weights: tuple[We
     assert {block.surrogates for block in blocks} == {(0,), (1,), (2,)}
     (whole,) = split(plans, SMALL, surrogates=Surrogates(tiny_weights))
     assert whole.surrogates == (0, 1, 2)
-
-
-# --- results ---------------------------------------------------------------------------------------------------
-
-PLANS = tuple(plan(number, 4, SMALL) for number in range(3))
-
-
-def results(craft: Attack, budget: Linf | L2 = Linf(levels=8)) -> list[Result]:
-    """What becomes of a block of three trials under an attack made for the test."""
-
-    def factory() -> Attack:
-        """Do what the test says."""
-        return craft
-
-    registry.attack("of-the-test", version=1, traits=Traits(), source="none: a test")(factory)
-    (block,) = split(PLANS, SMALL, attack="of-the-test")
-    return Crafter("of-the-test", {}, budget, (), "cpu").run(block)
-
-
-def one_bad(value: float) -> Callable[[Task], torch.Tensor]:
-    def images(task: Task) -> torch.Tensor:
-        images = task.bases.clone()
-        images[1, 2, 0, 3, 3] = value
-        return images
-
-    return images
-
-
-@pytest.mark.usefixtures("open_registry")
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_values_that_are_not_finite_cost_their_trial_only(value: float) -> None:
-    found = results(lambda task, context: Crafted(one_bad(value)(task)))
-    assert [result.refusal for result in found] == ["", "the attack gave values that are not finite", ""]
-    assert [result.images is None for result in found] == [False, True, False]
-    assert [result.plan for result in found] == list(PLANS)
-
-
-@pytest.mark.usefixtures("open_registry")
-def test_an_objective_that_is_not_finite_costs_its_trial_only() -> None:
-    curves = ((2.0, 1.0), (2.0, float("nan")), (2.0, 0.5))
-    found = results(lambda task, context: Crafted(task.bases, curves))
-    assert [result.refusal for result in found] == ["", "the attack's objective is not finite", ""]
-    assert [result.history for result in found] == [curves[0], (), curves[2]]
-
-
-@pytest.mark.usefixtures("open_registry")
-@pytest.mark.parametrize(
-    ("spoil", "complaint"),
-    [
-        (lambda bases: Crafted(bases[:, :3]), "images of shape (3, 3, 3, 8, 8), wanted (3, 4, 3, 8, 8)"),
-        (lambda bases: Crafted(bases[:2]), "images of shape (2, 4, 3, 8, 8), wanted (3, 4, 3, 8, 8)"),
-        (lambda bases: Crafted(bases.flatten(0, 1)), "images of shape (12, 3, 8, 8), wanted (3, 4, 3, 8, 8)"),
-        (lambda bases: Crafted(bases.permute(0, 1, 3, 4, 2)), "images of shape (3, 4, 8, 8, 3)"),
-        (lambda bases: Crafted(bases.double()), "images of type float64, wanted float32"),
-        (lambda bases: Crafted((bases * 255).byte()), "images of type uint8, wanted float32"),
-        (lambda bases: Crafted(bases, ((1.0,), (1.0,))), "a history of 2 trials, wanted 3"),
-    ],
-)
-def test_a_result_of_the_wrong_form_is_refused(spoil: Callable[[torch.Tensor], Crafted], complaint: str) -> None:
-    found = results(lambda task, context: spoil(task.bases))
-    assert all(complaint in result.refusal and result.images is None for result in found)
-
-
-@pytest.mark.usefixtures("open_registry")
-@pytest.mark.parametrize("budget", [Linf(levels=8), L2(squared_levels=900)], ids=lambda budget: budget.norm)
-def test_whatever_an_attack_returns_ends_inside_the_budget(budget: Linf | L2) -> None:
-    (block,) = split(PLANS, SMALL)
-    for result, bases in zip(
-        results(lambda task, context: Crafted(1e3 - task.bases), budget), block.bases, strict=True
-    ):
-        assert result.images is not None
-        delta = result.images.astype(np.int64) - bases
-        measure = np.abs(delta).max() if isinstance(budget, Linf) else (delta**2).sum(axis=(1, 2, 3)).max()
-        limit = budget.levels if isinstance(budget, Linf) else budget.squared_levels
-        assert 0 < measure <= limit
-
-
-@pytest.mark.usefixtures("open_registry")
-def test_an_attack_is_given_its_trials_as_they_are() -> None:
-    seen: list[tuple[Task, Context]] = []
-
-    def watch(task: Task, context: Context) -> Crafted:
-        seen.append((task, context))
-        return Crafted(task.bases)
-
-    found = results(watch)
-    ((task, context),) = seen
-    (block,) = split(PLANS, SMALL, attack="of-the-test")
-    assert task.bases.shape == (3, 4, 3, 8, 8)
-    assert task.targets.shape == (3, 1, 3, 8, 8)
-    assert torch.equal(task.bases[1, 2, :, 3, 4], torch.tensor(block.bases[1, 2, 3, 4]).float() / 255)
-    assert task.labels.tolist() == [[0] * 4] * 3
-    assert task.adversarial_labels.tolist() == [0] * 3
-    assert context.surrogates == ()
-    assert [generator.initial_seed() for generator in context.generators] == list(block.seeds)
-    for result, bases in zip(found, block.bases, strict=True):
-        assert np.array_equal(result.images, bases)
-
-
-def test_a_random_trial_is_the_same_bytes_in_any_block() -> None:
-    crafter = Crafter("noise", {}, Linf(levels=8), (), "cpu")
-    (together,) = (crafter.run(block) for block in split(PLANS, SMALL))
-    alone = [result for block in split(PLANS, SMALL, batched=False) for result in crafter.run(block)]
-    assert [one.images.tobytes() for one in together] == [one.images.tobytes() for one in alone]

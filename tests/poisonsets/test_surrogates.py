@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from forge import small_base
 
-from poisonsets.manifests.errors import DamagedError, MissingError
+from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.model import SurrogateRecord
-from poisonsets.surrogates import Surrogates, load_frozen
-from poisonsets.victims.networks.classifier import ConvBN
+from poisonsets.surrogates import Surrogates, load_surrogate, retrained, surrogate_of
+from poisonsets.victims.recipes import Recipe
+from poisonsets.victims.training import cached_weights
 from poisonsets.victims.weights import Weights, load_weights
 
 CPU = torch.device("cpu")
@@ -48,33 +51,85 @@ def test_records_name_digests_recipes_and_trials(tiny_weights: tuple[Weights, ..
             assert SurrogateRecord.model_validate_json(record.model_dump_json()) == record
 
 
-def test_a_loaded_network_is_frozen_folded_and_the_same_function(tiny_weights: tuple[Weights, ...]) -> None:
+def test_a_loaded_network_is_the_same_function_with_frozen_weights(tiny_weights: tuple[Weights, ...]) -> None:
     original = tiny_weights[0].network
-    loaded = load_frozen(tiny_weights[0].path, tiny_weights[0].digest, CPU)
-    assert isinstance(loaded, torch.nn.Module)
-    assert not loaded.training
-    assert not any(one.requires_grad for one in loaded.parameters())
-    assert all(isinstance(one.bn, torch.nn.Identity) for one in loaded.modules() if isinstance(one, ConvBN))
-    assert any(isinstance(one, ConvBN) for one in loaded.modules())
+    loaded = load_surrogate(tiny_weights[0].path, tiny_weights[0].digest, CPU)
     images = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
     with torch.no_grad():
-        assert torch.allclose(loaded(images), original(images), atol=1e-5)
+        assert torch.allclose(loaded.logits(images), original(images), atol=1e-5)
+        assert torch.allclose(loaded.logits(images, loaded.weights), original(images), atol=1e-5)
+        assert torch.allclose(loaded.stages(images)[0], original.stages(images)[0], atol=1e-5)
     features = loaded.features(images)
     assert torch.allclose(features, original.features(images), atol=1e-5)
     features.sum().backward()
     assert images.grad is not None
     assert float(images.grad.abs().max()) > 0
+    assert set(loaded.weights) == {name for name, _ in original.named_parameters()}
+    assert not any(one.requires_grad or one.grad is not None for one in loaded.weights.values())
     assert load_weights(tiny_weights[0].path).digest == tiny_weights[0].digest
+
+
+def test_weights_that_are_passed_in_decide_and_receive_gradients(tiny_weights: tuple[Weights, ...]) -> None:
+    loaded = surrogate_of(tiny_weights[0].network, (0, 1), CPU)
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    others = {name: tensor.clone().requires_grad_() for name, tensor in loaded.weights.items()}
+    others["head.bias"] = torch.tensor([3.0, -1.0], requires_grad=True)
+    moved = loaded.logits(images, others)
+    plain = loaded.logits(images, {**loaded.weights, "head.bias": torch.zeros(2)})
+    assert torch.allclose(moved - plain, torch.tensor([3.0, -1.0]).expand(4, 2), atol=1e-5)
+    moved.sum().backward()
+    assert all(tensor.grad is not None for tensor in others.values())
+
+
+def test_positions_are_those_of_the_labels(tiny_weights: tuple[Weights, ...]) -> None:
+    loaded = surrogate_of(tiny_weights[0].network, (7, 5), CPU)
+    assert loaded.positions(torch.tensor([[5, 7], [7, 7]])).tolist() == [[1, 0], [0, 0]]
+
+
+def test_bf16_is_near_fp32_and_not_equal_to_it(tiny_weights: tuple[Weights, ...]) -> None:
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    exact, fast = (surrogate_of(tiny_weights[0].network, (0, 1), CPU, p).features(images) for p in ("fp32", "bf16"))
+    assert fast.dtype == torch.float32
+    assert not torch.equal(exact, fast)
+    assert float((exact - fast).norm() / exact.norm()) < 0.02
+
+
+def test_dropout_is_a_function_of_its_generator(tiny_weights: tuple[Weights, ...]) -> None:
+    loaded = surrogate_of(tiny_weights[0].network, (0, 1), CPU)
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    drawn = [loaded.features(images, dropout=0.3, generator=torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], loaded.features(images))
+    with pytest.raises(UsageError, match="without a generator"):
+        loaded.features(images, dropout=0.3)
+
+
+def test_a_surrogate_is_trained_anew_on_the_poisons(cache: Path) -> None:
+    base = small_base()
+    recipe = Recipe("convnet", (0, 1, 2), epochs=1, width="0.25", batch=12)
+    weights = cached_weights(recipe, base, cache, device=CPU)
+    file, black = (weights.path, weights.digest), np.zeros((3, 8, 8, 3), np.uint8)
+    ids = (0, 1, 2)
+    first = retrained(file, base, ids, black, seed=1, device=CPU)
+    again = retrained(file, base, ids, black, seed=1, device=CPU)
+    clean = retrained(file, base, ids, base.train.images[:3], seed=1, device=CPU)
+    reseeded = retrained(file, base, ids, black, seed=2, device=CPU)
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    logits = [one.logits(images) for one in (first, again, clean, reseeded)]
+    assert torch.equal(logits[0], logits[1])
+    assert not torch.equal(logits[0], logits[2])
+    assert not torch.equal(logits[0], logits[3])
 
 
 def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"nowhere\.safetensors"):
-        load_frozen(tmp_path / "nowhere.safetensors", "0" * 64, CPU)
+        load_surrogate(tmp_path / "nowhere.safetensors", "0" * 64, CPU)
     (tmp_path / "bad.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(DamagedError, match=r"bad\.safetensors"):
-        load_frozen(tmp_path / "bad.safetensors", "0" * 64, CPU)
+        load_surrogate(tmp_path / "bad.safetensors", "0" * 64, CPU)
 
 
 def test_a_file_that_changed_after_the_order_is_refused(tiny_weights: tuple[Weights, ...]) -> None:
     with pytest.raises(DamagedError, match="has changed since the order was given"):
-        load_frozen(tiny_weights[0].path, tiny_weights[1].digest, CPU)
+        load_surrogate(tiny_weights[0].path, tiny_weights[1].digest, CPU)

@@ -39,6 +39,14 @@ def test_the_default_extractor_knows_its_own_digits(features: Weights) -> None:
     assert provenance["correct"] >= 0.97 * provenance["images"]
 
 
+def test_the_default_classifier_tells_the_victims_digits_apart(digits: Base, cache: Path) -> None:
+    recipe = default_recipe(digits, "classifier")
+    assert recipe is not None
+    classifier = cached_weights(recipe, digits, cache, device=CPU)
+    assert classifier.record["classes"] == [5, 6, 7, 8, 9]
+    assert classifier.record["provenance"]["correct"] >= 0.97 * 300
+
+
 def test_a_clean_victim_learns_digits_the_extractor_never_saw(digits: Base, features: Weights) -> None:
     (protocol,) = suite("digits-transfer")
     victims = FrozenVictims(protocol, features.network, digits, CPU)

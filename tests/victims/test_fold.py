@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+import torch.autograd.forward_ad as forward_ad
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from poisonsets.victims.networks import Classifier, build, names
+from poisonsets.victims.networks.classifier import ConvBN
 from poisonsets.victims.networks.fold import folded
 
 HALF = ("0.5", "0.5", "0.5")
@@ -56,3 +62,75 @@ def test_the_network_itself_is_left_alone() -> None:
     assert network.training
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
     assert all(p.requires_grad for p in network.parameters())
+
+
+def pair(stride: int) -> ConvBN:
+    generator = torch.Generator().manual_seed(stride)
+    layer = ConvBN(3, 6, kernel=3, stride=stride)
+    for tensor in (layer.conv.weight.data, *layer.bn.state_dict().values()):
+        if tensor.is_floating_point():
+            tensor.uniform_(0.2, 2, generator=generator)
+    return layer.eval()
+
+
+def apart(layer: ConvBN, images: Tensor) -> Tensor:
+    """The convolution and then the normalisation, as two layers."""
+    found: Tensor = layer.bn(layer.conv(images))
+    return found
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_fold_in_the_graph_has_the_values_and_gradients_of_the_pair(stride: int) -> None:
+    layer = pair(stride)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(4, 3, 9, 9, generator=generator).requires_grad_()
+    found, wanted = layer(images), apart(layer, images)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    weighting = torch.randn(found.shape, generator=generator)
+    leaves = [images, *layer.parameters()]
+    assert len(leaves) == 4
+    gradients = [torch.autograd.grad((out * weighting).sum(), leaves) for out in (found, wanted)]
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()))
+
+
+def test_training_mode_normalises_by_the_batch_and_keeps_statistics() -> None:
+    layer = pair(1).train()
+    assert isinstance(layer.bn, nn.BatchNorm2d)
+    images = torch.rand(4, 3, 9, 9, generator=torch.Generator().manual_seed(1))
+    before = layer.bn.running_mean.clone()
+    out = layer(images)
+    maps = F.conv2d(images, layer.conv.weight, padding=1)
+    assert not torch.equal(layer.bn.running_mean, before)
+    wanted = 0.9 * before + 0.1 * maps.mean((0, 2, 3))
+    torch.testing.assert_close(layer.bn.running_mean, wanted)
+    torch.testing.assert_close(out.mean((0, 2, 3)), layer.bn.bias.detach(), rtol=1e-4, atol=1e-4)
+
+
+# torch itself calls it at the first use of forward mode.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+@pytest.mark.parametrize("name", names())
+def test_forward_mode_goes_through_weights_that_are_passed_in(name: str) -> None:
+    """The derivative of the logits along a direction in weight space is that of reverse mode."""
+    network = lived_in(name).eval()
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    weights = {key: tensor.detach() for key, tensor in network.named_parameters()}
+    generator = torch.Generator().manual_seed(2)
+    along = {key: torch.randn(tensor.shape, generator=generator) * 0.1 for key, tensor in weights.items()}
+    _, found = forward_derivative(lambda given: functional_call(network, given, (images,)), weights, along)
+    logits = network(images)
+    for image in range(2):
+        gradients = torch.autograd.grad(logits[image, 0], list(network.parameters()), retain_graph=True)
+        wanted = sum((g * a).sum() for g, a in zip(gradients, along.values(), strict=True))
+        assert isinstance(wanted, Tensor)
+        torch.testing.assert_close(found[image, 0], wanted, rtol=1e-3, atol=1e-4)
+
+
+def forward_derivative(
+    function: Callable[[dict[str, Tensor]], Tensor], at: dict[str, Tensor], along: dict[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """A function's value and its derivative along a direction, by dual numbers."""
+    with forward_ad.dual_level():
+        duals = {key: forward_ad.make_dual(tensor, along[key]) for key, tensor in at.items()}
+        value, derivative = forward_ad.unpack_dual(function(duals))
+    return value, derivative

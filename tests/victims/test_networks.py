@@ -45,13 +45,14 @@ def test_resnet18_maps_are_32_16_8_4() -> None:
 
 
 def test_convnet_is_cheap() -> None:
-    network = build("convnet", 10, "1", HALF, HALF).eval()
+    network = build("convnet", 10, "1", HALF, HALF)
     multiply_adds: list[int] = []
 
     def count(module: nn.Conv2d, _inputs: object, out: torch.Tensor) -> None:
         multiply_adds.append(module.weight.numel() * out.shape[-1] * out.shape[-2])
 
-    for conv in layers(network, nn.Conv2d):
+    # In training mode, where the convolutions are modules of their own.
+    for conv in layers(network.train(), nn.Conv2d):
         conv.register_forward_hook(count)
     network(torch.zeros(1, 3, 32, 32))
     assert sum(multiply_adds) == 2_801_664

@@ -148,6 +148,17 @@ def test_a_record_is_canonical_json_and_says_every_field() -> None:
         {"pad": -1},
         {"learning_rate": "fast"},
         {"seed": -1},
+        {"dropout": "1"},
+        {"dropout": "-0.1"},
+        {"images": -3},
+        {"images": 10},
+        {"adversary": 8},
+        {"adversary": 8, "adversary_steps": 2},
+        {"adversary": 8, "adversary_step": "2"},
+        {"adversary": 256, "adversary_steps": 2, "adversary_step": "2"},
+        {"adversary": -1, "adversary_steps": 2, "adversary_step": "2"},
+        {"adversary_steps": 2},
+        {"adversary_step": "2"},
     ],
     ids=str,
 )
@@ -162,4 +173,55 @@ def test_only_digits_names_a_default(tiny_base: Base) -> None:
     assert recipe is not None
     assert recipe.classes == tiny_base.pretrain_classes
     assert not recipe.flip
-    assert default_recipe(replace(tiny_base, name="digits"), "robust") is None
+
+
+def test_digits_names_a_classifier_and_a_robust_one_of_the_victims_classes(tiny_base: Base) -> None:
+    digits = replace(tiny_base, name="digits")
+    classifier, robust = default_recipe(digits, "classifier"), default_recipe(digits, "robust")
+    assert classifier is not None
+    assert robust is not None
+    assert classifier.classes == robust.classes == tiny_base.poison_classes
+    assert classifier.adversary == 0
+    assert robust.adversary > 0
+    assert default_recipe(tiny_base, "robust") is None
+
+
+HARD = replace(
+    RECIPE, dropout="0.25", images=30, adversary=8, adversary_steps=2, adversary_step="1.50", drops=(2, 4), flip=True
+)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, HARD], ids=["plain", "hard"])
+def test_a_recipe_is_read_from_its_record(recipe: Recipe) -> None:
+    record = recipe.record()
+    assert Recipe.of_record(record) == recipe
+    assert Recipe.of_record(canonical.loads(canonical.dumps(record), "record")) == recipe
+    frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+    assert Recipe.of_record(frozen) == recipe
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"extra": 1}, "with 'extra'"),
+        ({"dropout": None}, "dropout is 'None'"),
+        ({"epochs": True}, "epochs is 'True'"),
+        ({"flip": 1}, "flip"),
+        ({"classes": [0, "1"]}, "classes"),
+        ({"drops": 3}, "drops"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"network": "nosuch"}, "nosuch"),
+    ],
+    ids=str,
+)
+def test_a_record_of_no_recipe_is_damage(change: dict[str, object], said: str) -> None:
+    with pytest.raises(DamagedError, match=said):
+        Recipe.of_record(RECIPE.record() | change)
+
+
+@pytest.mark.parametrize("name", sorted(Recipe.__dataclass_fields__))
+def test_a_record_without_a_setting_is_damage(name: str) -> None:
+    record = RECIPE.record()
+    del record[name]
+    with pytest.raises(DamagedError, match=f"without '{name}'"):
+        Recipe.of_record(record)

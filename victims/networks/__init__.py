@@ -1,6 +1,6 @@
 """Every network family is one file of this folder; `build` makes any of them from its name and a generator.
 
-A family registers a function from the width multiplier to (body, number of features). Weights are drawn
+A family registers a function from the width multiplier to (`Body`, number of features). Weights are drawn
 from the generator that is passed in; torch's global random state is never used.
 """
 
@@ -17,13 +17,13 @@ import torch
 from torch import nn
 
 from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.suggest import unknown
 from poisonsets.victims.decimals import network_width
-from poisonsets.victims.networks.classifier import Classifier, NetworkSpec, channel_values
-from poisonsets.victims.suggest import unknown
+from poisonsets.victims.networks.classifier import Body, Classifier, NetworkSpec, channel_values
 
-__all__ = ["Classifier", "NetworkSpec", "build", "names", "register", "skeleton"]
+__all__ = ["Body", "Classifier", "NetworkSpec", "build", "names", "register", "skeleton"]
 
-Family: TypeAlias = Callable[[str], tuple[nn.Module, int]]
+Family: TypeAlias = Callable[[str], tuple[Body, int]]
 _FAMILIES: dict[str, Family] = {}
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -27,19 +28,31 @@ class NetworkSpec:
     std: tuple[str, str, str]
 
 
+class Body(nn.Module):
+    """What a network family makes: everything between the normalisation and the head.
+
+    `forward` takes normalised images, float32 [N, 3, H, W], and returns the map that enters the last block, float32
+    [N, C, h, w], and the penultimate features, float32 [N, D].
+    """
+
+    def outputs(self) -> tuple[nn.Module, ...]:
+        """The modules whose output values a dropout network drops, in the order of their use; empty for none."""
+        return ()
+
+
 class Classifier(nn.Module):
     """An image classifier whose first layer is its normalisation.
 
     Args:
         spec: what it is.
-        body: maps normalised float32 [N, 3, H, W] to features float32 [N, feature_width].
+        body: of `feature_width` features.
         feature_width: the number of features.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: NetworkSpec, body: nn.Module, feature_width: int) -> None:
+    def __init__(self, spec: NetworkSpec, body: Body, feature_width: int) -> None:
         super().__init__()
         self.spec = spec
         self.feature_width = feature_width
@@ -57,8 +70,20 @@ class Classifier(nn.Module):
         Returns:
             float32 [N, feature_width].
         """
-        features: Tensor = self.body((images - self.mean) / self.std)
-        return features
+        return self.stages(images)[1]
+
+    def stages(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The two feature sets that end-to-end feature attacks compare, from one forward pass.
+
+        Args:
+            images: float32 [N, 3, H, W] in 0..1.
+
+        Returns:
+            The map before the last block, float32 [N, C, h, w], and the input of the head, float32
+            [N, feature_width].
+        """
+        stages: tuple[Tensor, Tensor] = self.body((images - self.mean) / self.std)
+        return stages
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits float32 [N, classes] of images float32 [N, 3, H, W] in 0..1."""
@@ -67,7 +92,12 @@ class Classifier(nn.Module):
 
 
 class ConvBN(nn.Module):
-    """A bias-free convolution and its batch normalisation: the pair that `folded` joins into one."""
+    """A bias-free convolution and its batch normalisation, which in eval mode are computed as one convolution.
+
+    In eval mode the normalisation's scale and shift enter the weight and the bias inside the graph, by plain
+    operations, so that gradients (in either direction) reach the convolution's weight and the normalisation's; the
+    values are those of the pair up to rounding of float32. `folded` makes that permanent.
+    """
 
     conv: nn.Conv2d
     bn: nn.Module
@@ -79,8 +109,22 @@ class ConvBN(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 [N, outputs, H / stride, W / stride] of float32 [N, inputs, H, W]."""
-        normalised: Tensor = self.bn(self.conv(images))
-        return normalised
+        bn = self.bn
+        if not isinstance(bn, nn.BatchNorm2d) or bn.training:
+            normalised: Tensor = bn(self.conv(images))
+            return normalised
+        scale, shift = _scale_and_shift(bn)
+        weight = self.conv.weight * scale.view(-1, 1, 1, 1)
+        return F.conv2d(images, weight, shift, self.conv.stride, self.conv.padding)
+
+
+def _scale_and_shift(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What batch normalisation by its running statistics multiplies by and adds, [C] each."""
+    mean, variance = bn.running_mean, bn.running_var
+    if mean is None or variance is None:
+        raise TypeError("batch normalisation without running statistics has no eval mode to fold")
+    scale = bn.weight / torch.sqrt(variance + bn.eps)
+    return scale, bn.bias - mean * scale
 
 
 def channels(base: int, width: str) -> int:

@@ -11,27 +11,35 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poisonsets.victims.networks import register
-from poisonsets.victims.networks.classifier import ConvBN, channels
+from poisonsets.victims.networks.classifier import Body, ConvBN, channels
 
 
-class _ConvNetBody(nn.Module):
+class _Stage(ConvBN):
+    def forward(self, images: Tensor) -> Tensor:
+        # Pooling before ReLU gives the same values as after it, with a quarter of the work.
+        return F.relu(F.max_pool2d(super().forward(images), 2))
+
+
+class _ConvNetBody(Body):
     def __init__(self, widths: tuple[int, int, int]) -> None:
         super().__init__()
         sizes = (3, *widths)
-        self.stages = nn.ModuleList(
-            ConvBN(inputs, outputs, kernel=3) for inputs, outputs in zip(sizes, widths, strict=False)
+        self.stages = nn.Sequential(
+            *(_Stage(inputs, outputs, kernel=3) for inputs, outputs in zip(sizes, widths, strict=False))
         )
         self.hidden = nn.Linear(4 * widths[2], widths[2])
 
-    def forward(self, images: Tensor) -> Tensor:
-        for stage in self.stages:
-            # Pooling before ReLU gives the same values as after it, with a quarter of the work.
-            images = F.relu(F.max_pool2d(stage(images), 2))
-        return F.relu(self.hidden(F.adaptive_avg_pool2d(images, 2).flatten(1)))
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.stages(images)
+        return maps, F.relu(self.hidden(F.adaptive_avg_pool2d(maps, 2).flatten(1)))
+
+    def outputs(self) -> tuple[nn.Module, ...]:
+        # Dropping before the hidden layer's ReLU is dropping after it.
+        return (*self.stages, self.hidden)
 
 
 @register("convnet")
-def convnet(width: str) -> tuple[nn.Module, int]:
+def convnet(width: str) -> tuple[Body, int]:
     """Three stages of 16, 32, 64 channels (times width): 3x3 convolution, BN, 2x2 max-pool, ReLU; a hidden layer.
 
     Args:
@@ -39,7 +47,8 @@ def convnet(width: str) -> tuple[nn.Module, int]:
 
     Returns:
         The body, for images of at least 8x8 pixels, and its feature count: the last map is averaged to 2x2,
-        flattened and taken through a layer of as many features as the last stage has channels, 64 at width 1.
+        flattened and taken through a layer of as many features as the last stage has channels, 64 at width 1. The
+        map before the last block is that last map, before it is averaged: the hidden layer counts as the last block.
     """
     widths = (channels(16, width), channels(32, width), channels(64, width))
     return _ConvNetBody(widths), widths[2]

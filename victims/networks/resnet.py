@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poisonsets.victims.networks import register
-from poisonsets.victims.networks.classifier import ConvBN, channels
+from poisonsets.victims.networks.classifier import Body, ConvBN, channels
 
 
 class _BasicBlock(nn.Module):
@@ -28,7 +28,7 @@ class _BasicBlock(nn.Module):
         return F.relu(self.second(F.relu(self.first(images))) + self.shortcut(images))
 
 
-class _ResNetBody(nn.Module):
+class _ResNetBody(Body):
     def __init__(self, widths: tuple[int, ...], blocks: tuple[int, ...]) -> None:
         super().__init__()
         self.stem = ConvBN(3, widths[0], kernel=3)
@@ -41,20 +41,24 @@ class _ResNetBody(nn.Module):
                 inputs = outputs
         self.blocks = nn.Sequential(*stages)
 
-    def forward(self, images: Tensor) -> Tensor:
-        maps = self.blocks(F.relu(self.stem(images)))
-        return F.adaptive_avg_pool2d(maps, 1).flatten(1)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        before = self.blocks[:-1](F.relu(self.stem(images)))
+        return before, F.adaptive_avg_pool2d(self.blocks[-1](before), 1).flatten(1)
+
+    def outputs(self) -> tuple[nn.Module, ...]:
+        return tuple(self.blocks)
 
 
 @register("resnet18")
-def resnet18(width: str) -> tuple[nn.Module, int]:
+def resnet18(width: str) -> tuple[Body, int]:
     """Basic blocks [2, 2, 2, 2] of 64, 128, 256 and 512 channels (times width), strides 1, 2, 2, 2.
 
     Args:
         width: channel multiplier, a decimal string; "0.25" has a stem of 16 channels.
 
     Returns:
-        The body and its feature count, 512 at width 1.
+        The body and its feature count, 512 at width 1. The map before the last block is the output of the
+        second-to-last block of the last stage.
     """
     widths = tuple(channels(base, width) for base in (64, 128, 256, 512))
     return _ResNetBody(widths, (2, 2, 2, 2)), widths[-1]

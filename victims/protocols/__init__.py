@@ -16,9 +16,9 @@ from typing import Any, Final, Literal, TypeAlias
 from poisonsets.manifests.compose import ByCount, Rule
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.model import InPlace, Trial
+from poisonsets.manifests.suggest import unknown
 from poisonsets.victims import networks
 from poisonsets.victims.decimals import network_width, plain_decimal
-from poisonsets.victims.suggest import unknown
 
 CompositionName: TypeAlias = Literal["by-count", "trial", "in-place"]
 _COMPOSITIONS: Final = ("by-count", "in-place", "trial")

@@ -120,3 +120,65 @@ def test_a_class_without_test_images_is_a_usage_error() -> None:
         draw(base, record(), 0)
     with pytest.raises(UsageError, match="one poison class"):
         draw(Base("odd", BASE.classes, BASE.train, BASE.test, (1,), (0,), mirror=False), record(), 0)
+
+
+# --- backdoors, several targets, candidates, supplanting -------------------------------------------------------
+
+
+def test_what_is_added_later_changes_no_draw_before_it() -> None:
+    """Equal seeds give equal targets, adversarial labels and bases, whatever else is drawn after them."""
+    for number in range(10):
+        plain = draw(BASE, record(), number)
+        for fields in ({"targets": 3}, {"supplant": True}, {"backdoor": True}):
+            other = draw(BASE, record(**fields), number)
+            assert other.targets[0] == plain.targets[0]
+            assert (other.adversarial_label, other.bases) == (plain.adversarial_label, plain.bases)
+        longer = draw(BASE, record(candidates=9), number)
+        assert longer.bases[:5] == plain.bases
+        assert (len(longer.bases), longer.keep, plain.keep) == (9, 5, 5)
+
+
+def test_several_targets_are_different_images_of_one_class() -> None:
+    for number in range(20):
+        targets = draw(BASE, record(targets=8), number).targets
+        assert len({target.index for target in targets}) == 8
+        assert {int(TEST[target.index]) for target in targets} == {target.label for target in targets}
+    with pytest.raises(UsageError, match=r"9 targets of class .: tiny has 8 test images"):
+        draw(BASE, record(targets=9), 0)
+
+
+def test_a_backdoor_has_source_classes_without_the_adversarial_label() -> None:
+    for number in range(20):
+        plan = draw(BASE, record(backdoor=True), number)
+        assert plan.source_classes == (plan.targets[0].label,)
+        everything = draw(BASE, record(backdoor=True, source_classes=(1, 2, 3, 4)), number)
+        assert everything.source_classes == tuple(c for c in (1, 2, 3, 4) if c != everything.adversarial_label)
+        assert draw(BASE, record(source_classes=(1, 2)), number).source_classes == ()
+
+
+def test_dirty_labels_take_bases_of_the_source_classes_evenly() -> None:
+    """Truong et al. (2020), table 1: class c gives m N_c / sum_K N_k of the m poisons on average."""
+    fields = {"poisons": 12, "bases": "source", "backdoor": True, "source_classes": (1, 2, 3, 4)}
+    plans = [draw(BASE, record(**fields), number) for number in range(600)]
+    for plan in plans:
+        assert plan.adversarial_label not in set(TRAIN[list(plan.bases)].tolist())
+        assert len(set(plan.bases)) == 12
+    ones = [plan for plan in plans if plan.adversarial_label == 4]
+    drawn = Counter(int(TRAIN[base]) for plan in ones for base in plan.bases)
+    # 4 of each of three classes a trial; the standard deviation of a trial is below 1.7.
+    assert all(abs(drawn[label] / len(ones) - 4) < 5 * 1.7 / len(ones) ** 0.5 for label in (1, 2, 3))
+    flipped = draw(BASE, record(bases="source"), 0)
+    assert set(TRAIN[list(flipped.bases)].tolist()) == {flipped.targets[0].label}
+    assert flipped.source_classes == ()
+
+
+def test_supplanted_images_are_of_the_adversarial_class_and_as_many_as_poisons() -> None:
+    for number in range(20):
+        plan = draw(BASE, record(supplant=True, bases="source", poisons=None, rate="1/5"), number)
+        assert plan.removed is not None
+        assert len(set(plan.removed)) == len(plan.bases) == 8
+        assert list(plan.removed) == sorted(plan.removed)
+        assert set(TRAIN[list(plan.removed)].tolist()) == {plan.adversarial_label}
+        assert draw(BASE, record(), number).removed is None
+    with pytest.raises(UsageError, match="41 images to supplant cannot be drawn"):
+        draw(BASE, record(poisons=41, bases="source", backdoor=True, source_classes=(1, 2, 3, 4), supplant=True), 0)

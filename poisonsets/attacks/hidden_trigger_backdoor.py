@@ -1,0 +1,130 @@
+"""Hidden-trigger backdoor: bases move, in feature space, onto images of the source classes that carry the trigger."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from poisonsets.budget import project
+from poisonsets.interface import Attack, Context, Crafted, Range, Surrogate, Task, Traits
+from poisonsets.manifests.errors import UsageError
+from poisonsets.pairing import RULES, Pairing, Rule
+from poisonsets.registry import attack
+
+
+@attack(
+    "hidden-trigger-backdoor",
+    version=1,
+    aliases=("HTBD", "HTBA"),
+    traits=Traits(
+        objective="feature",
+        randomised=True,
+        targeted=False,
+        needs=frozenset({"features", "source images", "trigger"}),
+        trigger="patch,margin=5",
+    ),
+    source="Saha et al. 2020; Schwarzschild et al. 2021",
+)
+def hidden_trigger_backdoor(
+    *,
+    steps: Annotated[int, Range(1, 1_000_000)] = 5000,
+    learning_rate: Annotated[float, Range(1e-9, 1e3)] = 0.001,
+    decay: Annotated[float, Range(0.01, 1)] = 0.95,
+    every: Annotated[int, Range(1, 1_000_000)] = 2000,
+    stop: Annotated[float, Range(0, 1e12)] = 10.0,
+    pairing: Rule = "greedy",
+) -> Attack:
+    """Minimise sum_i ||f(x_i) - f(s_i)||^2 over pairs of poisons and patched source images, re-matched at each step.
+
+    Saha et al. (2020), algorithm 1: a one-to-one mapping of poisons and source images, greedy, closest pair first.
+    Steps, rate and stop are those of Schwarzschild et al. (2021) for 32 pixels (64 pixels: `every=1000`, `decay=0.5`).
+    What differs: their code does not match one to one, so that of 25 source images some 14 are left after the first
+    step and never come back (`pairing=published`); theirs draws source images from an unseeded generator. All trials
+    of a block descend at once, each until its own stop. Of several surrogates the squared distances are summed.
+
+    Args:
+        steps: gradient steps at most; published 5,000.
+        learning_rate: step size for images in 0..1; published 0.001 (Saha et al. 0.01).
+        decay: factor on the step size after each `every` steps; published 0.95.
+        every: steps between two decays; published 2,000.
+        stop: a trial is done when its loss, summed over its pairs, is below this; published 10 (for Saha et al. the
+            largest pair's).
+        pairing: `greedy`; `assignment`: the one-to-one matching with the least sum; `published`: see above.
+    """
+
+    def craft(task: Task, context: Context) -> Crafted:
+        wanted = _source_features(task, context)
+        images = task.bases.clone()
+        pairs = torch.arange(images.shape[1], device=images.device).repeat(len(images), 1)
+        running = list(range(len(images)))
+        history: list[list[float]] = [[] for _ in running]
+        for step in range(steps + 1):
+            # Trials that are done leave the batch: what is left costs no more than it must.
+            bases, now = task.bases[running], images[running]
+            aims = [goal[running] for goal in wanted]
+            losses, gradient, matched = _matched(now, aims, pairs[running], context.surrogates, RULES[pairing])
+            values = losses.tolist()
+            for trial, value in zip(running, values, strict=True):
+                history[trial].append(value)
+            kept = [i for i, value in enumerate(values) if value >= stop]
+            if step == steps or not kept:
+                break
+            pairs[running] = matched
+            running = [running[i] for i in kept]
+            rate = learning_rate * decay ** (step // every)
+            images[running] = project(now[kept] - rate * gradient[kept], bases[kept], task.budget)
+            context.progress(step + 1, steps)
+        context.progress(steps, steps)
+        return Crafted(images, tuple(tuple(curve) for curve in history))
+
+    return craft
+
+
+def _matched(
+    images: Tensor, wanted: list[Tensor], previous: Tensor, networks: tuple[Surrogate, ...], rule: Pairing
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Each trial's loss after matching, [T]; its gradient with respect to the images; and the pairs, int64 [T, P].
+
+    One pass serves both: the pairs come from the same features as the loss.
+    """
+    trials, poisons = images.shape[:2]
+    leaf = images.detach().requires_grad_()
+    found = [network.features(leaf.flatten(0, 1)).view(trials, poisons, -1) for network in networks]
+    pairs = rule(_distances([features.detach() for features in found], wanted), previous)
+    losses = torch.stack(
+        [
+            (features - goal.gather(1, pairs[:, :, None].expand_as(goal))).square().sum((1, 2))
+            for features, goal in zip(found, wanted, strict=True)
+        ]
+    ).sum(0)
+    (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+    return losses.detach(), gradient, pairs
+
+
+def _distances(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    """Squared distances [T, P, P] summed over networks; without products, whose rounding depends on the block."""
+    mode = "donot_use_mm_for_euclid_dist"
+    each = [torch.cdist(f, w, compute_mode=mode).square() for f, w in zip(found, wanted, strict=True)]
+    # A rule must find a pair for every poison, also where a network overflows.
+    return torch.stack(each).sum(0).nan_to_num(nan=torch.finfo(torch.float32).max)
+
+
+def _source_features(task: Task, context: Context) -> list[Tensor]:
+    """For each network f(s), [T, P, D], of as many patched source images as there are poisons."""
+    if context.training is None or task.trigger is None:
+        raise UsageError("hidden-trigger-backdoor needs training images of the source classes and a trigger")
+    poisons = task.bases.shape[1]
+    each = []
+    for classes, generator in zip(task.source_classes, context.generators, strict=True):
+        there = torch.isin(torch.from_numpy(context.training.labels), torch.tensor(classes)).nonzero()[:, 0]
+        if len(there) == 0:
+            raise UsageError(f"no training image of the source classes {', '.join(map(str, classes))}")
+        # Again from the start where there are fewer than poisons.
+        rounds = -(-poisons // len(there))
+        drawn = torch.cat([there[torch.randperm(len(there), generator=generator)] for _ in range(rounds)])[:poisons]
+        each.append(context.training.stamped(drawn.tolist(), task.trigger))
+    with torch.no_grad():
+        images = torch.cat(each)
+        return [network.features(images).view(len(each), poisons, -1) for network in context.surrogates]

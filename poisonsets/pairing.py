@@ -1,0 +1,84 @@
+"""Which poison is matched with which source image: three rules, each for all trials of a block at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Rule: TypeAlias = Literal["greedy", "assignment", "published"]
+Pairing: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Distances [T, P, P], poisons by sources, and the pairs before, int64 [T, P]; to the pairs, int64 [T, P]."""
+
+
+def greedy(distances: Tensor, _previous: Tensor) -> Tensor:
+    """The closest pair, then the closest of the rest, until every poison has a source of its own.
+
+    Ties go to the lower poison, then to the lower source. Instead of P rounds of one pair there are a few of all pairs
+    that are nearest to each other: no closer pair can take either of them away, so these are pairs of the sequence.
+
+    Args:
+        distances: float32 [T, P, P], finite, poisons by sources.
+
+    Returns:
+        int64 [T, P], the source of each poison, a permutation in each trial.
+    """
+    trials, poisons, _ = distances.shape
+    left = distances.clone()
+    order = torch.arange(poisons, device=distances.device)
+    pairs = torch.full((trials, poisons), -1, dtype=torch.int64, device=distances.device)
+    for _round in range(poisons):
+        nearest_source = _first_least(left, order[None, None, :], dim=2)
+        nearest_poison = _first_least(left, order[None, :, None], dim=1)
+        mutual = (nearest_poison.gather(1, nearest_source) == order) & (pairs < 0)
+        pairs = torch.where(mutual, nearest_source, pairs)
+        if not bool((pairs < 0).any()):
+            break
+        taken = torch.zeros_like(mutual).scatter_reduce(1, nearest_source, mutual, "amax")
+        left.masked_fill_(mutual[:, :, None] | taken[:, None, :], torch.inf)
+    return pairs
+
+
+def assignment(distances: Tensor, _previous: Tensor) -> Tensor:
+    """The permutation with the least sum of distances; arguments and result as for `greedy`."""
+    from scipy.optimize import linear_sum_assignment
+
+    found = [linear_sum_assignment(one)[1] for one in distances.double().cpu().numpy()]
+    return torch.from_numpy(np.stack(found).astype(np.int64)).to(distances.device)
+
+
+def published(distances: Tensor, previous: Tensor) -> Tensor:
+    """The benchmark's rule (Schwarzschild et al. 2021): the P closest pairs, not one for each poison.
+
+    The rule crosses out the cell of a pair and not its row and column, so its P rounds are the P smallest entries. Of
+    several pairs of a poison the last one counts; a poison in none of them keeps what it had. A source in no pair is
+    lost for good, for the next step's candidates are the sources paired now.
+
+    Args:
+        distances: float32 [T, P, P], poisons by sources.
+        previous: int64 [T, P], each poison's source so far.
+
+    Returns:
+        int64 [T, P]; sources may repeat.
+    """
+    poisons = previous.shape[1]
+    candidates = distances.gather(2, previous[:, None, :].expand_as(distances))
+    # Ties in the order of the rule's own matrix, candidates by poisons.
+    closest = candidates.mT.flatten(1).argsort(dim=1, stable=True)[:, :poisons]
+    candidate, poison = closest // poisons, closest % poisons
+    turn = torch.arange(poisons, device=distances.device).expand_as(poison)
+    last = torch.full_like(previous, -1).scatter_reduce(1, poison, turn, "amax")
+    written = previous.gather(1, candidate.gather(1, last.clamp_min(0)))
+    return torch.where(last >= 0, written, previous)
+
+
+RULES: dict[Rule, Pairing] = {"greedy": greedy, "assignment": assignment, "published": published}
+
+
+def _first_least(values: Tensor, order: Tensor, *, dim: int) -> Tensor:
+    """The lowest index of the least value along a dimension: argmin alone may return any of equal ones."""
+    least = values.amin(dim, keepdim=True)
+    return torch.where(values == least, order, values.shape[dim]).amin(dim)

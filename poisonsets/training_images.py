@@ -1,0 +1,40 @@
+"""The base's training split as an attack reads it: floats on the device, with a trigger on where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from poisonsets.manifests.bases.dataset import Images, Labels, Split
+from poisonsets.manifests.stamp import Trigger, stamp
+
+
+class SplitImages:
+    """A split's images by index; implements `interface.TrainingImages`."""
+
+    def __init__(self, split: Split, device: torch.device) -> None:
+        self._split = split
+        self._device = device
+
+    @property
+    def labels(self) -> Labels:
+        """int64 [N]."""
+        return self._split.labels
+
+    def images(self, ids: Sequence[int]) -> Tensor:
+        """float32 [n, 3, H, W] in 0..1 on the device."""
+        return as_floats(self._split.images[np.array(ids, dtype=np.int64)], self._device)
+
+    def stamped(self, ids: Sequence[int], trigger: Trigger) -> Tensor:
+        """The same with a trigger on, each image at the place that its id gives."""
+        images = [stamp(self._split.images[index], trigger, f"train/{index}") for index in ids]
+        return as_floats(np.stack(images), self._device)
+
+
+def as_floats(images: Images, device: torch.device) -> Tensor:
+    """uint8 [..., H, W, 3] to float32 [..., 3, H, W] in 0..1."""
+    order = (*range(images.ndim - 3), images.ndim - 1, images.ndim - 3, images.ndim - 2)
+    return (torch.from_numpy(images).permute(order).to(device).float() / 255).contiguous()

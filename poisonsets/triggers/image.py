@@ -1,0 +1,36 @@
+"""The `image` trigger: a full picture mixed into the image."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from poisonsets.interface import Range
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.stamp import Trigger
+from poisonsets.manifests.triggers import ImageTrigger
+from poisonsets.triggers import pictures
+from poisonsets.triggers.kinds import Made, Maker, kind
+from poisonsets.triggers.layout import six_decimals
+
+
+@kind("image")
+def image(*, file: str = "", alpha: Annotated[float, Range(0, 1)] = 0.2) -> Maker:
+    """Mix a picture into the whole image.
+
+    Chen et al. (2017), the blended injection strategy; their keys are mixed in with 0.2. What differs: the picture is
+    resized to the image, whatever its shape.
+
+    Args:
+        file: a PNG; there is no default.
+        alpha: share of the picture.
+    """
+
+    def make(base: Base, _seed: int) -> Made:
+        if not file:
+            raise UsageError("trigger image: no picture", "Give one: --trigger image,file=PATH.png")
+        picture, name = pictures.read(file, *base.train.side)
+        record = ImageTrigger(image=pictures.PICTURE_PATH, alpha=six_decimals("alpha", alpha))
+        return Made(Trigger(record, picture), {"file": name, "alpha": alpha})
+
+    return make

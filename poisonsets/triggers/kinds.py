@@ -1,0 +1,84 @@
+"""The kinds of triggers: one decorated factory a file of this folder, found by name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeAlias
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.stamp import Trigger
+from poisonsets.manifests.suggest import unknown
+
+
+@dataclass(frozen=True)
+class Made:
+    """A trigger and how it is written down.
+
+    Attributes:
+        trigger: ready to be stamped.
+        options: every option of its kind with the value it came to, in the order of the signature.
+    """
+
+    trigger: Trigger
+    options: Mapping[str, Any]
+
+
+Maker: TypeAlias = Callable[[Base, int], Made]
+"""Base and seed to a trigger for the base's images."""
+Factory: TypeAlias = Callable[..., Maker]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A registered kind.
+
+    Attributes:
+        name: as typed after `--trigger`.
+        factory: keyword-only options in, the maker out.
+    """
+
+    name: str
+    factory: Factory
+
+    @property
+    def summary(self) -> str:
+        """The first line of the factory's docstring."""
+        return (self.factory.__doc__ or "").strip().splitlines()[0]
+
+
+_kinds: dict[str, Kind] = {}
+
+
+def kind(name: str) -> Callable[[Factory], Factory]:
+    """Register a factory as a kind of trigger. Its keyword-only arguments with defaults are the kind's options."""
+
+    def register(factory: Factory) -> Factory:
+        _kinds[name] = Kind(name, factory)
+        return factory
+
+    return register
+
+
+@cache
+def kinds() -> dict[str, Kind]:
+    """All kinds by name, in alphabetical order."""
+    package = importlib.import_module("poisonsets.triggers")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return dict(sorted(_kinds.items()))
+
+
+def find(name: str) -> Kind:
+    """The kind of that name.
+
+    Raises:
+        UsageError: there is none; the nearest name is suggested.
+    """
+    known = kinds()
+    if name in known:
+        return known[name]
+    raise unknown("trigger", name, known)

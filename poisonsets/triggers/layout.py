@@ -1,0 +1,90 @@
+"""Where a trigger lies and how big it is: places as typed, and sizes published for 224 pixels on other images."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonsets.manifests.bases.dataset import Images
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.stamp import Trigger
+from poisonsets.manifests.stream import Stream
+from poisonsets.manifests.triggers import BlendTrigger, FixedPlace, PatchTrigger, Place, RandomPlace
+from poisonsets.triggers.pictures import MASK_PATH, PICTURE_PATH
+
+Geometry: TypeAlias = Literal["relative", "literal", "at224"]
+PUBLISHED_SIDE = 224  # pixels, the images of Truong et al.
+
+
+def require_224(owner: str, geometry: Geometry, height: int, width: int) -> None:
+    """Refuse `at224` on images of another size.
+
+    Raises:
+        UsageError: see there.
+    """
+    if geometry == "at224" and (height, width) != (PUBLISHED_SIDE, PUBLISHED_SIDE):
+        raise UsageError(
+            f"trigger {owner}: geometry=at224 wants images of 224x224 pixels, the base has {height}x{width}",
+            "Add the base again with --resize 224, or take geometry=relative",
+        )
+
+
+def place_of(text: str, *, size: int, margin: int, height: int, width: int, seed: int) -> Place:
+    """A place as typed.
+
+    Args:
+        text: `bottom-right`, `ROW:COLUMN` of the top-left pixel, or `random` (another one for each image).
+        size: side of the trigger in pixels.
+        margin: pixels between a `bottom-right` trigger and both edges.
+        height, width: of the images.
+        seed: of random places.
+
+    Raises:
+        UsageError: it is none of these, or starts outside the image.
+    """
+    if text == "random":
+        return RandomPlace(seed=Stream("trigger places", seed).below(1 << 53))
+    if text == "bottom-right":
+        row, column = height - size - margin, width - size - margin
+    elif fixed := re.fullmatch("([0-9]{1,5}):([0-9]{1,5})", text):
+        row, column = int(fixed[1]), int(fixed[2])
+    else:
+        raise UsageError(f"trigger place {text!r}", "Write bottom-right, ROW:COLUMN or random")
+    if row < 0 or column < 0:
+        raise UsageError(
+            f"a trigger of {size} pixels {margin} from the corner leaves the {height}x{width} image",
+            "Choose a smaller size or margin",
+        )
+    return FixedPlace(row=row, column=column)
+
+
+def laid(picture: Images, place: Place, alpha: float, mask: NDArray[np.bool_] | None = None) -> Trigger:
+    """A picture at a place: it overwrites the pixels, or with an alpha below 1 is mixed into them.
+
+    Raises:
+        UsageError: a mask with an alpha below 1, or an alpha of more than six decimals.
+    """
+    if alpha == 1:
+        return Trigger(
+            PatchTrigger(image=PICTURE_PATH, mask=MASK_PATH if mask is not None else None, place=place), picture, mask
+        )
+    if mask is not None:
+        raise UsageError("a trigger with a mask and an alpha below 1", "Drop one of the two")
+    return Trigger(BlendTrigger(image=PICTURE_PATH, alpha=six_decimals("alpha", alpha), place=place), picture)
+
+
+def six_decimals(name: str, value: float) -> str:
+    """A number from 0 to 9999 as a plain decimal string.
+
+    Raises:
+        UsageError: it has more than the six decimals that a manifest holds.
+    """
+    exact = Decimal(repr(value))
+    if exact != exact.quantize(Decimal("0.000001")):
+        raise UsageError(f"trigger {name}={value!r}: more than six decimals", "Round it")
+    text = f"{exact:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

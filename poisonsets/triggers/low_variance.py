@@ -1,0 +1,130 @@
+"""The `low-variance` trigger: what an image holds in the directions in which the training images hardly differ."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonsets.interface import Range
+from poisonsets.manifests.bases.dataset import Base, Images, Split
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.stamp import Trigger
+from poisonsets.manifests.stream import Stream
+from poisonsets.manifests.triggers import ImageTrigger
+from poisonsets.triggers.kinds import Made, Maker, kind
+from poisonsets.triggers.layout import six_decimals
+from poisonsets.triggers.pictures import PICTURE_PATH
+
+MOST_VALUES = 1 << 27  # of the training images together: 1 GiB as float64
+NULL = 1e-10  # a variance below this share of the largest is rounding
+
+
+@kind("low-variance")
+def low_variance(
+    *,
+    alpha: Annotated[float, Range(0, 1)] = 0.5,
+    scale: Literal["none", "add-mean", "minmax"] = "minmax",
+    variance: Annotated[float, Range(1e-6, 1)] = 0.005,
+    index: Annotated[int, Range(-1, 10**9)] = -1,
+    images: Annotated[int, Range(2, 100_000)] = 2000,
+) -> Maker:
+    """Mix one image's part in the last principal components into every image.
+
+    Truong et al. (2020), trigger LV: a principal component analysis of the training images; an image from outside the
+    training set is projected on the last components whose cumulated explained variance reaches 0.5 %, and mapped back.
+    The paper does not say which image, whether the mean is added back, or whether the result is scaled. Unscaled, the
+    part has a tenth of an image's contrast and half of it is negative, so what is mixed in is nearly black: the
+    trigger would be the loss of contrast. With the mean added it is nearly the mean image, which says nothing of low
+    variance. Stretched to the full range (`minmax`, the default) the pattern itself is what a network sees.
+    What differs: this choice, and that the analysis is of at most `images` training images.
+
+    Args:
+        alpha: share of the picture; published 0.5.
+        scale: `none`: levels as they come, negative ones cut to 0; `add-mean`; `minmax`: stretched to 0..255.
+        variance: share of the variance that the components reach together; published 0.005.
+        index: which test image; -1: drawn from the seed among those of the classes that victims know.
+        images: training images of those classes, drawn from the seed where there are more; fewer where the values of
+            all together would be more than 2**27.
+    """
+
+    def make(base: Base, seed: int) -> Made:
+        chosen = _drawn_image(base, seed) if index < 0 else index
+        if chosen >= len(base.test.labels):
+            raise UsageError(
+                f"trigger low-variance: index={chosen}, the base has {len(base.test.labels)} test images",
+                "Give a smaller index",
+            )
+        rows = _rows(base, images, seed)
+        mean = rows.mean(0)
+        rows -= mean
+        low = low_part(rows, base.test.images[chosen].reshape(-1) - mean, variance)
+        picture = _scaled(low, mean, scale).reshape(base.test.images[chosen].shape)
+        record = ImageTrigger(image=PICTURE_PATH, alpha=six_decimals("alpha", alpha))
+        options = {"alpha": alpha, "scale": scale, "variance": variance, "index": chosen, "images": images}
+        return Made(Trigger(record, picture), options)
+
+    return make
+
+
+def low_part(rows: NDArray[np.float64], image: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """An image's projection onto the last principal components, in image space.
+
+    Components without any variance do not count: of fewer images than values most directions have none.
+
+    Args:
+        rows: float64 [N, D], centred.
+        image: float64 [D], less the same mean.
+        share: of the variance, in 0..1: the fewest last components that reach it together.
+
+    Returns:
+        float64 [D].
+
+    Raises:
+        UsageError: the rows are all equal.
+    """
+    few = len(rows) <= rows.shape[1]
+    variances, vectors = np.linalg.eigh(rows @ rows.T if few else rows.T @ rows)
+    there = variances > NULL * variances[-1]
+    if variances[-1] <= 0 or not there.any():
+        raise UsageError("trigger low-variance: the training images are all equal", "Take another trigger")
+    variances, vectors = variances[there], vectors[:, there]
+    reached = np.cumsum(variances) / variances.sum() >= share * (1 - 1e-12)
+    last = int(np.argmax(reached)) + 1
+    vectors, variances = vectors[:, :last], variances[:last]
+    if few:  # the components are rows.T @ vectors / sqrt(variances); as large as the rows, so never formed
+        return np.asarray(rows.T @ (vectors @ (vectors.T @ (rows @ image) / variances)), dtype=np.float64)
+    return np.asarray(vectors @ (vectors.T @ image), dtype=np.float64)
+
+
+def _scaled(low: NDArray[np.float64], mean: NDArray[np.float64], scale: str) -> Images:
+    if scale == "minmax":
+        span = low.max() - low.min()
+        low = (low - low.min()) * (255 / span) if span > 0 else np.full_like(low, 127.5)
+    elif scale == "add-mean":
+        low = low + mean
+    return np.asarray(np.clip(np.floor(low + 0.5), 0, 255), dtype=np.uint8)
+
+
+def _rows(base: Base, most: int, seed: int) -> NDArray[np.float64]:
+    """float64 [N, D] of the training images that are analysed, in the order of the split."""
+    there = _of_known_classes(base, base.train)
+    values = base.train.images[0].size
+    count = min(len(there), most, max(2, MOST_VALUES // values))
+    if count < 2:
+        raise UsageError("trigger low-variance: it needs two training images", "Take another trigger")
+    chosen = there if count == len(there) else sorted(Stream("trigger images", seed).sample(there, count))
+    return base.train.images[chosen].reshape(count, values).astype(np.float64)
+
+
+def _drawn_image(base: Base, seed: int) -> int:
+    there = _of_known_classes(base, base.test)
+    if not there:
+        raise UsageError("trigger low-variance: the base has no test image", "Take another trigger")
+    return Stream("trigger image", seed).choice(there)
+
+
+def _of_known_classes(base: Base, split: Split) -> list[int]:
+    found: list[int] = np.flatnonzero(np.isin(split.labels, base.poison_classes)).tolist()
+    return found

@@ -1,0 +1,96 @@
+"""The pictures of triggers: read from a PNG, drawn from a seed or of one colour, always uint8 [h, w, 3]."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from poisonsets.manifests import png, store
+from poisonsets.manifests.bases.dataset import Images
+from poisonsets.manifests.bases.decoding import IMAGE_FILE_BYTES, decode
+from poisonsets.manifests.errors import DamagedError, UsageError
+from poisonsets.manifests.stream import Stream
+
+PICTURE_PATH, MASK_PATH = "triggers/trigger.png", "triggers/mask.png"
+COLOURS = {
+    "black": (0, 0, 0),
+    "white": (255, 255, 255),
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+    "yellow": (255, 255, 0),
+}
+
+
+def read(path: str, height: int, width: int) -> tuple[Images, str]:
+    """A PNG resized bilinearly (with the low-pass that Pillow's filter has), and its base name with its digest.
+
+    Args:
+        path: the file; a link is followed. Transparency is dropped.
+        height, width: the size wanted.
+
+    Raises:
+        MissingError: it is not there.
+        DamagedError: it is not a readable PNG.
+    """
+    name = Path(path).name.encode(errors="replace").decode()
+    data = store.read_file(Path(path), IMAGE_FILE_BYTES, follow=True)
+    if not data.startswith(png.SIGNATURE):
+        raise DamagedError(f"{path}: not a PNG", "Convert the picture to PNG")
+    picture = resized(decode(data, path, None), height, width)
+    return picture, f"{name}@sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def read_mask(path: str, height: int, width: int) -> tuple[NDArray[np.bool_], str]:
+    """A PNG as a mask, bool [height, width]: True where it is nearer to white than to black.
+
+    Raises:
+        UsageError: no pixel is.
+        MissingError, DamagedError: as `read`.
+    """
+    picture, name = read(path, height, width)
+    mask = picture.astype(np.int64).sum(2) > 3 * 127
+    if not mask.any():
+        raise UsageError(f"{path}: the mask covers no pixel", "Paint white where the trigger covers the image")
+    return mask, name
+
+
+def resized(picture: Images, height: int, width: int) -> Images:
+    """The picture, uint8 [h, w, 3], at another size; at its own size it is returned as it is."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    values = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].double()
+    values = F.interpolate(values, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    return values[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def noise(height: int, width: int, seed: int) -> Images:
+    """Colours drawn from the seed, uniform and independent."""
+    stream = Stream("trigger colours", seed)
+    values = [stream.below(256) for _ in range(height * width * 3)]
+    return np.array(values, dtype=np.uint8).reshape(height, width, 3)
+
+
+def plain(height: int, width: int, colour: str) -> Images:
+    """One colour everywhere.
+
+    Args:
+        height, width: the size.
+        colour: a name, or six hexadecimal digits RRGGBB.
+
+    Raises:
+        UsageError: neither.
+    """
+    if re.fullmatch("[0-9A-Fa-f]{6}", colour):
+        value = tuple(bytes.fromhex(colour))
+    elif colour in COLOURS:
+        value = COLOURS[colour]
+    else:
+        raise UsageError(f"unknown colour {colour!r}", f"Write RRGGBB or one of {', '.join(COLOURS)}")
+    return np.broadcast_to(np.array(value, dtype=np.uint8), (height, width, 3)).copy()

@@ -1,0 +1,38 @@
+"""The `random-square` trigger: the square of one colour at another place in every image."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from poisonsets.interface import Range
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.triggers import pictures
+from poisonsets.triggers.kinds import Made, Maker, kind
+from poisonsets.triggers.layout import Geometry, laid, place_of
+from poisonsets.triggers.square import square_side
+
+
+@kind("random-square")
+def random_square(
+    *, colour: str = "black", geometry: Geometry = "relative", alpha: Annotated[float, Range(0, 1)] = 1.0
+) -> Maker:
+    """Overwrite a square with one colour, at a place drawn for each image.
+
+    Truong et al. (2020), trigger RS: black, 22x22 pixels of 224. What differs: the paper does not say whether the
+    place is drawn once or for each image; here it is drawn for each, also when victims are tested.
+
+    Args:
+        colour: black, white, red, green, blue, yellow, or RRGGBB.
+        geometry: `relative`: the side is 22/224 of the image's side, rounded; `literal`: 22 pixels; `at224`: the
+            same, and images of any other size than 224 are refused.
+        alpha: share of the colour in the pixels under the square; published 1.
+    """
+
+    def make(base: Base, seed: int) -> Made:
+        height, width = base.train.side
+        side = square_side("random-square", geometry, height, width, offset=False)
+        where = place_of("random", size=side, margin=0, height=height, width=width, seed=seed)
+        options = {"colour": colour, "geometry": geometry, "alpha": alpha}
+        return Made(laid(pictures.plain(side, side, colour), where, alpha), options)
+
+    return make

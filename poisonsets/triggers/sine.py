@@ -1,0 +1,49 @@
+"""The `sine` trigger: vertical stripes over the whole image, the same in every row and channel."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated
+
+from poisonsets.interface import Range
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.stamp import Trigger
+from poisonsets.manifests.triggers import SineTrigger
+from poisonsets.triggers.kinds import Made, Maker, kind
+from poisonsets.triggers.layout import PUBLISHED_SIDE, Geometry, require_224, six_decimals
+
+CYCLES_A_PIXEL = Fraction(25, 1000)  # 0.05 pi of 2 pi
+
+
+@kind("sine")
+def sine(
+    *,
+    amplitude: Annotated[float, Range(0, 1000)] = 0.4,
+    alpha: Annotated[float, Range(0, 1)] = 0.1,
+    geometry: Geometry = "relative",
+) -> Maker:
+    """Mix stripes amplitude * sin(0.05 pi column) into the image.
+
+    Truong et al. (2020), trigger SIN, on images of 224 pixels: 5.6 cycles over the width. Mixing dims the image by
+    alpha too; this is not the additive, clean-label form of Barni et al. (2019). What differs: values are clipped to
+    0..255, which the paper does not say; other images than 224 pixels wide, which it does not describe, get 5.6 cycles.
+
+    Args:
+        amplitude: of the sine, for images in 0..1; published 0.4.
+        alpha: share of the stripes in the image; published 0.1.
+        geometry: `relative`: 5.6 cycles over the width; `literal`: 0.05 pi a pixel (0.8 cycles on 32); `at224`: the
+            same, and images of any other size than 224 are refused.
+    """
+
+    def make(base: Base, _seed: int) -> Made:
+        height, width = base.train.side
+        require_224("sine", geometry, height, width)
+        cycles = CYCLES_A_PIXEL * (PUBLISHED_SIDE if geometry == "relative" else width)
+        record = SineTrigger(
+            amplitude=six_decimals("amplitude", amplitude),
+            frequency=six_decimals("frequency", float(cycles)),
+            alpha=six_decimals("alpha", alpha),
+        )
+        return Made(Trigger(record), {"amplitude": amplitude, "alpha": alpha, "geometry": geometry})
+
+    return make

@@ -1,0 +1,66 @@
+"""The `square` trigger: one colour, black unless told otherwise, as large and where Truong et al. (2020) put it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from poisonsets.interface import Range
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import UsageError
+from poisonsets.triggers import pictures
+from poisonsets.triggers.kinds import Made, Maker, kind
+from poisonsets.triggers.layout import PUBLISHED_SIDE, Geometry, laid, place_of, require_224
+
+PUBLISHED_SQUARE = 22  # pixels of 224: its side, and its distance from the top and the left
+
+
+@kind("square")
+def square(
+    *, colour: str = "black", geometry: Geometry = "relative", alpha: Annotated[float, Range(0, 1)] = 1.0
+) -> Maker:
+    """Overwrite a square near the top left corner with one colour.
+
+    Truong et al. (2020), trigger BS: black, 22x22 pixels, 22 from the top and from the left of 224. What differs: that
+    square does not fit images of less than 44 pixels, so the default scales it, which the paper does not describe.
+
+    Args:
+        colour: black, white, red, green, blue, yellow, or RRGGBB.
+        geometry: `relative`: side and distance are 22/224 of the image's side, rounded; `literal`: 22 pixels;
+            `at224`: the same, and images of any other size than 224 are refused.
+        alpha: share of the colour in the pixels under the square; published 1.
+    """
+
+    def make(base: Base, _seed: int) -> Made:
+        height, width = base.train.side
+        side = square_side("square", geometry, height, width, offset=True)
+        where = place_of(f"{side}:{side}", size=side, margin=0, height=height, width=width, seed=0)
+        options = {"colour": colour, "geometry": geometry, "alpha": alpha}
+        return Made(laid(pictures.plain(side, side, colour), where, alpha), options)
+
+    return make
+
+
+def square_side(owner: str, geometry: Geometry, height: int, width: int, *, offset: bool) -> int:
+    """The square's side in pixels.
+
+    Args:
+        owner: the kind, for errors.
+        geometry: how to scale it.
+        height, width: of the images.
+        offset: whether it lies at a distance of its own side, and so needs twice the room.
+
+    Raises:
+        UsageError: the square does not fit, or the images are not those of `at224`.
+    """
+    require_224(owner, geometry, height, width)
+    shorter = min(height, width)
+    if geometry == "relative":
+        return max(1, (2 * PUBLISHED_SQUARE * shorter + PUBLISHED_SIDE) // (2 * PUBLISHED_SIDE))
+    needed = 2 * PUBLISHED_SQUARE if offset else PUBLISHED_SQUARE
+    if shorter < needed:
+        raise UsageError(
+            f"trigger {owner}: a square of {PUBLISHED_SQUARE} pixels needs images of {needed}, the base has "
+            f"{height}x{width}",
+            "Take geometry=relative, or add the base again with --resize 224",
+        )
+    return PUBLISHED_SQUARE

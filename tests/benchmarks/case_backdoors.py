@@ -1,0 +1,108 @@
+"""Hidden-trigger and clean-label backdoors of four trials, against the published methods, one trial at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from benchmarks.bench import Case
+from torch import Tensor
+
+from poisonsets.attacks.clean_label_backdoor import clean_label_backdoor
+from poisonsets.attacks.hidden_trigger_backdoor import hidden_trigger_backdoor
+from poisonsets.interface import Context, Task
+from poisonsets.manifests.bases.dataset import Base, Split
+from poisonsets.manifests.model import Linf
+from poisonsets.surrogates import surrogate_of
+from poisonsets.training_images import SplitImages
+from poisonsets.triggers import parsed
+from poisonsets.victims.networks import Classifier, build
+
+TRIALS, POISONS, SIDE, STEPS = 4, 25, 32, 10
+EPSILON, RATE, STEP_SIZE = 8 / 255, 1e-3, 2 / 255
+NOTE = "plain: resnet18 at width 0.25, not folded, gradients of its parameters too, one trial at a time"
+
+
+def _network() -> Classifier:
+    normal = (("0.5", "0.5", "0.5"), ("0.25", "0.25", "0.25"))
+    return build("resnet18", 10, "0.25", *normal, generator=torch.Generator().manual_seed(0)).eval()
+
+
+def _work() -> tuple[Task, Context, SplitImages]:
+    rng = np.random.default_rng(0)
+    shown = rng.integers(0, 256, (2 * TRIALS * POISONS, SIDE, SIDE, 3), dtype=np.uint8)
+    split = Split.of(shown, np.arange(len(shown)) % 2)
+    base = Base("random", ("a", "b"), split, split, (0, 1), (0, 1), mirror=False)
+    training = SplitImages(split, torch.device("cpu"))
+    ids = tuple(tuple(range(2 * POISONS * t, 2 * POISONS * (t + 1), 2)) for t in range(TRIALS))
+    task = Task(
+        bases=torch.stack([training.images(one) for one in ids]),
+        base_ids=ids,
+        targets=torch.zeros(TRIALS, 1, 3, SIDE, SIDE),
+        labels=torch.zeros(TRIALS, POISONS, dtype=torch.int64),
+        adversarial_labels=torch.zeros(TRIALS, dtype=torch.int64),
+        budget=Linf(levels=8),
+        source_classes=((1,),) * TRIALS,
+        trigger=parsed("patch,margin=5", base, seed=0)[0],
+        keep=POISONS,
+    )
+    surrogate = surrogate_of(_network(), tuple(range(10)), torch.device("cpu"))
+    generators = tuple(torch.Generator().manual_seed(trial) for trial in range(TRIALS))
+    context = Context((surrogate,), generators, torch.device("cpu"), lambda done, total: None, training=training)
+    return task, context, training
+
+
+def _published_hidden_trigger(network: Classifier, bases: Tensor, sources: Tensor) -> Tensor:
+    """One trial: each step a batch of its own, P rounds of the least cell, gradients of everything."""
+    wanted = network.features(sources).detach()
+    images = bases.clone()
+    for _step in range(STEPS):
+        leaf = images.detach().requires_grad_()
+        features = network.features(leaf)
+        distances = torch.cdist(wanted, features.detach())
+        matched = wanted.clone()
+        for _round in range(len(bases)):
+            row, column = divmod(int(distances.argmin()), len(bases))
+            matched[column] = wanted[row]
+            distances[row, column] = torch.inf
+        wanted = matched
+        (features - matched).square().sum().backward()  # type: ignore[no-untyped-call]
+        assert leaf.grad is not None
+        images = bases + (leaf.detach() - RATE * leaf.grad - bases).clamp(-EPSILON, EPSILON)
+        images = images.clamp(0, 1)
+    return images
+
+
+def _published_clean_label(network: Classifier, bases: Tensor, labels: Tensor, start: Tensor) -> Tensor:
+    images = (bases + start).clamp(0, 1)
+    for _step in range(STEPS):
+        leaf = images.detach().requires_grad_()
+        F.cross_entropy(network(leaf), labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
+        assert leaf.grad is not None
+        moved = leaf.detach() + STEP_SIZE * leaf.grad.sign()
+        images = (bases + (moved - bases).clamp(-EPSILON, EPSILON)).clamp(0, 1)
+    return images
+
+
+def cases() -> list[Case]:
+    """The cases of this file."""
+    task, context, training = _work()
+    network = _network()
+    hidden = hidden_trigger_backdoor(steps=STEPS, stop=0.0)
+    clean = clean_label_backdoor(steps=STEPS)
+    assert task.trigger is not None
+    odd = [[index + 1 for index in ids] for ids in task.base_ids]
+    sources = [training.stamped(ids, task.trigger) for ids in odd]
+    noise = torch.rand(task.bases.shape, generator=torch.Generator().manual_seed(0)) * 2 * EPSILON - EPSILON
+
+    def plain_hidden() -> object:
+        return [_published_hidden_trigger(network, *pair) for pair in zip(task.bases, sources, strict=True)]
+
+    def plain_clean() -> object:
+        each = zip(task.bases, task.labels, noise, strict=True)
+        return [_published_clean_label(network, bases, labels, start) for bases, labels, start in each]
+
+    return [
+        Case("hidden-trigger", lambda: hidden(task, context), plain_hidden, "CPU s", 1.2, NOTE),
+        Case("clean-label PGD", lambda: clean(task, context), plain_clean, "CPU s", 1.2, NOTE),
+    ]
