@@ -1,6 +1,6 @@
 """The frame that gradient matching and its comparisons share: restarts, signed Adam with its decay, augmentation.
 
-Geiping et al. (2021, "Witches' Brew"), algorithm 1 and section 3.5. Table 2 of that paper runs feature objectives in
+Geiping et al. (2021, "Witches' Brew"), algorithm 1. Table 2 of that paper runs feature objectives in
 the same frame; any objective of this package can. What differs: the best restart is the one with the lowest
 objective over one fixed set of augmentations; the authors' code takes the last step's loss, one noisy draw each. A
 start lies in 0..1 and, under linf, is cut to the budget; theirs is cut to the budget alone.

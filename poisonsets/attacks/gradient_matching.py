@@ -52,13 +52,13 @@ def gradient_matching(
 ) -> Attack:
     """Minimise 1 - cos(g_t, g_p): the poisons' weight gradient aligns with that of the targets, mislabelled.
 
-    Geiping et al. (2021, "Witches' Brew"), equation 3 and algorithm 1. g_t is the gradient of the mean loss of a
-    trial's targets as the adversarial class, unaugmented, computed once; g_p that of the poisons' cross-entropy; both
-    are over all trainable tensors as one vector, with batch normalisation by its running statistics. With several
-    networks the poisons' gradient is the sum over them, the reported loss their mean. What differs: the best restart
-    is chosen by four fixed views, not by the noise of its last step (`choice`); a start lies within 0..1; the margin
-    loss is the targets' alone and leaves the wanted class out of its largest logit (in the authors' code, poisons that
-    are classified rightly make the cosine 0/0); dropout is off; second gradients of weights are not computed.
+    Geiping et al. (2021, "Witches' Brew"), algorithm 1. g_t is the gradient of the mean loss of a trial's targets as
+    the adversarial class, unaugmented, computed once; g_p that of the poisons' cross-entropy; both are over all
+    trainable tensors as one vector, with batch normalisation by its running statistics. With several networks the
+    poisons' gradient is the sum over them, the reported loss their mean. What differs: the best restart is chosen by
+    four fixed views, not by the noise of its last step (`choice`); a start lies within 0..1; the margin loss is the
+    targets' alone and leaves the wanted class out of its largest logit (in the authors' code, poisons that are
+    classified rightly make the cosine 0/0); dropout is off; second gradients of weights are not computed.
 
     Args:
         restarts: independent starts, of which the best is kept; published 8.

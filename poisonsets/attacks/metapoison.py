@@ -17,7 +17,7 @@ from poisonsets.registry import attack
 @attack(
     "metapoison",
     version=1,
-    traits=Traits(objective="gradient", randomised=True, needs=frozenset({"gradients"}), batched=False),
+    traits=Traits(objective="gradient", randomised=True, needs=frozenset({"gradients", "training"}), batched=False),
     source="Huang et al. 2020; Geiping et al. 2021",
 )
 def metapoison(
@@ -33,21 +33,21 @@ def metapoison(
 ) -> Attack:
     """Minimise the targets' cross-entropy as the adversarial class after a few unrolled training steps on the poisons.
 
-    Huang et al. (2020, "MetaPoison"), equation 3 with K = `unroll` plain SGD steps, differentiated through to the
-    second order, in the frame of gradient matching (Geiping et al. 2021, table 2: restarts, signed Adam, augmentation).
-    What differs from the published attack, which this is not: there is no staggered ensemble of 24 networks at
-    different epochs, each trained on while the poisons are made (the surrogates are used as they stand), and no colour
-    perturbation; batch normalisation goes by its running statistics; all poisons share every inner batch. The code of
-    Geiping et al. also unrolls without clean images, but at the learning rate that training ended with, 1e-4, where
-    the targets' loss hardly depends on the poisons. Every unrolled step is kept in memory, each at about the cost of
-    an ordinary double backward.
+    Huang et al. (2020, "MetaPoison") with K = `unroll` plain SGD steps, differentiated through to the second order, in
+    the frame of gradient matching (Geiping et al. 2021, table 2: restarts, signed Adam, augmentation). What differs
+    from the published attack, which this is not: there is no staggered ensemble of 24 networks at different epochs,
+    each trained on while the poisons are made (the surrogates are used as they stand), and no colour perturbation;
+    batch normalisation goes by its running statistics; all poisons share every inner batch. The code of Geiping et al.
+    also unrolls without clean images, but at the learning rate that training ended with, 1e-4, where the targets' loss
+    hardly depends on the poisons. Every unrolled step is kept in memory, each at about the cost of an ordinary double
+    backward.
 
     Args:
         restarts: independent starts, of which the best is kept; 8 in the comparison of Geiping et al.
         steps: steps a restart; 250 there, 60 in MetaPoison.
         step_size: in units of the standard deviation, divided by the number of networks.
         unroll: inner SGD steps; published 2.
-        inner_learning_rate: of the inner steps; published 0.1.
+        inner_learning_rate: of the inner steps, as a network is trained with from scratch.
         clean: training images in the inner batch besides the poisons, drawn anew at every evaluation from those that
             no poison is made of; the driver must give the attack the training split then.
         augment: whether each step sees every poison shifted and mirrored.
@@ -59,10 +59,10 @@ def metapoison(
 
         def after_training(trial: int, poisons: Tensor) -> Tensor:
             images, labels = poisons, task.labels[trial]
-            if clean and context.training:
+            if clean and context.training is not None:
                 drawn = torch.randperm(len(others[trial]), generator=context.generators[trial])[:clean]
                 ids = others[trial][drawn].tolist()
-                known = torch.from_numpy(context.training.labels[ids]).to(labels.device)
+                known = torch.tensor(context.training.labels[ids]).to(labels.device)
                 images, labels = torch.cat([images, context.training.images(ids)]), torch.cat([labels, known])
             wanted = task.adversarial_labels[trial].expand(len(task.targets[trial]))
             losses = []

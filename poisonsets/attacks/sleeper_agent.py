@@ -48,14 +48,14 @@ def sleeper_agent(
 ) -> Attack:
     """Minimise 1 - cos of the poisons' weight gradient and that of source images with the trigger on, mislabelled.
 
-    Souri et al. (2022, "Sleeper Agent"), equation 4 and algorithm 1, in the frame of gradient matching. The source
-    images are training images of the source classes, with the trigger on and under the adversarial label, unaugmented.
-    After every steps / (retraining + 1) steps the networks are trained anew on the training set with the poisons as
-    they stand in it, and the sources' gradient is computed again; perturbations, optimiser and step size go on, as in
-    the authors' code. The poisons are the candidates whose own training loss has the longest gradient in the networks
-    as given. What differs: each value of the history is that of the networks of its moment, so the curve jumps where
-    these change; the best of several restarts is chosen by four fixed views, each restart by its last networks; every
-    restart begins with the networks as given; dropout is off.
+    Souri et al. (2022, "Sleeper Agent"), in the frame of gradient matching. The source images are training images of
+    the source classes, with the trigger on and under the adversarial label, unaugmented. After every steps /
+    (retraining + 1) steps the networks are trained anew on the training set with the poisons as they stand in it, and
+    the sources' gradient is computed again; perturbations, optimiser and step size go on, as in the authors' code. The
+    poisons are the candidates whose own training loss has the longest gradient in the networks as given. What differs:
+    each value of the history is that of the networks of its moment, so the curve jumps where these change; the best of
+    several restarts is chosen by four fixed views, each restart by its last networks; every restart begins with the
+    networks as given; dropout is off.
 
     Args:
         restarts: independent starts, of which the best is kept; published 1.
@@ -119,7 +119,7 @@ def _sources(task: Task, context: Context, trial: int, count: int) -> _Sources:
             "sleeper-agent: no training images or no trigger", "Give the trial source classes and a trigger"
         )
     classes = torch.tensor(task.source_classes[trial])
-    there = torch.isin(torch.from_numpy(context.training.labels), classes).nonzero()[:, 0]
+    there = torch.isin(torch.tensor(context.training.labels), classes).nonzero()[:, 0]
     if not len(there):
         raise UsageError(f"sleeper-agent: no training image is of the source classes {task.source_classes[trial]}")
     drawn = there[torch.randperm(len(there), generator=context.generators[trial])[:count]]

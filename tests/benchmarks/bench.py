@@ -65,7 +65,7 @@ def measured(case: Case) -> dict[str, Any]:
         "plain": round(plain, 4),
         "unit": case.unit,
         "ratio": round(ratio, 2),
-        "goal": case.goal,
+        "goal": round(case.goal, 3),
         "holds": ratio >= case.goal,
         "note": case.note,
     }

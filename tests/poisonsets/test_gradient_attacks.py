@@ -109,7 +109,7 @@ def test_matching_brings_the_gradients_nearer(settings: dict[str, str]) -> None:
 
 
 def test_a_training_step_on_the_poisons_lowers_the_targets_loss_more_than_one_on_the_bases() -> None:
-    """The mechanism of section 3.2 of the paper."""
+    """What matching gradients is for, in one small step."""
     crafted = gradient_matching(steps=40, start="bases", **QUIET)(task(), context())
     labels = torch.zeros(POISONS, dtype=torch.int64)
 
