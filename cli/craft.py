@@ -51,7 +51,7 @@ def craft(
     trigger: Annotated[
         str | None,
         typer.Option(
-            help="A backdoor's trigger: KIND[,key=value...] (`list triggers`). Default patch, of some elsewhere."
+            help="A backdoor's trigger: KIND[,key=value...] (`list triggers`). Default: the attack's own, a patch."
         ),
     ] = None,
     surrogate: Annotated[list[Path] | None, typer.Option(help="A network of the attacker; may be repeated.")] = None,

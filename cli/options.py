@@ -61,7 +61,7 @@ def choice(option: str, given: str | None, known: tuple[Choice, ...]) -> Choice 
 
 
 def pair(text: str) -> tuple[int, int]:
-    """A class pair `BASE:TARGET`.
+    """A class pair `ADVERSARIAL:TARGET`.
 
     Raises:
         UsageError: it is spelled otherwise.

@@ -175,10 +175,10 @@ class Crafter:
         return Result(plan, bases, self._stamped(images, bases), history, "", halvings)
 
     def _stamped(self, images: Images, bases: tuple[int, ...]) -> Images:
-        """The trigger at full strength, where the budget exempts it or the attack knows no budget."""
-        trigger = self._attacker.trigger
-        exempt = getattr(self._attacker.budget, "exempt_trigger", False)
-        if trigger is None or (self._traits.constrained and not exempt):
+        """The trigger at full strength, where the attack leaves it out of the budget or knows no budget."""
+        trigger, exempting = self._attacker.trigger, self._traits.exempting
+        left_out = bool(exempting) and not self._attacker.settings[exempting]
+        if trigger is None or (self._traits.constrained and not left_out):
             return images
         return np.stack([stamp(image, trigger, f"train/{base}") for image, base in zip(images, bases, strict=True)])
 

@@ -3,7 +3,7 @@
 Geiping et al. (2021, "Witches' Brew"), algorithm 1. Table 2 of that paper runs feature objectives in
 the same frame; any objective of this package can. What differs: the best restart is the one with the lowest
 objective over one fixed set of augmentations; the authors' code takes the last step's loss, one noisy draw each. A
-start lies in 0..1 and, under linf, is cut to the budget; theirs is cut to the budget alone.
+start is cut to the budget and to 0..1; theirs to the budget alone.
 """
 
 from __future__ import annotations

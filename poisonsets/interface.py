@@ -121,6 +121,10 @@ class Surrogate(Protocol):
     def weights(self) -> dict[str, Tensor]:
         """Every trainable tensor by name, as it stands in the file: batch normalisation is not folded away."""
 
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The label that each output of `logits` stands for."""
+
     def positions(self, labels: Tensor) -> Tensor:
         """int64: which output of `logits` stands for each of these labels; every one is among the outputs."""
         ...

@@ -104,6 +104,7 @@ def check(order: Order) -> None:
             a manifest cannot say.
         MissingError: the attack needs a network or a trigger that was not given.
     """
+    order.attack.factory(**order.settings)  # settings that exclude one another are refused here
     _check_plans(order)
     _check_trigger(order)
     _check_networks(order)

@@ -78,6 +78,10 @@ def planned(
             "--setup fixes the trials",
             "Leave out --poisons, --rate, --candidates, --targets, --class-pair, --source-classes",
         )
+    if entry.traits.labels == "adversarial":
+        raise UsageError(
+            f"{entry.name} changes labels: its bases are not those that a setup names", "Leave out --setup"
+        )
     if composition == "supplant":
         raise UsageError("a published setup names no images to supplant", "Add --composition in-place or add")
     backdoor = "trigger" in entry.traits.needs

@@ -141,6 +141,7 @@ class _Attacked:
     ) -> None:
         self._frozen = folded(network).to(device)
         self._live = _unfolded(network).to(device)
+        self._classes = classes
         self._position = {label: i for i, label in enumerate(classes)}
         self._precision = precision
         self._device = device
@@ -177,6 +178,10 @@ class _Attacked:
             else:
                 found = functional_call(self._live, dict(weights), (images,))
         return found.float()
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        return self._classes
 
     def positions(self, labels: Tensor) -> Tensor:
         known = [self._position[int(label)] for label in labels.flatten()]

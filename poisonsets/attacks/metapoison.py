@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -48,8 +49,8 @@ def metapoison(
         step_size: in units of the standard deviation, divided by the number of networks.
         unroll: inner SGD steps; published 2.
         inner_learning_rate: of the inner steps, as a network is trained with from scratch.
-        clean: training images in the inner batch besides the poisons, drawn anew at every evaluation from those that
-            no poison is made of; the driver must give the attack the training split then.
+        clean: training images in the inner batch besides the poisons, drawn anew at every evaluation from those of
+            classes the networks know that no poison is made of; MetaPoison's batches are mostly clean images.
         augment: whether each step sees every poison shifted and mirrored.
         choice: of the restart: by its loss over fixed views, or by that of its last step.
     """
@@ -98,9 +99,10 @@ def _trained(network: Surrogate, images: Tensor, positions: Tensor, steps: int, 
 
 
 def _others(task: Task, context: Context, trial: int) -> Tensor:
-    """int64 [n]: the training images that no poison of the trial is made of."""
+    """int64 [n]: the training images of classes the networks know that no poison of the trial is made of."""
     if context.training is None:
         raise UsageError("metapoison: clean images are asked for, but there is no training split", "Set clean=0")
-    free = torch.ones(len(context.training.labels), dtype=torch.bool)
+    known = set.intersection(*(set(network.classes) for network in context.surrogates))
+    free = torch.from_numpy(np.isin(context.training.labels, list(known)))
     free[list(task.base_ids[trial])] = False
     return free.nonzero()[:, 0]

@@ -178,7 +178,6 @@ def test_memory_that_never_suffices_stops_the_run() -> None:
     ("budget", "constrained", "stamped"),
     [
         (Linf(levels=8), True, False),
-        (Linf(levels=8, exempt_trigger=True), True, True),
         (Unconstrained(), True, False),
         (Unconstrained(), False, True),
     ],
@@ -222,3 +221,19 @@ def test_a_selection_of_the_wrong_form_is_refused(kept: list[list[int]] | None, 
     chosen = None if kept is None else torch.tensor(kept)
     crafter = crafter_of(lambda task, context: Crafted(task.bases, kept=chosen), Traits(selects=True))
     assert all(complaint in result.refusal for result in crafter.run(split(CHOOSING)[0]))
+
+
+@pytest.mark.usefixtures("open_registry")
+@pytest.mark.parametrize("budget", [Unconstrained(), Linf(levels=8, exempt_trigger=True)])
+def test_a_setting_that_leaves_the_trigger_out_of_the_budget_stamps_it_whatever_the_budget(budget: Budget) -> None:
+    def attack(*, held: bool = False) -> Attack:
+        """Leave the images alone."""
+        return lambda task, context: Crafted(task.bases)
+
+    registry.attack("of-the-test", version=1, traits=Traits(exempting="held"), source="none: a test")(attack)
+    (block,) = split(PLANS)
+    for held in (True, False):
+        crafter = Crafter(Attacker("of-the-test", {"held": held}, budget, (), trigger=TRIGGER))
+        for result, plan, bases in zip(crafter.run(block), PLANS, block.bases, strict=True):
+            wanted = [stamp(image, TRIGGER, f"train/{i}") for image, i in zip(bases, plan.bases, strict=True)]
+            assert np.array_equal(result.images, bases if held else wanted)
