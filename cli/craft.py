@@ -16,8 +16,8 @@ from poisonsets.manifests.errors import UsageError
 if TYPE_CHECKING:
     from poisonsets.driver import Done
     from poisonsets.manifests.bases.dataset import Base
+    from poisonsets.manifests.setups.plan import CompositionRule
     from poisonsets.manifests.stamp import Trigger
-    from poisonsets.order import CompositionRule
     from poisonsets.registry import Entry
     from poisonsets.surrogates import Precision
 
@@ -148,9 +148,7 @@ def _trigger(entry: Entry, spec: str | None, base: Base, seed: int) -> tuple[Tri
     """A backdoor's trigger, and what it was resolved to."""
     from poisonsets.triggers import parsed
 
-    if "trigger" not in entry.traits.needs:
-        if spec is not None:
-            raise UsageError(f"{entry.name} uses no trigger", "Leave out --trigger")
+    if spec is None and "trigger" not in entry.traits.needs:
         return None
     return parsed(spec or entry.traits.trigger, base, seed=seed)
 

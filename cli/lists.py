@@ -59,18 +59,21 @@ def _bases() -> Rows:
 
 
 def _networks() -> Rows:
-    from poisonsets.victims.networks import build, names
+    from poisonsets.victims.networks import NetworkSpec, names, skeleton, spellings
 
-    plain = (("0", "0", "0"), ("1", "1", "1"))
-    built = {name: build(name, 10, "1", *plain) for name in names()}
-    return [
+    built = {name: skeleton(NetworkSpec(name, 10, "1", ("0",) * 3, ("1",) * 3)) for name in names()}
+    rows: Rows = [
         {
             "name": name,
             "features": network.feature_width,
             "parameters with 10 classes": sum(p.numel() for p in network.parameters()),
+            "smallest image": network.body.smallest,
         }
         for name, network in built.items()
     ]
+    others = [name for name in spellings() if name not in built]
+    unknown = {"features": "its own", "parameters with 10 classes": "its own", "smallest image": "its own"}
+    return rows + [{"name": name, **unknown} for name in others]
 
 
 def _protocols() -> Rows:

@@ -18,7 +18,7 @@ ADVERSARY_STEPS = 7
 
 def train(
     base: options.BaseName,
-    net: Annotated[str, typer.Option(help="Network name: convnet, resnet18.")],
+    net: Annotated[str, typer.Option(help="A network of `list networks`.")],
     out: Annotated[Path, typer.Option("-o", "--output", help="The weights file, .safetensors.")],
     classes: Annotated[str | None, typer.Option(help="Labels to train on: 0-4. Default: the base's.")] = None,
     width: Annotated[str, typer.Option(help="Channel multiplier: 0.25 makes resnet18 16 channels wide.")] = "1",

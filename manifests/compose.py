@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.model import Add, InPlace, Supplant, Trial
+from poisonsets.manifests.model import Add, InPlace, Slots, Supplant, Trial
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,13 @@ def compose(labels: NDArray[np.int64], trial: Trial, rule: Rule, classes: Sequen
     Raises:
         UsageError: the rule cannot be met, for instance too few images in a class.
     """
-    bases = np.array([-1 if base is None else base for base in trial.slots.bases], dtype=np.int64)
-    poison_labels = np.array(trial.slots.labels, dtype=np.int64)
+    return compose_slots(labels, trial.slots, rule, classes)
+
+
+def compose_slots(labels: NDArray[np.int64], slots_of: Slots, rule: Rule, classes: Sequence[int]) -> Rows:
+    """As `compose`, of poisons that are no trial yet: their bases and labels alone decide."""
+    bases = np.array([-1 if base is None else base for base in slots_of.bases], dtype=np.int64)
+    poison_labels = np.array(slots_of.labels, dtype=np.int64)
     slots = np.arange(len(bases), dtype=np.int64)
     if isinstance(rule, InPlace):
         return _in_place(labels, bases, poison_labels, slots, classes)

@@ -8,6 +8,7 @@ is left alone. That paper does not say that it clips; here it is needed, for a s
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -88,6 +89,20 @@ def stamp(image: Images, trigger: Trigger, image_id: str) -> Images:
         covered = _covered(trigger)
         region[covered] = picture[covered]
     return stamped
+
+
+def train_id(index: int) -> str:
+    """The id of a training image, which decides its trigger's random place."""
+    return f"train/{index}"
+
+
+def stamp_all(images: Images, trigger: Trigger, ids: Sequence[str]) -> Images:
+    """Each of the images uint8 [N, H, W, 3] with the trigger on, at the place that its id gives.
+
+    Raises:
+        UsageError: as `stamp`.
+    """
+    return np.stack([stamp(image, trigger, image_id) for image, image_id in zip(images, ids, strict=True)])
 
 
 def place(trigger: Trigger, height: int, width: int, image_id: str) -> tuple[int, int]:

@@ -17,9 +17,10 @@ from poisonsets.manifests.counts import Counts, spans
 from poisonsets.manifests.counts import counts as count_poisons
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.findings import Finding, Findings, Report
-from poisonsets.manifests.model import BasePin, DrawnSetup, FileSetup, ForeignSetup, Unconstrained
+from poisonsets.manifests.model import BasePin, DrawnSetup, FileSetup, ForeignSetup, NamedSetup, Unconstrained
 from poisonsets.manifests.ranges import spelled
 from poisonsets.manifests.reader import OpenTrial, PoisonSet, open_set
+from poisonsets.manifests.setups.named import trials_of
 
 NOT_PROVABLE = (
     "that the named attack, settings and seed made these pixels",
@@ -131,9 +132,16 @@ def _not_checked(opened: PoisonSet | None) -> tuple[str, ...]:
     if isinstance(setup, FileSetup | ForeignSetup):
         return ("that targets and bases are those of the named setup file",)
     numbers = [trial.number for trial in opened.trials]
+    unsaid = []
+    if isinstance(setup, DrawnSetup) and setup.candidates is not None:
+        unsaid.append(
+            f"that the attack chose its {setup.poisons} of {setup.candidates} candidates by the rule it names"
+        )
+    if isinstance(setup, NamedSetup) and len(numbers) < trials_of(setup.name):
+        unsaid.append(f"that the trials were not chosen for their outcome: the setup has more than {spelled(numbers)}")
     if isinstance(setup, DrawnSetup) and numbers != list(range(len(numbers))):
-        return (f"that the trials were not chosen for their outcome: the seed draws more than {spelled(numbers)}",)
-    return ()
+        unsaid.append(f"that the trials were not chosen for their outcome: the seed draws more than {spelled(numbers)}")
+    return tuple(unsaid)
 
 
 def _exempts(trial: OpenTrial) -> bool:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,9 +17,10 @@ from poisonsets.budget import to_levels
 from poisonsets.interface import Budget, Context, Crafted, Surrogate, Task
 from poisonsets.manifests import limits
 from poisonsets.manifests.bases.dataset import Base, Images
-from poisonsets.manifests.errors import MissingError, PoisonsetsError
-from poisonsets.manifests.setups.plan import Plan
-from poisonsets.manifests.stamp import Trigger, stamp
+from poisonsets.manifests.errors import DamagedError, MissingError
+from poisonsets.manifests.model import Slots
+from poisonsets.manifests.setups.plan import CompositionRule, Plan, composition_of
+from poisonsets.manifests.stamp import Trigger, stamp_all, train_id
 from poisonsets.manifests.stream import Stream
 from poisonsets.surrogates import Precision, exact_arithmetic, load_surrogate, retrained
 from poisonsets.training_images import SplitImages, as_floats
@@ -36,6 +36,7 @@ class Attacker:
         attack: the registered attack's name.
         settings: all of its settings.
         budget: the constraint every poison meets.
+        composition: how the poisons enter the training set.
         files: the surrogates' files with their digests.
         mirror: whether an image of the base and its mirror image show the same thing.
         base: the dataset the trials are from, for attacks that read its training images.
@@ -48,6 +49,7 @@ class Attacker:
     settings: Mapping[str, Any]
     budget: Budget
     files: Sequence[tuple[Path, str]]
+    composition: CompositionRule = "in-place"
     mirror: bool = False
     base: Base | None = None
     trigger: Trigger | None = None
@@ -100,7 +102,7 @@ class Crafter:
                 crafted = self._attack(self._task(block), self._context(block, progress))
         except Exception as error:
             if not _out_of_memory(error):
-                if isinstance(error, OSError | PoisonsetsError):
+                if isinstance(error, OSError | MissingError | DamagedError):
                     raise
                 refusal = f"the attack raised {type(error).__name__}: {error}"
                 return [Result(plan, plan.bases, None, (), refusal) for plan in block.plans]
@@ -145,13 +147,15 @@ class Crafter:
         def retrain(position: int, images: Tensor, times: int) -> tuple[Surrogate, ...]:
             plan = block.plans[position]
             levels = to_levels(images.detach(), block.bases[position], attacker.budget)
+            slots = Slots(bases=plan.bases, labels=(plan.adversarial_label,) * len(plan.bases))
             files = [attacker.files[i] for i in block.surrogates]
             return tuple(
                 retrained(
                     file,
                     base,
-                    plan.bases,
+                    slots,
                     levels,
+                    composition_of(attacker.composition, plan),
                     seed=Stream("retrain", block.seeds[position], file[1], times).seed(),
                     device=self._device,
                     precision=attacker.precision,
@@ -176,15 +180,16 @@ class Crafter:
 
     def _stamped(self, images: Images, bases: tuple[int, ...]) -> Images:
         """The trigger at full strength, where the attack leaves it out of the budget or knows no budget."""
-        trigger, exempting = self._attacker.trigger, self._traits.exempting
-        left_out = bool(exempting) and not self._attacker.settings[exempting]
-        if trigger is None or (self._traits.constrained and not left_out):
+        trigger = self._attacker.trigger
+        if trigger is None or not self._traits.leaves_out(self._attacker.settings):
             return images
-        return np.stack([stamp(image, trigger, f"train/{base}") for image, base in zip(images, bases, strict=True)])
+        return stamp_all(images, trigger, [train_id(base) for base in bases])
 
 
 def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
+    # PyTorch's allocator of the main memory raises a plain RuntimeError, in these words on Linux and elsewhere.
+    words = ("allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
 
 
 def _fault(crafted: object, block: Block, i: int) -> str:

@@ -17,10 +17,10 @@ from poisonsets.manifests import canonical, limits, png, store, writer
 from poisonsets.manifests.bases.dataset import Images, pixel_digest
 from poisonsets.manifests.checks import integrity
 from poisonsets.manifests.errors import DamagedError, MissingError, ViolationError
-from poisonsets.manifests.model import Add, Composition, InPlace, Outcome, Slots, Supplant, Trial
+from poisonsets.manifests.model import Outcome, Slots, Trial
 from poisonsets.manifests.reader import open_set
-from poisonsets.manifests.setups.plan import Plan
-from poisonsets.order import TRIGGER, CompositionRule, Order, check
+from poisonsets.manifests.setups.plan import composition_of
+from poisonsets.order import TRIGGER, Order, check
 from poisonsets.pool import crafted
 
 CURVE_POINTS = 21
@@ -140,7 +140,7 @@ def trial_record(order: Order, result: Result, images: Images) -> Trial:
         adversarial_label=plan.adversarial_label,
         labels=order.attack.traits.labels,
         constraint=order.budget,
-        composition=_composition(order.composition, plan),
+        composition=composition_of(order.composition, plan),
         trigger=None if order.trigger is None else TRIGGER,
         slots=Slots(bases=result.bases, labels=labels),
         pixels=pixel_digest(images, np.array(labels, dtype=np.int64)),
@@ -162,12 +162,6 @@ def _files(order: Order) -> Iterator[tuple[str, bytes]]:
             yield f"surrogates/{one.digest}.safetensors", store.read_file(one.path, limits.FILE_BYTES)
 
 
-def _composition(rule: CompositionRule, plan: Plan) -> Composition:
-    if rule == "supplant":
-        return Supplant(removed=plan.removed or ())
-    return Add() if rule == "add" else InPlace()
-
-
 def _attacker(order: Order, device: str) -> Attacker:
     reads = order.attack.traits.needs & {"source images", "training"}
     return Attacker(
@@ -175,6 +169,7 @@ def _attacker(order: Order, device: str) -> Attacker:
         settings=dict(order.settings),
         budget=order.budget,
         files=order.surrogates.files,
+        composition=order.composition,
         mirror=order.base.mirror,
         base=order.base if reads else None,
         trigger=None if order.trigger is None else order.trigger[0],

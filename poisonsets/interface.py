@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -69,6 +69,10 @@ class Traits:
     exempting: str = ""
     trigger: str = "patch"
     selects: bool = False
+
+    def leaves_out(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the trigger is stamped outside of the budget, by these settings or for want of one."""
+        return not self.constrained or (bool(self.exempting) and not settings[self.exempting])
 
     @property
     def threat_model(self) -> str:

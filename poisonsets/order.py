@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -17,11 +17,10 @@ from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.fields import Title
 from poisonsets.manifests.model import AttackRecord, SetupRecord
 from poisonsets.manifests.reader import first_fault
-from poisonsets.manifests.setups.plan import Plan
+from poisonsets.manifests.setups.plan import CompositionRule, Plan
 from poisonsets.manifests.stamp import Trigger, picture_digest, stamp
-from poisonsets.surrogates import Precision, Surrogates
+from poisonsets.surrogates import Precision, Surrogates, Weights
 
-CompositionRule: TypeAlias = Literal["in-place", "add", "supplant"]
 TRIGGER = "trigger"
 
 
@@ -177,25 +176,46 @@ def _check_networks(order: Order) -> None:
         raise MissingError(
             f"{order.attack.name} needs a surrogate network", "Give --surrogate FILE, made by `poisonsets train`"
         )
-    wanted = {plan.adversarial_label for plan in order.plans}
+    first = order.surrogates.weights[0].record["classes"]
     for one in order.surrogates.weights:
         if one.side not in (None, order.base.train.side):
             raise UsageError(
                 f"{one.path}: trained on images of {one.side} pixels, those of {order.base.name} have "
                 f"{order.base.train.side}"
             )
-        unknown = sorted(wanted - set(one.record["classes"])) if needs - {"features"} else []
-        if unknown:
-            raise UsageError(
-                f"{one.path}: knows classes {_few(one.record['classes'])}, {order.attack.name} needs a classifier of "
-                f"class {unknown[0]} too",
-                f"Train one: poisonsets train --base {order.base.name} --classes {_few(order.base.poison_classes)} ...",
-            )
+        if needs - {"features"}:
+            _check_classifier(order, one)
         if "robust" in needs and not one.record["recipe"].get("adversary"):
             raise UsageError(
                 f"{one.path}: not adversarially trained, which {order.attack.name} needs",
                 "Train one: poisonsets train --adversarial ...",
             )
+        if "robust" in needs and one.record["classes"] != first:
+            raise UsageError(
+                f"{one.path}: knows classes {_few(one.record['classes'])}, {order.surrogates.weights[0].path} knows "
+                f"{_few(first)}: their outputs cannot be joined",
+                "Give surrogates trained on the same classes",
+            )
+
+
+def _check_classifier(order: Order, one: Weights) -> None:
+    """Refuse a network that cannot say what the attack asks it: another base's classes, or too few of this one's."""
+    trained_on = one.record["provenance"].get("train")
+    if trained_on not in (None, order.base.train.digest):
+        raise UsageError(
+            f"{one.path}: trained on another base, whose class numbers mean other things than those of "
+            f"{order.base.name}",
+            f"Train one: poisonsets train --base {order.base.name} ...",
+        )
+    asked = {plan.adversarial_label for plan in order.plans} | {c for plan in order.plans for c in plan.source_classes}
+    asked |= {target.label for plan in order.plans for target in plan.targets}
+    unknown = sorted(asked - set(one.record["classes"]))
+    if unknown:
+        raise UsageError(
+            f"{one.path}: knows classes {_few(one.record['classes'])}, {order.attack.name} needs a classifier of "
+            f"class {unknown[0]} too",
+            f"Train one: poisonsets train --base {order.base.name} --classes {_few(order.base.poison_classes)} ...",
+        )
 
 
 def _few(labels: Iterable[int]) -> str:

@@ -15,9 +15,8 @@ from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.model import DrawnSetup, Linf, NamedSetup, SetupRecord, Unconstrained
 from poisonsets.manifests.setups.drawn import draw
 from poisonsets.manifests.setups.named import RULES, compute, trials_of
-from poisonsets.manifests.setups.plan import Plan
+from poisonsets.manifests.setups.plan import CompositionRule, Plan
 from poisonsets.manifests.setups.published import read_setup
-from poisonsets.order import CompositionRule
 from poisonsets.registry import Entry
 
 POISONS = 25
@@ -120,8 +119,10 @@ def drawn_setup(base: Base, traits: Traits, *, seed: int, asked: Draw, compositi
         )
     except ValidationError as error:
         fault = error.errors()[0]
-        name = "-".join(map(str, fault["loc"])) or "candidates"
-        raise UsageError(f"--{name}: {fault['msg']}", "See `poisonsets craft --help`") from error
+        option = "".join(f"--{part}: " for part in fault["loc"][:1])
+        raise UsageError(
+            option + fault["msg"].removeprefix("Value error, "), "See `poisonsets craft --help`"
+        ) from error
 
 
 def budget_of(entry: Entry, settings: Mapping[str, Any], levels: int | None) -> Budget:
@@ -134,5 +135,4 @@ def budget_of(entry: Entry, settings: Mapping[str, Any], levels: int | None) -> 
     """
     if levels is None or not entry.traits.constrained:
         return Unconstrained()
-    exempting = entry.traits.exempting
-    return Linf(levels=levels, exempt_trigger=bool(exempting) and not settings[exempting])
+    return Linf(levels=levels, exempt_trigger=entry.traits.leaves_out(settings))

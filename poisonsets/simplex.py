@@ -37,24 +37,29 @@ def nearest_in_hull(
     of each other.
 
     Args:
-        features: floating [T, P, ...], finite, P at least 1; what follows P counts as one axis of features.
-        targets: floating [T, ...] of the same features, finite; a target of zero is allowed.
+        features: floating [T, P, ...], P at least 1; what follows P counts as one axis of features.
+        targets: floating [T, ...] of the same features; a target of zero is allowed.
         start: [T, P], for instance the coefficients of the step before; without one 1/P each.
         tolerance: bound on f(c) - min f as a share of ||t||^2; smaller takes longer.
         limit: iterations after which a trial keeps what it has.
 
     Returns:
-        float64 [T, P], at least 0, of sum 1 up to rounding of float64, without a gradient.
+        float64 [T, P], at least 0, of sum 1 up to rounding of float64, without a gradient; NaN for a trial with
+        values that are not finite.
 
     Raises:
-        UsageError: the shapes do not fit, or a trial's features are not finite.
+        UsageError: the shapes do not fit.
     """
     if features.shape[:1] + features.shape[2:] != targets.shape or features.shape[1] < 1:
         raise UsageError(
             f"features {list(features.shape)} for targets {list(targets.shape)}, wanted [T, P, D] and [T, D]"
         )
-    aims = targets.detach().flatten(1)
-    state = _begin(features.detach().flatten(2), aims, start, tolerance)
+    parts, aims = features.detach().flatten(2), targets.detach().flatten(1)
+    whole = parts.isfinite().flatten(1).all(1) & aims.isfinite().all(1)
+    if not whole.all():  # solved as zeros, so that the other trials are not stopped
+        parts, aims = (torch.where(whole.view(-1, *[1] * (x.ndim - 1)), x, 0) for x in (parts, aims))
+        start = None if start is None else torch.where(whole[:, None], start, 1 / features.shape[1])
+    state = _begin(parts, aims, start, tolerance)
     found = state.point.clone()
     active = torch.arange(len(aims), device=features.device)
     for iteration in range(limit + 1):
@@ -68,7 +73,7 @@ def nearest_in_hull(
             if len(kept) < len(active):
                 state, active = state.of(kept), active[kept]
         state = _advance(state)
-    return found
+    return torch.where(whole[:, None], found, torch.nan)
 
 
 def onto_simplex(points: Tensor) -> Tensor:
@@ -103,12 +108,6 @@ def _begin(features: Tensor, targets: Tensor, start: Tensor | None, tolerance: f
     for part, aim in zip(torch.split(features, COLUMNS, 2), torch.split(targets, COLUMNS, 1), strict=True):
         difference = part.double() - aim.double()[:, None]
         gram += torch.bmm(difference, difference.mT)
-    wrong = (~gram.isfinite()).flatten(1).any(1).nonzero()[:, 0].tolist()
-    if wrong:
-        raise UsageError(
-            f"trial {wrong[0]} of the block: features are not finite, wanted finite ones",
-            "Look at the surrogate's weights, or take smaller steps",
-        )
     point = torch.full_like(gram[:, 0], 1 / poisons) if start is None else onto_simplex(start.detach().double())
     # A Gram matrix of zeros has any step; its gap is zero at the first check.
     step = 1 / torch.linalg.eigvalsh(gram)[:, -1:].clamp_min(torch.finfo(torch.float64).tiny)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +16,9 @@ from torch.func import functional_call
 
 from poisonsets.interface import Surrogate
 from poisonsets.manifests.bases.dataset import Base, Images, Split
+from poisonsets.manifests.compose import compose_slots
 from poisonsets.manifests.errors import DamagedError, UsageError
-from poisonsets.manifests.model import SurrogateRecord
+from poisonsets.manifests.model import Composition, Slots, SurrogateRecord
 from poisonsets.manifests.stream import Stream
 from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.networks import Classifier
@@ -25,10 +26,10 @@ from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.pgd import pgd_step
 from poisonsets.victims.recipes import Recipe
-from poisonsets.victims.training import train_network
+from poisonsets.victims.training import train_network, training_ids
 from poisonsets.victims.weights import Weights, load_weights
 
-__all__ = ["Surrogates", "exact_arithmetic", "load_surrogate", "pgd_step", "retrained", "surrogate_of"]
+__all__ = ["Surrogates", "Weights", "exact_arithmetic", "load_surrogate", "pgd_step", "retrained", "surrogate_of"]
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
 
@@ -102,20 +103,24 @@ def surrogate_of(
 def retrained(
     file: tuple[Path, str],
     base: Base,
-    ids: Sequence[int],
+    slots: Slots,
     poisons: Images,
+    rule: Composition,
     *,
     seed: int,
     device: torch.device,
     precision: Precision = "fp32",
 ) -> Surrogate:
-    """The network that a surrogate's recipe makes of the training split with the poisons in their bases' places.
+    """The network that a surrogate's recipe makes of the training set that the poisons are composed into.
+
+    Where the recipe takes part of the images, the network is trained on that part and on all poisons.
 
     Args:
         file: the surrogate's file and digest; its recipe is used, with another seed.
         base: the clean dataset.
-        ids: the poisons' bases.
-        poisons: uint8 [P, H, W, 3], which keep their bases' labels.
+        slots: the poisons' bases and labels.
+        poisons: uint8 [P, H, W, 3].
+        rule: how they enter the training set.
         seed: of initial weights, order and views.
         device: where to train.
         precision: of the network's passes when it is attacked; training itself is float32.
@@ -124,12 +129,15 @@ def retrained(
         MissingError, DamagedError: as `load_surrogate`.
         UsageError: as `Recipe.of_record` and `train_network`.
     """
-    recipe = replace(Recipe.of_record(_unchanged(*file).record["recipe"]), seed=seed)
-    images = base.train.images.copy()
-    images[np.array(ids, dtype=np.int64)] = poisons
+    recipe = Recipe.of_record(_unchanged(*file).record["recipe"])
+    rows = compose_slots(base.train.labels, slots, rule, recipe.classes)
+    seen = (rows.slot >= 0) | np.isin(rows.base, training_ids(recipe, base))
+    images = base.train.images[rows.base[seen]]
+    poisoned = rows.slot[seen] >= 0
+    images[poisoned] = poisons[rows.slot[seen][poisoned]]
     # A digest of every training image at every retraining would say nothing to anybody.
-    poisoned = replace(base, train=Split(images, base.train.labels, ""))
-    network = train_network(recipe, poisoned, device=device).network
+    composed = replace(base, train=Split(images, rows.label[seen], ""))
+    network = train_network(replace(recipe, seed=seed, images=0), composed, device=device).network
     return surrogate_of(network, recipe.classes, device, precision)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from poisonsets.manifests.bases.dataset import Images, Labels, Split
-from poisonsets.manifests.stamp import Trigger, stamp
+from poisonsets.manifests.stamp import Trigger, stamp_all, train_id
 
 
 class SplitImages:
@@ -30,8 +30,8 @@ class SplitImages:
 
     def stamped(self, ids: Sequence[int], trigger: Trigger) -> Tensor:
         """The same with a trigger on, each image at the place that its id gives."""
-        images = [stamp(self._split.images[index], trigger, f"train/{index}") for index in ids]
-        return as_floats(np.stack(images), self._device)
+        clean = self._split.images[np.array(ids, dtype=np.int64)]
+        return as_floats(stamp_all(clean, trigger, [train_id(index) for index in ids]), self._device)
 
 
 def as_floats(images: Images, device: torch.device) -> Tensor:

@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeAlias
 from poisonsets.manifests import canonical
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, UsageError
-from poisonsets.manifests.suggest import unknown
 from poisonsets.victims import networks
 from poisonsets.victims.decimals import network_width, plain_decimal
 
@@ -67,8 +66,7 @@ class Recipe:
     adversary_step: str = "0"
 
     def __post_init__(self) -> None:
-        if self.network not in networks.names():
-            raise unknown("network", self.network, networks.names())
+        networks.refuse_unknown(self.network)
         object.__setattr__(self, "width", network_width(self.width))
         for name in ("learning_rate", "factor", "momentum", "weight_decay", "dropout", "adversary_step"):
             object.__setattr__(self, name, plain_decimal(getattr(self, name), name))

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from poisonsets.manifests.bases.dataset import Base, Images, Labels, Split
@@ -84,25 +85,33 @@ def train_network(recipe: Recipe, base: Base, *, device: torch.device, progress:
     return Trained(network, correct, total, robust)
 
 
-def training_images(recipe: Recipe, base: Base) -> tuple[Images, Labels]:
-    """The images that a recipe trains on, in the split's order, and their labels' positions in its classes.
+def training_ids(recipe: Recipe, base: Base) -> NDArray[np.int64]:
+    """The images that a recipe trains on, int64 indices into the training split, ascending.
 
     Raises:
         UsageError: a class has no training image, or fewer than the recipe asks for.
     """
-    images, labels = images_of(base.train, recipe.classes)
-    counts = np.bincount(labels, minlength=len(recipe.classes))
     each = recipe.images // len(recipe.classes)
-    scarce = int(counts.argmin())
-    if counts[scarce] < max(each, 1):
-        raise UsageError(
-            f"{base.name} has {counts[scarce] or 'no'} training image{'s' if counts[scarce] > 1 else ''} of class "
-            f"{recipe.classes[scarce]}" + (f", the recipe asks for {each}" if each else "")
-        )
-    if not each:
-        return images, labels
-    first = np.concatenate([np.flatnonzero(labels == position)[:each] for position in range(len(recipe.classes))])
-    return images[np.sort(first)], labels[np.sort(first)]
+    chosen = []
+    for label in recipe.classes:
+        ids = np.flatnonzero(base.train.labels == label)
+        if len(ids) < max(each, 1):
+            raise UsageError(
+                f"{base.name} has {len(ids) or 'no'} training image{'s' if len(ids) > 1 else ''} of class "
+                f"{label}" + (f", the recipe asks for {each}" if each else "")
+            )
+        chosen.append(ids[:each] if each else ids)
+    return np.sort(np.concatenate(chosen))
+
+
+def training_images(recipe: Recipe, base: Base) -> tuple[Images, Labels]:
+    """The images of `training_ids`, and their labels' positions in the recipe's classes.
+
+    Raises:
+        UsageError: as `training_ids`.
+    """
+    ids = training_ids(recipe, base)
+    return images_of(Split(base.train.images[ids], base.train.labels[ids], ""), recipe.classes)
 
 
 def cached_weights(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from poisonsets.manifests.checks import Case, check
 from poisonsets.manifests.findings import Finding
 from poisonsets.manifests.model import L2, Linf, Unconstrained
-from poisonsets.manifests.stamp import Trigger, footprint, stamp
+from poisonsets.manifests.stamp import Trigger, footprint, stamp, train_id
 
 CHANNELS = "RGB"
 
@@ -34,7 +34,7 @@ def inside_the_ball(case: Case) -> Iterator[Finding]:
             continue
         delta = case.images[row].astype(np.int64) - case.base.train.images[base]
         if trigger is not None:
-            delta[footprint(trigger, delta.shape[0], delta.shape[1], f"train/{base}")] = 0
+            delta[footprint(trigger, delta.shape[0], delta.shape[1], train_id(base))] = 0
         yield from _outside(case, constraint, slot, delta)
 
 
@@ -49,8 +49,8 @@ def exempt_pixels_are_the_trigger(case: Case) -> Iterator[Finding]:
         base = case.record.slots.bases[slot]
         if base is None or base >= len(clean):
             continue
-        stamped = stamp(clean[base], trigger, f"train/{base}")
-        exempt = footprint(trigger, stamped.shape[0], stamped.shape[1], f"train/{base}")
+        stamped = stamp(clean[base], trigger, train_id(base))
+        exempt = footprint(trigger, stamped.shape[0], stamped.shape[1], train_id(base))
         wrong = np.argwhere((case.images[row] != stamped).any(axis=2) & exempt)
         if len(wrong):
             yield case.violation(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from poisonsets.manifests.model import SplitTarget
+from poisonsets.manifests.model import Add, Composition, InPlace, SplitTarget, Supplant
+
+CompositionRule: TypeAlias = Literal["in-place", "add", "supplant"]
 
 
 @dataclass(frozen=True)
@@ -33,3 +36,10 @@ class Plan:
     def keep(self) -> int:
         """The number of poisons."""
         return len(self.bases) if self.poisons is None else self.poisons
+
+
+def composition_of(rule: CompositionRule, plan: Plan) -> Composition:
+    """The rule with what this trial adds to it: the images that its poisons supplant."""
+    if rule == "supplant":
+        return Supplant(removed=plan.removed or ())
+    return Add() if rule == "add" else InPlace()

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from poisonsets.budget import project
 from poisonsets.interface import Attack, Budget, Context, Crafted, Range, Surrogate, Task, Traits
-from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.model import L2, Linf
+from poisonsets.manifests.stamp import train_id
 from poisonsets.registry import attack
 from poisonsets.stamping import stamped
 from poisonsets.surrogates import pgd_step
@@ -60,7 +60,7 @@ def clean_label_backdoor(
         trials, poisons = task.bases.shape[:2]
         bases = task.bases.flatten(0, 1)
         inside = partial(project, bases=bases, budget=task.budget)
-        positions = _positions(context.surrogates, task.labels.flatten())
+        positions = context.surrogates[0].positions(task.labels.flatten())
         logits = partial(_joint, networks=context.surrogates)
         images = inside(_started(task, context)) if start == "random" else bases
         history = []
@@ -69,7 +69,7 @@ def clean_label_backdoor(
             history.append(torch.exp(-losses).view(trials, poisons).mean(1))
             context.progress(step + 1, steps)
         if trigger_in_budget and task.trigger is not None:
-            ids = [f"train/{index}" for of_trial in task.base_ids for index in of_trial]
+            ids = [train_id(index) for of_trial in task.base_ids for index in of_trial]
             images = inside(stamped(images, task.trigger, ids))
         with torch.no_grad():
             last = torch.softmax(logits(images), dim=1).gather(1, positions[:, None])
@@ -83,21 +83,6 @@ def clean_label_backdoor(
 def _joint(images: Tensor, networks: tuple[Surrogate, ...]) -> Tensor:
     """The mean over the networks of the log-probabilities, [N, C]; of one network its own logits, but for a shift."""
     return torch.stack([torch.log_softmax(network.logits(images), dim=1) for network in networks]).mean(0)
-
-
-def _positions(networks: tuple[Surrogate, ...], labels: Tensor) -> Tensor:
-    """Where the labels stand among the outputs of every network, [N].
-
-    Raises:
-        UsageError: they stand elsewhere in another network, so that outputs cannot be joined.
-    """
-    first, *others = (network.positions(labels) for network in networks)
-    if not all(torch.equal(first, other) for other in others):
-        raise UsageError(
-            "the surrogates tell other classes apart, or in another order",
-            "Give surrogates trained on the same classes",
-        )
-    return first
 
 
 def _started(task: Task, context: Context) -> Tensor:

@@ -42,10 +42,10 @@ def convex_polytope(
     the mean over them. Schwarzschild et al. (2021) run it with one network, without dropout, for 1,200 steps.
 
     What differs: the authors' loss is the sum over networks (the mean is that of Aghakhani et al. 2021), which Adam
-    hardly feels; coefficients come from `simplex.nearest_in_hull`, exact to 1e-8 of ||f(t)||^2 and reproducible, where
-    the authors take a step from a random product and at most 10,000 iterations, and the benchmark the last iterate but
-    one; all trials of a block are optimised at once. Dropout acts on blocks' outputs, whatever the network was trained
-    with.
+    hardly feels; coefficients come from `simplex.nearest_in_hull`, exact to 1e-8 of ||f(t)||^2 or 1e-4 of the
+    objective and reproducible, where the authors take a step from a random product and at most 10,000 iterations, and
+    the benchmark the last iterate but one; all trials of a block are optimised at once. Dropout acts on blocks'
+    outputs, whatever the network was trained with.
 
     Args:
         steps: optimiser steps; published 1,200 in the benchmark, 4,000 by the authors.

@@ -7,6 +7,7 @@ needs and does not get is refused before work starts, with the line that helps.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from poisonsets import registry
 from poisonsets.cli.networks import role_of
 from poisonsets.manifests.bases.cache import open_base
+from poisonsets.manifests.bases.dataset import Split
 from poisonsets.manifests.model import Unconstrained
 from poisonsets.manifests.reader import open_set
 from poisonsets.victims.recipes import Recipe
@@ -169,3 +171,34 @@ def test_what_is_missing_is_said_before_work_starts(
     cli(*given).refused(code, fragment)
     assert not (here / "set").exists()
     assert not (here / "set.partial").exists()
+
+
+def test_a_classifier_of_another_base_is_refused(cli: Cli, networks: dict[str, Path], cache: Path, here: Path) -> None:
+    """Its class numbers would mean other things; a feature extractor may come from anywhere."""
+    base = open_base("digits", cache=cache)
+    other = replace(base, train=Split.of(255 - base.train.images, base.train.labels))
+    recipe = Recipe("convnet", (5, 6, 7, 8, 9), epochs=1, width="0.25", batch=32)
+    file = cached_weights(recipe, other, here, device=torch.device("cpu")).path
+    craft = ("--base", "digits", "--trials", "0", "--poisons", "4", "--surrogate", file)
+    cli("craft", "WiB", *craft, "-o", "set").refused(2, "trained on another base")
+    assert cli("craft", "BP", *craft, "--set", "steps=1", "-o", "set").code == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "caveat"),
+    [(("--candidates", "12"), "5 of 12 candidates"), (("--trials", "1"), "chosen for their outcome")],
+)
+def test_what_the_draw_cannot_prove_is_said(
+    cli: Cli, networks: dict[str, Path], asked: tuple[str, ...], caveat: str
+) -> None:
+    assert cli(*command("sleeper-agent", networks, *asked, "-o", "set")).code == 0
+    assert caveat in cli("verify", "set").out.partition("not checked: ")[2]
+
+
+def test_robust_networks_of_other_classes_cannot_be_joined(cli: Cli, networks: dict[str, Path], cache: Path) -> None:
+    base = open_base("digits", cache=cache)
+    adversary = {"adversary": 8, "adversary_steps": 1, "adversary_step": "8"}
+    recipe = Recipe("convnet", (9, 8, 7, 6, 5), epochs=1, width="0.25", batch=32, **adversary)
+    other = cached_weights(recipe, base, cache, device=torch.device("cpu")).path
+    craft = ("craft", "CLBD", "--base", "digits", "--trials", "0", "--poisons", "4", "-o", "set")
+    cli(*craft, "--surrogate", networks["robust"], "--surrogate", other).refused(2, "cannot be joined")

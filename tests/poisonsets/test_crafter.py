@@ -170,6 +170,18 @@ def test_memory_that_never_suffices_stops_the_run() -> None:
     assert calls == [200, 100, 50, 25, 12, 6, 3]
 
 
+@pytest.mark.usefixtures("open_registry")
+def test_a_real_refusal_of_memory_is_known_as_one() -> None:
+    def greedy(task: Task, context: Context) -> Crafted:
+        if len(task.bases) > 1:
+            torch.empty(10**15)
+        return Crafted(task.bases)
+
+    found = crafter_of(greedy).run(split(PLANS)[0])
+    assert [one.refusal for one in found] == ["", "", ""]
+    assert {one.halvings for one in found} == {1, 2}
+
+
 # --- triggers and selections -----------------------------------------------------------------------------------
 
 

@@ -168,6 +168,13 @@ def test_what_it_cannot_solve_is_refused_by_name() -> None:
     features, targets = drawn(3, 4, 10)
     with pytest.raises(UsageError, match="wanted"):
         nearest_in_hull(features, targets[:, :9])
-    features[1, 2, 3] = torch.nan
-    with pytest.raises(UsageError, match="trial 1 of the block"):
-        nearest_in_hull(features, targets)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_trial_that_is_not_finite_leaves_the_others_as_they_are(value: float) -> None:
+    features, targets = drawn(3, 4, 10)
+    wanted = nearest_in_hull(features, targets)
+    features[1, 2, 3] = value
+    found = nearest_in_hull(features, targets, start=wanted)
+    assert bool(found[1].isnan().all())
+    assert torch.allclose(found[[0, 2]], wanted[[0, 2]], atol=1e-6)

@@ -10,8 +10,9 @@ import pytest
 import torch
 from forge import small_base
 
+from poisonsets.manifests.bases.dataset import Images
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
-from poisonsets.manifests.model import SurrogateRecord
+from poisonsets.manifests.model import Add, Composition, InPlace, Slots, Supplant, SurrogateRecord
 from poisonsets.surrogates import Surrogates, load_surrogate, retrained, surrogate_of
 from poisonsets.victims.recipes import Recipe
 from poisonsets.victims.training import cached_weights
@@ -110,16 +111,33 @@ def test_a_surrogate_is_trained_anew_on_the_poisons(cache: Path) -> None:
     recipe = Recipe("convnet", (0, 1, 2), epochs=1, width="0.25", batch=12)
     weights = cached_weights(recipe, base, cache, device=CPU)
     file, black = (weights.path, weights.digest), np.zeros((3, 8, 8, 3), np.uint8)
-    ids = (0, 1, 2)
-    first = retrained(file, base, ids, black, seed=1, device=CPU)
-    again = retrained(file, base, ids, black, seed=1, device=CPU)
-    clean = retrained(file, base, ids, base.train.images[:3], seed=1, device=CPU)
-    reseeded = retrained(file, base, ids, black, seed=2, device=CPU)
+    slots = Slots(bases=(0, 1, 2), labels=tuple(int(label) for label in base.train.labels[:3]))
+
+    def anew(poisons: Images, rule: Composition, seed: int = 1) -> torch.Tensor:
+        images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        return retrained(file, base, slots, poisons, rule, seed=seed, device=CPU).logits(images)
+
+    first = anew(black, InPlace())
+    assert torch.equal(first, anew(black, InPlace()))
+    assert not torch.equal(first, anew(base.train.images[:3], InPlace()))
+    assert not torch.equal(first, anew(black, InPlace(), seed=2))
+    others = [anew(black, rule) for rule in (Add(), Supplant(removed=(5, 6, 7)), Supplant(removed=(5, 6, 8)))]
+    assert len({tuple(logits.flatten().tolist()) for logits in (first, *others)}) == 4
+
+
+def test_a_surrogate_of_few_images_sees_all_poisons_when_trained_anew(cache: Path) -> None:
+    """The recipe's part of the images is the first ones of each class; the poisons here are the last ones."""
+    base = small_base()
+    recipe = Recipe("convnet", (0, 1, 2), epochs=1, width="0.25", batch=12, images=9)
+    weights = cached_weights(recipe, base, cache, device=CPU)
+    late = tuple(int(np.flatnonzero(base.train.labels == label)[-1]) for label in range(3))
+    slots = Slots(bases=late, labels=(0, 1, 2))
     images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    logits = [one.logits(images) for one in (first, again, clean, reseeded)]
-    assert torch.equal(logits[0], logits[1])
-    assert not torch.equal(logits[0], logits[2])
-    assert not torch.equal(logits[0], logits[3])
+    logits = [
+        retrained((weights.path, weights.digest), base, slots, poisons, InPlace(), seed=1, device=CPU).logits(images)
+        for poisons in (base.train.images[list(late)], 255 - base.train.images[list(late)])
+    ]
+    assert not torch.equal(*logits)
 
 
 def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:

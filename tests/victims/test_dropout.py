@@ -13,13 +13,18 @@ HALF = ("0.5", "0.5", "0.5")
 IMAGES = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
+def images_of(built: Classifier) -> torch.Tensor:
+    side = max(16, built.body.smallest)
+    return torch.rand(4, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
 def network(name: str) -> Classifier:
     return build(name, 5, "0.125", HALF, HALF, generator=torch.Generator().manual_seed(3)).eval()
 
 
 def dropped(built: Classifier, rate: float, seed: int = 0) -> torch.Tensor:
     with torch.no_grad(), dropping(built, rate, torch.Generator().manual_seed(seed)):
-        return built.features(IMAGES)
+        return built.features(images_of(built))
 
 
 @pytest.mark.parametrize("name", names())
@@ -28,7 +33,7 @@ def test_the_generator_alone_decides_what_is_dropped(name: str, frozen: bool) ->
     built = folded(network(name)) if frozen else network(name)
     state = torch.get_rng_state()
     plain, first, again, other = (
-        built.features(IMAGES),
+        built.features(images_of(built)),
         dropped(built, 0.3),
         dropped(built, 0.3),
         dropped(built, 0.3, 1),
@@ -37,7 +42,7 @@ def test_the_generator_alone_decides_what_is_dropped(name: str, frozen: bool) ->
     assert not torch.equal(first, other)
     assert not torch.equal(first, plain)
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(built.features(IMAGES), plain), "a hook was left behind"
+    assert torch.equal(built.features(images_of(built)), plain), "a hook was left behind"
 
 
 def test_every_pass_draws_new_masks() -> None:
@@ -53,12 +58,12 @@ def test_the_share_of_each_output_is_dropped_and_the_rest_scaled(name: str) -> N
     first = built.body.outputs()[0]
     seen: list[torch.Tensor] = []
     kept = first.register_forward_hook(lambda _module, _inputs, out: seen.append(out.detach()))
-    built.features(IMAGES)
+    built.features(images_of(built))
     kept.remove()
     with dropping(built, 0.25, torch.Generator().manual_seed(0)):
         # Registered later, so that it sees what dropping made of the same values.
         kept = first.register_forward_hook(lambda _module, _inputs, out: seen.append(out.detach()))
-        built.features(IMAGES)
+        built.features(images_of(built))
         kept.remove()
     plain, masked = seen
     alive = plain > 0

@@ -29,11 +29,17 @@ def lived_in(name: str) -> Classifier:
     return network
 
 
+def some(network: Classifier, count: int, side: int = 16) -> Tensor:
+    """Images that are large enough for the network."""
+    side = max(side, network.body.smallest)
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
 @pytest.mark.parametrize("name", names())
 def test_folding_keeps_the_function_of_eval_mode(name: str) -> None:
     network = lived_in(name)
     copied = folded(network)
-    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    images = some(network, 4, 32)
     network.eval()
     with torch.no_grad():
         wanted, found = network.features(images), copied.features(images)
@@ -113,7 +119,7 @@ def test_training_mode_normalises_by_the_batch_and_keeps_statistics() -> None:
 def test_forward_mode_goes_through_weights_that_are_passed_in(name: str) -> None:
     """The derivative of the logits along a direction in weight space is that of reverse mode."""
     network = lived_in(name).eval()
-    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    images = some(network, 2)
     weights = {key: tensor.detach() for key, tensor in network.named_parameters()}
     generator = torch.Generator().manual_seed(2)
     along = {key: torch.randn(tensor.shape, generator=generator) * 0.1 for key, tensor in weights.items()}

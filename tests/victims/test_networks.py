@@ -15,6 +15,12 @@ def parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
+def some(network: Classifier, count: int) -> torch.Tensor:
+    """Images that are large enough for the network."""
+    side = max(16, network.body.smallest)
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
 def layers(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
     return [module for module in network.modules() if isinstance(module, kind)]
 
@@ -62,7 +68,7 @@ def test_convnet_is_cheap() -> None:
 @pytest.mark.parametrize("name", names())
 def test_features_then_head_are_the_logits(name: str) -> None:
     network = build(name, 7, "0.125", HALF, HALF).eval()
-    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    images = some(network, 3)
     features = network.features(images)
     assert features.shape == (3, network.feature_width)
     assert features.dtype == torch.float32
@@ -73,7 +79,7 @@ def test_features_then_head_are_the_logits(name: str) -> None:
 def test_normalisation_is_the_first_layer(name: str) -> None:
     plain = build(name, 2, "0.125", ZERO, ONE).eval()
     normal = build(name, 2, "0.125", HALF, ("0.25", "0.25", "0.25")).eval()
-    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    images = some(plain, 2)
     assert torch.equal(normal(images), plain((images - 0.5) / 0.25))
 
 

@@ -1,30 +1,58 @@
 """Every network family is one file of this folder; `build` makes any of them from its name and a generator.
 
-A family registers a function from the width multiplier to (`Body`, number of features). Weights are drawn
-from the generator that is passed in; torch's global random state is never used.
+A family registers a function from the width multiplier to (`Body`, number of features), and a whole library is
+collected under a prefix. Weights are drawn from the generator that is passed in; torch's global random state is never
+used.
 """
 
 from __future__ import annotations
 
 import importlib
-import math
 import pkgutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import TypeAlias
 
 import torch
-from torch import nn
 
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.suggest import unknown
 from poisonsets.victims.decimals import network_width
 from poisonsets.victims.networks.classifier import Body, Classifier, NetworkSpec, channel_values
 
-__all__ = ["Body", "Classifier", "NetworkSpec", "build", "names", "register", "skeleton"]
+__all__ = [
+    "Body",
+    "Classifier",
+    "Collection",
+    "NetworkSpec",
+    "build",
+    "collect",
+    "names",
+    "refuse_unknown",
+    "register",
+    "skeleton",
+    "spellings",
+]
 
 Family: TypeAlias = Callable[[str], tuple[Body, int]]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Networks of another library, each spelled `PREFIX:NAME`.
+
+    Attributes:
+        members: their names, without the prefix.
+        make: from a member's name and the width multiplier to its body and number of features.
+    """
+
+    members: Callable[[], tuple[str, ...]]
+    make: Callable[[str, str], tuple[Body, int]]
+
+
 _FAMILIES: dict[str, Family] = {}
+_COLLECTIONS: dict[str, Collection] = {}
 
 
 def register(name: str) -> Callable[[Family], Family]:
@@ -37,6 +65,11 @@ def register(name: str) -> Callable[[Family], Family]:
     return put
 
 
+def collect(prefix: str, collection: Collection) -> None:
+    """Put a collection under its prefix."""
+    _COLLECTIONS[prefix] = collection
+
+
 @cache
 def _discover() -> None:
     for module in pkgutil.iter_modules(__path__):
@@ -44,9 +77,29 @@ def _discover() -> None:
 
 
 def names() -> tuple[str, ...]:
-    """The names `build` knows, sorted."""
+    """The names of the families of this folder, sorted; collections have their own beside these."""
     _discover()
     return tuple(sorted(_FAMILIES))
+
+
+def spellings() -> tuple[str, ...]:
+    """What a list of networks shows: `names()`, then `PREFIX:NAME` once for each collection."""
+    return (*names(), *(f"{prefix}:NAME" for prefix in sorted(_COLLECTIONS)))
+
+
+def refuse_unknown(name: str) -> None:
+    """Let the names pass that `build` knows: those of `names()` and those of collections.
+
+    Raises:
+        UsageError: any other name, with the nearest one or all spellings.
+    """
+    known = names()
+    prefix, colon, member = name.partition(":")
+    if colon and prefix in _COLLECTIONS:
+        if member not in (members := _COLLECTIONS[prefix].members()):
+            raise unknown(f"network of {prefix}", member, members)
+    elif name not in known:
+        raise unknown("network", name, spellings())
 
 
 def build(
@@ -58,21 +111,21 @@ def build(
     *,
     generator: torch.Generator | None = None,
 ) -> Classifier:
-    """A network on the CPU with PyTorch's default initialisation, in training mode.
+    """A network on the CPU with its family's initialisation, in training mode.
 
     Args:
-        name: one of `names()`.
+        name: one of `names()`, or a collection's member as `torchvision:resnet50`.
         classes: outputs of the head, at least 1.
         width: channel multiplier as a decimal string, above 0 and at most 16.
         mean, std: normalisation as decimal strings.
         generator: a CPU generator for the weights; without one they are those of a generator seeded with 0.
 
     Raises:
-        UsageError: an unknown name, a width out of range, no class.
+        UsageError: an unknown name, a width out of range or one that the network does not come in, no class.
     """
     network = skeleton(NetworkSpec(name, classes, width, mean, std))
     network.to_empty(device="cpu")
-    _initialise(network, generator or torch.Generator().manual_seed(0))
+    network.body.initialise(network.head, generator or torch.Generator().manual_seed(0))
     network.mean.copy_(channel_values(mean))
     network.std.copy_(channel_values(std))
     return network
@@ -84,24 +137,15 @@ def skeleton(spec: NetworkSpec) -> Classifier:
     Raises:
         UsageError: as `build`.
     """
-    if spec.name not in names():
-        raise unknown("network", spec.name, names())
+    refuse_unknown(spec.name)
     if spec.classes < 1:
         raise UsageError(f"a network with {spec.classes} classes, wanted at least 1")
     width = network_width(spec.width)
     with torch.device("meta"):
-        body, feature_width = _FAMILIES[spec.name](width)
+        body, feature_width = _body(spec.name, width)
         return Classifier(NetworkSpec(spec.name, spec.classes, width, spec.mean, spec.std), body, feature_width)
 
 
-def _initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """PyTorch's defaults (`reset_parameters` of each layer), which take no generator of their own."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            # Kaiming-uniform with a = sqrt(5) is U(+-1/sqrt(fan_in)), the bound of the bias too.
-            bound = 1 / math.sqrt(module.weight[0].numel())
-            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
-            if module.bias is not None:
-                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
-        elif isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
+def _body(name: str, width: str) -> tuple[Body, int]:
+    prefix, _, member = name.partition(":")
+    return _COLLECTIONS[prefix].make(member, width) if member else _FAMILIES[name](width)

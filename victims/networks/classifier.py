@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from poisonsets.victims.networks.initial import pytorch_defaults
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
@@ -33,7 +35,22 @@ class Body(nn.Module):
 
     `forward` takes normalised images, float32 [N, 3, H, W], and returns the map that enters the last block, float32
     [N, C, h, w], and the penultimate features, float32 [N, D].
+
+    Attributes:
+        smallest: the fewest pixels of an image's side that leave something to make features of.
     """
+
+    smallest: int = 1
+
+    def initialise(self, head: nn.Linear, generator: torch.Generator) -> None:
+        """Draw the body's weights and the head's: PyTorch's defaults, unless a family publishes others.
+
+        Args:
+            head: the layer behind this body.
+            generator: the only source of randomness; on the CPU, as the tensors.
+        """
+        pytorch_defaults(self, generator)
+        pytorch_defaults(head, generator)
 
     def outputs(self) -> tuple[nn.Module, ...]:
         """The modules whose output values a dropout network drops, in the order of their use; empty for none."""
@@ -81,7 +98,12 @@ class Classifier(nn.Module):
         Returns:
             The map before the last block, float32 [N, C, h, w], and the input of the head, float32
             [N, feature_width].
+
+        Raises:
+            ValueError: the images are smaller than the network can take.
         """
+        if min(images.shape[-2:]) < self.body.smallest:
+            raise ValueError(f"wanted at least {self.body.smallest}x{self.body.smallest}")
         stages: tuple[Tensor, Tensor] = self.body((images - self.mean) / self.std)
         return stages
 
@@ -92,30 +114,41 @@ class Classifier(nn.Module):
 
 
 class ConvBN(nn.Module):
-    """A bias-free convolution and its batch normalisation, which in eval mode are computed as one convolution.
+    """A convolution and its batch normalisation, which in eval mode are computed as one convolution.
 
     In eval mode the normalisation's scale and shift enter the weight and the bias inside the graph, by plain
     operations, so that gradients (in either direction) reach the convolution's weight and the normalisation's; the
     values are those of the pair up to rounding of float32. `folded` makes that permanent.
+
+    Args:
+        inputs, outputs: channels.
+        kernel: side of the kernel, odd; half of it is the zero padding.
+        stride: of the convolution.
+        groups: of the convolution; `inputs` for a depthwise one.
+        bias: whether the convolution has one, which the normalisation makes idle: it counts as parameters, and its
+            gradient is not 0 in eval mode.
     """
 
     conv: nn.Conv2d
     bn: nn.Module
 
-    def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: int = 1, bias: bool = False
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=bias)
         self.bn = nn.BatchNorm2d(outputs)
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 [N, outputs, H / stride, W / stride] of float32 [N, inputs, H, W]."""
-        bn = self.bn
+        conv, bn = self.conv, self.bn
         if not isinstance(bn, nn.BatchNorm2d) or bn.training:
-            normalised: Tensor = bn(self.conv(images))
+            normalised: Tensor = bn(conv(images))
             return normalised
         scale, shift = _scale_and_shift(bn)
-        weight = self.conv.weight * scale.view(-1, 1, 1, 1)
-        return F.conv2d(images, weight, shift, self.conv.stride, self.conv.padding)
+        weight = conv.weight * scale.view(-1, 1, 1, 1)
+        bias = shift if conv.bias is None else shift + conv.bias * scale
+        return F.conv2d(images, weight, bias, conv.stride, conv.padding, groups=conv.groups)
 
 
 def _scale_and_shift(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -130,6 +163,11 @@ def _scale_and_shift(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 def channels(base: int, width: str) -> int:
     """A layer's channel count at a width multiplier: max(1, round(base * width)), halves to even."""
     return max(1, round(base * Decimal(width)))
+
+
+def averaged(maps: Tensor, side: int) -> Tensor:
+    """Maps [N, C, h, w] averaged to [N, C, side, side]; as they are where that is their size already."""
+    return maps if maps.shape[-2:] == (side, side) else F.adaptive_avg_pool2d(maps, side)
 
 
 def channel_values(values: tuple[str, str, str]) -> Tensor:

@@ -1,8 +1,12 @@
-"""`convnet`: three small convolution stages and one hidden layer, cheap enough to train and attack on one CPU core.
+"""`convnet` is cheap enough to train and attack on one CPU core; `convnet64` is the shallow network of Witches' Brew.
 
-Not from a paper. At width 1 and 32x32 pixels a forward pass is 2.8 million multiply-adds, against 556 million of
-`resnet18`. Its penultimate layer is fully connected, as in the AlexNet variants that the first feature attacks were
-shown on: features of a learned layer are those that such attacks move.
+`convnet` is not from a paper. At width 1 and 32x32 pixels a forward pass is 2.8 million multiply-adds, against 556
+million of `resnet18`. Its penultimate layer is fully connected, as in the AlexNet variants that the first feature
+attacks were shown on: features of a learned layer are those that such attacks move.
+
+`convnet64`: Geiping et al. (2021, "Witches' Brew"), the six-layer ConvNet of the comparison with MetaPoison. What
+differs from the published code: images of another size than 32x32 have their last map averaged to 3x3, where that code
+fails.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poisonsets.victims.networks import register
-from poisonsets.victims.networks.classifier import Body, ConvBN, channels
+from poisonsets.victims.networks.classifier import Body, ConvBN, averaged, channels
 
 
 class _Stage(ConvBN):
@@ -21,6 +25,8 @@ class _Stage(ConvBN):
 
 
 class _ConvNetBody(Body):
+    smallest = 8
+
     def __init__(self, widths: tuple[int, int, int]) -> None:
         super().__init__()
         sizes = (3, *widths)
@@ -38,6 +44,28 @@ class _ConvNetBody(Body):
         return (*self.stages, self.hidden)
 
 
+class _PlainBody(Body):
+    smallest = 9
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        sizes = (3, *widths)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, 3, padding=1) for inputs, outputs in zip(sizes, widths, strict=False)
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        maps = images
+        for layer in self.layers[:3]:
+            maps = F.relu(layer(maps))
+        before = F.relu(F.max_pool2d(self.layers[3](maps), 3))
+        return before, averaged(F.relu(F.max_pool2d(self.layers[4](before), 3)), 3).flatten(1)
+
+    def outputs(self) -> tuple[nn.Module, ...]:
+        # Dropping before ReLU is dropping after it.
+        return tuple(self.layers)
+
+
 @register("convnet")
 def convnet(width: str) -> tuple[Body, int]:
     """Three stages of 16, 32, 64 channels (times width): 3x3 convolution, BN, 2x2 max-pool, ReLU; a hidden layer.
@@ -52,3 +80,18 @@ def convnet(width: str) -> tuple[Body, int]:
     """
     widths = (channels(16, width), channels(32, width), channels(64, width))
     return _ConvNetBody(widths), widths[2]
+
+
+@register("convnet64")
+def convnet64(width: str) -> tuple[Body, int]:
+    """Five 3x3 convolutions of 64, 128, 128, 256 and 256 channels (times width), max-pools of 3 after the last two.
+
+    Args:
+        width: channel multiplier, a decimal string.
+
+    Returns:
+        The body, for images of at least 9x9 pixels, and its feature count: the 3x3 pixels of the last map, 2304 values
+        at width 1. The map before the last block is what enters the last convolution.
+    """
+    widths = tuple(channels(base, width) for base in (64, 128, 128, 256, 256))
+    return _PlainBody(widths), 9 * widths[-1]

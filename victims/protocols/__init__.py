@@ -64,8 +64,7 @@ class Protocol:
     width: str = "1"
 
     def __post_init__(self) -> None:
-        if self.network not in networks.names():
-            raise unknown("network", self.network, networks.names())
+        networks.refuse_unknown(self.network)
         if self.composition not in _COMPOSITIONS:
             raise unknown("composition", self.composition, _COMPOSITIONS)
         if (self.size is None) == (self.composition == "by-count"):

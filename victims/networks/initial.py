@@ -1,0 +1,40 @@
+"""Initial weights, drawn from a generator that is passed in."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+
+def pytorch_defaults(module: nn.Module, generator: torch.Generator) -> None:
+    """What each layer's own `reset_parameters` does, which takes no generator.
+
+    Args:
+        module: its convolutions, linear layers and batch normalisations are drawn anew, in the order of `modules()`.
+        generator: on the CPU, as the module.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            # Kaiming-uniform with a = sqrt(5) is U(+-1/sqrt(fan_in)), the bound of the bias too.
+            bound = 1 / math.sqrt(layer.weight[0].numel())
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            if layer.bias is not None:
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+
+
+def kaiming_normal(module: nn.Module, generator: torch.Generator) -> None:
+    """`pytorch_defaults`, then weights of convolutions and linear layers anew from N(0, 2 / fan_in).
+
+    Source: He et al. (2015, "Delving Deep into Rectifiers"), equation 10.
+
+    Args:
+        module, generator: as for `pytorch_defaults`.
+    """
+    pytorch_defaults(module, generator)
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, generator=generator)
