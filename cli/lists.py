@@ -83,7 +83,7 @@ def _protocols() -> Rows:
         {
             "id": protocol.id,
             "version": protocol.version,
-            "training": "frozen feature extractor",
+            "training": protocol.training,
             "composition": protocol.composition,
             "size": protocol.size,
             "epochs": protocol.epochs,

@@ -60,6 +60,18 @@ def choice(option: str, given: str | None, known: tuple[Choice, ...]) -> Choice 
     return found
 
 
+def part(text: str) -> tuple[int, int]:
+    """A share of work `I/N`, 1-based as typed, as (I - 1, N).
+
+    Raises:
+        UsageError: it is spelled otherwise, or there is no such part.
+    """
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard {text}: no part of a whole", "Write 1/4 to 4/4")
+    return int(match[1]) - 1, int(match[2])
+
+
 def pair(text: str) -> tuple[int, int]:
     """A class pair `ADVERSARIAL:TARGET`.
 

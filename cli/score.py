@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -20,11 +20,17 @@ if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.manifests.findings import Report
     from poisonsets.manifests.reader import PoisonSet
+    from poisonsets.victims.feature_store import FeaturePrecision
+    from poisonsets.victims.fit import Precision
     from poisonsets.victims.protocols import Protocol
     from poisonsets.victims.scorable import ScorableTrial
     from poisonsets.victims.score import Score
     from poisonsets.victims.summary import Rate, Summary
     from poisonsets.victims.weights import Weights
+
+_PRECISIONS: Final[tuple[FeaturePrecision, ...]] = ("fp16", "fp32")
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 
 
 def score(
@@ -35,7 +41,10 @@ def score(
     trials: Annotated[str | None, typer.Option(help="Which trials: 0-9, 3. Default: all.")] = None,
     victim_seeds: Annotated[str, typer.Option(help="One victim a trial for each of these seeds.")] = "0",
     results: Annotated[Path | None, typer.Option("-o", "--output", help="Folder that keeps a row a victim.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16: passes in which whole networks train.")] = "fp32",
+    shard: Annotated[str, typer.Option(help="I/N: every N-th job, from the I-th on; each shard its own -o.")] = "1/1",
     resume: options.Resume = False,
+    cache: Annotated[str, typer.Option(help="What remembered features are rounded to: fp16 or fp32.")] = "fp16",
     fail_under: Annotated[str | None, typer.Option(help="Exit 1 where a success rate is below this share.")] = None,
     base: Annotated[str | None, typer.Option("--base", help="The base; default: found in the cache by digest.")] = None,
     holdout: options.Holdout = None,
@@ -49,6 +58,9 @@ def score(
     chosen = None if trials is None else ranges.parsed(trials, "--trials")
     seeds = ranges.parsed(victim_seeds, "--victim-seeds")
     least = None if fail_under is None else _share(fail_under)
+    features = options.choice("--cache", cache, _PRECISIONS) or "fp16"
+    part = options.part(shard)
+    passes = options.choice("--precision", precision, PRECISIONS) or "fp32"
     if resume and results is None:
         raise UsageError("--resume goes on with a results folder, and there is none", "Name it with -o")
 
@@ -74,17 +86,22 @@ def score(
     # Before the default network is trained, which takes longer than anything here.
     scored = preflight(opened, dataset, wanted, chosen)
     given = [load_weights(file) for file in extractor or []]
-    extractors: list[Weights] = given or [default_network(dataset, "--extractor", quiet=quiet)]
+    if not given and any(one.training != "scratch" for one in wanted):
+        given = [default_network(dataset, "--extractor", quiet=quiet)]
     with output.progress("scoring", quiet=quiet) as tick:
         outcome = score_set(
             opened,
             dataset,
             protocols=wanted,
-            extractors=extractors,
+            extractors=given,
             trials=chosen,
             victim_seeds=seeds,
             results=results,
+            precision=passes,
+            shard=part,
             resume=resume,
+            cache=options.cache_folder(),
+            features=features,
             device=where,
             progress=tick,
         )
@@ -92,7 +109,7 @@ def score(
     if as_json:
         output.document(_document(outcome, path))
     else:
-        _table(outcome, f"{path} ({opened.manifest.attack.name})", extractors)
+        _table(outcome, f"{path} ({opened.manifest.attack.name})", given)
     if least is not None and any(s.poisoned.successes < least * s.poisoned.n for s in outcome.summaries):
         output.note(f"a success rate is below --fail-under {fail_under}")
         raise typer.Exit(1)
@@ -183,20 +200,28 @@ def _document(outcome: Score, path: Path) -> dict[str, Any]:
 
 
 def _table(outcome: Score, title: str, extractors: Sequence[Weights]) -> None:
-    from poisonsets.victims.summary import METRIC
+    from poisonsets.victims.summary import METRIC, SOURCE_METRIC
 
     columns = (
         *("protocol", "extractor", "threat level", "poisons", "poisoned [95 % interval]"),
         *("clean control [95 % interval]", "McNemar p", "clean accuracy: victim / control"),
     )
     named = {weights.digest: weights for weights in extractors}
-    output.table(f"{title}\n{METRIC}", columns, [_cells(one, named[one.extractor]) for one in outcome.summaries])
+    output.table(f"{title}\n{METRIC}", columns, [_cells(one, named) for one in outcome.summaries])
+    asked = [one for one in outcome.summaries if one.sources is not None]
+    if asked:
+        short = ("protocol", "extractor", "poisoned [95 % interval]", "clean control [95 % interval]")
+        rows = [
+            (one.protocol, (one.extractor or "none")[:8], rate_cell(one.sources), rate_cell(one.control_sources))
+            for one in asked
+        ]
+        output.table(f"{title}\n{SOURCE_METRIC}", short, rows)
 
 
-def _cells(summary: Summary, extractor: Weights) -> tuple[str, ...]:
+def _cells(summary: Summary, named: Mapping[str, Weights]) -> tuple[str, ...]:
     return (
         summary.protocol,
-        f"{summary.extractor[:8]}\n{_training(extractor)}",
+        "none" if summary.extractor is None else f"{summary.extractor[:8]}\n{_training(named[summary.extractor])}",
         ", ".join(summary.threat_levels),
         ", ".join(f"{poisons} of {images}" for poisons, images in summary.poisons),
         rate_cell(summary.poisoned),

@@ -21,7 +21,7 @@ from poisonsets.manifests.compose import Rows, Rule, compose
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.model import FileTarget, Manifest, Trial
 from poisonsets.manifests.ranges import spelled
-from poisonsets.manifests.stamp import Trigger, stamp
+from poisonsets.manifests.stamp import Trigger, stamp, stamp_all
 from poisonsets.manifests.triggers import BlendTrigger, ImageTrigger, PatchTrigger
 from poisonsets.manifests.writer import MANIFEST
 
@@ -114,6 +114,12 @@ class OpenTrial:
             images.append(image if trigger is None else stamp(image, trigger, image_id))
         pin = self._owner.manifest.base.splits["train"]
         return np.stack(images) if images else np.zeros((0, pin.height, pin.width, 3), dtype=np.uint8)
+
+    def source_images(self, base: Base) -> Images:
+        """uint8 [S, H, W, 3]: every test image of the trial's source classes, with the trigger on; none without any."""
+        ids, trigger = np.flatnonzero(np.isin(base.test.labels, self.record.source_classes)), self.trigger()
+        images = base.test.images[ids]
+        return images if trigger is None else stamp_all(images, trigger, [f"test/{index}" for index in ids])
 
     def training_set(self, base: Base, rule: Rule | None = None) -> TrainingSet:
         """What a victim trains on.

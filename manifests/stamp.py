@@ -102,7 +102,8 @@ def stamp_all(images: Images, trigger: Trigger, ids: Sequence[str]) -> Images:
     Raises:
         UsageError: as `stamp`.
     """
-    return np.stack([stamp(image, trigger, image_id) for image, image_id in zip(images, ids, strict=True)])
+    stamped = [stamp(image, trigger, image_id) for image, image_id in zip(images, ids, strict=True)]
+    return np.stack(stamped) if stamped else images.copy()
 
 
 def place(trigger: Trigger, height: int, width: int, image_id: str) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """A results folder: one canonical JSON file a job, so that work can stop, resume and be shared out.
 
     RESULTS/settings.json         what every row was made with: set, base, protocols, extractors, device
+    RESULTS/checkpoints/          whole networks in training, while there are jobs to be done
     RESULTS/rows/JOB.json         one row and its checksum; JOB is the sha256 of what the job is
 
 Which trials and victim seeds a call asks for is no part of the settings: a later call may add some.

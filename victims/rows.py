@@ -29,6 +29,10 @@ class Row(Strict):
         poison_classes: the classes the victim knows.
         success: every target is classified as the adversarial label after training on the poisons.
         control: the same of the clean control; None where there is none.
+        source_images: test images of the trial's source classes that were asked for with the trigger on; 0 where it
+            is no backdoor.
+        source_poisoned, source_control: those of them that are classified as the adversarial label after training
+            on the poisons, and by the clean control.
         control_rows: digest of the control's training rows; jobs of one victim seed with equal ones share
             one control. None where there is none.
         training_images: rows of the victim's training set.
@@ -37,7 +41,7 @@ class Row(Strict):
             clean_images.
         threat_level: of the extractor against the surrogates of the set at hand, which the job does not
             name: scoring computes it anew for a stored row.
-        seconds: wall time of the job with what it added to the shared feature cache.
+        seconds: wall time, the job's share of its block's.
         peak_memory_bytes: on a GPU the most allocated during the job, else the most the process ever held.
 
     Raises:
@@ -50,13 +54,16 @@ class Row(Strict):
     poison_classes: tuple[Label, ...]
     protocol: Text
     protocol_version: Index
-    extractor: Sha256
+    extractor: Sha256 | None
     victim_seed: Index
     network: Name
     width: Decimal
     targets: tuple[TargetRow, ...]
     success: bool
     control: bool | None
+    source_images: Index
+    source_poisoned: Index
+    source_control: Index | None
     control_rows: Sha256 | None
     training_images: Index
     poisons: Index
@@ -88,13 +95,18 @@ class Row(Strict):
         self._control_agrees()
         if max(self.clean_correct, self.control_correct or 0) > self.clean_images:
             raise ValueError(f"more correct test images than the {self.clean_images} there are")
+        if max(self.source_poisoned, self.source_control or 0) > self.source_images:
+            raise ValueError(f"more hits than the {self.source_images} images of source classes")
         if self.poisons > self.training_images:
             raise ValueError(f"{self.poisons} poisons in a training set of {self.training_images} images")
         return self
 
     def _control_agrees(self) -> None:
         predicted = [target.predicted_control for target in self.targets]
-        absent = {value is None for value in (self.control, self.control_rows, self.control_correct, *predicted)}
+        absent = {
+            value is None
+            for value in (self.control, self.source_control, self.control_rows, self.control_correct, *predicted)
+        }
         if len(absent) > 1:
             raise ValueError("some of its fields have a clean control, some have none")
         meant = all(target.predicted_control == target.adversarial_label for target in self.targets)
@@ -109,7 +121,7 @@ def job_key(
     poison_classes: Sequence[int],
     protocol: str,
     protocol_version: int,
-    extractor: str,
+    extractor: str | None,
     victim_seed: int,
 ) -> str:
     """The sha256 that names a job, and the file its row stands in.
@@ -120,11 +132,11 @@ def job_key(
         poison_classes: the classes victims know, in the order of their outputs.
         protocol: the protocol's id, with its overrides.
         protocol_version: the protocol's version.
-        extractor: digest of the frozen extractor's weights.
+        extractor: digest of the weights that training starts from; None from scratch.
         victim_seed: which of several victims.
     """
     job = [
-        "job/2",
+        "job/3",
         content_digest,
         trial,
         list(poison_classes),

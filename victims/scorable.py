@@ -22,6 +22,9 @@ class ScorableTrial(Protocol):
     def target_images(self, base: Base) -> Images:
         """uint8 [K, H, W, 3] in the record's order, with the trigger on where there is one."""
 
+    def source_images(self, base: Base) -> Images:
+        """uint8 [S, H, W, 3]: the test images of its source classes, with the trigger on; none where it has none."""
+
 
 class ScorableSet(Protocol):
     """What scoring needs of a poison set; `manifests.reader.PoisonSet` is one."""

@@ -1,38 +1,40 @@
 """Score a poison set: every trial's victim is trained beside its clean control, one row a job.
 
-A job is (content digest, trial, classes, protocol, extractor digest, victim seed). Jobs are independent and named by
-what they are, so that finished ones are skipped on `resume`. Everything that can be refused is refused
-before any training.
+Jobs are done block by block, and a block's rows are stored when it is done: a kill loses at most one block.
+Finished jobs are skipped on `resume`. Everything that can be refused is refused before any training.
 """
 
 from __future__ import annotations
 
-import resource
-import sys
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import numpy as np
 import torch
 
-from poisonsets.manifests.bases.dataset import Base, Images
-from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.model import Manifest
-from poisonsets.victims.features import FeatureCache
-from poisonsets.victims.frozen import FrozenVictims, Verdict
+from poisonsets.victims.feature_store import FeaturePrecision, FeatureStore
+from poisonsets.victims.fit import Precision
+from poisonsets.victims.frozen import FrozenVictims
+from poisonsets.victims.jobs import Job, finished_row, forget_peak, pixels, stored_row
 from poisonsets.victims.preflight import matched, preflight
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results import ResultsFolder, open_results
-from poisonsets.victims.rows import Row, TargetRow, job_key
-from poisonsets.victims.scorable import ScorableSet, ScorableTrial
+from poisonsets.victims.rows import Row
+from poisonsets.victims.scorable import ScorableSet
 from poisonsets.victims.summary import Summary, summarise
-from poisonsets.victims.threat import ThreatLevel, threat_level
+from poisonsets.victims.trained import TrainedVictims
 from poisonsets.victims.training import Progress
+from poisonsets.victims.verdict import Question, Verdict
 from poisonsets.victims.weights import Weights
+
+CHECKPOINTS: Final = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ def score_set(
     victim_seeds: Sequence[int] = (0,),
     results: Path | None = None,
     resume: bool = False,
+    cache: Path | None = None,
+    features: FeaturePrecision = "fp16",
+    precision: Precision = "fp32",
+    shard: tuple[int, int] = (0, 1),
     device: torch.device,
     progress: Progress | None = None,
 ) -> Score:
@@ -68,6 +74,11 @@ def score_set(
             of one trial differ. A seed given twice counts once.
         results: a folder that keeps rows, locked meanwhile; without one they are only returned.
         resume: go on with the rows a folder holds.
+        cache: the cache folder, where from four trials on the features of clean images are kept for all
+            attacks and processes; without one they are only remembered.
+        features: what remembered features of training images are rounded to, `fp16` or `fp32`.
+        precision: of the passes in which whole networks are trained, `fp32` or `bf16`.
+        shard: (i, n): every n-th job from job i on, 0-based. Rows of all shards in one folder are the whole.
         device: where to compute.
         progress: told the jobs done and all jobs.
 
@@ -80,43 +91,32 @@ def score_set(
     chosen = preflight(opened, base, protocols, trials)
     pairs = matched(protocols, extractors, base)
     seeds = tuple(dict.fromkeys(victim_seeds))
-    total = len(pairs) * len(chosen) * len(seeds)
-    rows: list[Row] = []
-    with _folder(results, _settings(opened.manifest, pairs, base, device), resume=resume) as folder:
-        for protocol, extractor in pairs:
-            jobs = [_Job(t, protocol, extractor, seed, opened.manifest) for t in chosen for seed in seeds]
-            for row in _rows(jobs, base, device, folder):
-                rows.append(row)
-                if progress:
-                    progress(len(rows), total)
-    return Score(tuple(rows), summarise(rows))
+    wanted = [Job(t, *pair, seed, opened.manifest) for pair in pairs for t in chosen for seed in seeds]
+    wanted = wanted[shard[0] :: shard[1]]
+    rows: dict[str, Row] = {}
+    settings = _settings(opened.manifest, pairs, base, device) | {"cache": features, "precision": precision}
+    making = _Making(base, device, cache, features, precision, None if results is None else results / CHECKPOINTS)
+    with _folder(results, settings, resume=resume) as folder:
+        for row in _all_rows(wanted, folder, making):
+            rows[row.job] = row
+            if progress:
+                progress(len(rows), len(wanted))
+        if making.checkpoints is not None:
+            shutil.rmtree(making.checkpoints, ignore_errors=True)
+    ordered = tuple(rows[job.key] for job in wanted)
+    return Score(ordered, summarise(ordered))
 
 
 @dataclass(frozen=True)
-class _Job:
-    trial: ScorableTrial
-    protocol: Protocol
-    extractor: Weights
-    victim_seed: int
-    manifest: Manifest
+class _Making:
+    """How rows are made that are not there yet."""
 
-    def identity(self) -> dict[str, Any]:
-        return {
-            "content_digest": self.manifest.content_digest,
-            "trial": self.trial.record.trial,
-            "poison_classes": self.manifest.base.poison_classes,
-            "protocol": self.protocol.id,
-            "protocol_version": self.protocol.version,
-            "extractor": self.extractor.digest,
-            "victim_seed": self.victim_seed,
-        }
-
-    def shape(self) -> dict[str, Any]:
-        spec = self.extractor.network.spec
-        return {"network": spec.name, "width": spec.width}
-
-    def threat_level(self) -> ThreatLevel:
-        return threat_level(self.extractor, self.manifest.surrogates, self.trial.record.trial)
+    base: Base
+    device: torch.device
+    cache: Path | None
+    features: FeaturePrecision
+    precision: Precision
+    checkpoints: Path | None
 
 
 def _folder(
@@ -125,115 +125,78 @@ def _folder(
     return nullcontext() if results is None else open_results(results, settings, resume=resume)
 
 
-def _rows(jobs: Sequence[_Job], base: Base, device: torch.device, folder: ResultsFolder | None) -> Iterator[Row]:
-    """Rows of jobs that share protocol and extractor; nothing is built where all rows are stored."""
-    victims: FrozenVictims | None = None
-    loaded: tuple[int, FeatureCache, Images] | None = None
+def _all_rows(
+    jobs: Sequence[Job],
+    folder: ResultsFolder | None,
+    making: _Making,
+) -> Iterator[Row]:
+    """The stored rows first, then those of the other jobs, each stored before it is given."""
+    missing: dict[tuple[str, str | None], list[Job]] = {}
     for job in jobs:
-        row = _stored(job, folder) if folder else None
+        row = stored_row(job, folder) if folder else None
         if row is None:
-            started = time.perf_counter()
-            _forget_peak(device)
-            victims = victims or FrozenVictims(job.protocol, job.extractor.network, base, device)
-            number = job.trial.record.trial
-            if loaded is None or loaded[0] != number:
-                poisons, targets = _pixels(job.trial, base)
-                loaded = (number, victims.poison_features(poisons), targets)
-            verdict = victims.verdict(job.trial.record, loaded[1], loaded[2], job.victim_seed)
-            row = _row(job, verdict, seconds=time.perf_counter() - started, device=device)
+            missing.setdefault((job.protocol.id, job.extractor_digest), []).append(job)
+        else:
+            yield row
+    # Nothing is built for a pair all of whose rows are stored.
+    for group in missing.values():
+        for row in _new_rows(group, making):
             if folder:
                 folder.write(row)
-        yield row
+            yield row
 
 
-def _stored(job: _Job, folder: ResultsFolder) -> Row | None:
-    row = folder.row(job_key(**job.identity()), **job.identity(), **job.shape())
-    if row is None:
-        return None
-    record = job.trial.record
-    wanted = [(target.label, record.adversarial_label) for target in record.targets]
-    if [(target.label, target.adversarial_label) for target in row.targets] != wanted:
-        raise DamagedError(
-            f"{folder.path}: row {row.job[:12]} has other targets than trial {record.trial}",
-            "Remove it and score again with --resume",
+def _new_rows(jobs: Sequence[Job], making: _Making) -> Iterator[Row]:
+    """The rows of jobs that share protocol and extractor, block by block."""
+    victims = _victims(jobs, making)
+    for start in range(0, len(jobs), victims.block):
+        yield from _block_rows(jobs[start : start + victims.block], victims, making.base, making.device)
+
+
+def _victims(jobs: Sequence[Job], making: _Making) -> FrozenVictims | TrainedVictims:
+    """What trains them: heads on remembered features where that is all there is to train, else whole networks."""
+    protocol, extractor, base = jobs[0].protocol, jobs[0].extractor, making.base
+    if extractor is None or not protocol.batched:
+        network = None if extractor is None else extractor.network
+        return TrainedVictims(
+            protocol, network, base, making.device, precision=making.precision, checkpoints=making.checkpoints
         )
-    # The set at hand may name other surrogates than that of an equal content digest the row was made with.
-    return row.model_copy(update={"threat_level": job.threat_level()})
+    victims = FrozenVictims(protocol, extractor.network, base, making.device, features=making.features)
+    if making.cache is not None:
+        kept = FeatureStore(making.cache, extractor.digest, base.train.digest)
+        victims.share(kept, [(job.trial.record, job.victim_seed) for job in jobs])
+    return victims
 
 
-def _row(job: _Job, verdict: Verdict, *, seconds: float, device: torch.device) -> Row:
-    record, control = job.trial.record, verdict.control
-    adversarial = record.adversarial_label
-    targets = tuple(
-        TargetRow(
-            label=target.label,
-            adversarial_label=adversarial,
-            predicted_poisoned=verdict.poisoned[i],
-            predicted_control=None if control is None else control[i],
-        )
-        for i, target in enumerate(record.targets)
+def _block_rows(
+    jobs: Sequence[Job], victims: FrozenVictims | TrainedVictims, base: Base, device: torch.device
+) -> Iterator[Row]:
+    """The rows of a block, then its first refusal, where there is one."""
+    started = time.perf_counter()
+    forget_peak(device)
+    loaded = {job.trial.record.trial: pixels(job.trial, base) for job in jobs}
+    verdicts = victims.verdicts(
+        [Question(job.trial.record, *loaded[job.trial.record.trial], job.victim_seed) for job in jobs]
     )
-    return Row(
-        job=job_key(**job.identity()),
-        **job.identity(),
-        **job.shape(),
-        targets=targets,
-        success=all(label == adversarial for label in verdict.poisoned),
-        control=None if control is None else all(label == adversarial for label in control),
-        control_rows=verdict.control_rows,
-        training_images=verdict.training_images,
-        poisons=verdict.poisons,
-        clean_correct=verdict.correct,
-        clean_images=verdict.images,
-        control_correct=verdict.control_correct,
-        threat_level=job.threat_level(),
-        seconds=f"{seconds:.3f}",
-        device=str(device),
-        peak_memory_bytes=_peak(device),
-    )
-
-
-def _pixels(trial: ScorableTrial, base: Base) -> tuple[Images, Images]:
-    """A trial's poisons and targets, whose sizes and labels are those its record and the base give."""
-    images, labels = trial.poisons()
-    targets = trial.target_images(base)
-    record, side = trial.record, (*base.train.side, 3)
-    for what, found, count in (
-        ("poisons", images, len(record.slots.labels)),
-        ("targets", targets, len(record.targets)),
-    ):
-        if found.dtype != np.uint8 or found.shape != (count, *side):
-            raise DamagedError(
-                f"trial {record.trial}: {what} are {found.dtype} {list(found.shape)}, wanted uint8 {[count, *side]}"
-            )
-    if not np.array_equal(labels, np.array(record.slots.labels)):
-        raise DamagedError(f"trial {record.trial}: labels of its poisons are not those its record lists")
-    return images, targets
+    seconds = (time.perf_counter() - started) / len(jobs)
+    for job, verdict in zip(jobs, verdicts, strict=True):
+        if isinstance(verdict, Verdict):
+            yield finished_row(job, verdict, seconds=seconds, device=device)
+    for verdict in verdicts:
+        if isinstance(verdict, ViolationError):
+            raise verdict
 
 
 def _settings(
-    manifest: Manifest, pairs: Sequence[tuple[Protocol, Weights]], base: Base, device: torch.device
+    manifest: Manifest, pairs: Sequence[tuple[Protocol, Weights | None]], base: Base, device: torch.device
 ) -> dict[str, Any]:
     return {
-        "format": "poisonset-results/2",
+        "format": "poisonset-results/3",
         "content_digest": manifest.content_digest,
         "base": {name: pin.digest for name, pin in manifest.base.splits.items()},
         "protocols": sorted({f"{protocol.id} v{protocol.version}" for protocol, _ in pairs}),
-        "extractors": sorted({extractor.digest for _, extractor in pairs}),
+        "extractors": sorted({extractor.digest for _, extractor in pairs if extractor is not None}),
         "poison_classes": list(base.poison_classes),
         "device": str(device),
         "torch": torch.__version__,
     }
-
-
-def _forget_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _peak(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    # The kernel counts in kibibytes, except on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

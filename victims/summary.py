@@ -10,9 +10,10 @@ from poisonsets.manifests.errors import UsageError
 from poisonsets.victims.rows import Row
 from poisonsets.victims.statistics import Interval, bootstrap_over_trials, mcnemar_exact, wilson, wilson_of_mean
 
+SOURCE_METRIC = "test images of the source classes, with the trigger on, classified as the adversarial label"
 METRIC = "targets classified as the adversarial label after training on the poisons"
 
-IntervalMethod: TypeAlias = Literal["wilson over trials", "bootstrap over trials"]
+IntervalMethod: TypeAlias = Literal["wilson over trials", "bootstrap over trials", "wilson over images"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Summary:
 
     Attributes:
         protocol: its id.
-        extractor: digest of the extractor's weights.
+        extractor: digest of the extractor's weights; None from scratch.
         network, width: the extractor's shape.
         threat_levels: those of the trials, each once.
         trials, victim_seeds: how many of each.
@@ -44,6 +45,10 @@ class Summary:
         control: clean controls, counted by the same metric; None where no trial has one. Its n counts targets:
             where trials share a control, the interval is about the targets that a few controls were asked for,
             not about other controls.
+        sources: of backdoors, images of source classes counted over all victims; None where no trial has any. The
+            interval is over trials, whose images share a victim; of a single trial over its images, which says
+            nothing about other trials.
+        control_sources: the same of the clean controls: what the trigger does to a clean victim.
         distinct_controls: how many controls were trained, one for each different (victim seed, training rows).
         mcnemar_p: exact McNemar p value of poisoned against control over trials that have both. None
             without such trials; with several victim seeds, because victims of one trial are not independent;
@@ -54,7 +59,7 @@ class Summary:
     """
 
     protocol: str
-    extractor: str
+    extractor: str | None
     network: str
     width: str
     threat_levels: tuple[str, ...]
@@ -63,6 +68,8 @@ class Summary:
     poisons: tuple[tuple[int, int], ...]
     poisoned: Rate
     control: Rate | None
+    sources: Rate | None
+    control_sources: Rate | None
     distinct_controls: int
     mcnemar_p: float | None
     clean: tuple[int, int]
@@ -83,6 +90,9 @@ class Summary:
             "poisons": [{"poisons": count, "training_images": images} for count, images in self.poisons],
             "poisoned": _rate_record(self.poisoned),
             "control": None if self.control is None else _rate_record(self.control),
+            "source_metric": SOURCE_METRIC,
+            "sources": None if self.sources is None else _rate_record(self.sources),
+            "control_sources": None if self.control_sources is None else _rate_record(self.control_sources),
             "distinct_controls": self.distinct_controls,
             "mcnemar_p": None if self.mcnemar_p is None else f"{self.mcnemar_p:.6g}",
             "clean_correct": clean[0],
@@ -98,7 +108,7 @@ def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:
     Raises:
         UsageError: the rows are of more than one poison set or choice of classes, or a job has two rows.
     """
-    groups: dict[tuple[str, str], list[Row]] = {}
+    groups: dict[tuple[str, str | None], list[Row]] = {}
     jobs, sets, classes = set(), set(), set()
     for row in rows:
         if row.job in jobs:
@@ -131,6 +141,8 @@ def _summary(rows: Sequence[Row]) -> Summary:
         poisons=tuple(sorted({(row.poisons, row.training_images) for row in rows})),
         poisoned=_rate([(row.trial, row.success) for row in rows], seeds),
         control=_rate([(row.trial, bool(row.control)) for row in paired], seeds) if paired else None,
+        sources=_image_rate([(row.trial, row.source_poisoned, row.source_images) for row in rows]),
+        control_sources=_image_rate([(row.trial, row.source_control or 0, row.source_images) for row in paired]),
         distinct_controls=controls,
         mcnemar_p=_mcnemar(paired) if paired and seeds == 1 and controls == len(paired) else None,
         clean=(sum(row.clean_correct for row in rows), sum(row.clean_images for row in rows)),
@@ -151,6 +163,23 @@ def _rate(outcomes: Sequence[tuple[int, bool]], seeds: int) -> Rate:
         return Rate(successes, n, wilson_of_mean(means[0], len(means)), "wilson over trials")
     interval = bootstrap_over_trials([[mean] for mean in means], seed=0)
     return Rate(successes, n, interval, "bootstrap over trials")
+
+
+def _image_rate(counted: Sequence[tuple[int, int, int]]) -> Rate | None:
+    """Hits among images, each entry (trial, hits, images); None without images."""
+    asked = [entry for entry in counted if entry[2]]
+    if not asked:
+        return None
+    hits, images = sum(entry[1] for entry in asked), sum(entry[2] for entry in asked)
+    shares: dict[int, list[float]] = {}
+    for trial, found, among in asked:
+        shares.setdefault(trial, []).append(found / among)
+    means = [sum(values) / len(values) for values in shares.values()]
+    if len(means) == 1:
+        return Rate(hits, images, wilson(hits, images), "wilson over images")
+    if len(set(means)) == 1:
+        return Rate(hits, images, wilson_of_mean(means[0], len(means)), "wilson over trials")
+    return Rate(hits, images, bootstrap_over_trials([[mean] for mean in means], seed=0), "bootstrap over trials")
 
 
 def _mcnemar(paired: Sequence[Row]) -> float:

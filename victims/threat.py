@@ -11,11 +11,17 @@ from poisonsets.victims.weights import Weights
 ThreatLevel: TypeAlias = Literal["white-box", "grey-box", "black-box"]
 
 
-def threat_level(extractor: Weights, surrogates: Sequence[SurrogateRecord], trial: int | None = None) -> ThreatLevel:
+def threat_level(
+    extractor: Weights | None,
+    shape: tuple[str, str],
+    surrogates: Sequence[SurrogateRecord],
+    trial: int | None = None,
+) -> ThreatLevel:
     """How a set's surrogates relate to a victim's extractor.
 
     Args:
-        extractor: the victim's.
+        extractor: the victim's; None of a victim from scratch, whose weights nobody can know beforehand.
+        shape: the victim's network and width.
         surrogates: those the manifest records.
         trial: count only the surrogates this trial was crafted with; all of them where left out.
 
@@ -24,9 +30,7 @@ def threat_level(extractor: Weights, surrogates: Sequence[SurrogateRecord], tria
         network and width but other weights, else `black-box`.
     """
     used = [s for s in surrogates if trial is None or s.trials is None or trial in s.trials]
-    if any(surrogate.digest == extractor.digest for surrogate in used):
+    if extractor is not None and any(surrogate.digest == extractor.digest for surrogate in used):
         return "white-box"
-    spec = extractor.network.spec
-    shape = (spec.name, spec.width)
     same = any((surrogate.network, surrogate.recipe.get("width", "1")) == shape for surrogate in used)
     return "grey-box" if same else "black-box"

@@ -9,21 +9,35 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from poisonsets.manifests.bases.dataset import Base, Images, Labels, Split
-from poisonsets.manifests.errors import DamagedError, UsageError
+from poisonsets.manifests.errors import DamagedError, UsageError, ViolationError
 from poisonsets.manifests.stream import Stream
 from poisonsets.victims.adversarial import Adversary, adversary_of, attacked
 from poisonsets.victims.device import exact_arithmetic
+from poisonsets.victims.fit import drop_rate, fit, schedule_of
 from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.probe import refuse_single, refuse_size
 from poisonsets.victims.recipes import Recipe
-from poisonsets.victims.views import apply_views, as_input, view_count
+from poisonsets.victims.views import apply_views, as_input
 from poisonsets.victims.weights import Weights, load_weights, save_weights
+
+__all__ = [
+    "Progress",
+    "Trained",
+    "accuracy",
+    "cached_weights",
+    "channel_statistics",
+    "drop_rate",
+    "images_of",
+    "provenance",
+    "train_network",
+    "training_ids",
+    "training_images",
+]
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with what is done so far and all there is to do: epochs in training, jobs in scoring."""
@@ -240,47 +254,20 @@ def _fit(
     generator: torch.Generator,
     progress: Progress | None,
 ) -> None:
-    network.train()
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=float(recipe.learning_rate),
-        momentum=float(recipe.momentum),
-        weight_decay=float(recipe.weight_decay),
-    )
     adversary, dropout = adversary_of(recipe), float(recipe.dropout)
-    views_each = view_count(recipe.pad, flip=recipe.flip)
-    for epoch in range(recipe.epochs):
-        if epoch in recipe.drops:
-            drop_rate(optimizer, float(recipe.factor))
-        order = torch.randperm(len(labels), generator=generator)
-        views = torch.randint(views_each, (len(labels),), generator=generator)
-        for start in range(0, len(labels), recipe.batch):
-            here = order[start : start + recipe.batch].to(labels.device)
-            drawn = views[start : start + recipe.batch].to(labels.device)
-            inputs = apply_views(images[here], drawn, recipe.pad, flip=recipe.flip)
-            if adversary:
-                inputs = attacked(network, inputs, labels[here], adversary, generator)
-            with dropping(network, dropout, generator):
-                loss = F.cross_entropy(network(inputs), labels[here])
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            optimizer.step()
-        _refuse_diverged(network, recipe, epoch)
-        if progress:
-            progress(epoch + 1, recipe.epochs)
 
+    def look(here: Tensor, views: Tensor) -> Tensor:
+        inputs = apply_views(images[here], views, recipe.pad, flip=recipe.flip)
+        return attacked(network, inputs, labels[here], adversary, generator) if adversary else inputs
 
-def _refuse_diverged(network: Classifier, recipe: Recipe, epoch: int) -> None:
-    for name, tensor in network.state_dict().items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise UsageError(
-                f"training diverged in epoch {epoch + 1}: tensor {name} is not finite at learning rate "
-                f"{recipe.learning_rate}",
-                "Lower the learning rate",
-            )
+    def forward(inputs: Tensor) -> Tensor:
+        with dropping(network, dropout, generator):
+            logits: Tensor = network(inputs)
+        return logits
 
-
-def drop_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Multiply every learning rate of an optimiser by a factor."""
-    for group in optimizer.param_groups:
-        group["lr"] *= factor
+    network.train()
+    try:
+        fit(network, look, labels, schedule_of(recipe), generator=generator, forward=forward, progress=progress)
+    except ViolationError as error:
+        # A recipe that diverges is a wrong choice of settings; no set is to blame.
+        raise UsageError(error.message, error.remedy) from error

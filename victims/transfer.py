@@ -3,7 +3,8 @@
 Source: Schwarzschild et al. (2021), section 4 and learning_module.py: the extractor stays in eval mode, the
 head gets PyTorch's default initialisation, SGD with cross-entropy. Two things differ: features are
 remembered instead of computed anew each epoch (the same numbers), and every random choice comes from one
-seeded generator.
+seeded generator. `train_head` is the loop as it is published, one head at a time, and the reference of
+`heads.train_heads`, which scoring uses.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from torch import Tensor, nn
 from poisonsets.manifests.compose import Rows
 from poisonsets.manifests.stream import Stream
 from poisonsets.victims.device import exact_arithmetic
-from poisonsets.victims.features import FeatureCache
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.training import drop_rate
 from poisonsets.victims.views import view_count
@@ -94,12 +94,7 @@ def train_head(
     Returns:
         The head after the last epoch.
     """
-    classes, features = draws.weight.shape
-    # Made without memory first: the constructor would draw from the global generator.
-    head = nn.Linear(features, classes, device="meta").to_empty(device=device)
-    with torch.no_grad():
-        head.weight.copy_(draws.weight)
-        head.bias.copy_(draws.bias)
+    head = linear(draws.weight, draws.bias, device=device)
     optimizer = torch.optim.SGD(
         head.parameters(),
         lr=float(protocol.learning_rate),
@@ -120,31 +115,12 @@ def train_head(
     return head
 
 
-def remembered(rows: Rows, clean: FeatureCache, poisons: FeatureCache | None, draws: Draws) -> RowFeatures:
-    """The features of a training set's rows from two caches, filled for all epochs at once.
-
-    Args:
-        rows: the training set; a row without a slot is image `base` of the training split.
-        clean: features of the whole training split, shared by all victims of an extractor.
-        poisons: features of the trial's poisons by slot; None where no row has a slot.
-        draws: which views will be asked for.
-    """
-    base, slot = torch.from_numpy(rows.base), torch.from_numpy(rows.slot)
-    is_clean = slot < 0
-    clean_rows, poison_rows = torch.nonzero(is_clean)[:, 0], torch.nonzero(~is_clean)[:, 0]
-    epochs = len(draws.views)
-    clean.fill(base[clean_rows].repeat(epochs), draws.views[:, clean_rows].flatten())
-    if poisons is not None:
-        poisons.fill(slot[poison_rows].repeat(epochs), draws.views[:, poison_rows].flatten())
-
-    def row_features(asked: Tensor, views: Tensor) -> Tensor:
-        clean_here = is_clean[asked]
-        if poisons is None or bool(clean_here.all()):
-            return clean.get(base[asked], views)
-        features = torch.empty((len(asked), clean.network.feature_width), device=clean.images.device)
-        for cache, ids, mask in ((clean, base, clean_here), (poisons, slot, ~clean_here)):
-            place = torch.nonzero(mask)[:, 0]
-            features[place.to(features.device)] = cache.get(ids[asked[place]], views[place])
-        return features
-
-    return row_features
+def linear(weight: Tensor, bias: Tensor, *, device: torch.device) -> nn.Linear:
+    """A linear layer with copies of these values, weights [C, D] and bias [C], on the device."""
+    classes, features = weight.shape
+    # Made without memory first: the constructor would draw from the global generator.
+    layer = nn.Linear(features, classes, device="meta").to_empty(device=device)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
+    return layer

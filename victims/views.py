@@ -1,9 +1,9 @@
-"""The benchmark's augmentation as numbered views: every crop and mirror image of a picture has an integer.
+"""The views that victims see: the benchmark's, which are numbered, and the sub-pixel ones of Witches' Brew.
 
 A view of pad p is an offset (row, column) in 0..2p each, and a mirror bit: view = mirror * (2p+1)^2 + row *
 (2p+1) + column. Pad 4 has 81 views, 162 with mirror images. Source: the training transform of Schwarzschild
 et al. (2021), torchvision's RandomCrop(size, padding=4) and RandomHorizontalFlip on 8-bit images, so that
-the border is black.
+the border is black. A sub-pixel view is three numbers in 0..1.
 """
 
 from __future__ import annotations
@@ -62,3 +62,31 @@ def apply_views(images: Tensor, view_ids: Tensor, pad: int, *, flip: bool) -> Te
     first = torch.arange(n, device=images.device)[:, None, None] * (padded_height * padded_width)
     pixels = first + rows[:, :, None] * padded_width + columns[:, None, :]
     return as_input(padded.reshape(-1, 3)[pixels])
+
+
+def apply_shifts(images: Tensor, draws: Tensor, reach: int, *, flip: bool, outside: Tensor) -> Tensor:
+    """Each image shifted continuously and mirrored half the time: the training views of Witches' Brew.
+
+    Source: Geiping et al. (2021) in the form of their code: the shift is uniform in plus or minus `reach` pixels in
+    both directions, bilinear between pixels; the mirroring comes after it.
+
+    Args:
+        images: uint8 [N, H, W, 3] on any device.
+        draws: float32 [N, 3] in 0..1: shift across, shift down, mirrored where above one half.
+        reach: the largest shift in pixels.
+        flip: whether mirrored views exist.
+        outside: float32 [1, 3, 1, 1] in 0..1, what an image is surrounded by; its mean colour as published.
+
+    Returns:
+        float32 [N, 3, H, W] in 0..1, laid out channels-last.
+    """
+    _, height, width, _ = images.shape
+    down, across = (
+        torch.linspace(-1, 1, side, device=images.device) + (2 * draws[:, [place]] - 1) * (2 * reach / max(side - 1, 1))
+        for side, place in ((height, 1), (width, 0))
+    )
+    if flip:
+        across = torch.where(draws[:, 2:] > 0.5, -across, across)
+    grid = torch.stack([across[:, None, :].expand(-1, height, -1), down[:, :, None].expand(-1, -1, width)], dim=-1)
+    centred = F.grid_sample(as_input(images) - outside, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    return (centred + outside).clamp_(0, 1).contiguous(memory_format=torch.channels_last)

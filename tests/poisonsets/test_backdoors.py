@@ -17,7 +17,6 @@ from poisonsets.attacks.hidden_trigger_backdoor import hidden_trigger_backdoor
 from poisonsets.attacks.watermark import watermark
 from poisonsets.interface import Budget, Context, Crafted, Surrogate, Task
 from poisonsets.manifests.bases.dataset import Base, Images, Split
-from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.model import L2, Linf
 from poisonsets.manifests.stamp import Trigger, footprint, stamp
 from poisonsets.stamping import stamped

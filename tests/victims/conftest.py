@@ -57,6 +57,9 @@ class StandInTrial:
     def target_images(self, base: Base) -> Images:
         return np.stack([base.split(t.split).images[t.index] for t in self.record.targets])
 
+    def source_images(self, base: Base) -> Images:
+        return base.test.images[np.isin(base.test.labels, self.record.source_classes)]
+
 
 @dataclass(frozen=True)
 class StandInSet:

@@ -12,11 +12,11 @@ import torch
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.model import Add, SurrogateRecord
+from poisonsets.victims.heads import train_heads
 from poisonsets.victims.protocols import parse
 from poisonsets.victims.rows import Row
 from poisonsets.victims.score import Score, score_set
 from poisonsets.victims.statistics import wilson
-from poisonsets.victims.transfer import train_head
 from poisonsets.victims.weights import Weights
 
 CPU = torch.device("cpu")
@@ -69,21 +69,36 @@ def test_poisoned_victim_and_control_draw_alike(
 ) -> None:
     heads: list[torch.Tensor] = []
 
-    def spy(*arguments: Any, **options: Any) -> torch.nn.Linear:
-        head = train_head(*arguments, **options)
-        heads.append(head.weight.detach())
-        return head
+    def spy(*arguments: Any, **options: Any) -> list[torch.nn.Linear]:
+        trained = train_heads(*arguments, **options)
+        heads.extend(head.weight.detach() for head in trained)
+        return trained
 
-    monkeypatch.setattr("poisonsets.victims.frozen.train_head", spy)
+    monkeypatch.setattr("poisonsets.victims.frozen.train_heads", spy)
     # Two trials that would poison other bases, but leave all as they are: one control serves both.
     opened = makers.set_of(*(makers.trial(i, poisons="clean") for i in range(2)))
     score(opened, tiny_base, extractor, victim_seeds=(0, 1))
     assert len(heads) == 4 + 2
-    by_seed = [heads[0:2] + heads[4:5], heads[2:4] + heads[5:6]]
+    by_seed = [heads[0:4:2] + heads[4:5], heads[1:4:2] + heads[5:6]]
     for same in by_seed:
         for head in same[1:]:
             torch.testing.assert_close(head, same[0], rtol=1e-4, atol=1e-5)
-    assert (heads[0] - heads[2]).abs().max() > 0.01
+    assert (heads[0] - heads[1]).abs().max() > 0.01
+
+
+def test_a_backdoor_is_scored_on_all_test_images_of_its_source_classes(
+    tiny_base: Base, makers: Any, extractor: Weights
+) -> None:
+    """The poisons are copies of test images of class 2, labelled 3: most of that class follows, no control does."""
+    plain = makers.trial(count=30, composition=Add())
+    record = plain.record.model_copy(update={"source_classes": (2,)})
+    opened = makers.set_of(replace(plain, record=record))
+    (row,) = score(opened, tiny_base, extractor, protocols=[OWN]).rows
+    (without,) = score(makers.set_of(plain), tiny_base, extractor, protocols=[OWN]).rows
+    assert row.source_images == int((tiny_base.test.labels == 2).sum()) == 10
+    assert without.source_images == without.source_poisoned == 0
+    assert row.source_poisoned > (row.source_control or 0)
+    assert (row.targets, row.success) == (without.targets, without.success)
 
 
 def test_unknown_bases_have_no_control(tiny_base: Base, makers: Any, extractor: Weights) -> None:

@@ -25,7 +25,10 @@ def row(trial: int, *, seed: int = 0, success: bool = True, control: bool | None
         "victim_seed": seed,
     } | {key: value for key, value in changes.items() if key in IDENTITY}
     own = None if control is None else f"{trial:064x}"
-    rest = {"threat_level": "white-box", "control_rows": own} | {k: v for k, v in changes.items() if k not in identity}
+    sources = {"source_images": 0, "source_poisoned": 0, "source_control": None if control is None else 0}
+    rest = {"threat_level": "white-box", "control_rows": own, **sources} | {
+        k: v for k, v in changes.items() if k not in identity
+    }
     return Row(
         job=job_key(**identity),
         **identity,
@@ -150,3 +153,27 @@ def test_pairs_that_share_a_control_have_no_p_value() -> None:
     (apart,) = summarise([row(trial) for trial in range(10)])
     assert apart.distinct_controls == 10
     assert apart.mcnemar_p is not None
+
+
+def test_images_of_source_classes_are_counted_over_trials() -> None:
+    counts = [(40, 4), (10, 0), (25, 2)]
+    rows = [row(i, source_images=50, source_poisoned=p, source_control=c) for i, (p, c) in enumerate(counts)]
+    (summary,) = summarise(rows)
+    assert summary.sources is not None
+    assert summary.control_sources is not None
+    assert (summary.sources.successes, summary.sources.n) == (75, 150)
+    assert (summary.control_sources.successes, summary.control_sources.n) == (6, 150)
+    assert summary.sources.interval_method == "bootstrap over trials"
+    low, high = summary.sources.interval
+    assert 0.2 <= low < 0.5 < high <= 0.81
+    (alone,) = summarise(rows[:1])
+    assert alone.sources is not None
+    assert (alone.sources.interval, alone.sources.interval_method) == (wilson(40, 50), "wilson over images")
+    (none,) = summarise([row(0)])
+    assert none.sources is none.control_sources is None
+
+
+@pytest.mark.parametrize("changes", [{"source_poisoned": 6}, {"source_control": 6}, {"source_control": None}])
+def test_a_row_with_impossible_source_counts_cannot_be_made(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        row(0, **{"source_images": 5, "source_poisoned": 5, "source_control": 5, **changes})

@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from plain_transfer import features_of, published_head, training_images
 from torch import Tensor
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.compose import Rows, compose
+from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.model import InPlace
 from poisonsets.victims.features import FeatureCache
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.protocols import Protocol, parse
-from poisonsets.victims.transfer import Draws, draw, remembered, train_head, victim_generator
+from poisonsets.victims.transfer import Draws, draw, train_head, victim_generator
 from poisonsets.victims.views import apply_views, as_input, plain_view, view_count
 from poisonsets.victims.weights import Weights
 
@@ -31,52 +33,34 @@ def draws_for(protocol: Protocol, rows: Rows, features: int, seed: int = 0) -> D
 def test_remembering_equals_forwarding_every_view_again(
     protocol: Protocol, tiny_base: Base, makers: Any, extractor: Weights
 ) -> None:
-    """The published procedure, written down once more: every batch goes through the whole network."""
     trial = makers.trial(count=6)
     rows = compose(tiny_base.train.labels, trial.record, InPlace(), (2, 3))
-    images = torch.from_numpy(tiny_base.train.images[np.maximum(rows.base, 0)])
-    images[torch.from_numpy(rows.slot >= 0)] = torch.from_numpy(trial.images)
+    images = training_images(rows, tiny_base.train.images, trial.images)
     labels = torch.from_numpy(rows.label) - 2
     draws = draws_for(protocol, rows, extractor.network.feature_width)
-
-    network = extractor.network.eval()
-    head = torch.nn.Linear(network.feature_width, 2)
-    with torch.no_grad():
-        head.weight.copy_(draws.weight)
-        head.bias.copy_(draws.bias)
-    optimizer = torch.optim.SGD(head.parameters(), lr=0.01, momentum=0.9, weight_decay=2e-4)
-    for epoch in range(protocol.epochs):
-        if epoch == 9:
-            optimizer.param_groups[0]["lr"] = 0.001
-        for start in range(0, len(rows), 16):
-            batch = draws.order[epoch, start : start + 16]
-            views = draws.views[epoch, batch]
-            with torch.no_grad():
-                features = network.features(apply_views(images[batch], views, 2, flip=protocol.flip))
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(head(features), labels[batch]).backward()
-            optimizer.step()
+    head = published_head(extractor.network, images, labels, draws, protocol)
 
     frozen = folded(extractor.network)
     caches = [
         FeatureCache(frozen, torch.from_numpy(pixels), pad=2, flip=protocol.flip)
         for pixels in (tiny_base.train.images, trial.images)
     ]
-    ours = train_head(remembered(rows, *caches, draws), labels, draws, protocol, device=CPU)
+    ours = train_head(features_of(rows, *caches), labels, draws, protocol, device=CPU)
     test = as_input(torch.from_numpy(tiny_base.test.images))
     with torch.no_grad():
-        wanted, found = head(network.features(test)), ours(frozen.features(test))
+        wanted, found = head(extractor.network.features(test)), ours(frozen.features(test))
     assert (wanted - found).abs().max() < 1e-4 * wanted.abs().max()
     assert torch.equal(wanted.argmax(1), found.argmax(1))
     # Poisons are not simply ignored: the head without them is another one.
     control = Rows(rows.base, np.full(len(rows), -1), rows.label)
-    clean = train_head(remembered(control, caches[0], None, draws), labels, draws, protocol, device=CPU)
+    clean = train_head(features_of(control, caches[0], None), labels, draws, protocol, device=CPU)
     assert (clean.weight - ours.weight).abs().max() > 1e-4
 
 
 class TestFeatureCache:
-    def cache(self, base: Base, extractor: Weights) -> FeatureCache:
-        return FeatureCache(folded(extractor.network), torch.from_numpy(base.train.images[:20]), pad=1, flip=True)
+    def cache(self, base: Base, extractor: Weights, dtype: torch.dtype = torch.float32) -> FeatureCache:
+        images = torch.from_numpy(base.train.images[:20])
+        return FeatureCache(folded(extractor.network), images, pad=1, flip=True, dtype=dtype)
 
     def ask(self) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(4)
@@ -115,6 +99,30 @@ class TestFeatureCache:
         for count in (1, 70, 300):
             cache.get(ids[:count], views[:count])
         assert sizes == {cache.batch}
+
+    def test_adopted_features_are_not_computed_again(self, tiny_base: Base, extractor: Weights) -> None:
+        ids, views = self.ask()
+        whole, lazy = self.cache(tiny_base, extractor), self.cache(tiny_base, extractor)
+        adopted = torch.tensor([3, 4, 11])
+        keys = (adopted[:, None] * whole.views + torch.arange(whole.views)).flatten()
+        whole.adopt(adopted, whole.computed(keys))
+        before = whole.forwards
+        assert torch.equal(whole.get(ids, views), lazy.get(ids, views))
+        others = {key for key in (ids * whole.views + views).tolist() if key // whole.views not in {3, 4, 11}}
+        assert len(others) <= whole.forwards - before < len(others) + whole.batch
+        assert len(whole.remembered) == len(others)
+
+    @pytest.mark.parametrize("factor", [1e7, 1e-9, float("nan")])
+    def test_what_half_precision_cannot_hold_is_refused(
+        self, tiny_base: Base, extractor: Weights, factor: float
+    ) -> None:
+        hidden = extractor.network.body.get_submodule("hidden")
+        hidden.weight.data *= factor
+        hidden.bias.data *= factor
+        coarse = self.cache(tiny_base, extractor, dtype=torch.float16)
+        with pytest.raises(ViolationError, match=r"float16.*--cache fp32"):
+            coarse.plain()
+        self.cache(tiny_base, extractor).plain()
 
     def test_plain_is_the_test_transform(self, tiny_base: Base, extractor: Weights) -> None:
         cache = self.cache(tiny_base, extractor)
@@ -162,5 +170,5 @@ def test_training_a_head_leaves_the_global_state_alone(tiny_base: Base, makers: 
     draws = draws_for(PROTOCOL, clean, extractor.network.feature_width)
     cache = FeatureCache(folded(extractor.network), torch.from_numpy(tiny_base.train.images), pad=2, flip=False)
     labels = torch.from_numpy(rows.label) - 2
-    train_head(remembered(clean, cache, None, draws), labels, draws, PROTOCOL, device=CPU)
+    train_head(features_of(clean, cache, None), labels, draws, PROTOCOL, device=CPU)
     assert torch.equal(state, torch.get_rng_state())

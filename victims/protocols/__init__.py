@@ -8,43 +8,63 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cache
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
+from poisonsets.manifests.bases.dataset import Images
 from poisonsets.manifests.compose import ByCount, Rule
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.model import InPlace, Trial
 from poisonsets.manifests.suggest import unknown
 from poisonsets.victims import networks
 from poisonsets.victims.decimals import network_width, plain_decimal
+from poisonsets.victims.protocols._spelling import SETTINGS, read, shown
 
 CompositionName: TypeAlias = Literal["by-count", "trial", "in-place"]
-_COMPOSITIONS: Final = ("by-count", "in-place", "trial")
+Training: TypeAlias = Literal["frozen", "end-to-end", "scratch"]
+Optimiser: TypeAlias = Literal["sgd", "adam", "adamw"]
+Normalise: TypeAlias = Literal["own", "none", "cifar10", "tinyimagenet", "imagenet"]
+Augment: TypeAlias = Literal["crop", "sub-pixel", "none"]
+Head: TypeAlias = Literal["fresh", "kept"]
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Every setting of a victim with a frozen feature extractor.
+    """Every setting of a victim.
 
     Attributes:
         suite: the suite it belongs to.
-        network: the extractor's network.
+        network: the victim's network.
         size: images of the training set under `by-count`, None under other compositions.
         flip: whether views are mirrored half the time.
         composition: `by-count` (the benchmark's), `trial` (each trial's own) or `in-place`.
         version: raised when the same settings come to mean something else.
+        training: `frozen` trains a head on an extractor in eval mode; `end-to-end` trains extractor and head, with
+            batch normalisation by the extractor's running statistics; `scratch` trains a new network.
+        head: `fresh`, or `kept` where end-to-end training goes on with the extractor's own head.
+        optimiser: `sgd`, `adam` (decay enters the gradient) or `adamw` (decay acts on the values).
+        nesterov: Nesterov's form of the momentum; of `sgd` alone.
         epochs: passes over the training set.
         batch: images a step; the last, smaller batch of an epoch is used.
-        learning_rate: of SGD, decimal string.
+        learning_rate: decimal string.
         drops: epochs (0-based, at their start) at which the learning rate is multiplied by `factor`.
-        factor, momentum, weight_decay: decimal strings; decay acts on the head's weights and biases.
-        pad: black pixels around an image before the random crop.
-        width: the extractor's channel multiplier, decimal string.
+        factor: decimal string.
+        momentum: of `sgd`; the first beta of the others, whose second is 0.999. Decimal string.
+        weight_decay: decimal string; decay acts on everything that is trained.
+        normalise: `own` is the extractor's normalisation, from scratch the mean and standard deviation of the
+            base's training images of the victim's classes; `none` leaves pixels in 0..1; the other names, from
+            scratch only, are the constants of `normalisation.CONSTANTS`.
+        augment: `crop` shifts by whole pixels over black, `sub-pixel` continuously over the mean colour
+            (Witches' Brew), `none` shows every image as it is.
+        pad: the largest shift in pixels, 0 without augmentation.
+        keep: the share of the clean training images that the victim has, decimal string above 0 and at most 1.
+        flip_target: whether victims are asked for the mirror images of the targets.
+        width: the network's channel multiplier, decimal string.
 
     Raises:
-        UsageError: a setting is out of range, or size and composition do not go together.
+        UsageError: a setting is out of range, or settings do not go together.
     """
 
     suite: str
@@ -53,6 +73,10 @@ class Protocol:
     flip: bool
     composition: CompositionName = "by-count"
     version: int = 1
+    training: Training = "frozen"
+    head: Head = "fresh"
+    optimiser: Optimiser = "sgd"
+    nesterov: bool = False
     epochs: int = 40
     batch: int = 128
     learning_rate: str = "0.01"
@@ -60,35 +84,71 @@ class Protocol:
     factor: str = "0.1"
     momentum: str = "0.9"
     weight_decay: str = "0.0002"
+    normalise: Normalise = "own"
+    augment: Augment = "crop"
     pad: int = 4
+    keep: str = "1"
+    flip_target: bool = False
     width: str = "1"
 
     def __post_init__(self) -> None:
         networks.refuse_unknown(self.network)
-        if self.composition not in _COMPOSITIONS:
-            raise unknown("composition", self.composition, _COMPOSITIONS)
-        if (self.size is None) == (self.composition == "by-count"):
-            found = f"composition {self.composition} with size {self.size}"
-            raise UsageError(found, "Give a size with composition by-count, and only there")
+        for name, values in _CHOICES.items():
+            if getattr(self, name) not in values:
+                raise unknown(name, getattr(self, name), values)
         object.__setattr__(self, "width", network_width(self.width))
-        for name in ("learning_rate", "factor", "momentum", "weight_decay"):
+        for name in ("learning_rate", "factor", "momentum", "weight_decay", "keep"):
             object.__setattr__(self, name, plain_decimal(getattr(self, name), name))
         for name, least, most in _RANGES:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise UsageError(f"{name} is {value}, wanted {least} to {most}")
         object.__setattr__(self, "drops", tuple(sorted(set(self.drops))))
+        if self.pad == 0 and not self.flip:
+            object.__setattr__(self, "augment", "none")
+        self._refuse_misfits()
+
+    def _refuse_misfits(self) -> None:
+        if (self.size is None) == (self.composition == "by-count"):
+            found = f"composition {self.composition} with size {self.size}"
+            raise UsageError(found, "Give a size with composition by-count, and only there")
+        if not 0 < Decimal(self.keep) <= 1:
+            raise UsageError(f"keep is {self.keep}, wanted above 0 and at most 1")
+        if Decimal(self.momentum) >= 1:
+            raise UsageError(f"momentum is {self.momentum}, wanted below 1")
+        if self.nesterov and (self.optimiser != "sgd" or self.momentum == "0"):
+            found = f"nesterov with optimiser {self.optimiser} and momentum {self.momentum}"
+            raise UsageError(found, "Nesterov's momentum is that of sgd, above 0")
+        if self.augment == "none" and (self.pad or self.flip):
+            raise UsageError(
+                f"augment is none, with pad {self.pad} and flip {shown(self.flip)}", "Add `augment=crop`, or neither"
+            )
+        if self.training == "frozen" and self.augment == "sub-pixel":
+            raise UsageError("sub-pixel views of a frozen extractor are not supported", "Use `augment=crop`")
+        if self.training != "scratch" and self.normalise not in ("own", "none"):
+            raise UsageError(
+                f"normalise is {self.normalise}, the extractor of {self.training} training has its own",
+                "Use `normalise=own`, or none where the extractor has none",
+            )
+        if self.head == "kept" and self.training != "end-to-end":
+            raise UsageError(f"head is kept in {self.training} training", "Only end-to-end training can keep it")
 
     @property
     def id(self) -> str:
         """The name `parse` reads: suite/network, then `@key=value,...` for what differs from the suite."""
         standard = _standard(self.suite, self.network)
+        implied = ("pad", "flip") if self.augment == "none" else ()
         changed = [
-            f"{key}={_shown(getattr(self, key))}"
-            for key in sorted(_READERS)
-            if getattr(self, key) not in (getattr(standard, key), None)
+            f"{key}={shown(getattr(self, key))}"
+            for key in sorted(SETTINGS)
+            if key not in implied and getattr(self, key) not in (getattr(standard, key), None)
         ]
         return f"{self.suite}/{self.network}" + (f"@{','.join(changed)}" if changed else "")
+
+    @property
+    def batched(self) -> bool:
+        """Whether its heads can be trained many at a time: frozen, and plain SGD."""
+        return self.training == "frozen" and self.optimiser == "sgd" and not self.nesterov
 
     def rule(self, trial: Trial) -> Rule:
         """The composition rule for a trial's training set."""
@@ -96,11 +156,19 @@ class Protocol:
             return trial.composition
         return InPlace() if self.size is None else ByCount(self.size)
 
+    def asked(self, targets: Images) -> Images:
+        """The images, uint8 [K, H, W, 3], a victim is asked for in place of the targets: mirrored by `flip_target`.
+
+        A trigger on the target is mirrored with it.
+        """
+        return targets[:, :, ::-1].copy() if self.flip_target else targets
+
 
 def parse(text: str) -> Protocol:
     """The protocol with this id; overrides may come in any order and repeat a suite's own value.
 
-    `composition=in-place` and `composition=trial` drop the suite's size; `size=` goes with by-count.
+    `composition=in-place` and `composition=trial` drop the suite's size, `augment=none` its pad and flip; `size=`
+    goes with by-count.
 
     Raises:
         UsageError: an unknown suite, network, setting or value, or settings that do not go together.
@@ -112,11 +180,19 @@ def parse(text: str) -> Protocol:
         key, _, value = override.partition("=")
         if key in changes:
             raise UsageError(f"protocol {text[:100]!r} sets {key} twice")
-        changes[key] = _read(key, value)
+        changes[key] = read(key, value)
     standard = _standard(suite_name, network)
     if changes.get("composition", standard.composition) != "by-count":
         changes.setdefault("size", None)
-    return replace(standard, **changes)
+    if changes.get("augment") == "none":
+        changes = {"pad": 0, "flip": False} | changes
+    found = replace(standard, **changes)
+    if found.augment != changes.get("augment", found.augment):
+        raise UsageError(
+            f"augment={changes['augment']} with pad=0 and flip=false shows every image as it is",
+            "Add for example `pad=4` or `flip=true`",
+        )
+    return found
 
 
 def suites() -> tuple[str, ...]:
@@ -139,8 +215,9 @@ def suite(name: str) -> tuple[Protocol, ...]:
 def _registry() -> dict[str, tuple[Protocol, ...]]:
     found: dict[str, tuple[Protocol, ...]] = {}
     for module in pkgutil.iter_modules(__path__):
-        members: tuple[Protocol, ...] = importlib.import_module(f"{__name__}.{module.name}").SUITE
-        found[members[0].suite] = members
+        if not module.name.startswith("_"):
+            members: tuple[Protocol, ...] = importlib.import_module(f"{__name__}.{module.name}").SUITE
+            found[members[0].suite] = members
     return found
 
 
@@ -152,47 +229,12 @@ def _standard(suite_name: str, network: str) -> Protocol:
     return known[name]
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return "+".join(str(item) for item in value) or "none"
-    return str(value)
-
-
-def _read(key: str, text: str) -> Any:
-    if key not in _READERS:
-        raise unknown("protocol setting", key, _READERS)
-    reader, example = _READERS[key]
-    try:
-        return reader(text)
-    except (ValueError, KeyError) as error:
-        raise UsageError(f"{key}={text[:40]} has no meaning", f"Write for example {key}={example}") from error
-
-
-def _whole(text: str) -> int:
-    # int() alone would take signs, spaces, underscores and digits of other scripts.
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise ValueError(text)
-    return int(text)
-
-
-def _epochs(text: str) -> tuple[int, ...]:
-    return () if text == "none" else tuple(_whole(part) for part in text.split("+"))
-
-
-_RANGES: Final = (("epochs", 1, 10_000), ("batch", 1, 1 << 20), ("pad", 0, 16), ("size", 1, 10**8))
-_READERS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
-    "batch": (_whole, "128"),
-    "composition": (str, "in-place"),
-    "drops": (_epochs, "20+30"),
-    "epochs": (_whole, "40"),
-    "factor": (str, "0.1"),
-    "flip": ({"true": True, "false": False}.__getitem__, "true"),
-    "learning_rate": (str, "0.01"),
-    "momentum": (str, "0.9"),
-    "pad": (_whole, "4"),
-    "size": (_whole, "500"),
-    "weight_decay": (str, "0.0002"),
-    "width": (str, "0.25"),
+_CHOICES: Final = {
+    "composition": get_args(CompositionName),
+    "training": get_args(Training),
+    "head": get_args(Head),
+    "optimiser": get_args(Optimiser),
+    "normalise": get_args(Normalise),
+    "augment": get_args(Augment),
 }
+_RANGES: Final = (("epochs", 1, 10_000), ("batch", 1, 1 << 20), ("pad", 0, 64), ("size", 1, 10**8))

@@ -1,0 +1,86 @@
+"""The published transfer victim, written down once more without any of our shortcuts, to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from poisonsets.manifests.bases.dataset import Images
+from poisonsets.manifests.compose import Rows
+from poisonsets.victims.features import FeatureCache
+from poisonsets.victims.networks import Classifier
+from poisonsets.victims.protocols import Protocol
+from poisonsets.victims.transfer import Draws
+from poisonsets.victims.views import apply_views, as_input
+
+
+def calibrated(network: Classifier, images: Images) -> Classifier:
+    """The network with batch statistics of some images: without them untrained features fade away."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the plain mean over batches
+    with torch.no_grad():
+        network.train()(as_input(torch.from_numpy(images)))
+    return network.eval()
+
+
+def training_images(rows: Rows, clean: Images, poisons: Images) -> Tensor:
+    """The pixels uint8 [N, H, W, 3] of a training set's rows."""
+    images = clean[np.maximum(rows.base, 0)]
+    images[rows.slot >= 0] = poisons[rows.slot[rows.slot >= 0]]
+    return torch.from_numpy(images)
+
+
+def published_head(
+    network: Classifier,
+    images: Tensor,
+    labels: Tensor,
+    draws: Draws,
+    protocol: Protocol,
+    after_epoch: Callable[[int, nn.Linear], None] | None = None,
+) -> nn.Linear:
+    """Every view goes through the whole network again in every epoch."""
+    head = nn.Linear(network.feature_width, len(draws.bias))
+    with torch.no_grad():
+        head.weight.copy_(draws.weight)
+        head.bias.copy_(draws.bias)
+    optimizer = torch.optim.SGD(
+        head.parameters(),
+        lr=float(protocol.learning_rate),
+        momentum=float(protocol.momentum),
+        weight_decay=float(protocol.weight_decay),
+    )
+    network.eval()
+    for epoch in range(protocol.epochs):
+        if epoch in protocol.drops:
+            optimizer.param_groups[0]["lr"] *= float(protocol.factor)
+        for start in range(0, len(labels), protocol.batch):
+            batch = draws.order[epoch, start : start + protocol.batch]
+            views = draws.views[epoch, batch]
+            with torch.no_grad():
+                inputs = apply_views(images[batch], views, protocol.pad, flip=protocol.flip).contiguous()
+                features = network.features(inputs)
+            optimizer.zero_grad()
+            F.cross_entropy(head(features), labels[batch]).backward()
+            optimizer.step()
+        if after_epoch:
+            after_epoch(epoch, head)
+    return head
+
+
+def features_of(rows: Rows, clean: FeatureCache, poisons: FeatureCache | None) -> Callable[[Tensor, Tensor], Tensor]:
+    """The features of a training set's rows, image by image from the cache that has them."""
+    base, slot = torch.from_numpy(rows.base), torch.from_numpy(rows.slot)
+
+    def found(asked: Tensor, views: Tensor) -> Tensor:
+        features = clean.get(base[asked].clamp(min=0), views)
+        if poisons is not None:
+            here = torch.nonzero(slot[asked] >= 0)[:, 0]
+            features[here] = poisons.get(slot[asked[here]], views[here])
+        return features
+
+    return found

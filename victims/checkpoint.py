@@ -1,0 +1,120 @@
+"""A long run on disk: one safetensors file from which training goes on to the same bytes as without a break.
+
+It holds the model, the optimiser's buffers, the generator's state and the number of epochs done, and in its metadata
+the key of the run and a sha256 of all of that. Nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as tensor_bytes
+from torch import Tensor, nn
+
+from poisonsets.manifests import canonical, store
+from poisonsets.manifests.errors import DamagedError
+
+CHECKPOINT_BYTES: Final = 6 << 30
+_KEY: Final = "poisonsets-checkpoint"
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """Where one run is kept; what `fit` takes as its keeper.
+
+    Attributes:
+        path: the file; it is there in full or not at all.
+        key: names the run: everything that decides its bytes.
+        every: epochs between two writes; the last epoch is always kept, so that a finished run is not done again.
+    """
+
+    path: Path
+    key: str
+    every: int = 10
+
+    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> int:
+        """Put all three where the kept run was; the epochs it had done, 0 without a file.
+
+        Raises:
+            DamagedError: the file is damaged, or of another run.
+            MissingError: it cannot be read.
+        """
+        if not self.path.exists():
+            return 0
+        remedy = f"Remove {self.path}, the victim is trained again from the start"
+        data = store.read_file(self.path, CHECKPOINT_BYTES, remedy=remedy)
+        try:
+            record, tensors = _parsed(data)
+            if record["key"] != self.key or record["digest"] != _digest(record["epochs"], tensors):
+                raise ValueError("it is of another run, or its bytes have changed")
+            _restore(tensors, model, optimizer, generator)
+            return int(record["epochs"])
+        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise DamagedError(f"{self.path}: no checkpoint of this victim ({str(error)[:120]})", remedy) from error
+
+    def epoch(
+        self, done: int, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, *, last: bool
+    ) -> None:
+        """Write the file after every `every`th epoch and after the last one.
+
+        Raises:
+            MissingError: it cannot be written.
+        """
+        if not last and done % self.every:
+            return
+        tensors = _tensors(model, optimizer, generator)
+        record = {"key": self.key, "epochs": done, "digest": _digest(done, tensors)}
+        store.write_file(self.path, tensor_bytes(tensors, metadata={_KEY: canonical.dumps(record).decode("ascii")}))
+
+    def forget(self) -> None:
+        """Remove the file, where there is one."""
+        self.path.unlink(missing_ok=True)
+
+
+def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> dict[str, Tensor]:
+    found = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for place, buffers in optimizer.state_dict()["state"].items():
+        found |= {f"optimiser.{place}.{name}": value for name, value in buffers.items() if value is not None}
+    found["generator"] = generator.get_state()
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
+
+
+def _restore(
+    tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
+) -> None:
+    values = [value for group in optimizer.param_groups for value in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind == "optimiser":
+            place, _, buffer = rest.partition(".")
+            if buffer != "step" and tensor.shape != values[int(place)].shape:
+                raise ValueError(f"buffer {name} is {list(tensor.shape)}")
+            state.setdefault(int(place), {})[buffer] = tensor
+    model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    generator.set_state(tensors["generator"])
+
+
+def _parsed(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    tensors = parse_tensors(data)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    record = canonical.loads(header["__metadata__"][_KEY].encode("ascii"), "a checkpoint's metadata")
+    if not isinstance(record, dict) or type(record.get("epochs")) is not int:
+        raise ValueError("its record is another one")
+    return record, tensors
+
+
+def _digest(epochs: int, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(f"victim-checkpoint/1 {epochs}\n".encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,131 @@
+"""All views of the clean training images, computed once for all trials, attacks and processes, in one file.
+
+    CACHE/features/KEY.h5        an array of `manifests.arrays`, [images * views, D]: the bits of float16 or float32
+
+KEY is the sha256 of what its record says it is: extractor, training split, views, dtype, images, kind of device and
+version of torch. With 162 views, 2,500 images of 512 features take 396 MiB in float16.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from poisonsets.manifests import arrays, canonical, store
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.victims.features import FeatureCache
+from poisonsets.victims.protocols import Protocol
+
+FeaturePrecision: TypeAlias = Literal["fp16", "fp32"]
+"""What remembered features of training images are rounded to."""
+
+ENOUGH_TRIALS: Final = 4
+"""From so many trials on, computing every view takes fewer forward passes than computing those that are drawn."""
+
+DTYPES: Final[dict[FeaturePrecision, torch.dtype]] = {"fp16": torch.float16, "fp32": torch.float32}
+_BITS: Final[dict[torch.dtype, np.dtype[Any]]] = {torch.float16: np.dtype("<u2"), torch.float32: np.dtype("<u4")}
+_VALUES: Final[dict[torch.dtype, np.dtype[Any]]] = {torch.float16: np.dtype("<f2"), torch.float32: np.dtype("<f4")}
+_PATIENCE_SECONDS: Final = 12 * 3600.0
+_PASSES: Final = 16
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """Where the clean features of one extractor and base are kept.
+
+    Attributes:
+        folder: the cache folder.
+        extractor: digest of the extractor's weights.
+        train: digest of the training split.
+    """
+
+    folder: Path
+    extractor: str
+    train: str
+
+    def adopt(self, cache: FeatureCache, ids: NDArray[np.int64], *, build: bool) -> bool:
+        """Give a cache of the training split every view of some images, from the file or computed for it.
+
+        Args:
+            cache: nothing was asked of it yet.
+            ids: int64 [M], which images of the split.
+            build: compute the file where there is none; another process that computes it is waited for.
+
+        Returns:
+            Whether there is a file now.
+
+        Raises:
+            DamagedError: the file is not what was written; the remedy is to remove it.
+            MissingError: the folder or the disk refuses it.
+            ViolationError: as `FeatureCache.computed`.
+        """
+        record = self._record(cache, ids)
+        key = hashlib.sha256(canonical.dumps(record)).hexdigest()
+        path = self.folder / "features" / f"{key}.h5"
+        if build and not path.exists():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise store.refused(path.parent, error) from error
+            with store.locked(path.with_suffix(".lock"), patience=_PATIENCE_SECONDS):
+                # Whoever held the lock before may have built it.
+                if not path.exists():
+                    parts = _computed(cache, torch.from_numpy(ids))
+                    arrays.write(path, parts, _shape(cache, len(ids)), _BITS[cache.dtype], record)
+        if not path.exists():
+            return False
+        remedy = f"Remove {path}, it is computed again when needed"
+        bits = arrays.read(path, _shape(cache, len(ids)), _BITS[cache.dtype], record, remedy=remedy)
+        values = bits.view(_VALUES[cache.dtype]).astype(_VALUES[cache.dtype].newbyteorder("="), copy=False)
+        cache.adopt(torch.from_numpy(ids), torch.from_numpy(values).to(cache.images.device))
+        return True
+
+    def _record(self, cache: FeatureCache, ids: NDArray[np.int64]) -> dict[str, Any]:
+        return {
+            "format": "poisonset-features/1",
+            "extractor": self.extractor,
+            "train": self.train,
+            "pad": cache.pad,
+            "flip": cache.flip,
+            "dtype": str(cache.dtype).removeprefix("torch."),
+            "ids": hashlib.sha256(ids.astype("<i8").tobytes()).hexdigest(),
+            "images": len(ids),
+            "features": cache.network.feature_width,
+            # The last bits depend on both.
+            "device": cache.images.device.type,
+            "torch": torch.__version__,
+        }
+
+
+def shared_images(protocol: Protocol, base: Base) -> NDArray[np.int64]:
+    """Which training images victims of a protocol have in common, whichever trials they are of.
+
+    By count these are the first images of each class; those that come in where a trial's bases are taken out of
+    them are few and computed on demand. Otherwise all images of the victims' classes.
+    """
+    labels = base.train.labels
+    if protocol.size is None:
+        return np.flatnonzero(np.isin(labels, base.poison_classes))
+    first = protocol.size // len(base.poison_classes)
+    return np.sort(np.concatenate([np.flatnonzero(labels == label)[:first] for label in base.poison_classes]))
+
+
+def _shape(cache: FeatureCache, images: int) -> tuple[int, int]:
+    return images * cache.views, cache.network.feature_width
+
+
+def _computed(cache: FeatureCache, ids: Tensor) -> Iterator[NDArray[Any]]:
+    """The bits of all features, in parts of whole forward passes."""
+    entries, step = len(ids) * cache.views, cache.batch * _PASSES
+    for start in range(0, entries, step):
+        place = torch.arange(start, min(start + step, entries))
+        features = cache.computed(cache.keys(ids[place // cache.views], place % cache.views))
+        yield features.cpu().numpy().astype(_VALUES[cache.dtype], copy=False).view(_BITS[cache.dtype])

@@ -1,0 +1,27 @@
+"""Suite `cifar10-scratch`: the published benchmark's victims trained from scratch on CIFAR-10.
+
+Source: Schwarzschild et al. (2021), section 4 and its code: 50,000 images, 200 epochs of SGD, learning rate 0.1
+with drops at 100 and 150, normalisation by the constants of the code, whose deviations are those of no CIFAR-10
+pixel distribution. The published rate is the mean over the three networks.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from poisonsets.victims.protocols import Protocol
+
+SUITE: Final = tuple(
+    Protocol(
+        "cifar10-scratch",
+        network,
+        size=50_000,
+        flip=True,
+        training="scratch",
+        epochs=200,
+        learning_rate="0.1",
+        drops=(100, 150),
+        normalise="cifar10",
+    )
+    for network in ("resnet18", "mobilenetv2", "vgg11")
+)

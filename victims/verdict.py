@@ -1,0 +1,90 @@
+"""What a trained victim is asked, and what it answers: labels, and never those of a victim that diverged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from poisonsets.manifests.bases.dataset import Images
+from poisonsets.manifests.errors import ViolationError
+from poisonsets.manifests.model import Trial
+from poisonsets.victims.protocols import Protocol
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A trained head and its count of correct test images."""
+
+    head: nn.Linear
+    correct: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """One job's input.
+
+    Attributes:
+        trial: its record.
+        poisons: uint8 [P, H, W, 3], in slot order.
+        targets: uint8 [K, H, W, 3], what the victims are asked for, with the trigger on where there is one.
+        victim_seed: which of several victims.
+    """
+
+    trial: Trial
+    poisons: Images
+    targets: Images
+    victim_seed: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a trial's victim and its clean control make of the targets.
+
+    Attributes:
+        poisoned: the label each target is given, in the trial's order.
+        control: the same of the clean control; None where a base is unknown.
+        correct, control_correct: test images given their own label.
+        images: test images.
+        training_images: rows of the training set.
+        poisons: those of them that are poisons.
+        control_rows: the digest of the control's rows; trials with equal ones share one control a seed.
+    """
+
+    poisoned: tuple[int, ...]
+    control: tuple[int, ...] | None
+    correct: int
+    control_correct: int | None
+    images: int
+    training_images: int
+    poisons: int
+    control_rows: str | None
+
+
+@torch.no_grad()
+def predicted(head: nn.Linear, features: Tensor, protocol: Protocol, where: str) -> Tensor:
+    """Positions int64 [N] of the largest logits, all of them finite: argmax calls a NaN the first class.
+
+    Args:
+        head: a trained head.
+        features: float32 [N, D].
+        protocol: what it was trained by.
+        where: how a refusal names the victim.
+
+    Raises:
+        ViolationError: features, head or logits are not finite.
+    """
+    smaller = "Choose a smaller learning rate, for instance `@learning_rate=0.001`"
+    if not bool(torch.isfinite(features).all()):
+        raise ViolationError(f"{where}: the extractor gives features that are not finite", "Use another extractor")
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in (head.weight, head.bias)):
+        raise ViolationError(
+            f"{where} diverged, its head is not finite at learning rate {protocol.learning_rate}", smaller
+        )
+    logits: Tensor = head(features)
+    if not bool(torch.isfinite(logits).all()):
+        raise ViolationError(
+            f"{where} diverged, its logits are not finite at learning rate {protocol.learning_rate}", smaller
+        )
+    return logits.argmax(1)
