@@ -214,7 +214,7 @@ def test_an_image_is_mixed_in(tmp_path: Path) -> None:
     ("spec", "message"),
     [
         ("pach", "Did you mean patch"),
-        ("xyz", "There are: image"),
+        ("xyz", "Known: image"),
         ("patch,sise=3", "Did you mean size"),
         ("patch,size", "key=value"),
         ("patch,size=3,size=4", "twice"),
