@@ -122,6 +122,7 @@ def _step(order: Order, folder: Path, network: Weights, *, workers: int, quiet: 
             protocols=protocols(order.base, [], []),
             extractors=[network],
             results=folder / f"{attack}-results",
+            cache=options.cache_folder(),
             device=torch.device("cpu"),
             progress=report,
         )
