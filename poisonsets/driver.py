@@ -18,10 +18,10 @@ from poisonsets.manifests.bases.dataset import Images, pixel_digest
 from poisonsets.manifests.checks import integrity
 from poisonsets.manifests.errors import DamagedError, MissingError, ViolationError
 from poisonsets.manifests.model import Outcome, Slots, Trial
+from poisonsets.manifests.processes import worked
 from poisonsets.manifests.reader import open_set
 from poisonsets.manifests.setups.plan import composition_of
 from poisonsets.order import TRIGGER, Order, check
-from poisonsets.pool import crafted
 
 CURVE_POINTS = 21
 
@@ -78,7 +78,7 @@ def craft_set(
         taken_over = len(unfinished.finished)
         make = partial(Crafter, _attacker(order, device))
         refused: list[tuple[int, str]] = []
-        for results in crafted(blocks, make, workers=workers, progress=progress):
+        for results in worked(blocks, make, workers=workers, progress=progress):
             for result in results:
                 if result.images is None:
                     refused.append((result.plan.trial, result.refusal))

@@ -7,10 +7,10 @@ Finished jobs are skipped on `resume`. Everything that can be refused is refused
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,19 +19,18 @@ import torch
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.model import Manifest
-from poisonsets.victims.feature_store import FeaturePrecision, FeatureStore
+from poisonsets.manifests.processes import worked
+from poisonsets.victims.feature_store import FeaturePrecision
 from poisonsets.victims.fit import Precision
-from poisonsets.victims.frozen import FrozenVictims
-from poisonsets.victims.jobs import Job, finished_row, forget_peak, pixels, stored_row
+from poisonsets.victims.jobs import Job, stored_row
+from poisonsets.victims.making import Making, RowMaker, blocks
 from poisonsets.victims.preflight import matched, preflight
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results import ResultsFolder, open_results
 from poisonsets.victims.rows import Row
 from poisonsets.victims.scorable import ScorableSet
 from poisonsets.victims.summary import Summary, summarise
-from poisonsets.victims.trained import TrainedVictims
 from poisonsets.victims.training import Progress
-from poisonsets.victims.verdict import Question, Verdict
 from poisonsets.victims.weights import Weights
 
 CHECKPOINTS: Final = "checkpoints"
@@ -59,6 +58,7 @@ def score_set(
     features: FeaturePrecision = "fp16",
     precision: Precision = "fp32",
     shard: tuple[int, int] = (0, 1),
+    workers: int = 1,
     device: torch.device,
     progress: Progress | None = None,
 ) -> Score:
@@ -79,6 +79,7 @@ def score_set(
         features: what remembered features of training images are rounded to, `fp16` or `fp32`.
         precision: of the passes in which whole networks are trained, `fp32` or `bf16`.
         shard: (i, n): every n-th job from job i on, 0-based. Rows of all shards in one folder are the whole.
+        workers: processes to train victims in; rows do not depend on it, but each process trains its own controls.
         device: where to compute.
         progress: told the jobs done and all jobs.
 
@@ -95,9 +96,9 @@ def score_set(
     wanted = wanted[shard[0] :: shard[1]]
     rows: dict[str, Row] = {}
     settings = _settings(opened.manifest, pairs, base, device) | {"cache": features, "precision": precision}
-    making = _Making(base, device, cache, features, precision, None if results is None else results / CHECKPOINTS)
+    making = Making(base, device, cache, features, precision, None if results is None else results / CHECKPOINTS)
     with _folder(results, settings, resume=resume) as folder:
-        for row in _all_rows(wanted, folder, making):
+        for row in _all_rows(wanted, folder, making, workers):
             rows[row.job] = row
             if progress:
                 progress(len(rows), len(wanted))
@@ -107,84 +108,34 @@ def score_set(
     return Score(ordered, summarise(ordered))
 
 
-@dataclass(frozen=True)
-class _Making:
-    """How rows are made that are not there yet."""
-
-    base: Base
-    device: torch.device
-    cache: Path | None
-    features: FeaturePrecision
-    precision: Precision
-    checkpoints: Path | None
-
-
 def _folder(
     results: Path | None, settings: dict[str, Any], *, resume: bool
 ) -> AbstractContextManager[ResultsFolder | None]:
     return nullcontext() if results is None else open_results(results, settings, resume=resume)
 
 
-def _all_rows(
-    jobs: Sequence[Job],
-    folder: ResultsFolder | None,
-    making: _Making,
-) -> Iterator[Row]:
-    """The stored rows first, then those of the other jobs, each stored before it is given."""
-    missing: dict[tuple[str, str | None], list[Job]] = {}
+def _all_rows(jobs: Sequence[Job], folder: ResultsFolder | None, making: Making, workers: int) -> Iterator[Row]:
+    """The stored rows first, then those of the other jobs, each stored before it is given.
+
+    Raises:
+        ViolationError: a victim diverged; the other rows of its block are stored before.
+    """
+    missing: list[Job] = []
     for job in jobs:
         row = stored_row(job, folder) if folder else None
         if row is None:
-            missing.setdefault((job.protocol.id, job.extractor_digest), []).append(job)
+            missing.append(job)
         else:
             yield row
-    # Nothing is built for a pair all of whose rows are stored.
-    for group in missing.values():
-        for row in _new_rows(group, making):
+    make = partial(RowMaker, making)
+    for made in worked(list(blocks(missing)), make, workers=workers, progress=lambda done, total: None):
+        for row in [one for one in made if isinstance(one, Row)]:
             if folder:
                 folder.write(row)
             yield row
-
-
-def _new_rows(jobs: Sequence[Job], making: _Making) -> Iterator[Row]:
-    """The rows of jobs that share protocol and extractor, block by block."""
-    victims = _victims(jobs, making)
-    for start in range(0, len(jobs), victims.block):
-        yield from _block_rows(jobs[start : start + victims.block], victims, making.base, making.device)
-
-
-def _victims(jobs: Sequence[Job], making: _Making) -> FrozenVictims | TrainedVictims:
-    """What trains them: heads on remembered features where that is all there is to train, else whole networks."""
-    protocol, extractor, base = jobs[0].protocol, jobs[0].extractor, making.base
-    if extractor is None or not protocol.batched:
-        network = None if extractor is None else extractor.network
-        return TrainedVictims(
-            protocol, network, base, making.device, precision=making.precision, checkpoints=making.checkpoints
-        )
-    victims = FrozenVictims(protocol, extractor.network, base, making.device, features=making.features)
-    if making.cache is not None:
-        kept = FeatureStore(making.cache, extractor.digest, base.train.digest)
-        victims.share(kept, [(job.trial.record, job.victim_seed) for job in jobs])
-    return victims
-
-
-def _block_rows(
-    jobs: Sequence[Job], victims: FrozenVictims | TrainedVictims, base: Base, device: torch.device
-) -> Iterator[Row]:
-    """The rows of a block, then its first refusal, where there is one."""
-    started = time.perf_counter()
-    forget_peak(device)
-    loaded = {job.trial.record.trial: pixels(job.trial, base) for job in jobs}
-    verdicts = victims.verdicts(
-        [Question(job.trial.record, *loaded[job.trial.record.trial], job.victim_seed) for job in jobs]
-    )
-    seconds = (time.perf_counter() - started) / len(jobs)
-    for job, verdict in zip(jobs, verdicts, strict=True):
-        if isinstance(verdict, Verdict):
-            yield finished_row(job, verdict, seconds=seconds, device=device)
-    for verdict in verdicts:
-        if isinstance(verdict, ViolationError):
-            raise verdict
+        for one in made:
+            if isinstance(one, ViolationError):
+                raise one
 
 
 def _settings(

@@ -62,3 +62,15 @@ def test_rows_of_two_precisions_do_not_mix(cli: Cli, backdoor: Path) -> None:
     score = ("score", backdoor, "--protocol", SCRATCH, "-q", "-o", "rows")
     assert cli(*score, "--trials", "0").code == 0
     cli(*score, "--precision", "bf16", "--resume").refused(4, "precision")
+
+
+@pytest.mark.parametrize("protocol", [SCRATCH, "digits-transfer/convnet@composition=trial,epochs=2"])
+def test_workers_change_no_row(cli: Cli, backdoor: Path, protocol: str) -> None:
+    score = ("score", backdoor, "--protocol", protocol, "--victim-seeds", "0-1", "-q", "--json")
+    timed = {"seconds", "peak_memory_bytes"}
+    one, two = (
+        [{k: v for k, v in row.items() if k not in timed} for row in cli(*score, "--workers", n).document()["rows"]]
+        for n in ("1", "2")
+    )
+    assert one == two
+    assert len(one) == 4

@@ -1,0 +1,122 @@
+"""Blocks of jobs to rows: what a process needs to train victims, in whichever process it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import ViolationError
+from poisonsets.manifests.model import Trial
+from poisonsets.victims.feature_store import FeaturePrecision, FeatureStore
+from poisonsets.victims.fit import Precision
+from poisonsets.victims.frozen import FrozenVictims
+from poisonsets.victims.jobs import Job, finished_row, forget_peak, pixels
+from poisonsets.victims.rows import Row
+from poisonsets.victims.trained import TrainedVictims
+from poisonsets.victims.verdict import Question, Verdict
+
+
+@dataclass(frozen=True)
+class Making:
+    """How rows are made that are not there yet.
+
+    Attributes:
+        base: the base dataset the set pins.
+        device: where to compute.
+        cache: the cache folder, for the features of clean images; without one they are only remembered.
+        features: what remembered features are rounded to.
+        precision: of the passes in which whole networks are trained.
+        checkpoints: a folder for whole networks in training; without one none are kept.
+    """
+
+    base: Base
+    device: torch.device
+    cache: Path | None
+    features: FeaturePrecision
+    precision: Precision
+    checkpoints: Path | None
+
+
+@dataclass(frozen=True)
+class JobBlock:
+    """Jobs of one protocol and extractor that are done together.
+
+    Attributes:
+        jobs: at least one.
+        beside: trial and victim seed of every job of that protocol and extractor that is to be done, here or elsewhere.
+    """
+
+    jobs: tuple[Job, ...]
+    beside: tuple[tuple[Trial, int], ...]
+
+
+def blocks(jobs: Sequence[Job]) -> Iterator[JobBlock]:
+    """The jobs in blocks, those of one protocol and extractor after those of another."""
+    groups: dict[tuple[str, str | None], list[Job]] = {}
+    for job in jobs:
+        groups.setdefault((job.protocol.id, job.extractor_digest), []).append(job)
+    for group in groups.values():
+        size = FrozenVictims.block if group[0].protocol.batched else TrainedVictims.block
+        beside = tuple((job.trial.record, job.victim_seed) for job in group)
+        for start in range(0, len(group), size):
+            yield JobBlock(tuple(group[start : start + size]), beside)
+
+
+class RowMaker:
+    """Trains victims; what those of one protocol and extractor share is kept until another pair comes."""
+
+    def __init__(self, making: Making) -> None:
+        self._making = making
+        self._pair: tuple[str, str | None] | None = None
+        self._victims: FrozenVictims | TrainedVictims | None = None
+
+    def run(
+        self, block: JobBlock, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[Row | ViolationError]:
+        """The row of each job, or why it has none: its victim or control diverged.
+
+        Raises:
+            UsageError, DamagedError, MissingError: as the victims' `verdicts` and `jobs.pixels`.
+        """
+        started, making = time.perf_counter(), self._making
+        forget_peak(making.device)
+        victims = self._of(block)
+        loaded = {job.trial.record.trial: pixels(job.trial, making.base) for job in block.jobs}
+        verdicts = victims.verdicts(
+            [Question(job.trial.record, *loaded[job.trial.record.trial], job.victim_seed) for job in block.jobs]
+        )
+        seconds = (time.perf_counter() - started) / len(block.jobs)
+        progress(1, 1)
+        return [
+            finished_row(job, verdict, seconds=seconds, device=making.device)
+            if isinstance(verdict, Verdict)
+            else verdict
+            for job, verdict in zip(block.jobs, verdicts, strict=True)
+        ]
+
+    def _of(self, block: JobBlock) -> FrozenVictims | TrainedVictims:
+        first = block.jobs[0]
+        pair = (first.protocol.id, first.extractor_digest)
+        if self._victims is None or self._pair != pair:
+            self._victims, self._pair = None, pair  # the old ones' memory is free before the new ones take theirs
+            self._victims = _victims(block, self._making)
+        return self._victims
+
+
+def _victims(block: JobBlock, making: Making) -> FrozenVictims | TrainedVictims:
+    """What trains them: heads on remembered features where that is all there is to train, else whole networks."""
+    protocol, extractor, base = block.jobs[0].protocol, block.jobs[0].extractor, making.base
+    if extractor is None or not protocol.batched:
+        network = None if extractor is None else extractor.network
+        return TrainedVictims(
+            protocol, network, base, making.device, precision=making.precision, checkpoints=making.checkpoints
+        )
+    victims = FrozenVictims(protocol, extractor.network, base, making.device, features=making.features)
+    if making.cache is not None:
+        victims.share(FeatureStore(making.cache, extractor.digest, base.train.digest), block.beside)
+    return victims
