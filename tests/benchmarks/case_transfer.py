@@ -122,6 +122,9 @@ class StandInTrial:
             [base.test.images[target.index] for target in self.record.targets if isinstance(target, SplitTarget)]
         )
 
+    def source_images(self, base: Base) -> Images:
+        return base.test.images[:0]
+
 
 @dataclass(frozen=True)
 class StandInSet:
