@@ -27,7 +27,7 @@ def metapoison(
     steps: Annotated[int, Range(1, 100_000)] = 250,
     step_size: Annotated[float, Range(1e-9, 1e3)] = 0.1,
     unroll: Annotated[int, Range(1, 100)] = 2,
-    inner_learning_rate: Annotated[float, Range(1e-9, 1e3)] = 0.1,
+    inner_learning_rate: Annotated[float, Range(1e-9, 1e3)] = 0.01,
     clean: Annotated[int, Range(0, 100_000)] = 0,
     augment: bool = True,
     choice: Literal["evaluated", "published"] = "evaluated",
@@ -48,7 +48,8 @@ def metapoison(
         steps: steps a restart; 250 there, 60 in MetaPoison.
         step_size: in units of the standard deviation, divided by the number of networks.
         unroll: inner SGD steps; published 2.
-        inner_learning_rate: of the inner steps, as a network is trained with from scratch.
+        inner_learning_rate: of the inner steps. At 0.1, as a network is trained with from scratch, two steps on
+            hundreds of poisons of one class make any network call everything by it, and nothing is left to gain.
         clean: training images in the inner batch besides the poisons, drawn anew at every evaluation from those of
             classes the networks know that no poison is made of; MetaPoison's batches are mostly clean images.
         augment: whether each step sees every poison shifted and mirrored.
