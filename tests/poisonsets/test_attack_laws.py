@@ -85,7 +85,7 @@ CPU = torch.device("cpu")
 NETWORKS, RETRAINED = (network(1), network(2)), (network(3), network(4))
 # Matching a weight gradient is a smoother task, and one that views and retraining change from step to step.
 SMOOTH = (network(1, scale=4),)
-STEADY = {"augment": "false", "retraining": "0"}
+STEADY = {"augment": "false", "retraining": "0", "inner_learning_rate": "0.1"}
 
 
 def pixels(seed: int, *shape: int) -> Images:
