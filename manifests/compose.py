@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from poisonsets.manifests.bases.dataset import Images
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.model import Add, InPlace, Slots, Supplant, Trial
 
@@ -86,6 +87,21 @@ def compose_slots(labels: NDArray[np.int64], slots_of: Slots, rule: Rule, classe
             kept = kept[~np.isin(kept, rule.removed)]
     clean = Rows(kept, np.full(len(kept), -1, dtype=np.int64), labels[kept])
     return _joined(clean, Rows(bases, slots, poison_labels))
+
+
+def composed_images(clean: Images, rows: Rows, poisons: Images | None) -> Images:
+    """The images of a training set, uint8 [N, H, W, 3], in the order of its rows.
+
+    Args:
+        clean: uint8 [M, H, W, 3], those of the base's training split; a poison may be made from none of them.
+        rows: where each row comes from.
+        poisons: uint8 [P, H, W, 3] by slot; None where no row has a slot.
+    """
+    images: Images = clean[np.maximum(rows.base, 0)]
+    if poisons is not None:
+        poisoned = np.flatnonzero(rows.slot >= 0)
+        images[poisoned] = poisons[rows.slot[poisoned]]
+    return images
 
 
 def clean_control(labels: NDArray[np.int64], rows: Rows, rule: Rule, classes: Sequence[int]) -> Rows | None:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from poisonsets.manifests import canonical, identity, limits, png, shard, store
 from poisonsets.manifests.bases.dataset import Base, Images, Labels
-from poisonsets.manifests.compose import Rows, Rule, compose
+from poisonsets.manifests.compose import Rows, Rule, compose, composed_images
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.model import FileTarget, Manifest, Trial
 from poisonsets.manifests.ranges import spelled
@@ -134,10 +134,7 @@ class OpenTrial:
         """
         base = base.as_pinned(self._owner.manifest.base)
         rows = compose(base.train.labels, self.record, rule or self.record.composition, base.poison_classes)
-        images = base.train.images[np.maximum(rows.base, 0)]
-        poisoned = rows.slot >= 0
-        poisons, _ = self.poisons()
-        images[poisoned] = poisons[rows.slot[poisoned]]
+        images = composed_images(base.train.images, rows, self.poisons()[0])
         return TrainingSet(images, rows.label, rows)
 
 

@@ -8,8 +8,9 @@ normalised images over zeros. There is no scaling. The mirroring, of one half of
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from poisonsets.surrogates import shifted
 
 
 def draw_views(count: int, generator: torch.Generator) -> Tensor:
@@ -29,19 +30,8 @@ def viewed(images: Tensor, views: Tensor, mean: Tensor, *, mirror: bool = True) 
     Returns:
         float32 of the images' shape.
     """
-    flat, drawn = images.flatten(0, -4), views.flatten(0, -2)
-    height, width = flat.shape[-2:]
-    rows = torch.linspace(-1, 1, height, device=flat.device)
-    columns = torch.linspace(-1, 1, width, device=flat.device)
-    across = columns[None, :] + (2 * drawn[:, :1] - 1) * _reach(width)
-    down = rows[None, :] + (2 * drawn[:, 1:2] - 1) * _reach(height)
-    if mirror:
-        across = torch.where(drawn[:, 2:] > 0.5, -across, across)
-    grid = torch.stack([across[:, None, :].expand(-1, height, -1), down[:, :, None].expand(-1, -1, width)], dim=-1)
-    centred = F.grid_sample(flat - mean, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-    return (centred + mean).view_as(images)
-
-
-def _reach(side: int) -> float:
-    """The largest shift in grid units, of which 2 are side - 1 pixels; as published for sides of 32 and more."""
-    return (side // 4) / (side - 1)
+    height, width = images.shape[-2:]
+    # A quarter of the side between the furthest shifts, as published for sides of 32 and more.
+    spans = (height // 4, width // 4)
+    seen = shifted(images.flatten(0, -4), views.flatten(0, -2), spans, flip=mirror, outside=mean)
+    return seen.view_as(images)

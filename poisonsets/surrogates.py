@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,22 +16,32 @@ from torch.func import functional_call
 
 from poisonsets.interface import Surrogate
 from poisonsets.manifests.bases.dataset import Base, Images, Split
-from poisonsets.manifests.compose import compose_slots
+from poisonsets.manifests.compose import Rows, compose_slots, composed_images
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.model import Composition, Slots, SurrogateRecord
 from poisonsets.manifests.stream import Stream
 from poisonsets.victims.device import exact_arithmetic
+from poisonsets.victims.fit import Precision, autocast
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.pgd import pgd_step
 from poisonsets.victims.recipes import Recipe
-from poisonsets.victims.training import train_network, training_ids
+from poisonsets.victims.training import fitted_network, training_ids
+from poisonsets.victims.views import shifted
 from poisonsets.victims.weights import Weights, load_weights
 
-__all__ = ["Surrogates", "Weights", "exact_arithmetic", "load_surrogate", "pgd_step", "retrained", "surrogate_of"]
-
-Precision: TypeAlias = Literal["fp32", "bf16"]
+__all__ = [
+    "Precision",
+    "Surrogates",
+    "Weights",
+    "exact_arithmetic",
+    "load_surrogate",
+    "pgd_step",
+    "retrained",
+    "shifted",
+    "surrogate_of",
+]
 
 
 @dataclass(frozen=True)
@@ -127,17 +137,16 @@ def retrained(
 
     Raises:
         MissingError, DamagedError: as `load_surrogate`.
-        UsageError: as `Recipe.of_record` and `train_network`.
+        UsageError: as `Recipe.of_record` and `fitted_network`.
     """
     recipe = Recipe.of_record(_unchanged(*file).record["recipe"])
     rows = compose_slots(base.train.labels, slots, rule, recipe.classes)
     seen = (rows.slot >= 0) | np.isin(rows.base, training_ids(recipe, base))
-    images = base.train.images[rows.base[seen]]
-    poisoned = rows.slot[seen] >= 0
-    images[poisoned] = poisons[rows.slot[seen][poisoned]]
+    chosen = Rows(rows.base[seen], rows.slot[seen], rows.label[seen])
+    images = composed_images(base.train.images, chosen, poisons)
     # A digest of every training image at every retraining would say nothing to anybody.
-    composed = replace(base, train=Split(images, rows.label[seen], ""))
-    network = train_network(replace(recipe, seed=seed, images=0), composed, device=device).network
+    composed = replace(base, train=Split(images, chosen.label, ""))
+    network = fitted_network(replace(recipe, seed=seed, images=0), composed, device=device)
     return surrogate_of(network, recipe.classes, device, precision)
 
 
@@ -195,13 +204,8 @@ class _Attacked:
         known = [self._position[int(label)] for label in labels.flatten()]
         return torch.tensor(known, dtype=torch.int64, device=self._device).view(labels.shape)
 
-    @contextmanager
-    def _arithmetic(self) -> Iterator[None]:
-        if self._precision == "fp32":
-            yield
-            return
-        with torch.autocast(self._device.type, dtype=torch.bfloat16):
-            yield
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        return autocast(self._device, self._precision)
 
 
 def _unchanged(path: Path, digest: str) -> Weights:

@@ -1,14 +1,12 @@
-"""What a whole-network victim starts from: its shape and normalisation, its initial values, its training images."""
+"""What a whole-network victim starts from: its shape and normalisation, and its initial values."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 
-from poisonsets.manifests.bases.dataset import Base, Images
-from poisonsets.manifests.compose import Rows
+from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.victims.networks import Classifier, NetworkSpec, build
 from poisonsets.victims.normalisation import normalisation
@@ -70,18 +68,3 @@ def begin(network: Classifier, protocol: Protocol, extractor: Classifier | None,
             head[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
     network.load_state_dict(extractor.state_dict() | head)
     network.eval()
-
-
-def training_pixels(base: Base, rows: Rows, poisons: Images | None) -> Images:
-    """The images of a training set, uint8 [N, H, W, 3], in the order of its rows.
-
-    Args:
-        base: gives the clean ones.
-        rows: a row without a slot is image `base` of the training split; a poison may have no base.
-        poisons: uint8 [P, H, W, 3] by slot; None where no row has a slot.
-    """
-    images: Images = base.train.images[np.maximum(rows.base, 0)]
-    if poisons is not None:
-        poisoned = np.flatnonzero(rows.slot >= 0)
-        images[poisoned] = poisons[rows.slot[poisoned]]
-    return images

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from poisonsets.manifests import canonical
 from poisonsets.manifests.bases.dataset import Base, Images
-from poisonsets.manifests.compose import Rows
+from poisonsets.manifests.compose import Rows, composed_images
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.victims.checkpoint import KeptRun
 from poisonsets.victims.composed import training_rows
@@ -28,11 +28,11 @@ from poisonsets.victims.fit import Look, Precision, fit, schedule_of
 from poisonsets.victims.frozen import positions
 from poisonsets.victims.networks import Classifier, skeleton
 from poisonsets.victims.protocols import Protocol
-from poisonsets.victims.starting import begin, training_pixels, victim_spec
+from poisonsets.victims.starting import begin, victim_spec
 from poisonsets.victims.stepping import forward_of
 from poisonsets.victims.training import images_of
 from poisonsets.victims.transfer import victim_generator
-from poisonsets.victims.verdict import Question, Verdict
+from poisonsets.victims.verdict import SMALLER, Question, Verdict, labelled
 from poisonsets.victims.views import apply_shifts, apply_views, as_input, view_count
 from poisonsets.victims.weights import weights_digest
 
@@ -182,7 +182,7 @@ class TrainedVictims:
         kept = self._kept(run)
         if kept and run.poisons is not None:
             self._answered.append(kept)
-        pixels = training_pixels(self._base, run.rows, run.poisons)
+        pixels = composed_images(self._base.train.images, run.rows, run.poisons)
         images = torch.from_numpy(pixels).to(self._device)
         labels = torch.from_numpy(positions(run.rows.label, self._classes)).to(self._device)
         try:
@@ -197,8 +197,7 @@ class TrainedVictims:
                 keeper=kept,
             )
         except ViolationError as error:
-            smaller = "Choose a smaller learning rate, for instance `@learning_rate=0.001`"
-            raise ViolationError(f"{run.where}: {error.message}", smaller) from error
+            raise ViolationError(f"{run.where}: {error.message}", SMALLER) from error
         self._network.eval()
 
     def _look(self, images: Tensor) -> Look:
@@ -255,9 +254,4 @@ class TrainedVictims:
         """Positions int64 [N] of the largest logits, all of them finite: argmax calls a NaN the first class."""
         parts = [images[start : start + _ASKED] for start in range(0, len(images), _ASKED)]
         logits = torch.cat([self._network(as_input(torch.tensor(part, device=self._device))) for part in parts])
-        if not bool(torch.isfinite(logits).all()):
-            raise ViolationError(
-                f"{where} diverged, its logits are not finite at learning rate {self._protocol.learning_rate}",
-                "Choose a smaller learning rate, for instance `@learning_rate=0.001`",
-            )
-        return logits.argmax(1)
+        return labelled(logits, self._protocol, where)

@@ -61,6 +61,26 @@ class Trained:
 
 
 def train_network(recipe: Recipe, base: Base, *, device: torch.device, progress: Progress | None = None) -> Trained:
+    """Train by `fitted_network`, and count how the network does on the test split.
+
+    Args:
+        recipe, base, device, progress: as for `fitted_network`.
+
+    Raises:
+        UsageError: as for `fitted_network`.
+    """
+    network = fitted_network(recipe, base, device=device, progress=progress)
+    with exact_arithmetic():
+        test = images_of(base.test, recipe.classes)
+        correct, total = accuracy(network, *test, device=device)
+        adversary, robust = adversary_of(recipe), None
+        if adversary:
+            starts = torch.Generator().manual_seed(Stream("robust accuracy", recipe.seed).seed())
+            robust, _ = accuracy(network, *test, device=device, adversary=adversary, generator=starts)
+    return Trained(network, correct, total, robust)
+
+
+def fitted_network(recipe: Recipe, base: Base, *, device: torch.device, progress: Progress | None = None) -> Classifier:
     """Train from scratch with SGD and cross-entropy on augmented views of the base's training images.
 
     All randomness comes from CPU generators seeded by the recipe's seed, so that it is the same on every device; the
@@ -69,9 +89,12 @@ def train_network(recipe: Recipe, base: Base, *, device: torch.device, progress:
 
     Args:
         recipe: every setting.
-        base: images of the recipe's classes are used, those of the test split for the accuracy alone.
+        base: its training images of the recipe's classes are used.
         device: where to compute.
         progress: told after each epoch.
+
+    Returns:
+        The network in eval mode, on the device.
 
     Raises:
         UsageError: a class of the recipe has no training image or fewer than it asks for, views are mirrored
@@ -90,13 +113,7 @@ def train_network(recipe: Recipe, base: Base, *, device: torch.device, progress:
     with exact_arithmetic():
         on_device = (torch.tensor(images, device=device), torch.tensor(labels, device=device))
         _fit(network, recipe, *on_device, generator=generator, progress=progress)
-        test = images_of(base.test, recipe.classes)
-        correct, total = accuracy(network, *test, device=device)
-        adversary, robust = adversary_of(recipe), None
-        if adversary:
-            starts = torch.Generator().manual_seed(Stream("robust accuracy", recipe.seed).seed())
-            robust, _ = accuracy(network, *test, device=device, adversary=adversary, generator=starts)
-    return Trained(network, correct, total, robust)
+    return network.eval()
 
 
 def training_ids(recipe: Recipe, base: Base) -> NDArray[np.int64]:

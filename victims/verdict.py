@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from poisonsets.manifests.bases.dataset import Images
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.model import Trial
 from poisonsets.victims.protocols import Protocol
+
+SMALLER: Final = "Choose a smaller learning rate, for instance `@learning_rate=0.001`"
 
 
 @dataclass(frozen=True)
@@ -75,16 +78,28 @@ def predicted(head: nn.Linear, features: Tensor, protocol: Protocol, where: str)
     Raises:
         ViolationError: features, head or logits are not finite.
     """
-    smaller = "Choose a smaller learning rate, for instance `@learning_rate=0.001`"
     if not bool(torch.isfinite(features).all()):
         raise ViolationError(f"{where}: the extractor gives features that are not finite", "Use another extractor")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in (head.weight, head.bias)):
-        raise ViolationError(
-            f"{where} diverged, its head is not finite at learning rate {protocol.learning_rate}", smaller
-        )
-    logits: Tensor = head(features)
+        raise diverged(where, f"its head is not finite at learning rate {protocol.learning_rate}")
+    return labelled(head(features), protocol, where)
+
+
+def labelled(logits: Tensor, protocol: Protocol, where: str) -> Tensor:
+    """Positions int64 [N] of the largest of logits float32 [N, C], all of them finite.
+
+    Args:
+        logits: of a trained victim.
+        protocol, where: as for `predicted`.
+
+    Raises:
+        ViolationError: one is not finite.
+    """
     if not bool(torch.isfinite(logits).all()):
-        raise ViolationError(
-            f"{where} diverged, its logits are not finite at learning rate {protocol.learning_rate}", smaller
-        )
+        raise diverged(where, f"its logits are not finite at learning rate {protocol.learning_rate}")
     return logits.argmax(1)
+
+
+def diverged(where: str, why: str) -> ViolationError:
+    """The refusal of a victim whose training diverged; the caller raises it."""
+    return ViolationError(f"{where} diverged, {why}", SMALLER)

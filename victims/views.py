@@ -80,13 +80,29 @@ def apply_shifts(images: Tensor, draws: Tensor, reach: int, *, flip: bool, outsi
     Returns:
         float32 [N, 3, H, W] in 0..1, laid out channels-last.
     """
-    _, height, width, _ = images.shape
+    shown = shifted(as_input(images), draws, (2 * reach, 2 * reach), flip=flip, outside=outside)
+    return shown.clamp_(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def shifted(images: Tensor, draws: Tensor, spans: tuple[int, int], *, flip: bool, outside: Tensor) -> Tensor:
+    """The views of `apply_shifts` of floats; gradients flow to the images, and nothing is clamped.
+
+    Args:
+        images: float32 [N, 3, H, W] in 0..1.
+        draws: as for `apply_shifts`.
+        spans: how many pixels lie between the furthest shifts, down and across.
+        flip, outside: as for `apply_shifts`.
+
+    Returns:
+        float32 [N, 3, H, W].
+    """
+    height, width = images.shape[-2:]
     down, across = (
-        torch.linspace(-1, 1, side, device=images.device) + (2 * draws[:, [place]] - 1) * (2 * reach / max(side - 1, 1))
-        for side, place in ((height, 1), (width, 0))
+        torch.linspace(-1, 1, side, device=images.device) + (2 * draws[:, [place]] - 1) * (span / max(side - 1, 1))
+        for side, place, span in ((height, 1, spans[0]), (width, 0, spans[1]))
     )
     if flip:
         across = torch.where(draws[:, 2:] > 0.5, -across, across)
     grid = torch.stack([across[:, None, :].expand(-1, height, -1), down[:, :, None].expand(-1, -1, width)], dim=-1)
-    centred = F.grid_sample(as_input(images) - outside, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-    return (centred + outside).clamp_(0, 1).contiguous(memory_format=torch.channels_last)
+    centred = F.grid_sample(images - outside, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    return centred + outside

@@ -101,15 +101,11 @@ class _Sources:
     label: Tensor
 
     def gradient(self, network: Surrogate) -> Tensor:
-        """The gradient of their mean loss, float32 [D]; a part of them is in memory at a time."""
-        parts = [self.ids[start : start + SOURCES_AT_ONCE] for start in range(0, len(self.ids), SOURCES_AT_ONCE)]
-        total = torch.zeros(0)
-        for ids in parts:
-            positions = network.positions(self.label.expand(len(ids)))
-            found = weight_gradient(network, self.training.stamped(ids, self.trigger), positions)
-            share = found * (len(ids) / len(self.ids))
-            total = total + share if len(total) else share
-        return total
+        """The gradient of their mean loss, float32 [D]."""
+        images = self.training.stamped(self.ids, self.trigger)
+        return weight_gradient(
+            network, images, network.positions(self.label.expand(len(images))), batch=SOURCES_AT_ONCE
+        )
 
 
 def _sources(task: Task, context: Context, trial: int, count: int) -> _Sources:

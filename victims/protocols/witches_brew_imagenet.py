@@ -6,24 +6,12 @@ pixels and ImageNet's usual normalisation. No base of this project has such imag
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from poisonsets.victims.protocols import Protocol
+from poisonsets.victims.protocols import witches_brew_cifar10
 
-SUITE: Final = (
-    Protocol(
-        "witches-brew-imagenet",
-        "torchvision:resnet18",
-        size=None,
-        flip=True,
-        composition="in-place",
-        training="scratch",
-        nesterov=True,
-        learning_rate="0.1",
-        drops=(14, 24, 35),
-        weight_decay="0.0005",
-        normalise="imagenet",
-        augment="sub-pixel",
-        pad=28,
-    ),
+SUITE: Final = tuple(
+    replace(one, suite="witches-brew-imagenet", network="torchvision:resnet18", normalise="imagenet", pad=28)
+    for one in witches_brew_cifar10.SUITE
 )
