@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from poisonsets.manifests.bases.dataset import Base
+    from poisonsets.victims.weights import Weights
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,3 +33,24 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("POISONSETS_DATA names no folder of real image packs")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def digits(cache: Path) -> Base:
+    """The embedded base of handwritten digits."""
+    from poisonsets.manifests.bases.cache import open_base
+
+    return open_base("digits", cache=cache)
+
+
+@pytest.fixture(scope="session")
+def extractor_of_digits(digits: Base, cache: Path) -> Weights:
+    """The default network of `digits`, trained once a test process."""
+    import torch
+
+    from poisonsets.victims.recipes import default_recipe
+    from poisonsets.victims.training import cached_weights
+
+    recipe = default_recipe(digits, "features")
+    assert recipe is not None
+    return cached_weights(recipe, digits, cache, device=torch.device("cpu"))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
@@ -16,11 +15,12 @@ import torch
 from benchmarks.bench import Case
 from PIL import Image
 from plain_transfer import calibrated, published_head, training_images
+from standin import StandInSet, StandInTrial
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from poisonsets.manifests.bases.dataset import Base, Images, Labels, Split, pixel_digest
+from poisonsets.manifests.bases.dataset import Base, Images, Split, pixel_digest
 from poisonsets.manifests.compose import Rows, compose
 from poisonsets.manifests.model import (
     AttackRecord,
@@ -105,33 +105,6 @@ def cases() -> list[Case]:
             note="5,000 images in batches of 128; plain: PIL and torchvision image by image, DataLoader in one process",
         ),
     ]
-
-
-@dataclass(frozen=True)
-class StandInTrial:
-    """A trial in memory."""
-
-    record: Trial
-    images: Images
-
-    def poisons(self) -> tuple[Images, Labels]:
-        return self.images, np.array(self.record.slots.labels, dtype=np.int64)
-
-    def target_images(self, base: Base) -> Images:
-        return np.stack(
-            [base.test.images[target.index] for target in self.record.targets if isinstance(target, SplitTarget)]
-        )
-
-    def source_images(self, base: Base) -> Images:
-        return base.test.images[:0]
-
-
-@dataclass(frozen=True)
-class StandInSet:
-    """A set in memory."""
-
-    manifest: Manifest
-    trials: tuple[StandInTrial, ...]
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,13 +14,10 @@ from poisonsets import registry
 from poisonsets.blocks import partition
 from poisonsets.crafter import Attacker, Crafter, Result
 from poisonsets.interface import Budget, Surrogate
-from poisonsets.manifests.bases.cache import open_base
 from poisonsets.manifests.bases.dataset import Base, Images, Split
 from poisonsets.manifests.model import L2, DrawnSetup, Linf
 from poisonsets.manifests.setups.drawn import draw
 from poisonsets.surrogates import Surrogates, load_surrogate
-from poisonsets.victims.recipes import default_recipe
-from poisonsets.victims.training import cached_weights
 from poisonsets.victims.weights import Weights
 
 CPU = torch.device("cpu")
@@ -29,15 +25,8 @@ TRIALS, POISONS = 4, 10
 
 
 @pytest.fixture(scope="module")
-def digits(cache: Path) -> Base:
-    return open_base("digits", cache=cache)
-
-
-@pytest.fixture(scope="module")
-def weights(digits: Base, cache: Path) -> Weights:
-    recipe = default_recipe(digits, "features")
-    assert recipe is not None
-    return cached_weights(recipe, digits, cache, device=CPU)
+def weights(extractor_of_digits: Weights) -> Weights:
+    return extractor_of_digits
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from standin import StandInSet, StandInTrial
 
-from poisonsets.manifests.bases.dataset import Base, Images, Labels, Split, pixel_digest
+from poisonsets.manifests.bases.dataset import Base, Split, pixel_digest
 from poisonsets.manifests.model import (
     AttackRecord,
     Composition,
@@ -44,27 +44,6 @@ def _split(per_class: int, seed: int) -> Split:
 @pytest.fixture(scope="session")
 def tiny_base() -> Base:
     return Base("tiny", ("a", "b", "c", "d"), _split(20, 1), _split(10, 2), (2, 3), (0, 1), mirror=True)
-
-
-@dataclass(frozen=True)
-class StandInTrial:
-    record: Trial
-    images: Images
-
-    def poisons(self) -> tuple[Images, Labels]:
-        return self.images, np.array(self.record.slots.labels, dtype=np.int64)
-
-    def target_images(self, base: Base) -> Images:
-        return np.stack([base.split(t.split).images[t.index] for t in self.record.targets])
-
-    def source_images(self, base: Base) -> Images:
-        return base.test.images[np.isin(base.test.labels, self.record.source_classes)]
-
-
-@dataclass(frozen=True)
-class StandInSet:
-    manifest: Manifest
-    trials: tuple[StandInTrial, ...] = field(default=())
 
 
 class Makers:

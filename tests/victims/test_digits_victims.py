@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from poisonsets.manifests.bases.cache import open_base
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.compose import Rows
 from poisonsets.victims.frozen import FrozenVictims
@@ -21,15 +20,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def digits(cache: Path) -> Base:
-    return open_base("digits", cache=cache)
-
-
-@pytest.fixture(scope="module")
-def features(digits: Base, cache: Path) -> Weights:
-    recipe = default_recipe(digits, "features")
-    assert recipe is not None
-    return cached_weights(recipe, digits, cache, device=CPU)
+def features(extractor_of_digits: Weights) -> Weights:
+    return extractor_of_digits
 
 
 def test_the_default_extractor_knows_its_own_digits(features: Weights) -> None:
