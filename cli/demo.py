@@ -11,7 +11,8 @@ import typer
 
 from poisonsets.cli import options, output
 from poisonsets.cli.networks import default_network
-from poisonsets.cli.score import clean_cell, protocols, rate_cell
+from poisonsets.cli.score import protocols
+from poisonsets.cli.score_table import clean_cell, rate_cell
 from poisonsets.cli.verify import checked
 from poisonsets.manifests.errors import ViolationError
 

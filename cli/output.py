@@ -6,9 +6,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from poisonsets.manifests.findings import printable
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 Report = Callable[[int, int], None]
 NARROW = 4
@@ -53,16 +57,29 @@ def note(text: str, *, quiet: bool = False) -> None:
 @contextmanager
 def progress(label: str, *, quiet: bool = False) -> Iterator[Report]:
     """A progress bar on stderr; silent where stderr is no terminal."""
+    with progresses(label, quiet=quiet) as (report,):
+        yield report
+
+
+@contextmanager
+def progresses(*labels: str, quiet: bool = False) -> Iterator[tuple[Report, ...]]:
+    """As `progress`, a bar a label, one below the other; all but the first are there while they have work to do."""
     if quiet or not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield tuple(lambda done, total: None for _ in labels)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        tasks = [bar.add_task(label, total=None, visible=label == labels[0]) for label in labels]
+
+        def told(task: TaskID, done: int, total: int) -> None:
+            if done == 0:  # the same work once more, of something else
+                bar.reset(task)
+            bar.update(task, completed=done, total=total, visible=task == tasks[0] or done < total)
+
+        yield tuple(partial(told, task) for task in tasks)
 
 
 def percent(part: int, whole: int) -> str:

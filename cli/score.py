@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from poisonsets.cli import options, output
+from poisonsets.cli import foreign, options, output, strangers
 from poisonsets.cli.networks import default_network
+from poisonsets.cli.score_table import document, table
+from poisonsets.cli.strangers import Questions
 from poisonsets.cli.verify import checked, finder, tell
 from poisonsets.manifests import ranges
 from poisonsets.manifests.errors import DamagedError, UsageError
@@ -19,14 +22,13 @@ from poisonsets.manifests.errors import DamagedError, UsageError
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.manifests.findings import Report
+    from poisonsets.manifests.model import BasePin
     from poisonsets.manifests.reader import PoisonSet
+    from poisonsets.manifests.strangers.whole import WholeSet
     from poisonsets.victims.feature_store import FeaturePrecision
     from poisonsets.victims.fit import Precision
     from poisonsets.victims.protocols import Protocol
     from poisonsets.victims.scorable import ScorableTrial
-    from poisonsets.victims.score import Score
-    from poisonsets.victims.summary import Rate, Summary
-    from poisonsets.victims.weights import Weights
 
 _PRECISIONS: Final[tuple[FeaturePrecision, ...]] = ("fp16", "fp32")
 
@@ -34,20 +36,36 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 
 
 def score(
-    path: Annotated[Path, typer.Argument(help="The set's folder.")],
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A poison set; or whole shards: see --targets.")],
     protocol: Annotated[list[str] | None, typer.Option(help="A protocol id; may be repeated.")] = None,
     suite: Annotated[list[str] | None, typer.Option(help="A suite of protocols; may be repeated.")] = None,
     extractor: Annotated[list[Path] | None, typer.Option(help="A victim's feature extractor; may be repeated.")] = None,
     trials: Annotated[str | None, typer.Option(help="Which trials: 0-9, 3. Default: all.")] = None,
     victim_seeds: Annotated[str, typer.Option(help="One victim a trial for each of these seeds.")] = "0",
     results: Annotated[Path | None, typer.Option("-o", "--output", help="Folder that keeps a row a victim.")] = None,
+    trajectories: Annotated[
+        bool, typer.Option("--trajectories", help="Keep each victim's course over its epochs beside the rows.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="fp32 or bf16: passes in which whole networks train.")] = "fp32",
     shard: Annotated[str, typer.Option(help="I/N: every N-th job, from the I-th on; each shard its own -o.")] = "1/1",
     workers: options.Workers = 1,
     resume: options.Resume = False,
     cache: Annotated[str, typer.Option(help="What remembered features are rounded to: fp16 or fp32.")] = "fp16",
+    targets: Annotated[
+        Path | None, typer.Option(help="JSON: what to ask victims of shards without a manifest (third-party.md).")
+    ] = None,
+    source_class: Annotated[
+        list[int] | None, typer.Option(help="In its place: ask for all test images of this class; may be repeated.")
+    ] = None,
+    adversarial_label: Annotated[int | None, typer.Option(help="What they are meant to be taken for.")] = None,
+    trigger: Annotated[
+        str | None, typer.Option(help="Stamped on what is asked for: KIND[,key=value...] (`list triggers`).")
+    ] = None,
     fail_under: Annotated[str | None, typer.Option(help="Exit 1 where a success rate is below this share.")] = None,
-    base: Annotated[str | None, typer.Option("--base", help="The base; default: found in the cache by digest.")] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", help="The base; default: of a poison set found in the cache by digest.")
+    ] = None,
     holdout: options.Holdout = None,
     split_seed: options.SplitSeed = 0,
     resize: options.Resize = None,
@@ -64,32 +82,44 @@ def score(
     passes = options.choice("--precision", precision, PRECISIONS) or "fp32"
     if resume and results is None:
         raise UsageError("--resume goes on with a results folder, and there is none", "Name it with -o")
+    if trajectories and results is None:
+        raise UsageError("--trajectories are kept in a results folder, and there is none", "Name it with -o")
 
+    questions = Questions(targets, tuple(source_class or ()), adversarial_label, trigger)
     find = finder(base, holdout=holdout, split_seed=split_seed, resize=resize)
-    report = checked(path, find, quiet=quiet)
-    if not report.clean:
-        _refuse(report, path, as_json=as_json)
+    ours = path
+    if not questions.given:
+        # A foreign set's temporary folder stays until the command ends.
+        native = foreign.native(path, base, holdout=holdout, split_seed=split_seed, resize=resize, quiet=quiet)
+        ours = context.with_resource(native)
+    if questions.concern(ours):
+        subject = _whole(path, questions, base, holdout=holdout, split_seed=split_seed, resize=resize, quiet=quiet)
+    else:
+        subject = _verified(ours, find, chosen, shown=path, quiet=quiet, as_json=as_json)
 
     from poisonsets.victims.device import resolve
+    from poisonsets.victims.extractors import refuse_unmet
     from poisonsets.victims.preflight import preflight
+    from poisonsets.victims.recipes import default_recipe
     from poisonsets.victims.results import refuse_used
     from poisonsets.victims.score import score_set
     from poisonsets.victims.weights import load_weights
 
-    opened = _reopened(path, report)
-    for number in chosen or ():
-        opened.trial(number)
+    opened, dataset = subject.opened, subject.base
     if results is not None:
         refuse_used(results, resume=resume)
     where = resolve(device)
-    dataset = find(opened.manifest.base)
     wanted = protocols(dataset, protocol or [], suite or [])
+    if subject.whole is not None:
+        wanted = strangers.as_they_stand(wanted, path, quiet=quiet)
     # Before the default network is trained, which takes longer than anything here.
     scored = preflight(opened, dataset, wanted, chosen)
     given = [load_weights(file) for file in extractor or []]
     if not given and any(one.training != "scratch" for one in wanted):
+        if (recipe := default_recipe(dataset, "features")) is not None:
+            refuse_unmet(wanted, [(recipe.network, recipe.width)])
         given = [default_network(dataset, "--extractor", quiet=quiet)]
-    with output.progress("scoring", quiet=quiet) as tick:
+    with output.progresses("scoring", "clean features", quiet=quiet) as (tick, sharing):
         outcome = score_set(
             opened,
             dataset,
@@ -102,16 +132,22 @@ def score(
             shard=part,
             workers=workers,
             resume=resume,
+            trajectories=trajectories,
             cache=options.cache_folder(),
             features=features,
             device=where,
             progress=tick,
+            sharing=sharing,
         )
     _note_compositions(wanted, scored, quiet=quiet)
     if as_json:
-        output.document(_document(outcome, path))
+        found = None if subject.whole is None else strangers.record(subject.whole)
+        output.document(document(outcome, path, found=found, not_checked=subject.not_checked))
     else:
-        _table(outcome, f"{path} ({opened.manifest.attack.name})", given)
+        slots = "poisons" if subject.whole is None else "not the base's own"
+        table(outcome, f"{path} ({subject.attack})", given, slots=slots)
+        if subject.whole is not None:
+            strangers.tell(subject.whole)
     if least is not None and any(s.poisoned.successes < least * s.poisoned.n for s in outcome.summaries):
         output.note(f"a success rate is below --fail-under {fail_under}")
         raise typer.Exit(1)
@@ -136,36 +172,69 @@ def protocols(base: Base, ids: list[str], suites: list[str]) -> list[Protocol]:
     return list(registry.suite(default))
 
 
-def rate_cell(rate: Rate | None, controls: int | None = None) -> str:
-    """A rate as `k of n` and in percent with its 95 % interval.
+@dataclass(frozen=True)
+class _Subject:
+    """What is scored: a set that verified, or a whole training set of somebody else."""
 
-    Args:
-        rate: None where there is no control.
-        controls: how many controls were trained, said where they are fewer than n.
-    """
-    if rate is None:
-        return "none"
-    shared = controls is not None and controls < rate.n
-    counted = f"{rate.successes} of {rate.n}"
-    if shared:
-        counted += f" ({controls} control{'' if controls == 1 else 's'})"
-    low, high = rate.interval.low, rate.interval.high
-    return f"{counted}\n{output.percent(rate.successes, rate.n)} [{100 * low:.1f}, {100 * high:.1f}]"
+    opened: PoisonSet | WholeSet
+    base: Base
+    attack: str
+    not_checked: tuple[str, ...]
 
+    @property
+    def whole(self) -> WholeSet | None:
+        """It, where it has no manifest."""
+        from poisonsets.manifests.strangers.whole import WholeSet
 
-def clean_cell(summary: Summary) -> str:
-    """The clean accuracy of the victims and of their controls."""
-    control = "none" if summary.control_clean is None else output.percent(*summary.control_clean)
-    return f"{output.percent(*summary.clean)} / {control}"
+        return self.opened if isinstance(self.opened, WholeSet) else None
 
 
-def _refuse(report: Report, path: Path, *, as_json: bool) -> None:
-    if as_json:
-        output.document(report.as_json())
-    else:
-        tell(report)
-    output.note(f"{path}: nothing was scored, because the set does not verify")
-    raise typer.Exit(report.worst)
+def _whole(
+    path: Path,
+    questions: Questions,
+    base: str | None,
+    *,
+    holdout: str | None,
+    split_seed: int,
+    resize: int | None,
+    quiet: bool,
+) -> _Subject:
+    from poisonsets.manifests.bases.cache import open_base
+    from poisonsets.manifests.strangers.found import NOT_CHECKED
+
+    if base is None:
+        raise UsageError(
+            f"{path}: without a manifest nothing says which dataset it was made from",
+            "Name it with --base (`poisonsets list bases`)",
+        )
+    dataset = open_base(base, cache=options.cache_folder(), holdout=holdout, split_seed=split_seed, resize=resize)
+    whole = strangers.opened(path, questions, dataset, quiet=quiet)
+    return _Subject(whole, dataset, "no manifest, attack unknown", NOT_CHECKED)
+
+
+def _verified(
+    path: Path,
+    find: Callable[[BasePin], Base],
+    chosen: Sequence[int] | None,
+    *,
+    shown: Path,
+    quiet: bool,
+    as_json: bool,
+) -> _Subject:
+    """The set at a path, shown as what the user named, verified; where it does not verify, the command ends here."""
+    report = replace(checked(path, find, quiet=quiet), path=str(shown))
+    if not report.clean:
+        if as_json:
+            output.document(report.as_json())
+        else:
+            tell(report)
+        output.note(f"{shown}: nothing was scored, because the set does not verify")
+        raise typer.Exit(report.worst)
+    opened = _reopened(path, report)
+    for number in chosen or ():
+        opened.trial(number)
+    manifest = opened.manifest
+    return _Subject(opened, find(manifest.base), manifest.attack.name, report.not_checked)
 
 
 def _reopened(path: Path, report: Report) -> PoisonSet:
@@ -190,53 +259,6 @@ def _note_compositions(wanted: Sequence[Protocol], scored: Sequence[ScorableTria
                 f"{' and '.join(sorted(own))}; `composition=trial` takes the set's",
                 quiet=quiet,
             )
-
-
-def _document(outcome: Score, path: Path) -> dict[str, Any]:
-    return {
-        "schema_version": 1,
-        "path": str(path),
-        "summaries": [summary.record() for summary in outcome.summaries],
-        "rows": [row.model_dump(mode="json") for row in outcome.rows],
-    }
-
-
-def _table(outcome: Score, title: str, extractors: Sequence[Weights]) -> None:
-    from poisonsets.victims.summary import METRIC, SOURCE_METRIC
-
-    columns = (
-        *("protocol", "extractor", "threat level", "poisons", "poisoned [95 % interval]"),
-        *("clean control [95 % interval]", "McNemar p", "clean accuracy: victim / control"),
-    )
-    named = {weights.digest: weights for weights in extractors}
-    output.table(f"{title}\n{METRIC}", columns, [_cells(one, named) for one in outcome.summaries])
-    asked = [one for one in outcome.summaries if one.sources is not None]
-    if asked:
-        short = ("protocol", "extractor", "poisoned [95 % interval]", "clean control [95 % interval]")
-        rows = [
-            (one.protocol, (one.extractor or "none")[:8], rate_cell(one.sources), rate_cell(one.control_sources))
-            for one in asked
-        ]
-        output.table(f"{title}\n{SOURCE_METRIC}", short, rows)
-
-
-def _cells(summary: Summary, named: Mapping[str, Weights]) -> tuple[str, ...]:
-    return (
-        summary.protocol,
-        "none" if summary.extractor is None else f"{summary.extractor[:8]}\n{_training(named[summary.extractor])}",
-        ", ".join(summary.threat_levels),
-        ", ".join(f"{poisons} of {images}" for poisons, images in summary.poisons),
-        rate_cell(summary.poisoned),
-        rate_cell(summary.control, summary.distinct_controls),
-        "none" if summary.mcnemar_p is None else f"{summary.mcnemar_p:.2g}",
-        clean_cell(summary),
-    )
-
-
-def _training(extractor: Weights) -> str:
-    """What an extractor was trained on, as far as its file says."""
-    base = str(extractor.record["provenance"].get("base", "unknown base"))[:40]
-    return f"{base} {ranges.spelled(extractor.record['classes'])}"
 
 
 def _share(text: str) -> Fraction:

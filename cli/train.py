@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -12,6 +12,11 @@ from poisonsets.cli import options, output
 from poisonsets.manifests import ranges
 from poisonsets.manifests.errors import UsageError
 
+if TYPE_CHECKING:
+    from poisonsets.victims.recipes import Normalise
+
+NORMALISE: Final[tuple[Normalise, ...]] = ("own", "none")
+AUGMENT = ("crop", "none")
 ADVERSARY_LEVELS = 8
 ADVERSARY_STEPS = 7
 
@@ -28,6 +33,8 @@ def train(
     batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 128,
     images: Annotated[int, typer.Option(min=0, help="Train on the first N images, equally many a class; 0: all.")] = 0,
     dropout: Annotated[str, typer.Option(help="Share of each block's output values that a step drops.")] = "0",
+    normalise: Annotated[str, typer.Option(help="own, by the images' mean and deviation, or none.")] = "own",
+    augment: Annotated[str, typer.Option(help="crop, with mirroring where the base allows it, or none.")] = "crop",
     adversarial: Annotated[bool, typer.Option("--adversarial", help="Train on adversarial examples.")] = False,
     adversary_epsilon: Annotated[
         int | None, typer.Option(min=1, max=255, help=f"Their radius in levels of 255. Default: {ADVERSARY_LEVELS}.")
@@ -52,6 +59,8 @@ def train(
         falls = tuple(sorted({epochs // 2, epochs * 3 // 4} - {0})) if epochs > 3 else ()
     else:
         falls = tuple(ranges.parsed(drops, "--drops"))
+    layer = options.choice("--normalise", normalise, NORMALISE) or "own"
+    views = options.choice("--augment", augment, AUGMENT) or "crop"
     adversary = _adversary(adversary_epsilon, adversary_steps, adversary_step, asked=adversarial)
 
     from poisonsets.manifests import store
@@ -77,10 +86,12 @@ def train(
         batch=batch,
         learning_rate=learning_rate,
         drops=falls,
-        flip=opened.mirror,
+        pad=Recipe.pad if views == "crop" else 0,
+        flip=opened.mirror and views == "crop",
         seed=seed,
         dropout=dropout,
         images=images,
+        normalise=layer,
         **adversary,
     )
     with output.progress(f"training {net}", quiet=quiet) as report:

@@ -1,7 +1,7 @@
 """A long run on disk: one safetensors file from which training goes on to the same bytes as without a break.
 
-It holds the model, the optimiser's buffers, the generator's state and the number of epochs done, and in its metadata
-the key of the run and a sha256 of all of that. Nothing in it is executed.
+It holds the model, the optimiser's buffers, the generator's state, what a watched run has shown and the number of
+epochs done, and in its metadata the key of the run and a sha256 of all of that. Nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -25,6 +25,16 @@ CHECKPOINT_BYTES: Final = 6 << 30
 _KEY: Final = "poisonsets-checkpoint"
 
 
+class Kept(Protocol):
+    """What has a state beside the model's; `watching.NetworkWatch` is one."""
+
+    def state(self) -> Tensor:
+        """Float32 on the CPU, one row an epoch that is done."""
+
+    def restore(self, seen: Tensor, /) -> None:
+        """Go on from a state; a ValueError where it is another one's."""
+
+
 @dataclass(frozen=True)
 class KeptRun:
     """Where one run is kept; what `fit` takes as its keeper.
@@ -33,11 +43,13 @@ class KeptRun:
         path: the file; it is there in full or not at all.
         key: names the run: everything that decides its bytes.
         every: epochs between two writes; the last epoch is always kept, so that a finished run is not done again.
+        watch: what watches the run, kept with it; the key names what it looks at.
     """
 
     path: Path
     key: str
     every: int = 10
+    watch: Kept | None = None
 
     def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> int:
         """Put all three where the kept run was; the epochs it had done, 0 without a file.
@@ -55,6 +67,10 @@ class KeptRun:
             if record["key"] != self.key or record["digest"] != _digest(record["epochs"], tensors):
                 raise ValueError("it is of another run, or its bytes have changed")
             _restore(tensors, model, optimizer, generator)
+            if self.watch:
+                if len(tensors["watch"]) != record["epochs"]:
+                    raise ValueError("not every epoch was watched")
+                self.watch.restore(tensors["watch"])
             return int(record["epochs"])
         except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise DamagedError(f"{self.path}: no checkpoint of this victim ({str(error)[:120]})", remedy) from error
@@ -69,7 +85,7 @@ class KeptRun:
         """
         if not last and done % self.every:
             return
-        tensors = _tensors(model, optimizer, generator)
+        tensors = _tensors(model, optimizer, generator) | ({"watch": self.watch.state()} if self.watch else {})
         record = {"key": self.key, "epochs": done, "digest": _digest(done, tensors)}
         store.write_file(self.path, tensor_bytes(tensors, metadata={_KEY: canonical.dumps(record).decode("ascii")}))
 

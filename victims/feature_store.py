@@ -1,6 +1,8 @@
 """All views of the clean training images, computed once for all trials, attacks and processes, in one file.
 
-    CACHE/features/KEY.h5        an array of `manifests.arrays`, [images * views, D]: the bits of float16 or float32
+    CACHE/features/KEY.h5               an array of `manifests.arrays`, [images * views, D]: bits of float16 or float32
+    CACHE/features/KEY.part-00007.h5    until that is complete, what it will hold (`feature_parts`)
+    CACHE/features/KEY.lock             held by the process that computes it
 
 KEY is the sha256 of what its record says it is: extractor, training split, views, dtype, images, kind of device and
 version of torch. With 162 views, 2,500 images of 512 features take 396 MiB in float16.
@@ -9,8 +11,9 @@ version of torch. With 162 views, 2,500 images of 512 features take 396 MiB in f
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -21,6 +24,7 @@ from torch import Tensor
 
 from poisonsets.manifests import arrays, canonical, store
 from poisonsets.manifests.bases.dataset import Base
+from poisonsets.victims import feature_parts
 from poisonsets.victims.features import FeatureCache
 from poisonsets.victims.protocols import Protocol
 
@@ -34,7 +38,6 @@ DTYPES: Final[dict[FeaturePrecision, torch.dtype]] = {"fp16": torch.float16, "fp
 _BITS: Final[dict[torch.dtype, np.dtype[Any]]] = {torch.float16: np.dtype("<u2"), torch.float32: np.dtype("<u4")}
 _VALUES: Final[dict[torch.dtype, np.dtype[Any]]] = {torch.float16: np.dtype("<f2"), torch.float32: np.dtype("<f4")}
 _PATIENCE_SECONDS: Final = 12 * 3600.0
-_PASSES: Final = 16
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,22 @@ class FeatureStore:
     extractor: str
     train: str
 
-    def adopt(self, cache: FeatureCache, ids: NDArray[np.int64], *, build: bool) -> bool:
+    def adopt(
+        self,
+        cache: FeatureCache,
+        ids: NDArray[np.int64],
+        *,
+        build: bool,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> bool:
         """Give a cache of the training split every view of some images, from the file or computed for it.
 
         Args:
             cache: nothing was asked of it yet.
             ids: int64 [M], which images of the split.
-            build: compute the file where there is none; another process that computes it is waited for.
+            build: compute the file where there is none, from the part on where another process was stopped; one that
+                still computes it is waited for.
+            progress: told the parts that are done, and all, while this process computes it.
 
         Returns:
             Whether there is a file now.
@@ -70,16 +82,8 @@ class FeatureStore:
         record = self._record(cache, ids)
         key = hashlib.sha256(canonical.dumps(record)).hexdigest()
         path = self.folder / "features" / f"{key}.h5"
-        if build and not path.exists():
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise store.refused(path.parent, error) from error
-            with store.locked(path.with_suffix(".lock"), patience=_PATIENCE_SECONDS):
-                # Whoever held the lock before may have built it.
-                if not path.exists():
-                    parts = _computed(cache, torch.from_numpy(ids))
-                    arrays.write(path, parts, _shape(cache, len(ids)), _BITS[cache.dtype], record)
+        if build and (not path.exists() or any(feature_parts.left(path))):
+            self._build(path, cache, ids, record, progress or (lambda done, total: None))
         if not path.exists():
             return False
         remedy = f"Remove {path}, it is computed again when needed"
@@ -87,6 +91,33 @@ class FeatureStore:
         values = bits.view(_VALUES[cache.dtype]).astype(_VALUES[cache.dtype].newbyteorder("="), copy=False)
         cache.adopt(torch.from_numpy(ids), torch.from_numpy(values).to(cache.images.device))
         return True
+
+    def _build(
+        self,
+        path: Path,
+        cache: FeatureCache,
+        ids: NDArray[np.int64],
+        record: dict[str, Any],
+        progress: Callable[[int, int], None],
+    ) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise store.refused(path.parent, error) from error
+        with store.locked(path.with_suffix(".lock"), patience=_PATIENCE_SECONDS):
+            # Whoever held the lock before may have finished it, and may have been killed before it removed the parts.
+            if path.exists():
+                feature_parts.forget(path)
+                return
+            feature_parts.write(
+                path,
+                partial(_computed, cache, torch.from_numpy(ids)),
+                _shape(cache, len(ids)),
+                _BITS[cache.dtype],
+                record,
+                rows=_part_rows(cache),
+                progress=progress,
+            )
 
     def _record(self, cache: FeatureCache, ids: NDArray[np.int64]) -> dict[str, Any]:
         return {
@@ -122,10 +153,13 @@ def _shape(cache: FeatureCache, images: int) -> tuple[int, int]:
     return images * cache.views, cache.network.feature_width
 
 
-def _computed(cache: FeatureCache, ids: Tensor) -> Iterator[NDArray[Any]]:
-    """The bits of all features, in parts of whole forward passes."""
-    entries, step = len(ids) * cache.views, cache.batch * _PASSES
-    for start in range(0, entries, step):
-        place = torch.arange(start, min(start + step, entries))
-        features = cache.computed(cache.keys(ids[place // cache.views], place % cache.views))
-        yield features.cpu().numpy().astype(_VALUES[cache.dtype], copy=False).view(_BITS[cache.dtype])
+def _part_rows(cache: FeatureCache) -> int:
+    """Rows of a part: forward passes that take up to half a minute with a full-width ResNet-18 on a slow device."""
+    return cache.batch * (16 if cache.images.device.type == "cpu" else 128)
+
+
+def _computed(cache: FeatureCache, ids: Tensor, start: int, stop: int) -> NDArray[Any]:
+    """The bits of some rows of the file, [stop - start, D]."""
+    place = torch.arange(start, stop)
+    features = cache.computed(cache.keys(ids[place // cache.views], place % cache.views))
+    return features.cpu().numpy().astype(_VALUES[cache.dtype], copy=False).view(_BITS[cache.dtype])

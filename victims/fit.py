@@ -60,6 +60,16 @@ class Keeper(Protocol):
         """Told after each epoch how many are done, and whether that was the last; keeps the run when it sees fit."""
 
 
+class Watch(Protocol):
+    """What looks at a run without a trace in it; `watching.NetworkWatch` is one."""
+
+    def step(self) -> None:
+        """Told in each step when the batch's gradients stand beside the values they were taken at."""
+
+    def epoch(self) -> None:
+        """Told after the last step of each epoch, before the run is kept."""
+
+
 def fit(
     model: nn.Module,
     look: Look,
@@ -70,6 +80,7 @@ def fit(
     forward: Callable[[Tensor], Tensor] | None = None,
     precision: Precision = "fp32",
     keeper: Keeper | None = None,
+    watch: Watch | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Train every parameter of a model by cross-entropy, in the mode it is in.
@@ -85,6 +96,7 @@ def fit(
         forward: from inputs to logits; the model itself where left out. A compiled step is passed here.
         precision: `bf16` computes the forward pass and the loss by autocast, weights stay float32.
         keeper: resumes and keeps the run.
+        watch: looks at every step; the run is the same bytes without it.
         progress: told after each epoch.
 
     Raises:
@@ -108,8 +120,12 @@ def fit(
                 loss = F.cross_entropy(step(inputs), labels[here])
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
+            if watch:
+                watch.step()
             optimizer.step()
         refuse_diverged(model, schedule, epoch)
+        if watch:
+            watch.epoch()
         if keeper:
             keeper.epoch(epoch + 1, model, optimizer, generator, last=epoch + 1 == schedule.epochs)
         if progress:

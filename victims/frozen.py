@@ -2,15 +2,15 @@
 
 Shared are the folded extractor, the features of clean training images, those of the test images, and the
 clean controls, which are one wherever their rows and victim seed are. Victims and controls of a block of jobs
-are trained together.
+are trained together, and of equal ones only the first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, TypeAlias, TypeVar
+from itertools import islice
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -27,30 +27,15 @@ from poisonsets.victims.features import FeatureCache
 from poisonsets.victims.heads import BLOCK, HeadPlan, head_plan, train_heads
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.networks.fold import folded
+from poisonsets.victims.orders import Asked, HeadKey, HeadOrder
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.training import images_of
+from poisonsets.victims.trajectories import Curves
 from poisonsets.victims.transfer import draw, victim_generator
 from poisonsets.victims.verdict import Question, Verdict, Victim, predicted
-
-_Key: TypeAlias = tuple[int, str]
-"""Victim seed and digest of the control's rows: what a victim draws by, and what names a control."""
+from poisonsets.victims.watching import HeadWatch, sight_of
 
 _Found = TypeVar("_Found")
-
-
-@dataclass(frozen=True)
-class _Order:
-    """A head to be trained, and how a refusal names it."""
-
-    rows: Rows
-    first_slot: int
-    victim_seed: int
-    drawn_by: Rows
-    where: str
-
-    @property
-    def key(self) -> _Key:
-        return self.victim_seed, self.drawn_by.digest()
 
 
 class FrozenVictims:
@@ -63,6 +48,8 @@ class FrozenVictims:
         device: where to compute.
         features: what remembered features of training images are rounded to. Those of test images and targets
             are float32 either way.
+        watched: give the curves of victims and controls with their verdicts. A control is trained in every block
+            then, by whose targets it is watched.
 
     Attributes:
         clean: the features of the training split.
@@ -79,17 +66,20 @@ class FrozenVictims:
         device: torch.device,
         *,
         features: FeaturePrecision = "fp16",
+        watched: bool = False,
     ) -> None:
-        self._protocol, self._base, self._device = protocol, base, device
+        self._protocol, self._base, self._device, self._watched = protocol, base, device, watched
         self._classes, self._dtype = base.poison_classes, DTYPES[features]
         self._network = folded(extractor).to(device)
         self.clean = self._cache(base.train.images, self._dtype)
         images, labels = images_of(base.test, self._classes)
         self._test_features = self._cache(images, torch.float32).plain()
         self._test_labels = torch.from_numpy(labels).to(device)
-        self._controls: dict[_Key, Victim | ViolationError] = {}
+        self._controls: dict[HeadKey, Victim | ViolationError] = {}
 
-    def share(self, store: FeatureStore, jobs: Sequence[tuple[Trial, int]]) -> None:
+    def share(
+        self, store: FeatureStore, jobs: Sequence[tuple[Trial, int]], progress: Callable[[int, int], None] | None = None
+    ) -> None:
         """Take the features of clean images from a file, and make it where that costs fewer forward passes.
 
         That is from `ENOUGH_TRIALS` trials on, where those that draw the same views count once: with in-place
@@ -98,15 +88,17 @@ class FrozenVictims:
         Args:
             store: where the file is.
             jobs: trial and victim seed of each job to come.
+            progress: as for `FeatureStore.adopt`.
 
         Raises:
             DamagedError, MissingError, ViolationError: as `FeatureStore.adopt`.
         """
-        draws: set[_Key] = set()
+        draws: set[tuple[int, str]] = set()
         for trial, seed in jobs:
             rows, control = self._composed(trial, seed)
             draws.add((seed, (rows if control is None else control).digest()))
-        store.adopt(self.clean, shared_images(self._protocol, self._base), build=len(draws) >= ENOUGH_TRIALS)
+        ids, build = shared_images(self._protocol, self._base), len(draws) >= ENOUGH_TRIALS
+        store.adopt(self.clean, ids, build=build, progress=progress)
 
     def verdicts(self, questions: Sequence[Question]) -> list[Verdict | ViolationError]:
         """Train a block's victims and their clean controls, and ask both for the targets.
@@ -122,27 +114,20 @@ class FrozenVictims:
             UsageError: a composition rule cannot be met.
             ViolationError: as `FeatureCache.computed`; it names the block's first trial.
         """
-        poisons = {one.trial.trial: one.poisons for one in questions}
-        counts = [len(images) for images in poisons.values()]
-        first = dict(zip(poisons, np.cumsum([0, *counts]).tolist(), strict=False))
-        victims, controls = [], []
-        for one in questions:
-            rows, control = self._composed(one.trial, one.victim_seed)
-            where = f"trial {one.trial.trial}, protocol {self._protocol.id}, victim seed {one.victim_seed}"
-            drawn_by = rows if control is None else control
-            named = f"{where}: the victim"
-            victims.append(_Order(rows, first[one.trial.trial], one.victim_seed, drawn_by, named))
-            named = f"{where}: the clean control"
-            controls.append(None if control is None else _Order(control, 0, one.victim_seed, control, named))
+        asked = self._asked(questions)
+        heads: dict[HeadKey, HeadOrder] = {}
+        for order in [one.victim for one in asked] + [one.control for one in asked if one.control is not None]:
+            if self._watched or order.key not in self._controls:
+                heads.setdefault(order.key, order)
+        watch = self._watch(asked, list(heads)) if self._watched else None
+        poisons = {one.pixels: one.poisons for one in questions}
         cache = self._cache(np.concatenate([*poisons.values()]), self._dtype)
-        found = self._train_all(victims, controls, cache)
-        targets = [self._protocol.asked(one.targets) for one in questions]
-        features = self._cache(np.concatenate(targets), torch.float32).plain()
-        # Copies, so that each begins at an aligned address whatever stands before it.
-        shares = [part.clone() for part in torch.split_with_sizes(features, [len(one.targets) for one in questions])]
+        found = self._trained(list(heads.values()), cache, watch)
+        self._controls |= {key: found[key] for key, order in heads.items() if order.pixels is None}
+        curves = iter(watch.curves() if watch else ())
         return [
-            _attempt(partial(self._verdict, victim, order, control, share))
-            for victim, order, control, share in zip(found, victims, controls, shares, strict=True)
+            _attempt(partial(self._verdict, one, found[one.victim.key], tuple(islice(curves, len(one.orders)))))
+            for one in asked
         ]
 
     def control(self, rows: Rows, victim_seed: int, *, where: str = "the clean control") -> Victim:
@@ -156,34 +141,57 @@ class FrozenVictims:
         Raises:
             ViolationError: it diverged.
         """
-        order = _Order(rows, 0, victim_seed, rows, where)
-        self._train_all([], [order], None)
+        order = HeadOrder(rows, 0, victim_seed, rows, None, where)
+        if order.key not in self._controls:
+            self._controls |= self._trained([order], None, None)
         return _certain(self._controls[order.key])
 
     def _composed(self, trial: Trial, victim_seed: int) -> tuple[Rows, Rows | None]:
         """The rows of a victim and of its clean control."""
         return training_rows(self._protocol, trial, self._base.train.labels, self._classes, victim_seed)
 
-    def _train_all(
-        self, victims: Sequence[_Order], controls: Sequence[_Order | None], poisons: FeatureCache | None
-    ) -> list[Victim | ViolationError]:
-        """Train victims and those controls that are new, together; the victims, the controls being remembered."""
-        fresh: dict[_Key, _Order] = {}
-        for order in controls:
-            if order is not None and order.key not in self._controls:
-                fresh.setdefault(order.key, order)
-        orders = [*victims, *fresh.values()]
+    def _asked(self, questions: Sequence[Question]) -> list[Asked]:
+        """The questions with the heads that answer them. Poisons of equal pixels stand once in the poison cache."""
+        counts = {one.pixels: len(one.poisons) for one in questions}
+        first_slot = dict(zip(counts, np.cumsum([0, *counts.values()]).tolist(), strict=False))
+        features = self._cache(np.concatenate([self._protocol.asked(one.targets) for one in questions]), torch.float32)
+        parts = torch.split_with_sizes(features.plain(), [len(one.targets) for one in questions])
+        asked = []
+        for one, part in zip(questions, parts, strict=True):
+            seed, (rows, control) = one.victim_seed, self._composed(one.trial, one.victim_seed)
+            where = f"trial {one.trial.trial}, protocol {self._protocol.id}, victim seed {seed}"
+            drawn_by = rows if control is None else control
+            victim = HeadOrder(rows, first_slot[one.pixels], seed, drawn_by, one.pixels, f"{where}: the victim")
+            clean = (
+                None if control is None else HeadOrder(control, 0, seed, control, None, f"{where}: the clean control")
+            )
+            # A copy, so that it begins at an aligned address whatever stands before it.
+            asked.append(Asked(one.trial, victim, clean, part.clone()))
+        return asked
+
+    def _watch(self, asked: Sequence[Asked], heads: Sequence[HeadKey]) -> HeadWatch:
+        """What watches the heads of each question by its targets, the features of which come first."""
+        number, sights = {key: i for i, key in enumerate(heads)}, []
+        for one in asked:
+            sight = sight_of(one.trial, one.features[: len(one.trial.targets)], self._classes)
+            sights += [(number[order.key], sight) for order in one.orders]
+        return HeadWatch(sights)
+
+    def _trained(
+        self, orders: Sequence[HeadOrder], poisons: FeatureCache | None, watch: HeadWatch | None
+    ) -> dict[HeadKey, Victim | ViolationError]:
+        """Train heads together; what each is, or why it is nothing."""
+        plans = [self._plan(order) for order in orders]
         try:
-            heads = train_heads([self._plan(order) for order in orders], self.clean, poisons, self._protocol)
+            heads = train_heads(plans, self.clean, poisons, self._protocol, watch)
         except ViolationError as error:
             raise ViolationError(f"{orders[0].where}: {error.message}", error.remedy) from error
-        found = [
-            _attempt(partial(self._examined, head, order.where)) for head, order in zip(heads, orders, strict=True)
-        ]
-        self._controls.update(zip(fresh, found[len(victims) :], strict=True))
-        return found[: len(victims)]
+        return {
+            order.key: _attempt(partial(self._examined, head, order.where))
+            for head, order in zip(heads, orders, strict=True)
+        }
 
-    def _plan(self, order: _Order) -> HeadPlan:
+    def _plan(self, order: HeadOrder) -> HeadPlan:
         draws = draw(
             self._protocol,
             victim_generator(order.victim_seed, order.drawn_by),
@@ -198,20 +206,19 @@ class FrozenVictims:
         correct = int((predicted(head, self._test_features, self._protocol, where) == self._test_labels).sum())
         return Victim(head, correct)
 
-    def _verdict(
-        self, victim: Victim | ViolationError, order: _Order, control: _Order | None, features: Tensor
-    ) -> Verdict:
-        poisoned = _certain(victim)
+    def _verdict(self, asked: Asked, victim: Victim | ViolationError, curves: tuple[Curves, ...]) -> Verdict:
+        order, control, poisoned = asked.victim, asked.control, _certain(victim)
         clean = None if control is None else _certain(self._controls[control.key])
         return Verdict(
-            poisoned=self._labels(poisoned, features, order.where),
-            control=None if clean is None or control is None else self._labels(clean, features, control.where),
+            poisoned=self._labels(poisoned, asked.features, order.where),
+            control=None if clean is None or control is None else self._labels(clean, asked.features, control.where),
             correct=poisoned.correct,
             control_correct=None if clean is None else clean.correct,
             images=len(self._test_labels),
             training_images=len(order.rows),
             poisons=int((order.rows.slot >= 0).sum()),
             control_rows=None if control is None else control.rows.digest(),
+            curves=curves,
         )
 
     def _labels(self, victim: Victim, features: Tensor, where: str) -> tuple[int, ...]:

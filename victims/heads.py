@@ -23,6 +23,7 @@ from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.features import FeatureCache
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.transfer import Draws, linear
+from poisonsets.victims.watching import BlockWatch, HeadWatch
 
 BLOCK: Final = 25
 _ALIGNED: Final = 16  # float32 values in 64 bytes
@@ -66,6 +67,7 @@ def train_heads(
     clean: FeatureCache,
     poisons: FeatureCache | None,
     protocol: Protocol,
+    watch: HeadWatch | None = None,
     *,
     least: int | None = None,
 ) -> list[nn.Linear]:
@@ -77,6 +79,7 @@ def train_heads(
         poisons: features of the poisons of all trials; None where no row has a slot.
         protocol: batch, epochs, optimiser.
         least: fill a block up to this many heads; where left out `BLOCK` on a GPU, on a CPU not at all.
+        watch: looks at the heads of its plans; they are the same bytes without it.
 
     Returns:
         The heads after the last epoch, on the device of the features, in the order of the plans. One that
@@ -94,7 +97,7 @@ def train_heads(
         for start in range(0, len(equal), BLOCK):
             block = equal[start : start + BLOCK]
             filled = [plans[i] for i in block] + [plans[block[0]]] * (least - len(block))
-            trained = _trained(filled, clean, poisons, protocol)
+            trained = _trained(filled, clean, poisons, protocol, watch.block(block) if watch else None)
             heads.update(zip(block, trained[: len(block)], strict=True))
     return [heads[i] for i in range(len(plans))]
 
@@ -112,7 +115,11 @@ def _fill(plans: Sequence[HeadPlan], clean: FeatureCache, poisons: FeatureCache 
 @exact_arithmetic()
 @torch.no_grad()
 def _trained(
-    plans: list[HeadPlan], clean: FeatureCache, poisons: FeatureCache | None, protocol: Protocol
+    plans: list[HeadPlan],
+    clean: FeatureCache,
+    poisons: FeatureCache | None,
+    protocol: Protocol,
+    watch: BlockWatch | None,
 ) -> list[nn.Linear]:
     gatherer = _Gatherer(plans, clean, poisons)
     device, features = clean.images.device, clean.network.feature_width
@@ -135,10 +142,13 @@ def _trained(
             seen[:, :, :features] = found.view(len(plans), count, features)
             torch.baddbmm(bias[:, None], seen, weight.transpose(1, 2), out=logits)
             slope = _logit_gradient(logits, wanted)
-            for values, gradient, speed in zip(
-                (weight, bias), (torch.bmm(slope.transpose(1, 2), seen), slope.sum(1)), speeds, strict=True
-            ):
+            gradients = torch.bmm(slope.transpose(1, 2), seen), slope.sum(1)
+            if watch:
+                watch.step(weight[..., :features], bias, gradients[0][..., :features], gradients[1])
+            for values, gradient, speed in zip((weight, bias), gradients, speeds, strict=True):
                 _descend(values, gradient, speed, rate, protocol)
+        if watch:
+            watch.epoch(weight[..., :features], bias)
     return [linear(weight[i, :, :features], bias[i], device=device) for i in range(len(plans))]
 
 

@@ -16,11 +16,10 @@ import torch
 
 from poisonsets.manifests.bases.dataset import Base, Images
 from poisonsets.manifests.errors import DamagedError
-from poisonsets.manifests.model import Manifest
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results import ResultsFolder
 from poisonsets.victims.rows import Row, TargetRow, job_key
-from poisonsets.victims.scorable import ScorableTrial
+from poisonsets.victims.scorable import ScorableManifest, ScorableTrial
 from poisonsets.victims.threat import ThreatLevel, threat_level
 from poisonsets.victims.verdict import Verdict
 from poisonsets.victims.weights import Weights
@@ -34,7 +33,7 @@ class Job:
     protocol: Protocol
     extractor: Weights | None
     victim_seed: int
-    manifest: Manifest
+    manifest: ScorableManifest
 
     def identity(self) -> dict[str, Any]:
         """The row's fields that name it."""

@@ -16,8 +16,10 @@ from poisonsets.victims.feature_store import FeaturePrecision, FeatureStore
 from poisonsets.victims.fit import Precision
 from poisonsets.victims.frozen import FrozenVictims
 from poisonsets.victims.jobs import Job, finished_row, forget_peak, pixels
+from poisonsets.victims.results import trajectory_path
 from poisonsets.victims.rows import Row
 from poisonsets.victims.trained import TrainedVictims
+from poisonsets.victims.trajectories import Trajectory, TrajectoryRecord, write_trajectory
 from poisonsets.victims.verdict import Question, Verdict
 
 
@@ -32,6 +34,7 @@ class Making:
         features: what remembered features are rounded to.
         precision: of the passes in which whole networks are trained.
         checkpoints: a folder for whole networks in training; without one none are kept.
+        trajectories: the results folder, where victims are to be watched; without one they are not.
     """
 
     base: Base
@@ -40,6 +43,7 @@ class Making:
     features: FeaturePrecision
     precision: Precision
     checkpoints: Path | None
+    trajectories: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -56,22 +60,34 @@ class JobBlock:
 
 
 def blocks(jobs: Sequence[Job]) -> Iterator[JobBlock]:
-    """The jobs in blocks, those of one protocol and extractor after those of another."""
+    """The jobs in blocks, those of one protocol and extractor after those of another.
+
+    Where victims are whole networks, those of one seed come one after the other: few are remembered, and those that
+    are equal are of one seed.
+    """
     groups: dict[tuple[str, str | None], list[Job]] = {}
     for job in jobs:
         groups.setdefault((job.protocol.id, job.extractor_digest), []).append(job)
     for group in groups.values():
-        size = FrozenVictims.block if group[0].protocol.batched else TrainedVictims.block
+        batched = group[0].protocol.batched
+        size = FrozenVictims.block if batched else TrainedVictims.block
+        if not batched:
+            group.sort(key=lambda job: job.victim_seed)
         beside = tuple((job.trial.record, job.victim_seed) for job in group)
         for start in range(0, len(group), size):
             yield JobBlock(tuple(group[start : start + size]), beside)
 
 
 class RowMaker:
-    """Trains victims; what those of one protocol and extractor share is kept until another pair comes."""
+    """Trains victims; what those of one protocol and extractor share is kept until another pair comes.
 
-    def __init__(self, making: Making) -> None:
-        self._making = making
+    Args:
+        making: how.
+        sharing: as the `progress` of `FrozenVictims.share`.
+    """
+
+    def __init__(self, making: Making, sharing: Callable[[int, int], None] | None = None) -> None:
+        self._making, self._sharing = making, sharing
         self._pair: tuple[str, str | None] | None = None
         self._victims: FrozenVictims | TrainedVictims | None = None
 
@@ -79,6 +95,8 @@ class RowMaker:
         self, block: JobBlock, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> list[Row | ViolationError]:
         """The row of each job, or why it has none: its victim or control diverged.
+
+        Where victims are watched, the trajectory of each row is stored.
 
         Raises:
             UsageError, DamagedError, MissingError: as the victims' `verdicts` and `jobs.pixels`.
@@ -90,6 +108,9 @@ class RowMaker:
         verdicts = victims.verdicts(
             [Question(job.trial.record, *loaded[job.trial.record.trial], job.victim_seed) for job in block.jobs]
         )
+        for job, verdict in zip(block.jobs, verdicts, strict=True):
+            if making.trajectories is not None and isinstance(verdict, Verdict):
+                write_trajectory(trajectory_path(making.trajectories, job.key), _trajectory(job, verdict))
         seconds = (time.perf_counter() - started) / len(block.jobs)
         progress(1, 1)
         return [
@@ -104,19 +125,46 @@ class RowMaker:
         pair = (first.protocol.id, first.extractor_digest)
         if self._victims is None or self._pair != pair:
             self._victims, self._pair = None, pair  # the old ones' memory is free before the new ones take theirs
-            self._victims = _victims(block, self._making)
+            self._victims = _victims(block, self._making, self._sharing)
         return self._victims
 
 
-def _victims(block: JobBlock, making: Making) -> FrozenVictims | TrainedVictims:
+def trajectory_record(job: Job, *, control: bool) -> TrajectoryRecord:
+    """What the trajectory of a job is of, with a clean control or without."""
+    record = job.trial.record
+    return TrajectoryRecord(
+        job=job.key,
+        **job.identity(),
+        labels=tuple(target.label for target in record.targets),
+        adversarial_label=record.adversarial_label,
+        epochs=job.protocol.epochs,
+        control=control,
+    )
+
+
+def _trajectory(job: Job, verdict: Verdict) -> Trajectory:
+    poisoned, *control = verdict.curves
+    return Trajectory(trajectory_record(job, control=bool(control)), poisoned, control[0] if control else None)
+
+
+def _victims(
+    block: JobBlock, making: Making, sharing: Callable[[int, int], None] | None
+) -> FrozenVictims | TrainedVictims:
     """What trains them: heads on remembered features where that is all there is to train, else whole networks."""
     protocol, extractor, base = block.jobs[0].protocol, block.jobs[0].extractor, making.base
+    watched = making.trajectories is not None
     if extractor is None or not protocol.batched:
         network = None if extractor is None else extractor.network
         return TrainedVictims(
-            protocol, network, base, making.device, precision=making.precision, checkpoints=making.checkpoints
+            protocol,
+            network,
+            base,
+            making.device,
+            precision=making.precision,
+            checkpoints=making.checkpoints,
+            watched=watched,
         )
-    victims = FrozenVictims(protocol, extractor.network, base, making.device, features=making.features)
+    victims = FrozenVictims(protocol, extractor.network, base, making.device, features=making.features, watched=watched)
     if making.cache is not None:
-        victims.share(FeatureStore(making.cache, extractor.digest, base.train.digest), block.beside)
+        victims.share(FeatureStore(making.cache, extractor.digest, base.train.digest), block.beside, sharing)
     return victims

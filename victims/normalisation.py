@@ -1,11 +1,12 @@
-"""The normalisation of a victim trained from scratch: the images' own, none, or a published set of constants."""
+"""The normalisation of a network trained from scratch: its images' own, none, or a published set of constants."""
 
 from __future__ import annotations
 
 from typing import Final, TypeAlias
 
+import numpy as np
+
 from poisonsets.manifests.bases.dataset import Images
-from poisonsets.victims.training import channel_statistics
 
 Three: TypeAlias = tuple[str, str, str]
 
@@ -24,9 +25,29 @@ def normalisation(name: str, images: Images) -> tuple[Three, Three]:
     """Mean and standard deviation as decimal strings.
 
     Args:
-        name: a protocol's `normalise`.
+        name: the `normalise` of a protocol or a recipe.
         images: uint8 [N, H, W, 3], whose statistics `own` stands for.
     """
     if name == "none":
         return NONE
     return channel_statistics(images) if name == "own" else CONSTANTS[name]
+
+
+def channel_statistics(images: Images) -> tuple[Three, Three]:
+    """Mean and standard deviation of each channel over all pixels, in units of 0..1, to six decimals.
+
+    Computed from a histogram in integers, so that the sum's order cannot change the digits. A channel
+    without any spread gets the deviation 1.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+    """
+    means, deviations = [], []
+    levels = np.arange(256)
+    for channel in range(3):
+        counts = np.bincount(images[..., channel].ravel(), minlength=256)
+        n, total, squares = int(counts.sum()), int(counts @ levels), int(counts @ levels**2)
+        variance = (n * squares - total**2) / n**2
+        means.append(f"{total / n / 255:.6f}")
+        deviations.append(f"{max(variance**0.5 / 255, 1e-6) if variance else 1:.6f}")
+    return (means[0], means[1], means[2]), (deviations[0], deviations[1], deviations[2])

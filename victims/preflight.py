@@ -1,4 +1,4 @@
-"""Refuse before any training what cannot be scored: another base, other classes, misfit extractors."""
+"""Refuse before any training what cannot be scored: another base, other classes, protocols that do not fit."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.model import Manifest, SplitTarget, Trial
+from poisonsets.manifests.errors import MissingError, UsageError
+from poisonsets.manifests.model import SplitTarget, Trial
+from poisonsets.manifests.strangers.whole import WholeSet
 from poisonsets.victims.composed import training_rows
 from poisonsets.victims.networks import build
-from poisonsets.victims.networks.classifier import channel_values
 from poisonsets.victims.normalisation import NONE
-from poisonsets.victims.probe import refuse_single, refuse_size
+from poisonsets.victims.probe import LARGER, misfit, refuse_single
 from poisonsets.victims.protocols import Protocol
-from poisonsets.victims.scorable import ScorableSet, ScorableTrial
-from poisonsets.victims.weights import Weights
+from poisonsets.victims.scorable import ScorableManifest, ScorableSet, ScorableTrial
 
 
 def preflight(
@@ -31,23 +30,32 @@ def preflight(
         numbers: of the trials; all where None.
 
     Raises:
-        MissingError: as `check_base`.
+        MissingError: as `check_base`, or a protocol's network cannot take the base's images.
         UsageError: as `check_base` and `chosen_trials`; a protocol mirrors images that may not be mirrored, its
-            composition cannot be met by a trial, or its network cannot be trained on the base's images.
+            composition cannot be met by a trial or is another one for a whole training set, or its last step would
+            have a single image that its network cannot be trained on.
     """
     check_base(opened.manifest, base)
     chosen = chosen_trials(opened, base, numbers)
+    # Trials of a whole training set have the same rows: one stands for all.
+    alike = {(trial.record.slots, trial.record.composition): trial.record for trial in reversed(chosen)}
     for protocol in dict.fromkeys(protocols):
+        if isinstance(opened, WholeSet) and protocol.composition != "trial":
+            raise UsageError(
+                f"protocol {protocol.id} composes training sets {protocol.composition}, {opened.path} is a whole one",
+                "Add `composition=trial` to the protocol",
+            )
         for name in ("flip", "flip_target"):
             if getattr(protocol, name) and not base.mirror:
                 raise UsageError(
                     f"protocol {protocol.id} mirrors images, those of {base.name} have no meaning in a mirror",
                     f"Add `{name}=false` to the protocol",
                 )
-        lengths = {length for trial in chosen for length in _lengths(trial.record, protocol, base)}
+        lengths = {length for record in alike.values() for length in _lengths(record, protocol, base)}
         if protocol.training == "scratch":
             network = build(protocol.network, len(base.poison_classes), protocol.width, *NONE)
-            refuse_size(network, base.train.side)
+            if (unfit := misfit(network, base.train.side)) is not None:
+                raise MissingError(f"protocol {protocol.id}: {unfit}", LARGER)
             for images in sorted(lengths):
                 refuse_single(network, base.train.side, images=images, batch=protocol.batch)
     return chosen
@@ -73,7 +81,7 @@ def _lengths(record: Trial, protocol: Protocol, base: Base) -> tuple[int, ...]:
     return len(rows), len(control)
 
 
-def check_base(manifest: Manifest, base: Base) -> None:
+def check_base(manifest: ScorableManifest, base: Base) -> None:
     """Refuse a base other than the one the set pins.
 
     Raises:
@@ -133,66 +141,3 @@ def _check_trial(record: Trial, base: Base) -> None:
     outside = [index for index in record.slots.bases if index is not None and index >= len(base.train.labels)]
     if outside:
         raise UsageError(f"{where}: base image {outside[0]}, the split has {len(base.train.labels)} images")
-
-
-def matched(
-    protocols: Sequence[Protocol], extractors: Sequence[Weights], base: Base
-) -> tuple[tuple[Protocol, Weights | None], ...]:
-    """Each protocol with each extractor of its network and width, in the order given, none twice.
-
-    A protocol from scratch stands once, without an extractor. Extractors are one where their digests are.
-
-    Raises:
-        UsageError: a protocol finds no extractor or an extractor no protocol, or an extractor was trained
-            on images of another size, cannot take those of the base, or does not fit its protocol.
-    """
-    extractors = list({extractor.digest: extractor for extractor in reversed(extractors)}.values())[::-1]
-    for extractor in extractors:
-        refuse_size(extractor.network, base.train.side)
-        if extractor.side not in (None, base.train.side):
-            raise UsageError(
-                f"{extractor.path}: trained on images of {extractor.side} pixels, "
-                f"those of {base.name} have {base.train.side}"
-            )
-    pairs: list[tuple[Protocol, Weights | None]] = []
-    for protocol in dict.fromkeys(protocols):
-        fitting = [one for one in extractors if _shape(one) == (protocol.network, protocol.width)]
-        if protocol.training == "scratch":
-            pairs.append((protocol, None))
-        elif not fitting:
-            found = ", ".join(f"{name} of width {width}" for name, width in map(_shape, extractors)) or "none"
-            raise UsageError(
-                f"protocol {protocol.id} needs an extractor {protocol.network} of width {protocol.width}, "
-                f"given: {found}",
-                "Give weights of that network, or a protocol with another network or `@width=`",
-            )
-        else:
-            for extractor in fitting:
-                _refuse_misfit(protocol, extractor, base)
-            pairs += [(protocol, extractor) for extractor in fitting]
-    for extractor in extractors:
-        if not any(extractor is pair[1] for pair in pairs):
-            name, width = _shape(extractor)
-            raise UsageError(f"{extractor.path}: no protocol uses a {name} of width {width}")
-    return tuple(pairs)
-
-
-def _refuse_misfit(protocol: Protocol, extractor: Weights, base: Base) -> None:
-    """Refuse an extractor whose normalisation or head is not what its protocol says."""
-    spec = extractor.network.spec
-    if protocol.normalise == "none" and (channel_values(spec.mean).any() or (channel_values(spec.std) != 1).any()):
-        raise UsageError(
-            f"{extractor.path}: normalises its images, protocol {protocol.id} wants an extractor that does not",
-            "Add `normalise=own` to the protocol",
-        )
-    labels = tuple(extractor.record["classes"])
-    if protocol.head == "kept" and labels != base.poison_classes:
-        raise UsageError(
-            f"{extractor.path}: its head is for classes {list(labels)}, protocol {protocol.id} keeps it for "
-            f"{list(base.poison_classes)}",
-            "Use an extractor trained on the victim's classes, or `head=fresh`",
-        )
-
-
-def _shape(extractor: Weights) -> tuple[str, str]:
-    return extractor.network.spec.name, extractor.network.spec.width

@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import copy
+from typing import Final
 
 import torch
 
 from poisonsets.manifests.errors import UsageError
 from poisonsets.victims.networks import Classifier
 
+LARGER: Final = "Use larger images or another network"
+
+
+def refuse_size(network: Classifier, side: tuple[int, int]) -> None:
+    """Refuse to train a network that cannot take images of a size.
+
+    Raises:
+        UsageError: as `misfit` says.
+    """
+    if (found := misfit(network, side)) is not None:
+        raise UsageError(found, LARGER)
+
 
 @torch.no_grad()
-def refuse_size(network: Classifier, side: tuple[int, int]) -> None:
+def misfit(network: Classifier, side: tuple[int, int]) -> str | None:
     """Send one black image through a copy of the network.
 
     Args:
         network: left as it is.
         side: height and width of the images it is to be given.
 
-    Raises:
-        UsageError: the network cannot take images of this size.
+    Returns:
+        Why it cannot take images of this size, or None where it can.
     """
     probe = copy.deepcopy(network).cpu().eval()
+    size = f"{side[0]}x{side[1]} pixels"
     try:
         shape = tuple(probe(torch.zeros(1, 3, *side)).shape)
     except (RuntimeError, ValueError) as error:
-        raise UsageError(
-            f"{_name(network)} cannot take images of {side[0]}x{side[1]} pixels ({_reason(error)})",
-            "Use larger images or another network",
-        ) from error
-    if shape != (1, network.spec.classes):
-        raise UsageError(
-            f"{_name(network)} gives {list(shape)} for one image of {side[0]}x{side[1]} pixels, "
-            f"wanted {[1, network.spec.classes]}"
-        )
+        return f"{_name(network)} cannot take images of {size} ({_reason(error)})"
+    if shape == (1, network.spec.classes):
+        return None
+    return f"{_name(network)} gives {list(shape)} for one image of {size}, wanted {[1, network.spec.classes]}"
 
 
 @torch.no_grad()

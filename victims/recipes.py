@@ -6,15 +6,20 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from poisonsets.manifests import canonical
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, UsageError
+from poisonsets.manifests.suggest import unknown
 from poisonsets.victims import networks
 from poisonsets.victims.decimals import network_width, plain_decimal
 
 Role: TypeAlias = Literal["features", "classifier", "robust"]
+Normalise: TypeAlias = Literal["own", "none"]
+
+# What recipes written by earlier versions do not say, and what they meant.
+_LATER: Final[dict[str, Any]] = {"normalise": "own"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Recipe:
             (`adversarial.py`); 0 for plain training.
         adversary_steps: ascent steps an example takes; 0 exactly where `adversary` is.
         adversary_step: how far a step moves a value, in levels, decimal string; "0" exactly where `adversary` is.
+        normalise: `own` puts the mean and standard deviation, a channel, of the training images into the network's
+            first layer; `none` leaves pixels in 0..1.
 
     Raises:
         UsageError: a setting is out of range.
@@ -64,9 +71,12 @@ class Recipe:
     adversary: int = 0
     adversary_steps: int = 0
     adversary_step: str = "0"
+    normalise: Normalise = "own"
 
     def __post_init__(self) -> None:
         networks.refuse_unknown(self.network)
+        if self.normalise not in get_args(Normalise):
+            raise unknown("normalise", self.normalise, get_args(Normalise))
         object.__setattr__(self, "width", network_width(self.width))
         for name in ("learning_rate", "factor", "momentum", "weight_decay", "dropout", "adversary_step"):
             object.__setattr__(self, name, plain_decimal(getattr(self, name), name))
@@ -98,14 +108,15 @@ class Recipe:
         """The recipe that `record` wrote, from a manifest or a weights file.
 
         Args:
-            record: lists may have become tuples.
+            record: lists may have become tuples. One without `normalise`, of an earlier version, means `own`.
 
         Raises:
-            DamagedError: it lacks a setting, holds another one or one of the wrong kind, or one is out of range.
+            DamagedError: it lacks another setting, holds an unknown one or one of the wrong kind, or one is out of
+                range.
         """
         wanted: dict[str, type] = {field.name: type(field.default) for field in fields(cls)}
         wanted |= {"network": str, "classes": tuple, "epochs": int}
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        values = _LATER | {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
         remedy = "Use weights made by `train` of this version"
         for name in sorted(wanted.keys() ^ values.keys()):
             raise DamagedError(f"a recipe {'without' if name in wanted else 'with'} {name[:80]!r}", remedy)

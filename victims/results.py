@@ -3,6 +3,7 @@
     RESULTS/settings.json         what every row was made with: set, base, protocols, extractors, device
     RESULTS/checkpoints/          whole networks in training, while there are jobs to be done
     RESULTS/rows/JOB.json         one row and its checksum; JOB is the sha256 of what the job is
+    RESULTS/trajectories/JOB.h5   where asked for: how the job's victims came to it; stored before the row is
 
 Which trials and victim seeds a call asks for is no part of the settings: a later call may add some.
 """
@@ -21,6 +22,7 @@ from pydantic import ValidationError
 from poisonsets.manifests import canonical, identity, store
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.victims.rows import Row
+from poisonsets.victims.trajectories import TrajectoryRecord, read_trajectory
 
 SETTINGS: Final = "settings.json"
 FILE_BYTES: Final = 16 << 20
@@ -63,6 +65,31 @@ class ResultsFolder:
         path = self.path / "rows" / f"{row.job}.json"
         store.write_file(path, identity.checksummed(row.model_dump(mode="json")))
 
+    def has_trajectory(self, wanted: TrajectoryRecord) -> bool:
+        """Whether the trajectory of a job is there, and whole.
+
+        Args:
+            wanted: what it is of.
+
+        Raises:
+            DamagedError: as `read_trajectory`, or it is of another job.
+        """
+        path = trajectory_path(self.path, wanted.job)
+        if not (path.exists() or path.is_symlink()):
+            return False
+        if (found := read_trajectory(path).record) != wanted:
+            what = next(name for name in type(wanted).model_fields if getattr(found, name) != getattr(wanted, name))
+            raise DamagedError(
+                f"{path}: {what} is {str(getattr(found, what))[:80]}, the job has {str(getattr(wanted, what))[:80]}",
+                _REMEDY,
+            )
+        return True
+
+
+def trajectory_path(results: Path, job: str) -> Path:
+    """Where a results folder keeps the trajectory of the job with this key."""
+    return results / "trajectories" / f"{job}.h5"
+
 
 @contextmanager
 def open_results(path: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[ResultsFolder]:
@@ -88,7 +115,8 @@ def open_results(path: Path, settings: dict[str, Any], *, resume: bool) -> Itera
         refuse_used(path, resume=resume)
         if known := (path / SETTINGS).exists():
             _refuse_others(path, settings)
-        store.sweep(path, "*.json.*")
+        for kind in ("json", "h5"):
+            store.sweep(path, f"*.{kind}.*")
         if not known:
             store.write_file(path / SETTINGS, canonical.dumps(settings))
         yield ResultsFolder(path)
@@ -106,7 +134,7 @@ def refuse_used(path: Path, *, resume: bool) -> None:
     Raises:
         MissingError: it holds something and `resume` is off, or it is no folder, or no results folder.
     """
-    store.refuse_unwritable(path)
+    store.refuse_unwritable(path / SETTINGS if path.is_dir() else path)
     try:
         names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     except OSError as error:

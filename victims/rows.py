@@ -29,8 +29,8 @@ class Row(Strict):
         poison_classes: the classes the victim knows.
         success: every target is classified as the adversarial label after training on the poisons.
         control: the same of the clean control; None where there is none.
-        source_images: test images of the trial's source classes that were asked for with the trigger on; 0 where it
-            is no backdoor.
+        source_images: test images of the trial's source classes that were asked for, with the trigger on where there
+            is one; 0 where it has no source classes.
         source_poisoned, source_control: those of them that are classified as the adversarial label after training
             on the poisons, and by the clean control.
         control_rows: digest of the control's training rows; jobs of one victim seed with equal ones share
@@ -40,7 +40,7 @@ class Row(Strict):
         clean_correct, control_correct: test images of the victim's classes given their own label, of
             clean_images.
         threat_level: of the extractor against the surrogates of the set at hand, which the job does not
-            name: scoring computes it anew for a stored row.
+            name: scoring computes it anew for a stored row. Unknown of a set that has no manifest.
         seconds: wall time, the job's share of its block's.
         peak_memory_bytes: on a GPU the most allocated during the job, else the most the process ever held.
 

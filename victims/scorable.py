@@ -6,7 +6,23 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from poisonsets.manifests.bases.dataset import Base, Images, Labels
-from poisonsets.manifests.model import Manifest, Trial
+from poisonsets.manifests.model import BasePin, SurrogateRecord, Trial
+
+
+class ScorableManifest(Protocol):
+    """What scoring needs to know of a set as a whole; `manifests.model.Manifest` has it."""
+
+    @property
+    def base(self) -> BasePin:
+        """The base its victims train on."""
+
+    @property
+    def content_digest(self) -> str:
+        """Its identity; rows of one digest are rows of one set."""
+
+    @property
+    def surrogates(self) -> Sequence[SurrogateRecord] | None:
+        """The networks its maker knew; None where nobody declared any or none."""
 
 
 class ScorableTrial(Protocol):
@@ -27,11 +43,14 @@ class ScorableTrial(Protocol):
 
 
 class ScorableSet(Protocol):
-    """What scoring needs of a poison set; `manifests.reader.PoisonSet` is one."""
+    """What scoring needs of a poison set.
+
+    `manifests.reader.PoisonSet` is one, and `manifests.strangers.whole.WholeSet`, which has no manifest.
+    """
 
     @property
-    def manifest(self) -> Manifest:
-        """The validated manifest."""
+    def manifest(self) -> ScorableManifest:
+        """The validated manifest, or what stands in for one."""
 
     @property
     def trials(self) -> Sequence[ScorableTrial]:

@@ -7,7 +7,7 @@ Finished jobs are skipped on `resume`. Everything that can be refused is refused
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,18 +17,18 @@ from typing import Any, Final
 import torch
 
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.errors import ViolationError
-from poisonsets.manifests.model import Manifest
+from poisonsets.manifests.errors import UsageError, ViolationError
 from poisonsets.manifests.processes import worked
+from poisonsets.victims.extractors import matched
 from poisonsets.victims.feature_store import FeaturePrecision
 from poisonsets.victims.fit import Precision
 from poisonsets.victims.jobs import Job, stored_row
-from poisonsets.victims.making import Making, RowMaker, blocks
-from poisonsets.victims.preflight import matched, preflight
+from poisonsets.victims.making import Making, RowMaker, blocks, trajectory_record
+from poisonsets.victims.preflight import preflight
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results import ResultsFolder, open_results
 from poisonsets.victims.rows import Row
-from poisonsets.victims.scorable import ScorableSet
+from poisonsets.victims.scorable import ScorableManifest, ScorableSet
 from poisonsets.victims.summary import Summary, summarise
 from poisonsets.victims.training import Progress
 from poisonsets.victims.weights import Weights
@@ -54,6 +54,7 @@ def score_set(
     victim_seeds: Sequence[int] = (0,),
     results: Path | None = None,
     resume: bool = False,
+    trajectories: bool = False,
     cache: Path | None = None,
     features: FeaturePrecision = "fp16",
     precision: Precision = "fp32",
@@ -61,6 +62,7 @@ def score_set(
     workers: int = 1,
     device: torch.device,
     progress: Progress | None = None,
+    sharing: Progress | None = None,
 ) -> Score:
     """Train the victims of a poison set and count their targets.
 
@@ -74,6 +76,10 @@ def score_set(
             of one trial differ. A seed given twice counts once.
         results: a folder that keeps rows, locked meanwhile; without one they are only returned.
         resume: go on with the rows a folder holds.
+        trajectories: watch every victim and its control in training, and keep what they make of the targets after
+            each epoch beside the rows, see `trajectories.read_trajectory`. Rows are the same; a stored one without
+            its trajectory is done again. Each step costs a pass over the targets, forward and back, and a control
+            that serves several trials is trained for each block of jobs, as a whole network for each job.
         cache: the cache folder, where from four trials on the features of clean images are kept for all
             attacks and processes; without one they are only remembered.
         features: what remembered features of training images are rounded to, `fp16` or `fp32`.
@@ -82,13 +88,18 @@ def score_set(
         workers: processes to train victims in; rows do not depend on it, but each process trains its own controls.
         device: where to compute.
         progress: told the jobs done and all jobs.
+        sharing: told the parts done, and all, of the file of clean features while this process computes it; worker
+            processes tell nothing.
 
     Raises:
         MissingError: the base is another one, or the results folder cannot be used.
-        UsageError: extractors and protocols do not match, a trial cannot be scored this way.
+        UsageError: extractors and protocols do not match, a trial cannot be scored this way, trajectories are asked
+            for without a results folder.
         ViolationError: a victim diverged; it has no row.
-        DamagedError: the set's files are damaged, or a stored row is.
+        DamagedError: the set's files are damaged, or a stored row is, or its trajectory where they are asked for.
     """
+    if trajectories and results is None:
+        raise UsageError("trajectories are kept in a results folder, and there is none", "Name a results folder")
     chosen = preflight(opened, base, protocols, trials)
     pairs = matched(protocols, extractors, base)
     seeds = tuple(dict.fromkeys(victim_seeds))
@@ -96,9 +107,11 @@ def score_set(
     wanted = wanted[shard[0] :: shard[1]]
     rows: dict[str, Row] = {}
     settings = _settings(opened.manifest, pairs, base, device) | {"cache": features, "precision": precision}
-    making = Making(base, device, cache, features, precision, None if results is None else results / CHECKPOINTS)
+    checkpoints, watched = None if results is None else results / CHECKPOINTS, results if trajectories else None
+    making = Making(base, device, cache, features, precision, checkpoints, watched)
     with _folder(results, settings, resume=resume) as folder:
-        for row in _all_rows(wanted, folder, making, workers):
+        make = partial(RowMaker, making, sharing if workers == 1 else None)
+        for row in _all_rows(wanted, folder, make, workers, watched=trajectories):
             rows[row.job] = row
             if progress:
                 progress(len(rows), len(wanted))
@@ -114,7 +127,9 @@ def _folder(
     return nullcontext() if results is None else open_results(results, settings, resume=resume)
 
 
-def _all_rows(jobs: Sequence[Job], folder: ResultsFolder | None, making: Making, workers: int) -> Iterator[Row]:
+def _all_rows(
+    jobs: Sequence[Job], folder: ResultsFolder | None, make: Callable[[], RowMaker], workers: int, *, watched: bool
+) -> Iterator[Row]:
     """The stored rows first, then those of the other jobs, each stored before it is given.
 
     Raises:
@@ -123,11 +138,10 @@ def _all_rows(jobs: Sequence[Job], folder: ResultsFolder | None, making: Making,
     missing: list[Job] = []
     for job in jobs:
         row = stored_row(job, folder) if folder else None
-        if row is None:
+        if row is None or (watched and folder and not _has_trajectory(job, row, folder)):
             missing.append(job)
         else:
             yield row
-    make = partial(RowMaker, making)
     for made in worked(list(blocks(missing)), make, workers=workers, progress=lambda done, total: None):
         for row in [one for one in made if isinstance(one, Row)]:
             if folder:
@@ -138,8 +152,17 @@ def _all_rows(jobs: Sequence[Job], folder: ResultsFolder | None, making: Making,
                 raise one
 
 
+def _has_trajectory(job: Job, row: Row, folder: ResultsFolder) -> bool:
+    """Whether a stored row has its trajectory.
+
+    Raises:
+        DamagedError: as `ResultsFolder.has_trajectory`.
+    """
+    return folder.has_trajectory(trajectory_record(job, control=row.control is not None))
+
+
 def _settings(
-    manifest: Manifest, pairs: Sequence[tuple[Protocol, Weights | None]], base: Base, device: torch.device
+    manifest: ScorableManifest, pairs: Sequence[tuple[Protocol, Weights | None]], base: Base, device: torch.device
 ) -> dict[str, Any]:
     return {
         "format": "poisonset-results/3",

@@ -10,7 +10,9 @@ from poisonsets.manifests.errors import UsageError
 from poisonsets.victims.rows import Row
 from poisonsets.victims.statistics import Interval, bootstrap_over_trials, mcnemar_exact, wilson, wilson_of_mean
 
-SOURCE_METRIC = "test images of the source classes, with the trigger on, classified as the adversarial label"
+SOURCE_METRIC = (
+    "test images of the source classes, with the trigger on where there is one, classified as the adversarial label"
+)
 METRIC = "targets classified as the adversarial label after training on the poisons"
 
 IntervalMethod: TypeAlias = Literal["wilson over trials", "bootstrap over trials", "wilson over images"]
@@ -45,7 +47,7 @@ class Summary:
         control: clean controls, counted by the same metric; None where no trial has one. Its n counts targets:
             where trials share a control, the interval is about the targets that a few controls were asked for,
             not about other controls.
-        sources: of backdoors, images of source classes counted over all victims; None where no trial has any. The
+        sources: images of source classes counted over all victims; None where no trial has any. The
             interval is over trials, whose images share a victim; of a single trial over its images, which says
             nothing about other trials.
         control_sources: the same of the clean controls: what the trigger does to a clean victim.

@@ -8,13 +8,13 @@ from typing import Literal, TypeAlias
 from poisonsets.manifests.model import SurrogateRecord
 from poisonsets.victims.weights import Weights
 
-ThreatLevel: TypeAlias = Literal["white-box", "grey-box", "black-box"]
+ThreatLevel: TypeAlias = Literal["white-box", "grey-box", "black-box", "unknown"]
 
 
 def threat_level(
     extractor: Weights | None,
     shape: tuple[str, str],
-    surrogates: Sequence[SurrogateRecord],
+    surrogates: Sequence[SurrogateRecord] | None,
     trial: int | None = None,
 ) -> ThreatLevel:
     """How a set's surrogates relate to a victim's extractor.
@@ -22,13 +22,15 @@ def threat_level(
     Args:
         extractor: the victim's; None of a victim from scratch, whose weights nobody can know beforehand.
         shape: the victim's network and width.
-        surrogates: those the manifest records.
+        surrogates: those the manifest records; None of a training set without a manifest.
         trial: count only the surrogates this trial was crafted with; all of them where left out.
 
     Returns:
         `white-box` where the extractor is a surrogate by digest, `grey-box` where a surrogate has its
-        network and width but other weights, else `black-box`.
+        network and width but other weights, else `black-box`; `unknown` where nobody declared what was used.
     """
+    if surrogates is None:
+        return "unknown"
     used = [s for s in surrogates if trial is None or s.trials is None or trial in s.trials]
     if extractor is not None and any(surrogate.digest == extractor.digest for surrogate in used):
         return "white-box"

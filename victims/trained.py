@@ -2,7 +2,8 @@
 
 They answer the same questions as `frozen.FrozenVictims`, one victim at a time. One network on the device is given new
 weights for each victim, so that what was compiled for it serves all. Poisoned victim and clean control draw
-alike: initial weights, orders and views differ in nothing, the training sets in the poisons alone.
+alike: initial weights, orders and views differ in nothing, the training sets in the poisons alone. A victim that
+equals the last one is not trained again, nor is a control among the last `REMEMBERED`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Final, TypeAlias
 
@@ -21,43 +23,68 @@ from poisonsets.manifests import canonical
 from poisonsets.manifests.bases.dataset import Base, Images
 from poisonsets.manifests.compose import Rows, composed_images
 from poisonsets.manifests.errors import ViolationError
+from poisonsets.manifests.model import Trial
 from poisonsets.victims.checkpoint import KeptRun
 from poisonsets.victims.composed import training_rows
 from poisonsets.victims.device import exact_arithmetic
-from poisonsets.victims.fit import Look, Precision, fit, schedule_of
+from poisonsets.victims.fit import Precision, fit, schedule_of
 from poisonsets.victims.frozen import positions
+from poisonsets.victims.looks import ASKED, look_of
 from poisonsets.victims.networks import Classifier, skeleton
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.starting import begin, victim_spec
 from poisonsets.victims.stepping import forward_of
 from poisonsets.victims.training import images_of
+from poisonsets.victims.trajectories import Curves
 from poisonsets.victims.transfer import victim_generator
 from poisonsets.victims.verdict import SMALLER, Question, Verdict, labelled
-from poisonsets.victims.views import apply_shifts, apply_views, as_input, view_count
+from poisonsets.victims.views import as_input
+from poisonsets.victims.watching import NetworkWatch, sight_of
 from poisonsets.victims.weights import weights_digest
 
 REMEMBERED: Final = 16
-_ASKED: Final = 256  # images a forward pass in eval mode
-_Key: TypeAlias = tuple[int, str]
+_Key: TypeAlias = tuple[int, str, str, str | None, str | None]
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A victim to be trained, and how a refusal names it."""
+    """A victim to be trained, what it is watched by, and how a refusal names it; a control has no poisons."""
 
     rows: Rows
     poisons: Images | None
+    pixels: str | None
     victim_seed: int
     drawn_by: Rows
+    watched_by: _Targets | None
     where: str
+
+    @cached_property
+    def key(self) -> _Key:
+        """What it depends on beside the protocol and the extractor, and what it is watched by."""
+        seen = None if self.watched_by is None else self.watched_by.digest()
+        return self.victim_seed, self.rows.digest(), self.drawn_by.digest(), self.pixels, seen
 
 
 @dataclass(frozen=True)
-class _Control:
-    """A trained clean control: its weights on the CPU, and its count of correct test images."""
+class _Targets:
+    """The targets uint8 [K, H, W, 3] of a trial, as they are asked for."""
+
+    trial: Trial
+    images: Images
+
+    def digest(self) -> str:
+        labels = [self.trial.adversarial_label, *(target.label for target in self.trial.targets)]
+        pixels = np.ascontiguousarray(self.images)
+        return hashlib.sha256(canonical.dumps([labels, list(pixels.shape)]) + pixels.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A trained model: its values on the CPU, its count of correct test images, its curves where it was watched."""
 
     values: dict[str, Tensor]
     correct: int
+    curves: tuple[Curves, ...]
 
 
 class TrainedVictims:
@@ -72,6 +99,8 @@ class TrainedVictims:
         checkpoints: a folder for runs that were interrupted, and for finished ones, which are then not done again;
             without one nothing is kept.
         every: epochs between two checkpoints.
+        watched: give the curves of victims and controls with their verdicts; a checkpoint keeps what was seen. What
+            several trials share is trained for each of them then, by whose targets it is watched.
 
     Raises:
         UsageError: an extractor is wanted and not given, or its head is to be kept and has other outputs.
@@ -90,9 +119,10 @@ class TrainedVictims:
         precision: Precision = "fp32",
         checkpoints: Path | None = None,
         every: int = 10,
+        watched: bool = False,
     ) -> None:
         self._protocol, self._base, self._device, self._precision = protocol, base, device, precision
-        self._classes, self._folder, self._every = base.poison_classes, checkpoints, every
+        self._classes, self._folder, self._every, self._watched = base.poison_classes, checkpoints, every, watched
         self._extractor = None if protocol.training == "scratch" else extractor
         self._network = skeleton(victim_spec(protocol, extractor, base)).to_empty(device=device)
         if device.type == "cuda":
@@ -103,7 +133,8 @@ class TrainedVictims:
         self._forward = self._model if frozen else forward_of(self._network, protocol, base, precision)
         self._test_images, labels = images_of(base.test, self._classes)
         self._test_labels = torch.from_numpy(labels).to(device)
-        self._controls: dict[_Key, _Control | ViolationError] = {}
+        self._victims: dict[_Key, _Trained | ViolationError] = {}
+        self._controls: dict[_Key, _Trained | ViolationError] = {}
         self._answered: list[KeptRun] = []
 
     def verdicts(self, questions: Sequence[Question]) -> list[Verdict | ViolationError]:
@@ -137,49 +168,51 @@ class TrainedVictims:
         where = f"trial {one.trial.trial}, protocol {self._protocol.id}, victim seed {seed}"
         targets = self._protocol.asked(one.targets)
         drawn_by = rows if control is None else control
-        run = _Run(rows, one.poisons, seed, drawn_by, f"{where}: the victim")
-        self._train(run)
-        poisoned, correct = self._labels(targets, run.where), self._correct(run.where)
+        watched_by = _Targets(one.trial, targets[: len(one.trial.targets)]) if self._watched else None
+        run = _Run(rows, one.poisons, one.pixels, seed, drawn_by, watched_by, f"{where}: the victim")
+        victim = self._answering(run, self._victims, most=1)
+        poisoned = self._labels(targets, run.where)
         clean, answers = None, None
         if control is not None:
-            run = _Run(control, None, seed, control, f"{where}: the clean control")
-            clean = self._control(run)
-            self._model.load_state_dict(clean.values)
+            run = _Run(control, None, None, seed, control, watched_by, f"{where}: the clean control")
+            clean = self._answering(run, self._controls, most=REMEMBERED)
             answers = self._labels(targets, run.where)
         return Verdict(
             poisoned=poisoned,
             control=answers,
-            correct=correct,
+            correct=victim.correct,
             control_correct=None if clean is None else clean.correct,
             images=len(self._test_labels),
             training_images=len(rows),
             poisons=int((rows.slot >= 0).sum()),
             control_rows=None if control is None else control.digest(),
+            curves=victim.curves + (() if clean is None else clean.curves),
         )
 
-    def _control(self, run: _Run) -> _Control:
-        """The control of these rows and seed, trained once as long as it is among the last `REMEMBERED`."""
-        key = (run.victim_seed, run.rows.digest())
-        found = self._controls.pop(key, None)
+    def _answering(self, run: _Run, remembered: dict[_Key, _Trained | ViolationError], *, most: int) -> _Trained:
+        """Put a victim into the network, trained now or remembered; the last ones are."""
+        found = remembered.pop(run.key, None)
         if found is None:
             try:
-                self._train(run)
+                curves = self._train(run)
                 values = {name: tensor.cpu().clone() for name, tensor in self._model.state_dict().items()}
-                found = _Control(values, self._correct(run.where))
+                found = _Trained(values, self._correct(run.where), curves)
             except ViolationError as error:
                 found = error
-        self._controls[key] = found
-        while len(self._controls) > REMEMBERED:
-            del self._controls[next(iter(self._controls))]
+        remembered[run.key] = found
+        while len(remembered) > most:
+            del remembered[next(iter(remembered))]
         if isinstance(found, ViolationError):
             raise found
+        self._model.load_state_dict(found.values)
         return found
 
-    def _train(self, run: _Run) -> None:
-        """Leave a trained victim in the network."""
+    def _train(self, run: _Run) -> tuple[Curves, ...]:
+        """Leave a trained victim in the network; its curves where it is watched."""
         generator = victim_generator(run.victim_seed, run.drawn_by)
         begin(self._network, self._protocol, self._extractor, generator)
-        kept = self._kept(run)
+        watch = None if run.watched_by is None else self._watch(run.watched_by)
+        kept = self._kept(run, watch)
         if kept and run.poisons is not None:
             self._answered.append(kept)
         pixels = composed_images(self._base.train.images, run.rows, run.poisons)
@@ -188,43 +221,29 @@ class TrainedVictims:
         try:
             fit(
                 self._model,
-                self._look(images),
+                look_of(self._network, self._protocol, images),
                 labels,
                 schedule_of(self._protocol),
                 generator=generator,
                 forward=self._forward,
                 precision=self._precision,
                 keeper=kept,
+                watch=watch,
             )
         except ViolationError as error:
             raise ViolationError(f"{run.where}: {error.message}", SMALLER) from error
         self._network.eval()
+        return () if watch is None else (watch.curves(),)
 
-    def _look(self, images: Tensor) -> Look:
-        """What a step is given: views of the images, or for a frozen extractor the features of those."""
-        protocol = self._protocol
+    def _watch(self, targets: _Targets) -> NetworkWatch:
+        """What watches the model that is trained; the network has its initial values."""
+        inputs = as_input(torch.tensor(targets.images, device=self._device))
+        if self._model is self._network.head:
+            with torch.no_grad():
+                inputs = self._network.features(inputs)
+        return NetworkWatch(self._model, sight_of(targets.trial, inputs, self._classes))
 
-        def seen(here: Tensor, views: Tensor) -> Tensor:
-            if protocol.augment == "sub-pixel":
-                reach, outside = protocol.pad, self._network.mean
-                return apply_shifts(images[here], views, reach, flip=protocol.flip, outside=outside)
-            return apply_views(images[here], views, protocol.pad, flip=protocol.flip)
-
-        if protocol.training != "frozen":
-            return seen
-
-        @torch.no_grad()
-        def features(here: Tensor, views: Tensor) -> Tensor:
-            return self._network.features(seen(here, views))
-
-        if view_count(protocol.pad, flip=protocol.flip) > 1:
-            return features
-        every = torch.arange(len(images), device=self._device)
-        parts = [every[start : start + _ASKED] for start in range(0, len(every), _ASKED)]
-        once = torch.cat([features(part, torch.zeros_like(part)) for part in parts])
-        return lambda here, _views: once[here]
-
-    def _kept(self, run: _Run) -> KeptRun | None:
+    def _kept(self, run: _Run, watch: NetworkWatch | None) -> KeptRun | None:
         if self._folder is None:
             return None
         named = [
@@ -234,14 +253,12 @@ class TrainedVictims:
             None if self._extractor is None else weights_digest(self._extractor),
             self._base.train.digest,
             list(self._classes),
-            run.victim_seed,
-            run.rows.digest(),
-            run.drawn_by.digest(),
-            None if run.poisons is None else hashlib.sha256(np.ascontiguousarray(run.poisons).data).hexdigest(),
+            *run.key[:4],
             [self._precision, str(self._device), torch.__version__],
+            *run.key[4:],
         ]
         key = hashlib.sha256(canonical.dumps(named)).hexdigest()
-        return KeptRun(self._folder / f"{key}.safetensors", key, self._every)
+        return KeptRun(self._folder / f"{key}.safetensors", key, self._every, watch)
 
     def _correct(self, where: str) -> int:
         return int((self._answers(self._test_images, where) == self._test_labels).sum())
@@ -252,6 +269,6 @@ class TrainedVictims:
     @torch.no_grad()
     def _answers(self, images: Images, where: str) -> Tensor:
         """Positions int64 [N] of the largest logits, all of them finite: argmax calls a NaN the first class."""
-        parts = [images[start : start + _ASKED] for start in range(0, len(images), _ASKED)]
+        parts = [images[start : start + ASKED] for start in range(0, len(images), ASKED)]
         logits = torch.cat([self._network(as_input(torch.tensor(part, device=self._device))) for part in parts])
         return labelled(logits, self._protocol, where)

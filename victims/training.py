@@ -20,6 +20,7 @@ from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.fit import drop_rate, fit, schedule_of
 from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.networks.dropout import dropping
+from poisonsets.victims.normalisation import normalisation
 from poisonsets.victims.probe import refuse_single, refuse_size
 from poisonsets.victims.recipes import Recipe
 from poisonsets.victims.views import apply_views, as_input
@@ -30,7 +31,6 @@ __all__ = [
     "Trained",
     "accuracy",
     "cached_weights",
-    "channel_statistics",
     "drop_rate",
     "images_of",
     "provenance",
@@ -104,7 +104,7 @@ def fitted_network(recipe: Recipe, base: Base, *, device: torch.device, progress
     if recipe.flip and not base.mirror:
         raise UsageError(f"the recipe mirrors images, those of {base.name} have no meaning in a mirror")
     images, labels = training_images(recipe, base)
-    mean, std = channel_statistics(images)
+    mean, std = normalisation(recipe.normalise, images)
     generator = torch.Generator().manual_seed(Stream("train", recipe.seed).seed())
     network = build(recipe.network, len(recipe.classes), recipe.width, mean, std, generator=generator)
     refuse_size(network, base.train.side)
@@ -206,26 +206,6 @@ def images_of(split: Split, classes: Sequence[int]) -> tuple[Images, Labels]:
     position = {label: i for i, label in enumerate(classes)}
     labels = np.array([position[int(label)] for label in split.labels[kept]], dtype=np.int64)
     return split.images[kept], labels
-
-
-def channel_statistics(images: Images) -> tuple[tuple[str, str, str], tuple[str, str, str]]:
-    """Mean and standard deviation of each channel over all pixels, in units of 0..1, to six decimals.
-
-    Computed from a histogram in integers, so that the sum's order cannot change the digits. A channel
-    without any spread gets the deviation 1.
-
-    Args:
-        images: uint8 [N, H, W, 3].
-    """
-    means, deviations = [], []
-    levels = np.arange(256)
-    for channel in range(3):
-        counts = np.bincount(images[..., channel].ravel(), minlength=256)
-        n, total, squares = int(counts.sum()), int(counts @ levels), int(counts @ levels**2)
-        variance = (n * squares - total**2) / n**2
-        means.append(f"{total / n / 255:.6f}")
-        deviations.append(f"{max(variance**0.5 / 255, 1e-6) if variance else 1:.6f}")
-    return (means[0], means[1], means[2]), (deviations[0], deviations[1], deviations[2])
 
 
 @torch.no_grad()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +15,7 @@ from poisonsets.manifests.bases.dataset import Images
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.model import Trial
 from poisonsets.victims.protocols import Protocol
+from poisonsets.victims.trajectories import Curves
 
 SMALLER: Final = "Choose a smaller learning rate, for instance `@learning_rate=0.001`"
 
@@ -40,6 +44,11 @@ class Question:
     targets: Images
     victim_seed: int
 
+    @cached_property
+    def pixels(self) -> str:
+        """The sha256 of the poisons' pixels: victims are equal where it, the seed, the rows and the draws are."""
+        return hashlib.sha256(np.ascontiguousarray(self.poisons).data).hexdigest()
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -53,6 +62,7 @@ class Verdict:
         training_images: rows of the training set.
         poisons: those of them that are poisons.
         control_rows: the digest of the control's rows; trials with equal ones share one control a seed.
+        curves: the victim's course, then the control's where there is one; nothing where they were not watched.
     """
 
     poisoned: tuple[int, ...]
@@ -63,6 +73,7 @@ class Verdict:
     training_images: int
     poisons: int
     control_rows: str | None
+    curves: tuple[Curves, ...] = field(default=(), compare=False)
 
 
 @torch.no_grad()

@@ -32,6 +32,8 @@ from poisonsets.victims.networks.classifier import channel_values
 WEIGHTS_BYTES: Final = 2 << 30
 HEADER_BYTES: Final = 1 << 20
 METADATA_KEY: Final = "poisonsets"
+_OURS: Final = "Use a file made by `poisonsets train`"
+_AGAIN: Final = "Get the file again, or train the network again"
 _FIELDS: Final = {
     "network",
     "width",
@@ -149,23 +151,24 @@ def load_weights(path: Path) -> Weights:
             of an unknown network, its recipe or provenance holds what a manifest may not, or its tensors are
             not those of the network or not those its digest names.
     """
-    data = store.read_file(path, WEIGHTS_BYTES)
+    data = store.read_file(path, WEIGHTS_BYTES, remedy=_OURS)
     record, shapes = _header(data, path)
     try:
         network = skeleton(_spec(record))
     except (PoisonsetsError, KeyError, TypeError, ValueError) as error:
-        raise DamagedError(f"{path}: describes no network that can be built ({str(error)[:200]})") from error
+        raise DamagedError(f"{path}: describes no network that can be built ({str(error)[:200]})", _OURS) from error
     wanted = {name: (_TYPE_NAMES[t.dtype], list(t.shape)) for name, t in network.state_dict().items()}
     if shapes != wanted:
         name = next(n for n in sorted(shapes | wanted) if shapes.get(n) != wanted.get(n))
         raise DamagedError(
             f"{path}: tensor {name[:80]!r} is {shapes.get(name)}, wanted {wanted.get(name)} "
-            f"for {network.spec.name} of width {network.spec.width}"
+            f"for {network.spec.name} of width {network.spec.width}",
+            _OURS,
         )
     try:
         tensors = parse_tensors(data)
     except SafetensorError as error:
-        raise DamagedError(f"{path}: not a readable safetensors file ({str(error)[:200]})") from error
+        raise DamagedError(f"{path}: not a readable safetensors file ({str(error)[:200]})", _AGAIN) from error
     network.load_state_dict(tensors, assign=True)
     _check_values(network, record, path)
     return Weights(network.eval(), record, record["digest"], path)
@@ -174,18 +177,18 @@ def load_weights(path: Path) -> Weights:
 def _check_values(network: Classifier, record: dict[str, Any], path: Path) -> None:
     for name, tensor in network.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
-            raise DamagedError(f"{path}: tensor {name!r} holds values that are not finite")
+            raise DamagedError(f"{path}: tensor {name!r} holds values that are not finite", _AGAIN)
     spec = network.spec
     for name, values in (("mean", spec.mean), ("std", spec.std)):
         if not torch.equal(network.get_buffer(name), channel_values(values)):
-            raise DamagedError(f"{path}: the tensor {name!r} is not {list(values)}, which the record gives")
+            raise DamagedError(f"{path}: the tensor {name!r} is not {list(values)}, which the record gives", _AGAIN)
     if not bool((network.std > 0).all()):
-        raise DamagedError(f"{path}: a standard deviation is not above 0")
+        raise DamagedError(f"{path}: a standard deviation is not above 0", _AGAIN)
     found = weights_digest(network)
     if found != record["digest"]:
         raise DamagedError(
             f"{path}: the weights have digest {found[:12]}, the record says {record['digest'][:12]}",
-            "Get the file again",
+            _AGAIN,
         )
 
 
@@ -197,21 +200,21 @@ def _header(data: bytes, path: Path) -> tuple[dict[str, Any], dict[str, tuple[st
     """Our record, and the dtype and shape of each tensor, without touching a tensor."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 0 < length <= min(HEADER_BYTES, len(data) - 8):
-        raise DamagedError(f"{path}: not a safetensors file, or one with a header over {HEADER_BYTES} bytes")
+        raise DamagedError(f"{path}: not a safetensors file, or one with a header over {HEADER_BYTES} bytes", _OURS)
     try:
         header = json.loads(data[8 : 8 + length])
         text = header.pop("__metadata__")[METADATA_KEY]
         shapes = {name: (entry["dtype"], entry["shape"]) for name, entry in header.items()}
         record = canonical.loads(text.encode("ascii"), f"{path}: metadata")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DamagedError(f"{path}: holds no weights written by poisonsets", "Use a file made by `train`") from error
+        raise DamagedError(f"{path}: holds no weights written by poisonsets", _OURS) from error
     if not isinstance(record, dict) or set(record) != _FIELDS or not _plain(record):
-        raise DamagedError(f"{path}: its record lacks a field or has one of the wrong kind")
+        raise DamagedError(f"{path}: its record lacks a field or has one of the wrong kind", _OURS)
     for what in ("recipe", "provenance"):
         if fault := _fault(record[what]):
-            raise DamagedError(f"{path}: the record's {what} {fault}", "Use a file made by `train`")
+            raise DamagedError(f"{path}: the record's {what} {fault}", _OURS)
     if record["checksum"] != _checksum(record):
-        raise DamagedError(f"{path}: its record is not what its checksum names", "Get the file again")
+        raise DamagedError(f"{path}: its record is not what its checksum names", _AGAIN)
     return record, shapes
 
 

@@ -29,7 +29,7 @@ def backdoor(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 def test_victims_from_scratch_need_no_extractor(cli: Cli, backdoor: Path) -> None:
     done = cli("score", backdoor, "--protocol", SCRATCH, "-q")
     assert done.code == 0, done.err
-    assert "on, classified as the adversarial label" in " ".join(done.out.split())
+    assert "one, classified as the adversarial label" in " ".join(done.out.split())
     rows = cli("score", backdoor, "--protocol", SCRATCH, "-q", "--json").document()["rows"]
     assert [row["extractor"] for row in rows] == [None, None]
     assert {row["threat_level"] for row in rows} == {"black-box"}

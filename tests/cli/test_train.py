@@ -26,7 +26,7 @@ def test_a_plain_network_has_no_adversary(cli: Callable[..., Any], here: Path) -
     assert "attacked" not in done.out
     found = recipe()
     assert (found["adversary"], found["adversary_steps"], found["adversary_step"]) == (0, 0, "0")
-    assert (found["dropout"], found["images"]) == ("0", 0)
+    assert (found["dropout"], found["images"], found["normalise"]) == ("0", 0, "own")
 
 
 def test_a_robust_network_says_how_it_was_made_and_how_robust_it_is(cli: Callable[..., Any], here: Path) -> None:
@@ -48,6 +48,35 @@ def test_the_adversary_is_as_asked_for(cli: Callable[..., Any], here: Path) -> N
     assert (found["adversary"], found["adversary_steps"], found["adversary_step"]) == (10, 2, "2.5")
 
 
+def test_images_may_be_shown_as_they_are(cli: Callable[..., Any], here: Path) -> None:
+    for augment, pad in (("crop", 4), ("none", 0)):
+        Path("new.safetensors").unlink(missing_ok=True)
+        assert cli(*QUICK, *OUT, "--images", "50", "--augment", augment).code == 0
+        assert (recipe()["pad"], recipe()["flip"]) == (pad, False)  # digits are not mirrored
+
+
+@pytest.mark.parametrize(
+    ("network", "protocol"),
+    [
+        ("alexnet-fc", "toxic-table2/alexnet-fc@epochs=1,width=0.0625"),
+        ("convnet", "digits-transfer/convnet@epochs=1,head=kept,normalise=none,training=end-to-end,width=0.0625"),
+    ],
+)
+def test_a_victim_goes_on_from_the_whole_of_a_network_that_does_not_normalise(
+    cli: Callable[..., Any], honest: Path, network: str, protocol: str
+) -> None:
+    train = ("train", "--base", "digits", "--net", network, "--width", "0.0625", "--classes", "5-9", "--epochs", "1")
+    for name in ("own", "none"):
+        assert cli(*train, "--normalise", name, "-o", f"{name}.safetensors", "-q").code == 0
+    score = ("score", honest, "--protocol", protocol, "-q", "--json", "--extractor")
+    document = cli(*score, "none.safetensors").document()
+    assert [row["protocol"] for row in document["rows"]] == [protocol] * 2
+    assert all(row["control"] is not None for row in document["rows"])
+    done = cli(*score, "own.safetensors")
+    assert done.code == 2
+    assert "own.safetensors: normalises its images" in done.err
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -61,6 +90,8 @@ def test_the_adversary_is_as_asked_for(cli: Callable[..., Any], here: Path) -> N
         (("--adversarial", "--adversary-step", "two"), "adversary_step is 'two'"),
         (("--dropout", "1"), "dropout is 1"),
         (("--dropout", "-0.5"), "dropout is '-0.5'"),
+        (("--normalise", "cifar10"), "--normalise cifar10: not own or none"),
+        (("--augment", "sub-pixel"), "--augment sub-pixel: not crop or none"),
         (("--images", "7"), "no multiple of the 5 classes"),
         (("--images", "-5"), "--images"),
         (("--images", "5000"), "the recipe asks for 1000"),

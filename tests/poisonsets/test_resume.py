@@ -89,6 +89,32 @@ def entries(out: Path) -> int:
     return len(list(out.with_name(f"{out.name}.partial").glob("journal/*.json")))
 
 
+def caught(process: subprocess.Popen[str], out: Path) -> bool:
+    """Stop a command and its workers at the first finished trial; False where it was faster."""
+    wait_until(lambda: entries(out) >= 1 or process.poll() is not None, "the first block")
+    if process.poll() is not None:
+        assert process.returncode == 0
+        return False
+    os.killpg(process.pid, signal.SIGSTOP)
+    wait_until(lambda: state(process.pid) in "TZ", "the stop")
+    return 0 < entries(out) < TRIALS
+
+
+@contextlib.contextmanager
+def halted(craft: tuple[str, ...], folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """The same command, all its processes stopped where some trials are finished and others are not, and its set.
+
+    On a busy machine it may be done before this process sees the first trial; then it is started anew, elsewhere.
+    """
+    for attempt in range(10):
+        out = folder / str(attempt) / "set"
+        with started(craft, out, *options) as process:
+            if caught(process, out):
+                yield process, out
+                return
+    pytest.fail("each time the set was done before the command could be stopped")
+
+
 def test_the_same_command_gives_the_same_set(craft: tuple[str, ...], tmp_path: Path) -> None:
     digest = crafted(craft, tmp_path / "first", *SHORT)
     assert crafted(craft, tmp_path / "again", *SHORT) == digest
@@ -130,20 +156,24 @@ def children(parent: int) -> set[int]:
     return found
 
 
-def alive(pid: int) -> bool:
+def state(pid: int) -> str:
+    """What a process does, in the kernel's letter: T stopped, Z dead, X gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
     except OSError:
-        return False
+        return "X"
+
+
+def alive(pid: int) -> bool:
+    return state(pid) not in "ZX"
 
 
 def test_workers_die_with_their_parent_and_the_set_resumes(craft: tuple[str, ...], whole: str, tmp_path: Path) -> None:
-    out = tmp_path / "set"
-    with started(craft, out, *LONG, "--workers", "2") as process:
-        wait_until(lambda: entries(out) >= 1, "the first block")
+    with halted(craft, tmp_path, *LONG, "--workers", "2") as (process, out):
         workers = children(process.pid)
         assert len(workers) >= 2
         process.send_signal(signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGCONT)
         process.wait(timeout=30)
         wait_until(lambda: not any(map(alive, workers)), "the workers' end", seconds=10)
     assert not out.exists()
@@ -155,11 +185,10 @@ def test_workers_die_with_their_parent_and_the_set_resumes(craft: tuple[str, ...
 def test_ctrl_c_says_one_line_and_the_set_resumes(
     craft: tuple[str, ...], whole: str, tmp_path: Path, workers: str
 ) -> None:
-    out = tmp_path / "set"
-    with started(craft, out, *LONG, "--workers", workers) as process:
-        wait_until(lambda: entries(out) >= 1, "the first block")
+    with halted(craft, tmp_path, *LONG, "--workers", workers) as (process, out):
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes in the foreground
-        text, notes = process.communicate(timeout=30)
+        os.killpg(process.pid, signal.SIGCONT)
+        text, notes = process.communicate(timeout=60)
     assert process.returncode == 130
     assert notes == "poisonsets: interrupted; where there is --resume, it goes on where this stopped\n"
     assert json.loads(text)["exit_code"] == 130

@@ -12,7 +12,7 @@ import torch
 
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.compose import Rows
-from poisonsets.manifests.errors import DamagedError, UsageError, ViolationError
+from poisonsets.manifests.errors import DamagedError, MissingError, UsageError, ViolationError
 from poisonsets.victims.frozen import FrozenVictims
 from poisonsets.victims.networks import build
 from poisonsets.victims.probe import refuse_single, refuse_size
@@ -83,7 +83,7 @@ def test_an_extractor_that_cannot_take_the_bases_images_is_refused(
     base = shrunk(tiny_base, 4)
     opened = makers.set_of(makers.trial())
     pinned = opened.manifest.model_copy(update={"base": base.pin()})
-    with pytest.raises(UsageError, match="4x4"):
+    with pytest.raises(MissingError, match="4x4"):
         score_set(replace(opened, manifest=pinned), base, protocols=[replace(WILD)], extractors=[silent], device=CPU)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -13,11 +15,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from forked import forked
+from numpy.typing import NDArray
 
 from poisonsets.manifests import store
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, MissingError, ViolationError
-from poisonsets.victims import frozen
+from poisonsets.victims import feature_store, frozen
 from poisonsets.victims.feature_store import DTYPES, FeaturePrecision, FeatureStore, shared_images
 from poisonsets.victims.features import FeatureCache
 from poisonsets.victims.networks.fold import folded
@@ -39,8 +43,12 @@ def kept(folder: Path, base: Base, extractor: Weights) -> FeatureStore:
     return FeatureStore(folder, extractor.digest, base.train.digest)
 
 
-def files(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.h5"))
+def files(folder: Path, *, whole: bool = False) -> list[Path]:
+    return sorted(path for path in folder.rglob("*.h5") if not whole or path not in parts(folder))
+
+
+def parts(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.part-*"))
 
 
 @pytest.fixture
@@ -199,6 +207,134 @@ class TestBuilding:
             kept(tmp_path / "file", tiny_base, extractor).adopt(fresh(tiny_base, extractor), IDS, build=True)
 
 
+@pytest.fixture
+def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of one forward pass."""
+    monkeypatch.setattr(feature_store, "_part_rows", lambda cache: cache.batch)
+
+
+@pytest.mark.usefixtures("short_parts")
+class TestParts:
+    """Twelve images in 18 views are four parts of a forward pass, the last one short."""
+
+    IDS = np.arange(12)
+
+    def build(self, folder: Path, base: Base, extractor: Weights, ids: NDArray[np.int64] = IDS) -> FeatureCache:
+        cache = fresh(base, extractor)
+        assert kept(folder, base, extractor).adopt(cache, ids, build=True)
+        return cache
+
+    def stop(self, folder: Path, base: Base, extractor: Weights, done: int, ids: NDArray[np.int64] = IDS) -> list[Path]:
+        """The parts that a build leaves which is stopped after some."""
+
+        def progress(count: int, total: int) -> None:
+            assert total == 4
+            if count == done:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            kept(folder, base, extractor).adopt(fresh(base, extractor), ids, build=True, progress=progress)
+        return parts(folder)
+
+    @pytest.mark.parametrize("done", range(5))
+    def test_a_stopped_build_goes_on_to_the_same_bytes(
+        self, tmp_path: Path, tiny_base: Base, extractor: Weights, done: int
+    ) -> None:
+        self.build(tmp_path / "whole", tiny_base, extractor)
+        assert len(self.stop(tmp_path / "stopped", tiny_base, extractor, done)) == done
+        assert not files(tmp_path / "stopped", whole=True)
+        told: list[tuple[int, int]] = []
+        cache = fresh(tiny_base, extractor)
+        kept(tmp_path / "stopped", tiny_base, extractor).adopt(
+            cache, self.IDS, build=True, progress=lambda *now: told.append(now)
+        )
+        assert told == [(i, 4) for i in range(5)]
+        assert cache.forwards == (4 - done) * cache.batch
+        (whole,), (found,) = files(tmp_path / "whole"), files(tmp_path / "stopped")
+        assert (found.name, found.read_bytes()) == (whole.name, whole.read_bytes())
+
+    @pytest.mark.parametrize("what", ["a bit", "cut", "empty", "another part", "another array", "link"])
+    def test_a_part_that_is_not_what_was_written_is_made_anew(
+        self, tmp_path: Path, tiny_base: Base, extractor: Weights, what: str
+    ) -> None:
+        (whole,) = (self.build(tmp_path / "whole", tiny_base, extractor), files(tmp_path / "whole"))[1]
+        first, second, _ = self.stop(tmp_path / "stopped", tiny_base, extractor, 3)
+        data = bytearray(first.read_bytes())
+        if what == "a bit":
+            with h5py.File(first) as file:
+                data[file["data"].id.get_offset() + 100] ^= 1
+            first.write_bytes(data)
+        elif what == "another part":
+            shutil.copy(second, first)
+        elif what == "another array":
+            other = self.stop(tmp_path / "other", tiny_base, extractor, 1, self.IDS + 1)
+            shutil.copy(other[0], first)
+        elif what == "link":
+            first.unlink()
+            first.symlink_to(tmp_path / "nowhere")
+        else:
+            first.write_bytes(data[: len(data) // 2] if what == "cut" else b"")
+        cache = self.build(tmp_path / "stopped", tiny_base, extractor)
+        assert cache.forwards == 2 * cache.batch
+        assert files(tmp_path / "stopped")[0].read_bytes() == whole.read_bytes()
+
+    def test_parts_are_of_one_file_and_go_when_it_is_there(
+        self, tmp_path: Path, tiny_base: Base, extractor: Weights
+    ) -> None:
+        others = self.stop(tmp_path, tiny_base, extractor, 2, self.IDS + 1)
+        cache = self.build(tmp_path, tiny_base, extractor)
+        assert cache.forwards == 4 * cache.batch
+        assert parts(tmp_path) == others
+        # A process that was killed between the two steps left the parts of a finished file.
+        (whole,) = files(tmp_path, whole=True)
+        own = whole.with_name(f"{whole.stem}.part-00003.h5")
+        shutil.copy(others[0], own)
+        assert self.build(tmp_path, tiny_base, extractor).forwards == 0
+        assert parts(tmp_path) == others
+
+    def test_features_that_the_precision_cannot_hold_leave_no_part(
+        self, tmp_path: Path, tiny_base: Base, extractor: Weights, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.stop(tmp_path, tiny_base, extractor, 2)
+
+        def coarse(*_: Any) -> None:
+            raise ViolationError("too coarse")
+
+        monkeypatch.setattr(FeatureCache, "computed", coarse)
+        with pytest.raises(ViolationError):
+            self.build(tmp_path, tiny_base, extractor)
+        assert [path.suffix for path in (tmp_path / "features").iterdir()] == [".lock"]
+
+    def test_who_waited_for_a_killed_builder_goes_on_from_its_parts(
+        self, tmp_path: Path, tiny_base: Base, extractor: Weights
+    ) -> None:
+        def build_three() -> None:
+            kept(tmp_path, tiny_base, extractor).adopt(
+                fresh(tiny_base, extractor),
+                self.IDS,
+                build=True,
+                progress=lambda done, _: signal.pause() if done == 3 else None,
+            )
+
+        caches: list[FeatureCache] = []
+        second = threading.Thread(target=lambda: caches.append(self.build(tmp_path, tiny_base, extractor)))
+        with forked(build_three) as builder:
+            while builder.is_alive() and sum(path.suffix == ".h5" for path in parts(tmp_path)) < 3:
+                time.sleep(0.01)
+            second.start()
+            time.sleep(0.3)
+            assert builder.is_alive()
+            assert second.is_alive()
+        second.join(20)
+        (cache,) = caches
+        assert cache.forwards == cache.batch
+        self.build(tmp_path / "whole", tiny_base, extractor)
+        (whole,) = files(tmp_path / "whole")
+        (found,) = files(tmp_path / "features")
+        assert (found.name, found.read_bytes()) == (whole.name, whole.read_bytes())
+        assert not parts(tmp_path)
+
+
 class TestScoring:
     def score(self, opened: Any, base: Base, extractor: Weights, **options: Any) -> Score:
         return score_set(opened, base, **{"protocols": [BY_COUNT], "extractors": [extractor], "device": CPU} | options)
@@ -218,6 +354,18 @@ class TestScoring:
         whole = self.score(self.opened(makers, 5), tiny_base, extractor, cache=tmp_path)
         assert len(files(tmp_path)) == 1
         assert self.timeless(whole) == self.timeless(remembered)
+
+    @pytest.mark.usefixtures("short_parts")
+    def test_it_is_told_how_far_the_file_is(
+        self, tmp_path: Path, tiny_base: Base, makers: Any, extractor: Weights
+    ) -> None:
+        told: list[tuple[int, int]] = []
+        for _ in range(2):
+            self.score(
+                self.opened(makers, 4), tiny_base, extractor, cache=tmp_path, sharing=lambda *now: told.append(now)
+            )
+        # 40 images in 9 views, once: the second time the file is there.
+        assert told == [(done, 6) for done in range(7)]
 
     def test_trials_that_draw_alike_are_one(
         self, tmp_path: Path, tiny_base: Base, makers: Any, extractor: Weights

@@ -20,7 +20,8 @@ EVERYWHERE = {"factor": "0.1", "momentum": "0.9", "keep": "1", "flip_target": "f
 
 def table() -> dict[str, dict[str, str]]:
     """From a protocol's id to its row, cells without asterisks."""
-    lines = [line for line in PAGE.splitlines() if line.startswith("| ")]
+    published = PAGE.split("## The published values\n")[1].split("\n## ")[0]
+    lines = [line for line in published.splitlines() if line.startswith("| ")]
     head, *rows = ([cell.strip().rstrip("*") for cell in line.strip("|").split("|")] for line in lines)
     found = {}
     for row in rows:

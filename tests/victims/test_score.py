@@ -249,11 +249,11 @@ class TestRefusals:
     def test_extractors_that_do_not_fit(self, tiny_base: Base, makers: Any, extractor: Weights) -> None:
         opened = makers.set_of(makers.trial())
         wide = replace(PROTOCOL, width="1")
-        self.refuse(UsageError, "width 1", opened, tiny_base, extractor=extractor, protocols=[wide])
-        both = [PROTOCOL, parse("cifar10-transfer/resnet18")]
-        self.refuse(UsageError, "resnet18", opened, tiny_base, extractor=extractor, protocols=both)
+        self.refuse(MissingError, "width 1", opened, tiny_base, extractor=extractor, protocols=[wide])
+        both = [PROTOCOL, parse("cifar10-transfer/resnet18@composition=in-place")]
+        self.refuse(MissingError, "needs an extractor resnet18", opened, tiny_base, extractor=extractor, protocols=both)
         record = extractor.record | {"provenance": {"side": [32, 32]}}
-        self.refuse(UsageError, "32", opened, tiny_base, extractor=replace(extractor, record=record))
+        self.refuse(MissingError, "32", opened, tiny_base, extractor=replace(extractor, record=record))
 
     def test_trials_that_are_not_there(self, tiny_base: Base, makers: Any, extractor: Weights) -> None:
         opened = makers.set_of(makers.trial())

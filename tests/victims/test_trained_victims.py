@@ -12,17 +12,18 @@ import torch
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.compose import ByCount, clean_control, compose
-from poisonsets.manifests.errors import UsageError, ViolationError
+from poisonsets.manifests.errors import MissingError, UsageError, ViolationError
 from poisonsets.manifests.model import Add, Supplant
 from poisonsets.victims.composed import training_rows
+from poisonsets.victims.extractors import matched
 from poisonsets.victims.frozen import FrozenVictims
 from poisonsets.victims.networks import build
-from poisonsets.victims.normalisation import CONSTANTS, NONE
-from poisonsets.victims.preflight import matched, preflight
+from poisonsets.victims.normalisation import CONSTANTS, NONE, channel_statistics
+from poisonsets.victims.preflight import preflight
 from poisonsets.victims.protocols import Protocol, parse
 from poisonsets.victims.starting import begin, victim_spec
 from poisonsets.victims.trained import TrainedVictims
-from poisonsets.victims.training import channel_statistics, images_of
+from poisonsets.victims.training import images_of
 from poisonsets.victims.verdict import Question, Verdict
 from poisonsets.victims.weights import Weights, load_weights, save_weights
 
@@ -254,7 +255,7 @@ def test_controls_with_the_same_images_are_one_whatever_the_trial(tiny_base: Bas
 
 def test_what_cannot_be_trained_is_refused_before(tiny_base: Base, makers: Any, extractor: Weights) -> None:
     opened = makers.set_of(makers.trial())
-    with pytest.raises(UsageError, match="16x16 pixels"):
+    with pytest.raises(MissingError, match="16x16 pixels"):
         preflight(opened, tiny_base, [parse("tinyimagenet-scratch/vgg16@composition=in-place,width=0.02")], None)
     with pytest.raises(UsageError, match="flip_target=false"):
         preflight(opened, replace(tiny_base, mirror=False), [replace(SCRATCH, flip_target=True)], None)
@@ -263,13 +264,13 @@ def test_what_cannot_be_trained_is_refused_before(tiny_base: Base, makers: Any, 
     small = replace(tiny_base.train, images=np.ascontiguousarray(tiny_base.train.images[:, ::8, ::8]))
     with pytest.raises(UsageError, match="leave a step of one image"):
         preflight(opened, replace(tiny_base, train=small), [lonely], None)
-    with pytest.raises(UsageError, match="normalises its images"):
+    with pytest.raises(MissingError, match="normalises its images"):
         matched([replace(WHOLE, normalise="none")], [extractor], tiny_base)
-    with pytest.raises(UsageError, match=r"head is for classes \[0, 1\]"):
+    with pytest.raises(MissingError, match=r"head is for classes \[0, 1\]"):
         matched([replace(WHOLE, head="kept")], [extractor], tiny_base)
     with pytest.raises(UsageError, match="no protocol uses"):
         matched([SCRATCH], [extractor], tiny_base)
-    with pytest.raises(UsageError, match="needs an extractor"):
+    with pytest.raises(MissingError, match="needs an extractor"):
         matched([SCRATCH, WHOLE], [], tiny_base)
     assert matched([SCRATCH], [], tiny_base) == ((SCRATCH, None),)
     assert matched([WHOLE, SCRATCH], [extractor], tiny_base) == ((WHOLE, extractor), (SCRATCH, None))

@@ -10,15 +10,15 @@ import torch
 from poisonsets.manifests import canonical
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, UsageError
+from poisonsets.victims.normalisation import NONE, channel_statistics
 from poisonsets.victims.recipes import Recipe, default_recipe
 from poisonsets.victims.training import (
     cached_weights,
-    channel_statistics,
     images_of,
     provenance,
     train_network,
 )
-from poisonsets.victims.weights import save_weights, weights_digest
+from poisonsets.victims.weights import load_weights, save_weights, weights_digest
 
 CPU = torch.device("cpu")
 RECIPE = Recipe("convnet", (0, 1, 3), epochs=6, width="0.25", batch=16, learning_rate="0.05", pad=1, drops=(5,))
@@ -53,6 +53,7 @@ def test_training_learns_and_counts_test_images_of_its_classes(tiny_base: Base) 
         {"pad": 2},
         {"flip": True},
         {"classes": (1, 0, 3)},
+        {"normalise": "none"},
     ],
     ids=str,
 )
@@ -84,6 +85,17 @@ def test_normalisation_is_that_of_the_training_images(tiny_base: Base) -> None:
     assert [float(m) for m in mean] == pytest.approx(pixels.mean(0), abs=1e-6)
     assert [float(s) for s in std] == pytest.approx(pixels.std(0), abs=1e-6)
     assert train_network(replace(RECIPE, epochs=1), tiny_base, device=CPU).network.spec.mean == mean
+
+
+def test_a_network_that_does_not_normalise_sees_the_pixels(tiny_base: Base, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, normalise="none")
+    trained = train_network(recipe, tiny_base, device=CPU)
+    assert (trained.network.spec.mean, trained.network.spec.std) == NONE
+    assert trained.correct >= 28
+    save_weights(tmp_path / "w", trained.network, recipe.record(), provenance(tiny_base, trained))
+    read = load_weights(tmp_path / "w")
+    assert read.record["recipe"]["normalise"] == "none"
+    assert (read.network.mean.unique().tolist(), read.network.std.unique().tolist()) == ([0.0], [1.0])
 
 
 def test_a_channel_without_spread_can_be_normalised() -> None:
@@ -159,6 +171,7 @@ def test_a_record_is_canonical_json_and_says_every_field() -> None:
         {"adversary": -1, "adversary_steps": 2, "adversary_step": "2"},
         {"adversary_steps": 2},
         {"adversary_step": "2"},
+        {"normalise": "cifar10"},
     ],
     ids=str,
 )
@@ -187,7 +200,15 @@ def test_digits_names_a_classifier_and_a_robust_one_of_the_victims_classes(tiny_
 
 
 HARD = replace(
-    RECIPE, dropout="0.25", images=30, adversary=8, adversary_steps=2, adversary_step="1.50", drops=(2, 4), flip=True
+    RECIPE,
+    dropout="0.25",
+    images=30,
+    adversary=8,
+    adversary_steps=2,
+    adversary_step="1.50",
+    drops=(2, 4),
+    flip=True,
+    normalise="none",
 )
 
 
@@ -211,6 +232,8 @@ def test_a_recipe_is_read_from_its_record(recipe: Recipe) -> None:
         ({"drops": 3}, "drops"),
         ({"epochs": 0}, "epochs is 0"),
         ({"network": "nosuch"}, "nosuch"),
+        ({"normalise": "cifar10"}, "no normalise is called 'cifar10'"),
+        ({"normalise": None}, "normalise is 'None'"),
     ],
     ids=str,
 )
@@ -219,9 +242,15 @@ def test_a_record_of_no_recipe_is_damage(change: dict[str, object], said: str) -
         Recipe.of_record(RECIPE.record() | change)
 
 
-@pytest.mark.parametrize("name", sorted(Recipe.__dataclass_fields__))
+@pytest.mark.parametrize("name", sorted(set(Recipe.__dataclass_fields__) - {"normalise"}))
 def test_a_record_without_a_setting_is_damage(name: str) -> None:
     record = RECIPE.record()
     del record[name]
     with pytest.raises(DamagedError, match=f"without '{name}'"):
         Recipe.of_record(record)
+
+
+def test_a_record_from_before_normalise_was_a_setting_means_own() -> None:
+    record = HARD.record()
+    del record["normalise"]
+    assert Recipe.of_record(record) == replace(HARD, normalise="own")

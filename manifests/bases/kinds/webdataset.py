@@ -46,15 +46,11 @@ def read(source: Path, resize: int | None, progress: Progress) -> Contents:
         resize: the side to resize to, or None.
         progress: told the images read; the total is not known.
     """
-    shards = [_shards(source, "train-*.tar"), _shards(source, "test-*.tar")]
-    if not any(shards):
-        shards[0] = _shards(source, "*.tar")
-    if not shards[0]:
-        raise MissingError(f"{source}: no training shards (train-*.tar, or *.tar where there is no test-*.tar)")
+    shards = [training_shards(source), _shards(source, "test-*.tar")]
     stacks = [ImageStack(resize) for paths in shards if paths]
     for stack, paths in zip(stacks, shards, strict=False):
         for path in paths:
-            for key, image, label in _samples(path):
+            for key, image, label in samples(path):
                 stack.add(image, label, f"{path}: {key}")
                 if len(stack) % PROGRESS_STEP == 0:
                     progress(sum(map(len, stacks)), None)
@@ -63,13 +59,27 @@ def read(source: Path, resize: int | None, progress: Progress) -> Contents:
     return Contents(_class_names(source, highest), splits[0], splits[1] if shards[1] else None)
 
 
+def training_shards(source: Path) -> tuple[Path, ...]:
+    """The shards of a folder's training split: `train-*.tar`, or all `*.tar` where there is no `test-*.tar` either.
+
+    Raises:
+        MissingError: there are none.
+    """
+    found = _shards(source, "train-*.tar")
+    if not found and not has_test(source):
+        found = _shards(source, "*.tar")
+    if not found:
+        raise MissingError(f"{source}: no training shards (train-*.tar, or *.tar where there is no test-*.tar)")
+    return found
+
+
 def has_test(source: Path) -> bool:
     """Whether there are shards `test-*.tar`."""
     return bool(_shards(source, "test-*.tar"))
 
 
-def _shards(source: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in source.glob(pattern) if path.is_file())
+def _shards(source: Path, pattern: str) -> tuple[Path, ...]:
+    return tuple(sorted(path for path in source.glob(pattern) if path.is_file()))
 
 
 def _class_names(source: Path, highest: int) -> tuple[str, ...]:
@@ -85,8 +95,12 @@ def _class_names(source: Path, highest: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _samples(path: Path) -> Iterator[tuple[str, bytes, int]]:
-    """Key, image file and label of each sample of one shard."""
+def samples(path: Path) -> Iterator[tuple[str, bytes, int]]:
+    """Key, image file and label of each sample of one shard, in its order; samples without an image are passed over.
+
+    Raises:
+        DamagedError: the archive or a sample is not what this module's promise says.
+    """
     seen: set[str] = set()
     key = ""
     fields: dict[str, bytes] = {}

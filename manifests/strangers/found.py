@@ -1,0 +1,112 @@
+"""What a training set without a manifest turned out to hold, and which claims nobody could check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+NOT_CHECKED: Final = (
+    "which of the other images are poisons, and which the maker changed for another reason",
+    "what each of them was made from, so no constraint on pixels (epsilon) and no budget",
+    "that their labels are clean",
+    "the attack, its settings, its seed, and what networks its maker knew: the threat level is unknown",
+    "that targets and classes were not chosen for their outcome",
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Something a victim is asked for that it was trained on.
+
+    Attributes:
+        trial: whose target or source image it is.
+        image: which one, `test/17`.
+        label: under which label it was trained on, of several the first.
+        stamped: with the trigger on; else as the base has it.
+    """
+
+    trial: int
+    image: str
+    label: int
+    stamped: bool
+
+    def line(self) -> str:
+        """It in words."""
+        return (
+            f"trial {self.trial}: {self.image}{' with the trigger on' if self.stamped else ''} is among the training "
+            f"images, as class {self.label}: what its victim says of it is no generalisation"
+        )
+
+
+@dataclass(frozen=True)
+class Found:
+    """The images of a whole training set beside its base.
+
+    Attributes:
+        samples: sha256 of all images and labels in their order.
+        shards: files read.
+        images: samples in them.
+        own: those that are training images of the base, pixels and label, each of the base's once.
+        others: those that are not, of the victims' classes: the trial's slots.
+        other_labels: how many of the others have which label, ascending by label.
+        relabelled: those of the others that show a training image of the base under another label.
+        elsewhere: those of classes that victims do not know, which nobody trains on.
+        missing: training images of the base, of the victims' classes, that are not in the set.
+        test_images: test images of the victims' classes whose pixels are among the images trained on.
+        targets: the targets that are.
+        source_images: how many of the images of source classes are, over all trials.
+    """
+
+    samples: str
+    shards: int
+    images: int
+    own: int
+    others: int
+    other_labels: Mapping[int, int]
+    relabelled: int
+    elsewhere: int
+    missing: int
+    test_images: int
+    targets: tuple[Known, ...]
+    source_images: int
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            **{name: getattr(self, name) for name in _COUNTS},
+            "samples": self.samples,
+            "other_labels": {str(label): count for label, count in self.other_labels.items()},
+            "targets_trained_on": [vars(target) for target in self.targets],
+        }
+
+    def lines(self) -> tuple[str, ...]:
+        """What was found, one sentence a line."""
+        labels = ", ".join(f"class {label}: {count}" for label, count in self.other_labels.items())
+        lines = [
+            f"{self.images} images in {self.shards} shard{'s' * (self.shards != 1)}: {self.own} are the base's own, "
+            f"{self.others} are others ({labels}), {self.missing} of the base's are missing"
+        ]
+        if not self.own:
+            lines.append(
+                "no image equals one of the base: they were stored with loss, all changed, or are of another dataset"
+            )
+        if self.relabelled:
+            lines.append(f"{self.relabelled} of the others show an image of the base under another label")
+        if self.elsewhere:
+            lines.append(f"{self.elsewhere} images are of classes that victims do not know; nobody trains on them")
+        return tuple(lines)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What makes a score say less than it seems to."""
+        lines = [target.line() for target in self.targets]
+        if self.source_images:
+            lines.append(f"{self.source_images} images of source classes that victims are asked for are trained on")
+        if self.test_images:
+            lines.append(f"{self.test_images} test images of the base are among the training images")
+        return tuple(lines)
+
+
+_COUNTS: Final = (
+    *("shards", "images", "own", "others", "relabelled", "elsewhere", "missing", "test_images", "source_images"),
+)

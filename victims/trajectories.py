@@ -1,0 +1,177 @@
+"""How a victim came to its verdict, epoch by epoch, in one HDF5 file a job: whole or absent, equal bytes each time.
+
+The file is one of `manifests.arrays`: a dataset `data`, the bits of float32 [epochs, columns], and an attribute
+`record`, canonical JSON of a `TrajectoryRecord` with the sha256 of the data. The columns are the poisoned victim's,
+then those of its clean control where there is one: for each of `SERIES` one a target, then the cosine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
+
+from poisonsets.manifests import arrays, canonical
+from poisonsets.manifests.bases import safe_hdf5
+from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.fields import Index, Label, Sha256, Strict, Text
+from poisonsets.victims.rows import job_key
+
+SERIES: Final = ("adversarial_loss", "adversarial_confidence", "true_loss", "true_confidence")
+_BITS: Final = np.dtype("<u4")
+_BYTES: Final = 512 << 20
+_REMEDY: Final = "Remove the file and score again with trajectories and --resume"
+
+Values: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """One victim's course: after each epoch what it makes of the K targets, and how its steps were aligned with them.
+
+    Source: Geiping et al. (2021), "Witches' Brew", Figs. 2 and 9. `watching` says how it is measured and what differs.
+
+    Attributes:
+        adversarial_loss: float32 [epochs, K], cross-entropy in nats under the adversarial label.
+        adversarial_confidence: float32 [epochs, K], the softmax probability of the adversarial label.
+        true_loss, true_confidence: the same of the true label; NaN where it is none of the victim's classes.
+        cosine: float32 [epochs], -1 to 1: the mean over the epoch's steps of the cosine between the gradient of the
+            targets' mean adversarial loss and that of the batch's training loss; a step in which one of them
+            vanishes counts as 0.
+    """
+
+    adversarial_loss: Values
+    adversarial_confidence: Values
+    true_loss: Values
+    true_confidence: Values
+    cosine: Values
+
+
+class TrajectoryRecord(Strict):
+    """What a trajectory is of; its job is the key of the next seven, as in the row beside it.
+
+    Attributes:
+        labels: the true label of each of the K targets.
+        epochs: rows of the table.
+        control: whether the clean control's columns follow the victim's.
+
+    Raises:
+        ValueError: pydantic's ValidationError where a field is out of range or the job is that of other fields.
+    """
+
+    format: Literal["poisonset-trajectory/1"] = "poisonset-trajectory/1"
+    job: Sha256
+    content_digest: Sha256
+    trial: Index
+    poison_classes: tuple[Label, ...]
+    protocol: Text
+    protocol_version: Index
+    extractor: Sha256 | None
+    victim_seed: Index
+    labels: tuple[Label, ...]
+    adversarial_label: Label
+    epochs: Index
+    control: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the table."""
+        return self.epochs, (1 + self.control) * (len(SERIES) * len(self.labels) + 1)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> TrajectoryRecord:
+        key = job_key(
+            content_digest=self.content_digest,
+            trial=self.trial,
+            poison_classes=self.poison_classes,
+            protocol=self.protocol,
+            protocol_version=self.protocol_version,
+            extractor=self.extractor,
+            victim_seed=self.victim_seed,
+        )
+        if self.job != key:
+            raise ValueError(f"job is {self.job[:12]}, its fields are those of job {key[:12]}")
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """A job's trajectory: what it is of, the poisoned victim's course and its clean control's, None without one."""
+
+    record: TrajectoryRecord
+    poisoned: Curves
+    control: Curves | None
+
+
+def curves_of(table: Values) -> Curves:
+    """The curves in a table float32 [epochs, 4 K + 1]: for each of `SERIES` K columns, then the cosine."""
+    targets = table.shape[1] // len(SERIES)
+    parts = [table[:, i * targets : (i + 1) * targets] for i in range(len(SERIES))]
+    return Curves(parts[0], parts[1], parts[2], parts[3], table[:, -1])
+
+
+def write_trajectory(path: Path, trajectory: Trajectory) -> None:
+    """Write a trajectory, whole or not at all; folders above are made.
+
+    Args:
+        path: the file; another one there is replaced.
+        trajectory: its curves are of the shapes its record says.
+
+    Raises:
+        MissingError: the folder or the disk refuses it.
+        ValueError: the curves are of other shapes.
+    """
+    tables = [_table(one) for one in (trajectory.poisoned, trajectory.control) if one is not None]
+    table = np.concatenate(tables, axis=1)
+    if table.shape != trajectory.record.shape:
+        raise ValueError(f"curves of {table.shape}, the record says {trajectory.record.shape}")
+    bits = np.ascontiguousarray(table, dtype="<f4").view(_BITS)
+    arrays.write(path, [bits], trajectory.record.shape, _BITS, trajectory.record.model_dump(mode="json"))
+
+
+def read_trajectory(path: Path) -> Trajectory:
+    """The trajectory in a file, after everything the file claims was checked.
+
+    Nothing in it is followed or executed: links, external and virtual storage are refused.
+
+    Args:
+        path: `RESULTS/trajectories/JOB.h5`.
+
+    Raises:
+        MissingError: there is no such file.
+        DamagedError: it is no trajectory, or was changed since it was written.
+    """
+    try:
+        if path.is_symlink():
+            raise DamagedError(f"{path}: a link; only regular files are read")
+        with safe_hdf5.opened(path) as file:
+            stated = safe_hdf5.read_json(file, "record")
+            bits = safe_hdf5.read(file, "data", rank=2, limit=_BYTES)
+    except DamagedError as error:
+        raise DamagedError(error.message, _REMEDY) from error
+    record = _record(stated, hashlib.sha256(bits.data).hexdigest(), path)
+    if bits.dtype != _BITS or bits.shape != record.shape:
+        raise DamagedError(f"{path}: it holds {bits.dtype} {list(bits.shape)}, wanted {list(record.shape)}", _REMEDY)
+    table = bits.view("<f4").astype(np.float32, copy=False)
+    poisoned, *control = np.split(table, 1 + record.control, axis=1)
+    return Trajectory(record, curves_of(poisoned), curves_of(control[0]) if control else None)
+
+
+def _table(curves: Curves) -> Values:
+    return np.concatenate([*(getattr(curves, name) for name in SERIES), curves.cosine[:, None]], axis=1)
+
+
+def _record(stated: Any, digest: str, path: Path) -> TrajectoryRecord:
+    if not isinstance(stated, dict) or stated.get("sha256") != digest:
+        raise DamagedError(f"{path}: its contents are not those that were written", _REMEDY)
+    rest = {name: value for name, value in stated.items() if name != "sha256"}
+    try:
+        # From JSON, where a list may be a tuple, though everything else is strict.
+        return TrajectoryRecord.model_validate_json(canonical.dumps(rest))
+    except ValueError as error:
+        raise DamagedError(f"{path}: not the record of a trajectory", _REMEDY) from error
