@@ -3,7 +3,7 @@ VENV ?= .venv
 PY   ?= python3
 BIN  := $(VENV)/bin
 
-.PHONY: demo test bench lint format schema clean
+.PHONY: demo test mutants bench lint format schema clean
 
 # torch and torchvision come in one resolver run, so that they are a matching pair.
 $(VENV)/.ready: pyproject.toml
@@ -17,6 +17,10 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest -q -n 2
+
+# Takes each check out in turn; the tests named after its code must fail.
+mutants: $(VENV)/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py
 
 # Every speed the project claims beside the plain version of the same work; writes bench.json.
 bench: $(VENV)/.ready

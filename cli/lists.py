@@ -17,7 +17,7 @@ def list_things(
     what: Annotated[str, typer.Argument(help="attacks, settings, triggers, setups, bases ...")],
     as_json: options.Json = False,
 ) -> None:
-    """List attacks, bases, networks, protocols, suites, setups, settings, triggers or checks."""
+    """List attacks, bases, networks, protocols, suites, setups, settings, triggers, formats or checks."""
     if what not in LISTS:
         from poisonsets.manifests.suggest import nearest
 
@@ -151,6 +151,15 @@ def _triggers() -> Rows:
     ]
 
 
+def _formats() -> Rows:
+    from poisonsets.manifests.foreign.registry import formats
+
+    return [
+        {"name": one.name, "read": True, "written": one.write is not None, "summary": one.summary}
+        for one in formats().values()
+    ]
+
+
 LISTS: dict[str, Callable[[], Rows]] = {
     "attacks": _attacks,
     "bases": _bases,
@@ -160,6 +169,7 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "setups": _setups,
     "settings": _settings,
     "triggers": _triggers,
+    "formats": _formats,
     "checks": _checks,
 }
 

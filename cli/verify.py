@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from poisonsets.cli import options, output
+from poisonsets.cli import foreign, options, output
 from poisonsets.manifests import ranges
-from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
@@ -19,8 +21,19 @@ if TYPE_CHECKING:
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(help="The set's folder.")],
+    path: Annotated[Path, typer.Argument(help="The set's folder, or a foreign set: see `list formats`.")],
     base: Annotated[str | None, typer.Option("--base", help="The base; default: found in the cache by digest.")] = None,
+    setup: Annotated[
+        str | None, typer.Option(help="Compare the trials with this published setup: a name or a file.")
+    ] = None,
+    sample: Annotated[
+        str | None, typer.Option(help="Read one part of the trials only: 1/10 to 10/10 of --seed.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of --sample; choose your own.")] = 0,
+    compat: Annotated[bool, typer.Option(help="Add what the published benchmark's checker says.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with the worst poisons pictured to this file.")
+    ] = None,
     holdout: options.Holdout = None,
     split_seed: options.SplitSeed = 0,
     resize: options.Resize = None,
@@ -29,7 +42,15 @@ def verify(
 ) -> None:
     """Verify a poison set: integrity, budget, clean labels, slots, targets and drawn trials, from the bytes on disk."""
     find = finder(base, holdout=holdout, split_seed=split_seed, resize=resize)
-    report = checked(path, find, quiet=quiet)
+    if seed and sample is None:
+        raise UsageError("--seed goes with --sample", "Add --sample 1/10")
+    if html is not None:
+        _refuse_output(html)
+    with foreign.native(path, base, holdout=holdout, split_seed=split_seed, resize=resize, quiet=quiet) as ours:
+        report = checked(ours, find, setup=setup, sample=sample, seed=seed, compat=compat, quiet=quiet)
+        report = replace(report, path=str(path))
+        if html is not None:
+            _write_page(html, ours, find, report)
     if as_json:
         output.document(report.as_json())
     else:
@@ -62,20 +83,40 @@ def finder(base: str | None, *, holdout: str | None, split_seed: int, resize: in
     return find
 
 
-def checked(path: Path, find: Callable[[BasePin], Base], *, quiet: bool = False) -> Report:
+def checked(
+    path: Path,
+    find: Callable[[BasePin], Base],
+    *,
+    setup: str | None = None,
+    sample: str | None = None,
+    seed: int = 0,
+    compat: bool = False,
+    quiet: bool = False,
+) -> Report:
     """The report on a set, with a progress bar."""
+    from poisonsets.manifests import sample as samples
+    from poisonsets.manifests.model import NamedSetup
+    from poisonsets.manifests.setups.named import RULES
+    from poisonsets.manifests.setups.published import read_setup
     from poisonsets.manifests.verify import verify as run
 
+    part = None if sample is None else samples.parsed(sample, seed)
+    given = None
+    if setup is not None:
+        given = NamedSetup(name=setup) if setup in RULES else read_setup(Path(setup))
     with output.progress("verifying", quiet=quiet) as report:
-        return run(path, find, report)
+        return run(path, find, report, setup=given, sample=part, compat=compat)
 
 
 def tell(report: Report) -> None:
-    """Print a report for people: findings first, the verdict last."""
-    for finding in report.findings:
-        print(finding.line())
-    if report.total > len(report.findings):
-        print(f"... and {report.total - len(report.findings)} more findings")
+    """Print a report for people: what was read, findings, figures, the verdict last."""
+    for line in report.sample.lines() if report.sample is not None else ():
+        print(line)
+    _tell_findings(report)
+    if report.figures is not None:
+        rows = report.figures.rows()
+        for name, value in rows:
+            print(f"{name:{max(len(one) for one, _ in rows)}}  {value}")
     counted = ", ".join(f"{value} {name}" for name, value in report.checked.items())
     if report.clean:
         print(f"{report.path}: every claim that bytes can prove holds ({counted})")
@@ -85,5 +126,45 @@ def tell(report: Report) -> None:
             print(f"trials whose budget leaves out the pixels under the trigger: {ranges.spelled(report.exempt)}")
         print("not checked: " + "; ".join(report.not_checked))
     else:
-        verdict = "damaged" if report.worst == 3 else "claims that do not hold"
-        print(f"{report.path}: {verdict}, {report.total} finding{'s' if report.total > 1 else ''}")
+        verdict, count = "damaged" if report.worst == 3 else "claims that do not hold", report.total - report.hints
+        print(f"{report.path}: {verdict}, {count} finding{'s' if count > 1 else ''}")
+
+
+def _tell_findings(report: Report) -> None:
+    """A line a finding; of a hint that several trials give, the first and how many more."""
+    hints: Counter[str] = Counter(finding.code for finding in report.findings if finding.kind == "hint")
+    said: set[str] = set()
+    for finding in report.findings:
+        if finding.code in said:
+            continue
+        line = finding.line()
+        if finding.kind == "hint":
+            said.add(finding.code)
+            line = f"hint: {line}" + (f" (and {hints[finding.code] - 1} more such)" if hints[finding.code] > 1 else "")
+        print(line)
+    if report.total > len(report.findings):
+        print(f"... and {report.total - len(report.findings)} more findings")
+
+
+def _refuse_output(html: Path) -> None:
+    """Refuse a page that cannot be written before a set is read.
+
+    Raises:
+        MissingError: there is something of that name, or nothing can be written there.
+    """
+    from poisonsets.manifests import store
+
+    if html.exists() or html.is_symlink():
+        raise MissingError(f"{html}: exists already", "Choose another file or remove it")
+    store.refuse_unwritable(html)
+
+
+def _write_page(html: Path, path: Path, find: Callable[[BasePin], Base], report: Report) -> None:
+    from poisonsets.manifests import report_html, store
+    from poisonsets.manifests.reader import open_set
+
+    shown: tuple[report_html.Shown, ...] = ()
+    if report.figures is not None:
+        opened = open_set(path)
+        shown = report_html.worst_poisons(opened, find(opened.manifest.base), report)
+    store.write_file(html, report_html.page(report, shown).encode())

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from poisonsets.manifests import limits
+
+if TYPE_CHECKING:
+    from poisonsets.manifests.figures import Figures
+    from poisonsets.manifests.sample import Sampled
 
 Kind = Literal["damage", "violation", "hint"]
 EXIT_CODES = {"damage": 3, "violation": 1, "hint": 0}
@@ -22,6 +26,7 @@ class Finding:
         place: where, from the outside in: a file, or `trial 3 slot 17 pixel (row 4, column 29, channel G)`.
         message: what was found and what was wanted.
         remedy: what to do.
+        trial, slot: the same place in numbers, where it is one.
     """
 
     code: str
@@ -29,6 +34,8 @@ class Finding:
     place: str
     message: str
     remedy: str = ""
+    trial: int | None = None
+    slot: int | None = None
 
     def line(self) -> str:
         """The finding on one line, safe to print: control characters escaped, at most 400 characters."""
@@ -51,6 +58,9 @@ class Report:
         exempt: the trials whose budget leaves out the pixels under the trigger (V302 checks those instead).
         not_checked: claims that bytes cannot prove, in words.
         worst: the exit code of the gravest finding.
+        hints: how many of the findings are hints.
+        figures: how far the poisons moved; None where nothing was judged.
+        sample: what of the set was read; None where that is all of it.
     """
 
     path: str
@@ -62,6 +72,9 @@ class Report:
     exempt: tuple[int, ...]
     not_checked: tuple[str, ...]
     worst: int
+    hints: int
+    figures: Figures | None
+    sample: Sampled | None
 
     @property
     def clean(self) -> bool:
@@ -79,18 +92,30 @@ class Report:
 
 @dataclass
 class Findings:
-    """Collects findings, keeps the first ones and counts them all, so that a hostile set cannot flood anyone."""
+    """Collects findings, keeps the first ones and counts them all, so that a hostile set cannot flood anyone.
+
+    Hints give way to graver findings, so that they cannot hide one either.
+    """
 
     kept: list[Finding] = field(default_factory=list)
     total: int = 0
     worst: int = 0
+    hints: int = 0
+    _hints_kept: int = 0
 
     def add(self, finding: Finding) -> None:
         """Take a finding in."""
         self.total += 1
         self.worst = max(self.worst, EXIT_CODES[finding.kind])
+        is_hint = finding.kind == "hint"
+        self.hints += is_hint
+        if len(self.kept) == limits.FINDINGS_KEPT and self._hints_kept and not is_hint:
+            last = next(i for i in range(len(self.kept) - 1, -1, -1) if self.kept[i].kind == "hint")
+            del self.kept[last]
+            self._hints_kept -= 1
         if len(self.kept) < limits.FINDINGS_KEPT:
             self.kept.append(finding)
+            self._hints_kept += is_hint
 
 
 def printable(text: str) -> str:

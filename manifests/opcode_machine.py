@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 
 class RefusedError(Exception):
@@ -34,15 +34,26 @@ class Pending:
 
 
 Allowed: TypeAlias = Mapping[tuple[str, str], Global]
+Persistent: TypeAlias = Callable[[Any], Any]
 
 
 class Machine:
-    """The stack, the marks and the memo while one pickle is read."""
+    """The stack, the marks and the memo while one pickle is read; with `whole` it must end where the data does."""
 
-    def __init__(self, data: bytes, allowed: Allowed) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        allowed: Allowed,
+        *,
+        position: int = 0,
+        persistent: Persistent | None = None,
+        whole: bool = True,
+    ) -> None:
         self.data = data
         self.allowed = allowed
-        self.position = 0
+        self.position = position
+        self.persistent = persistent
+        self.whole = whole
         self.stack: list[Any] = []
         self.below_marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
@@ -81,3 +92,21 @@ class Machine:
         self.memo[key] = value
         if isinstance(value, Pending):
             value.memo_keys.append(key)
+
+
+# Opcodes that are never needed for data; known to the error message only.
+OTHERS: Final[dict[bytes, str]] = {
+    b"2": "DUP",
+    b"i": "INST",
+    b"o": "OBJ",
+    b"P": "PERSID",
+    b"\x82": "EXT1",
+    b"\x83": "EXT2",
+    b"\x84": "EXT4",
+    b"\x8f": "EMPTY_SET",
+    b"\x90": "ADDITEMS",
+    b"\x91": "FROZENSET",
+    b"\x92": "NEWOBJ_EX",
+    b"\x97": "NEXT_BUFFER",
+    b"\x98": "READONLY_BUFFER",
+}

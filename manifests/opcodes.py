@@ -10,18 +10,17 @@ views of the file's bytes; bytes that builders make never add up to more than th
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.opcode_globals import NUMPY
-from poisonsets.manifests.opcode_machine import Allowed, Global, Machine, Pending, RefusedError
+from poisonsets.manifests.opcode_machine import OTHERS, Allowed, Global, Machine, Pending, Persistent, RefusedError
+from poisonsets.manifests.opcode_text import decimal, quoted
 
 STEPS: Final = 2_000_000
 LONGEST_INTEGER: Final = 16  # bytes
-ESCAPES: Final = {b"\\": b"\\", b"'": b"'", b'"': b'"', b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 # What a handler may raise when the bytes make no sense; all of it is damage, none of it a bug of ours.
 MALFORMED = (RefusedError, ValueError, TypeError, IndexError, KeyError, OverflowError, struct.error)
 
@@ -42,7 +41,29 @@ def load(data: bytes, where: str, allowed: Allowed = NUMPY) -> Any:
     Raises:
         DamagedError: an opcode or global outside the tables, or malformed, cut or trailing bytes.
     """
-    machine = Machine(data, allowed)
+    return _run(Machine(data, allowed), where)
+
+
+def load_first(
+    data: bytes, where: str, allowed: Allowed, *, start: int = 0, persistent: Persistent | None = None
+) -> tuple[Any, int]:
+    """The pickle that begins at a byte, and where it ends; for files that hold several, as torch writes them.
+
+    Args:
+        data: the whole file.
+        where: its name, for errors.
+        allowed: globals by (module, name).
+        start: the pickle's first byte.
+        persistent: from a persistent id to the inert value that stands for it; None refuses such ids.
+
+    Raises:
+        DamagedError: as `load`.
+    """
+    machine = Machine(data, allowed, position=start, persistent=persistent, whole=False)
+    return _run(machine, where), machine.position
+
+
+def _run(machine: Machine, where: str) -> Any:
     for _ in range(STEPS):
         start = machine.position
         name = "the next opcode"
@@ -90,7 +111,7 @@ def _pop_mark(machine: Machine) -> None:
 def _stop(machine: Machine) -> None:
     if len(machine.stack) != 1 or machine.below_marks:
         raise RefusedError("the pickle ends with other than one value")
-    if machine.position != len(machine.data):
+    if machine.whole and machine.position != len(machine.data):
         raise RefusedError(f"{len(machine.data) - machine.position} bytes follow the end of the pickle")
 
 
@@ -104,33 +125,13 @@ def _text_integer(machine: Machine) -> int | bool:
     line = machine.line()
     if line in (b"00", b"01"):
         return line == b"01"
-    return _short_integer(line)
-
-
-def _short_integer(line: bytes) -> int:
-    if len(line) > 40:
-        raise RefusedError("an integer of more than 40 digits")
-    return int(line.removesuffix(b"L"))
+    return decimal(line)
 
 
 def _long(machine: Machine, length: int) -> int:
     if length > LONGEST_INTEGER:
         raise RefusedError(f"an integer of {length} bytes, at most {LONGEST_INTEGER} are read")
     return int.from_bytes(machine.take(length), "little", signed=True)
-
-
-def _quoted(machine: Machine) -> bytes:
-    line = machine.line()
-    if len(line) < 2 or line[:1] not in (b"'", b'"') or line[-1:] != line[:1]:
-        raise RefusedError("a string without quotes")
-    return re.sub(rb"\\(x[0-9a-f]{2}|.?)", _unescaped, line[1:-1])
-
-
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    code = match[1]
-    if code not in ESCAPES and len(code) != 3:
-        raise RefusedError("an unknown escape in a string")
-    return ESCAPES[code] if code in ESCAPES else bytes([int(code[1:], 16)])
 
 
 def _text(machine: Machine, length: int) -> str:
@@ -215,6 +216,12 @@ def _build(machine: Machine) -> None:
         machine.memo[key] = value
 
 
+def _persistent(machine: Machine) -> None:
+    if machine.persistent is None:
+        raise RefusedError("this opcode is never needed for data and is refused")
+    machine.stack.append(machine.persistent(machine.stack.pop()))
+
+
 def _frame(machine: Machine) -> None:
     length = machine.number(8)
     if length > len(machine.data) - machine.position:
@@ -235,12 +242,12 @@ OPCODES: Final[dict[bytes, tuple[str, Handler]]] = {
     b"J": ("BININT", _push(lambda m: int.from_bytes(m.take(4), "little", signed=True))),
     b"K": ("BININT1", _push(lambda m: m.number(1))),
     b"M": ("BININT2", _push(lambda m: m.number(2))),
-    b"L": ("LONG", _push(lambda m: _short_integer(m.line()))),
+    b"L": ("LONG", _push(lambda m: decimal(m.line()))),
     b"\x8a": ("LONG1", _push(lambda m: _long(m, m.number(1)))),
     b"\x8b": ("LONG4", _push(lambda m: _long(m, m.number(4)))),
     b"F": ("FLOAT", _push(lambda m: float(m.line()[:64]))),
     b"G": ("BINFLOAT", _push(lambda m: struct.unpack(">d", m.take(8))[0])),
-    b"S": ("STRING", _push(_quoted)),
+    b"S": ("STRING", _push(lambda m: quoted(m.line()))),
     b"T": ("BINSTRING", _push(lambda m: m.take(m.number(4)))),
     b"U": ("SHORT_BINSTRING", _push(lambda m: m.take(m.number(1)))),
     b"V": ("UNICODE", _push(lambda m: m.line().decode("raw-unicode-escape"))),
@@ -264,10 +271,10 @@ OPCODES: Final[dict[bytes, tuple[str, Handler]]] = {
     b"d": ("DICT", _push(lambda m: _update({}, m.since_mark()))),
     b"s": ("SETITEM", _set_item),
     b"u": ("SETITEMS", _set_items),
-    b"g": ("GET", _push(lambda m: m.memo[_short_integer(m.line())])),
+    b"g": ("GET", _push(lambda m: m.memo[decimal(m.line())])),
     b"h": ("BINGET", _push(lambda m: m.memo[m.number(1)])),
     b"j": ("LONG_BINGET", _push(lambda m: m.memo[m.number(4)])),
-    b"p": ("PUT", lambda m: m.remember(_short_integer(m.line()))),
+    b"p": ("PUT", lambda m: m.remember(decimal(m.line()))),
     b"q": ("BINPUT", lambda m: m.remember(m.number(1))),
     b"r": ("LONG_BINPUT", lambda m: m.remember(m.number(4))),
     b"\x94": ("MEMOIZE", lambda m: m.remember(len(m.memo))),
@@ -276,21 +283,5 @@ OPCODES: Final[dict[bytes, tuple[str, Handler]]] = {
     b"R": ("REDUCE", _call),
     b"\x81": ("NEWOBJ", _call),
     b"b": ("BUILD", _build),
-}
-# Known to the error message only.
-OTHERS: Final[dict[bytes, str]] = {
-    b"2": "DUP",
-    b"i": "INST",
-    b"o": "OBJ",
-    b"P": "PERSID",
-    b"Q": "BINPERSID",
-    b"\x82": "EXT1",
-    b"\x83": "EXT2",
-    b"\x84": "EXT4",
-    b"\x8f": "EMPTY_SET",
-    b"\x90": "ADDITEMS",
-    b"\x91": "FROZENSET",
-    b"\x92": "NEWOBJ_EX",
-    b"\x97": "NEXT_BUFFER",
-    b"\x98": "READONLY_BUFFER",
+    b"Q": ("BINPERSID", _persistent),
 }

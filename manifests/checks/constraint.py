@@ -1,6 +1,6 @@
 """Constraint: how far each poison is from its base, in whole levels, with no tolerance.
 
-uint8 differences wrap (0 - 250 is 6 there), so everything here is computed in wider integers.
+All poisons are measured at once (`distance.py`); the few outside are looked at again, pixel by pixel.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from poisonsets.manifests.checks import Case, check
 from poisonsets.manifests.findings import Finding
 from poisonsets.manifests.model import L2, Linf, Unconstrained
-from poisonsets.manifests.stamp import Trigger, footprint, stamp, train_id
+from poisonsets.manifests.stamp import footprint, train_id
 
 CHANNELS = "RGB"
 
@@ -24,49 +24,24 @@ def inside_the_ball(case: Case) -> Iterator[Finding]:
     constraint = case.record.constraint
     if isinstance(constraint, Unconstrained):
         return
-    trigger = _exempt(case)
-    for slot, row in case.row_of.items():
-        base = case.record.slots.bases[slot]
-        if base is None:
+    if isinstance(constraint, Linf):
+        outside = case.distances.largest > constraint.levels
+    else:
+        outside = case.distances.squared > constraint.squared_levels
+    far = {slot: (row, base) for slot, row, base in case.pairs.only(outside)}
+    for slot in case.row_of:
+        if case.record.slots.bases[slot] is None:
             yield case.violation("V301", f"no base is named, so {constraint.norm} cannot hold", slot=slot)
-            continue
-        if base >= len(case.base.train.labels):
-            continue
-        delta = case.images[row].astype(np.int64) - case.base.train.images[base]
-        if trigger is not None:
-            delta[footprint(trigger, delta.shape[0], delta.shape[1], train_id(base))] = 0
-        yield from _outside(case, constraint, slot, delta)
+        elif slot in far:
+            yield from _outside(case, constraint, slot, _delta(case, *far[slot]))
 
 
-@check("V302")
-def exempt_pixels_are_the_trigger(case: Case) -> Iterator[Finding]:
-    """Where a trigger is exempt from the constraint, the pixels under it are exactly the trigger's."""
-    trigger = _exempt(case)
-    if trigger is None:
-        return
-    clean = case.base.train.images
-    for slot, row in case.row_of.items():
-        base = case.record.slots.bases[slot]
-        if base is None or base >= len(clean):
-            continue
-        stamped = stamp(clean[base], trigger, train_id(base))
-        exempt = footprint(trigger, stamped.shape[0], stamped.shape[1], train_id(base))
-        wrong = np.argwhere((case.images[row] != stamped).any(axis=2) & exempt)
-        if len(wrong):
-            yield case.violation(
-                "V302",
-                f"pixel (row {wrong[0][0]}, column {wrong[0][1]}) is exempt, but not the trigger's; {len(wrong)} such",
-                slot=slot,
-                remedy="Stamp the trigger last, or declare a constraint without the exemption",
-            )
-
-
-def _exempt(case: Case) -> Trigger | None:
-    """The trial's trigger, where its pixels are exempt from the constraint."""
-    constraint = case.record.constraint
-    if isinstance(constraint, Unconstrained) or not constraint.exempt_trigger:
-        return None
-    return case.trial.trigger()
+def _delta(case: Case, row: int, base: int) -> NDArray[np.int64]:
+    """int64 [H, W, 3]: the difference of one poison from its base, 0 where it is exempt."""
+    delta: NDArray[np.int64] = case.images[row].astype(np.int64) - case.base.train.images[base]
+    if (trigger := case.exempt) is not None:
+        delta[footprint(trigger, delta.shape[0], delta.shape[1], train_id(base))] = 0
+    return delta
 
 
 def _outside(case: Case, constraint: Linf | L2, slot: int, delta: NDArray[np.int64]) -> Iterator[Finding]:

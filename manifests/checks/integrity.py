@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from poisonsets.manifests import canonical, identity, limits, store
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.findings import Finding
+from poisonsets.manifests.model import FileRecord
 from poisonsets.manifests.reader import PoisonSet
 from poisonsets.manifests.writer import MANIFEST, RUN
 
@@ -31,10 +32,18 @@ def damaged(code: str, place: str, message: str, remedy: str = "Fetch the set ag
     return Finding(code, "damage", place, message, remedy)
 
 
-def check_files(opened: PoisonSet) -> Iterator[Finding]:
-    """D102, D103, D104 and D106 over the whole folder."""
+def check_files(opened: PoisonSet, unread: Collection[str] = ()) -> Iterator[Finding]:
+    """D102, D103, D104 and D106 over the whole folder.
+
+    Args:
+        opened: the set.
+        unread: files of which no more than name, kind and size are checked.
+    """
     listed = {record.path for record in opened.manifest.files}
     for record in opened.manifest.files:
+        if record.path in unread:
+            yield from _check_size(opened.path, record)
+            continue
         try:
             opened.read(record.path)
         except DamagedError as error:
@@ -42,6 +51,19 @@ def check_files(opened: PoisonSet) -> Iterator[Finding]:
             yield damaged("D102" if gone else "D103", record.path, error.message)
     yield from _check_run(opened.path)
     yield from _check_strangers(opened.path, listed | {MANIFEST, RUN})
+
+
+def _check_size(folder: Path, record: FileRecord) -> Iterator[Finding]:
+    """Whether a file that is not read is there and as long as recorded; what it is otherwise, D104 says."""
+    try:
+        size = (folder / record.path).lstat().st_size
+    except OSError as error:
+        yield damaged("D102", record.path, f"{folder}: {record.path} is missing or cannot be read ({error.strerror})")
+        return
+    if size != record.bytes:
+        yield damaged(
+            "D103", record.path, f"{folder}: {record.path} has {size} bytes, the manifest says {record.bytes}"
+        )
 
 
 def _check_run(folder: Path) -> Iterator[Finding]:

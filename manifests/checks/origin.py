@@ -1,17 +1,22 @@
-"""Origin: trials that claim to be drawn from a seed, or computed by a published rule, are made again and compared."""
+"""Origin: trials that come from a seed, a published rule or a setup file are made again and compared."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 
-from poisonsets.manifests.checks import Case, check
+import numpy as np
+
+from poisonsets.manifests.bases.dataset import pixel_digest
+from poisonsets.manifests.checks import Case, Whole, check, check_set
 from poisonsets.manifests.errors import PoisonsetsError
 from poisonsets.manifests.findings import Finding
-from poisonsets.manifests.model import DrawnSetup, NamedSetup, Supplant
+from poisonsets.manifests.model import DrawnSetup, FileSetup, FileTarget, NamedSetup, SplitTarget, Supplant
 from poisonsets.manifests.setups.drawn import draw
 from poisonsets.manifests.setups.named import compute
 from poisonsets.manifests.setups.plan import Plan
+from poisonsets.manifests.writer import MANIFEST
 
 
 @check("V501")
@@ -39,6 +44,58 @@ def drawn_as_declared(case: Case) -> Iterator[Finding]:
         if found != wanted:
             yield case.violation("V501", f"{what} {found}, but {by} {wanted}")
     yield from _bases(case, plan, by)
+
+
+@check_set("V502")
+def setup_file_as_declared(whole: Whole) -> Iterator[Finding]:
+    """With --setup: a set that names a setup file by its digest names the one that was given."""
+    declared, given = whole.owner.manifest.setup, whole.setup
+    if given is None or not isinstance(declared, FileSetup):
+        return
+    if isinstance(given, NamedSetup):
+        message = f"its trials are of the setup file {declared.name!r}, not of {given.name}"
+        yield Finding("V502", "violation", MANIFEST, message)
+    elif given.record.digest != declared.digest:
+        message = (
+            f"its setup file has digest {declared.digest[:12]}..., {given.record.name!r} {given.record.digest[:12]}..."
+        )
+        yield Finding("V502", "violation", MANIFEST, message)
+
+
+@check("V503")
+def as_the_given_setup(case: Case) -> Iterator[Finding]:
+    """With --setup: targets, adversarial label, bases (in any order) and their number are those of its trial."""
+    setup, number = case.whole.setup, case.trial.number
+    if setup is None:
+        return
+    try:
+        plan = compute(case.base, setup, number) if isinstance(setup, NamedSetup) else setup.plan(case.base, number)
+    except PoisonsetsError as error:
+        yield case.violation("V503", f"the given setup has no such trial for this base: {error.message}")
+        return
+    found, wanted = case.record.targets, plan.targets
+    if len(found) != len(wanted) or not all(_same(case, *pair) for pair in zip(found, wanted, strict=True)):
+        yield case.violation("V503", f"target {_named(found)}, but the setup has {_named(wanted)}")
+    if case.record.adversarial_label != plan.adversarial_label:
+        message = f"adversarial label {case.record.adversarial_label}, but the setup has {plan.adversarial_label}"
+        yield case.violation("V503", message)
+    yield from _other_bases(case, plan)
+
+
+def _other_bases(case: Case, plan: Plan) -> Iterator[Finding]:
+    """How a trial's bases differ from a setup's, whatever their order: the order means nothing to a victim."""
+    found: Counter[int | None] = Counter(case.record.slots.bases)
+    wanted: Counter[int | None] = Counter(plan.bases)
+    if found.total() != wanted.total():
+        yield case.violation("V503", f"{found.total()} poisons, but the setup has {wanted.total()}")
+    for what, bases in (
+        ("in the setup and not in the trial", wanted - found),
+        ("in the trial and not in the setup", found - wanted),
+    ):
+        if bases:
+            first = next(iter(bases))
+            example = "an unknown one" if first is None else f"train/{first}"
+            yield case.violation("V503", f"bases {what}: {bases.total()}, {example} for one")
 
 
 def _bases(case: Case, plan: Plan, by: str) -> Iterator[Finding]:
@@ -69,3 +126,11 @@ def _few(removed: tuple[int, ...] | None) -> str:
 def _named(targets: tuple[object, ...]) -> str:
     spelled = [f"{getattr(t, 'split', 'file')}/{getattr(t, 'index', '?')}" for t in targets]
     return ", ".join(spelled) or "none"
+
+
+def _same(case: Case, target: SplitTarget | FileTarget, wanted: SplitTarget) -> bool:
+    """Whether a target is a setup's: by its place in the base, or by its pixels where it is a file."""
+    if not isinstance(target, FileTarget):
+        return target == wanted
+    image = case.base.split(wanted.split).images[wanted.index]
+    return target.pixels == pixel_digest(image[None], np.array([wanted.label], dtype=np.int64))

@@ -6,18 +6,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.checks import check_set
+from poisonsets.manifests.checks import Whole, check_set
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.findings import Finding
-from poisonsets.manifests.reader import PoisonSet
 from poisonsets.manifests.stamp import picture_digest, stamp
 from poisonsets.manifests.triggers import PatchTrigger
 
 
 @check_set("V103")
-def pictures_as_declared(opened: PoisonSet, base: Base) -> Iterator[Finding]:  # noqa: ARG001
+def pictures_as_declared(whole: Whole) -> Iterator[Finding]:
     """Every trigger's picture has the declared pixels; a mask has its picture's size and is black and white."""
+    opened = whole.owner
     for path, declared in opened.manifest.trigger_pixels.items():
         if picture_digest(opened.picture(path)) != declared:
             yield Finding("V103", "violation", path, "the picture's pixels are not those declared")
@@ -33,10 +32,10 @@ def pictures_as_declared(opened: PoisonSet, base: Base) -> Iterator[Finding]:  #
 
 
 @check_set("V106")
-def triggers_fit(opened: PoisonSet, base: Base) -> Iterator[Finding]:
+def triggers_fit(whole: Whole) -> Iterator[Finding]:
     """Every declared trigger can be put on the base's images."""
-    for name in sorted(opened.manifest.triggers):
+    for name in sorted(whole.owner.manifest.triggers):
         try:
-            stamp(base.train.images[0], opened.trigger(name), "train/0")
+            stamp(whole.base.train.images[0], whole.owner.trigger(name), "train/0")
         except UsageError as error:
             yield Finding("V106", "violation", f"trigger {name}", error.message)

@@ -7,17 +7,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from poisonsets.manifests.bases.dataset import Base, Images, pixel_digest
-from poisonsets.manifests.checks import Case, check, check_set
+from poisonsets.manifests.bases.dataset import Images, pixel_digest
+from poisonsets.manifests.checks import Case, Whole, check, check_set
 from poisonsets.manifests.findings import Finding
 from poisonsets.manifests.model import FileTarget, SplitTarget
-from poisonsets.manifests.reader import TARGETS, PoisonSet
+from poisonsets.manifests.reader import TARGETS
 from poisonsets.manifests.stamp import stamp
 
 
 @check_set("V105")
-def target_file_as_declared(opened: PoisonSet, base: Base) -> Iterator[Finding]:  # noqa: ARG001
+def target_file_as_declared(whole: Whole) -> Iterator[Finding]:
     """targets.tar holds exactly the declared targets, with the declared labels and pixels."""
+    opened = whole.owner
     declared = [
         (trial.trial, target)
         for trial in opened.manifest.trials
@@ -73,22 +74,14 @@ def _no_known_image(case: Case, target: FileTarget) -> Iterator[Finding]:
     if target.key not in case.owner.target_keys:
         return
     image = case.owner.target_file(target.key)
-    for index in _same_images(case.base.train.images, image):
+    for index in case.whole.train.find(image)[:1]:
         yield case.violation("V403", f"target {target.key} is the training image train/{index}")
-    for index in _same_images(case.base.test.images, image):
+    for index in case.whole.test.find(image)[:1]:
         true = int(case.base.test.labels[index])
         if true != target.label:
             yield case.violation(
                 "V403", f"target {target.key} is test/{index} of class {true}, {target.label} declared"
             )
-
-
-def _same_images(images: Images, image: Images) -> list[int]:
-    """The first index of `image` among `images`, or nothing."""
-    # Most images differ in their first row already; comparing all pixels of all images would take seconds.
-    alike = np.flatnonzero((images[:, 0] == image[0]).all(axis=(1, 2)))
-    same: list[int] = alike[(images[alike] == image).all(axis=(1, 2, 3))].tolist()
-    return same[:1]
 
 
 @check("V404")
@@ -103,9 +96,9 @@ def targets_not_among_poisons(case: Case) -> Iterator[Finding]:
         forms = [image]
         if trigger is not None:
             forms.append(stamp(image, trigger, f"file/{name}" if isinstance(target, FileTarget) else name))
-        for slot, row in case.row_of.items():
-            if any(np.array_equal(case.images[row], form) for form in forms):
-                yield case.violation("V404", f"the poison is the target {name}", slot=slot)
+        rows = {row for form in forms for row in case.shown.find(form)}
+        for slot in (case.slot_of[row] for row in sorted(rows) if row in case.slot_of):
+            yield case.violation("V404", f"the poison is the target {name}", slot=slot)
 
 
 def _image(case: Case, target: SplitTarget | FileTarget) -> Images | None:

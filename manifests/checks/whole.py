@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from poisonsets.manifests import identity
-from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.checks import check_set
+from poisonsets.manifests.checks import Whole, check_set
 from poisonsets.manifests.findings import Finding
 from poisonsets.manifests.model import FileTarget
-from poisonsets.manifests.reader import TARGETS, PoisonSet
+from poisonsets.manifests.reader import TARGETS
 from poisonsets.manifests.writer import CARD, MANIFEST
 
 
@@ -18,18 +17,19 @@ def _violation(code: str, place: str, message: str) -> Finding:
 
 
 @check_set("V101")
-def content_digest_as_declared(opened: PoisonSet, base: Base) -> Iterator[Finding]:  # noqa: ARG001
+def content_digest_as_declared(whole: Whole) -> Iterator[Finding]:
     """The declared content digest is that of the declared contents."""
-    found, declared = identity.digest_of(opened.manifest), opened.manifest.content_digest
+    manifest = whole.owner.manifest
+    found, declared = identity.digest_of(manifest), manifest.content_digest
     if found != declared:
         yield _violation("V101", MANIFEST, f"content digest {found[:12]}..., declared {declared[:12]}...")
 
 
 @check_set("V102")
-def every_file_has_a_purpose(opened: PoisonSet, base: Base) -> Iterator[Finding]:  # noqa: ARG001
+def every_file_has_a_purpose(whole: Whole) -> Iterator[Finding]:
     """Every listed file is a declared trial's shard, trigger's picture, surrogate, target file or the card."""
-    manifest = opened.manifest
-    wanted = {path for trial in opened.trials for path in trial.shards()}
+    manifest = whole.owner.manifest
+    wanted = {path for trial in whole.owner.trials for path in trial.shards()}
     wanted |= {CARD} | set(manifest.trigger_pixels)
     surrogates = {f"surrogates/{one.digest}.safetensors" for one in manifest.surrogates if one.included}
     if any(isinstance(target, FileTarget) for trial in manifest.trials for target in trial.targets):
@@ -42,9 +42,9 @@ def every_file_has_a_purpose(opened: PoisonSet, base: Base) -> Iterator[Finding]
 
 
 @check_set("V104")
-def base_as_declared(opened: PoisonSet, base: Base) -> Iterator[Finding]:
+def base_as_declared(whole: Whole) -> Iterator[Finding]:
     """Sizes and number of classes of the pinned base are those of the base."""
-    declared, true = opened.manifest.base, base.pin()
+    declared, true = whole.owner.manifest.base, whole.base.pin()
     if declared.splits != true.splits:
         yield _violation("V104", MANIFEST, "the declared splits of the base are not the base's own")
     if len(declared.classes) != len(true.classes):
@@ -52,9 +52,10 @@ def base_as_declared(opened: PoisonSet, base: Base) -> Iterator[Finding]:
 
 
 @check_set("H101")
-def class_names_as_declared(opened: PoisonSet, base: Base) -> Iterator[Finding]:
+def class_names_as_declared(whole: Whole) -> Iterator[Finding]:
     """Class names are those of the base at hand; names pin nothing, so others are worth knowing and no more."""
-    pairs = zip(opened.manifest.base.classes, base.classes, strict=False)
+    base = whole.base
+    pairs = zip(whole.owner.manifest.base.classes, base.classes, strict=False)
     renamed = [(label, ours, theirs) for label, (theirs, ours) in enumerate(pairs) if ours != theirs]
     if renamed:
         label, ours, theirs = renamed[0]

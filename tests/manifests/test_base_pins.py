@@ -35,7 +35,7 @@ def test_another_base_is_refused_with_both_names(split: str) -> None:
         open_set(GOLDEN).trials[0].training_set(other)
 
 
-def test_other_class_names_are_a_hint_and_no_fault() -> None:
+def test_h101_other_class_names_are_a_hint_and_no_fault() -> None:
     renamed = replace(golden_base(), name="copy", classes=("zero", "uno", "due"), poison_classes=(0, 1))
     report = verify(GOLDEN, lambda pin: renamed)
     assert (report.worst, report.clean) == (0, True)

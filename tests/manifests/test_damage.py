@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from forge import check, rewritten, small_base, small_set
 
+from poisonsets.manifests import canonical, identity
 from poisonsets.manifests.bases.dataset import Base
 
 FILES = ("manifest.json", "run.json", "README.md", "poisons/trial-00000-000.tar", "poisons/trial-00001-000.tar")
@@ -38,7 +40,7 @@ def test_a_fresh_set_is_clean(whole: Path, base: Base) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_any_flipped_byte_is_damage(copy: Path, base: Base, name: str) -> None:
+def test_d103_any_flipped_byte_is_damage(copy: Path, base: Base, name: str) -> None:
     path = copy / name
     data = path.read_bytes()
     stride = max(1, len(data) // 150)
@@ -63,7 +65,7 @@ def test_a_cut_file_is_damage(copy: Path, base: Base, name: str, share: float) -
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_missing_file_is_damage(copy: Path, base: Base, name: str) -> None:
+def test_d102_a_missing_file_is_damage(copy: Path, base: Base, name: str) -> None:
     (copy / name).unlink()
     report = check(copy, base)
     assert (report.worst, name in report.findings[0].place) == (3, True)
@@ -76,7 +78,7 @@ def test_a_renamed_file_is_damage(copy: Path, base: Base, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["extra.txt", "poisons/trial-00002-000.tar", "deep/er/file", ".hidden"])
-def test_an_added_file_is_damage(copy: Path, base: Base, name: str) -> None:
+def test_d104_an_added_file_is_damage(copy: Path, base: Base, name: str) -> None:
     (copy / name).parent.mkdir(parents=True, exist_ok=True)
     (copy / name).write_bytes(b"")
     report = check(copy, base)
@@ -134,10 +136,28 @@ def _checksum(path: Path) -> None:
 @pytest.mark.parametrize(
     "spoil", [_spaced, _default_left_out, _unknown_field, _float, _boolean, _path_outside, _checksum]
 )
-def test_a_manifest_with_another_spelling_is_damage(copy: Path, base: Base, spoil: Callable[[Path], None]) -> None:
+def test_d101_a_manifest_with_another_spelling_is_damage(copy: Path, base: Base, spoil: Callable[[Path], None]) -> None:
     before = (copy / "manifest.json").read_bytes()
     spoil(copy / "manifest.json")
     assert (copy / "manifest.json").read_bytes() != before
     report = check(copy, base)
     assert report.worst == 3
     assert [finding.code for finding in report.findings] == ["D101"]
+
+
+def test_d105_a_shard_in_another_spelling_is_damage_though_its_hash_is_right(copy: Path, base: Base) -> None:
+    data = bytearray((copy / FILES[3]).read_bytes())
+    data[100:107] = b"0000644"  # the mode of the first member
+    (copy / FILES[3]).write_bytes(data)
+    document = canonical.loads((copy / "manifest.json").read_bytes(), "manifest.json")
+    record = next(one for one in document["files"] if one["path"] == FILES[3])
+    record["sha256"] = hashlib.sha256(data).hexdigest()
+    (copy / "manifest.json").write_bytes(identity.checksummed(document))
+    report = check(copy, base)
+    assert (report.worst, [(one.code, one.place) for one in report.findings]) == (3, [("D105", "trial 0")])
+
+
+def test_d106_a_run_record_that_was_edited_is_damage(copy: Path, base: Base) -> None:
+    rewritten(copy, "run.json", lambda document: document.update(host="another"))
+    report = check(copy, base)
+    assert (report.worst, [(one.code, one.place) for one in report.findings]) == (3, [("D106", "run.json")])

@@ -13,7 +13,6 @@ from forge import Draft, check, forge, small_base, small_set
 
 from poisonsets.manifests import canonical, identity, shard
 from poisonsets.manifests.bases.dataset import Base, pixel_digest
-from poisonsets.manifests.checks import promises
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +148,14 @@ def source_class_of_a_drawn_trial(draft: Draft) -> None:
     draft.trial(0)["source_classes"] = [draft.trial(0)["targets"][0]["label"]]
 
 
+def base_of_another_height(draft: Draft) -> None:
+    """The shards have images of the declared size; the base has not, so there is nothing to compare them with."""
+    for split in draft.manifest["base"]["splits"].values():
+        split["height"] = 9
+    for images in draft.images.values():
+        images[:] = [np.concatenate([image, image[:1]]) for image in images]
+
+
 def list_out_of_range(draft: Draft) -> None:
     draft.trial(0)["lists"] = {"poison-train": [0, 36]}
 
@@ -231,6 +238,7 @@ LIES: dict[Callable[[Draft], None], tuple[str, str, str]] = {
     slots_out_of_order: ("V201", "trial 0", "ascending"),
     base_described_falsely: ("V104", "manifest.json", "4 classes, the base has 3"),
     base_of_other_sizes: ("V104", "manifest.json", "splits"),
+    base_of_another_height: ("V104", "manifest.json", "splits"),
     source_class_of_a_drawn_trial: ("V501", "trial 0", "source classes"),
     list_out_of_range: ("V405", "trial 0", "[36] of 36 images"),
     source_class_is_adversarial: ("V405", "trial 0", "source class"),
@@ -246,7 +254,7 @@ LIES: dict[Callable[[Draft], None], tuple[str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.__name__)
+@pytest.mark.parametrize("lie", LIES, ids=lambda lie: f"{LIES[lie][0].lower()}_{lie.__name__}")
 def test_a_lie_is_found_where_it_was_told(
     honest: Path, tmp_path: Path, base: Base, lie: Callable[[Draft], None]
 ) -> None:
@@ -275,18 +283,13 @@ def test_the_findings_of_a_hostile_set_are_bounded(honest: Path, tmp_path: Path,
     assert all(finding.line().isprintable() and len(finding.line()) <= 400 for finding in report.findings)
 
 
-def test_every_check_of_a_claim_is_told_a_lie() -> None:
-    told = {code for code, _, _ in LIES.values()}
-    # test_golden.py, test_exemptions.py and test_base_pins.py tell the others; V101 and V203 follow below.
-    assert set(promises()) - told == {"V101", "V103", "V106", "V203", "V302", "H101"}
-
-
 @pytest.mark.parametrize(
     ("code", "lie"),
     [
         ("V101", lambda document: document.update(content_digest="0" * 64)),
         ("V203", lambda document: document["trials"][0].update(pixels="0" * 64)),
     ],
+    ids=["v101", "v203"],
 )
 def test_false_digests_are_found(
     honest: Path, tmp_path: Path, base: Base, code: str, lie: Callable[[dict[str, Any]], None]

@@ -34,7 +34,7 @@ def test_the_forger_itself_leaves_no_trace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("slot", range(3))
-def test_an_exempt_pixel_holds_the_trigger_and_nothing_else(tmp_path: Path, slot: int) -> None:
+def test_v302_an_exempt_pixel_holds_the_trigger_and_nothing_else(tmp_path: Path, slot: int) -> None:
     """Without this check the exemption would be a budget of 255 levels under the trigger."""
     second = open_set(GOLDEN).trials[1]
     trigger = second.trigger()
@@ -75,7 +75,7 @@ def coloured() -> Images:
 
 
 @pytest.mark.parametrize("make", [nearly_white, coloured])
-def test_a_mask_is_black_and_white(tmp_path: Path, make: Callable[[], Images]) -> None:
+def test_v103_a_mask_is_black_and_white(tmp_path: Path, make: Callable[[], Images]) -> None:
     found = findings(tmp_path, replaced(MASK, make()))
     assert [(one.code, one.place) for one in found if one.code == "V103"] == [("V103", MASK)]
     assert "white (255) or black (0)" in found[0].message
@@ -109,13 +109,13 @@ def outside(draft: Draft) -> None:
 
 
 @pytest.mark.parametrize("lie", [too_large, outside])
-def test_a_trigger_that_does_not_fit_is_a_violation(tmp_path: Path, lie: Callable[[Draft], None]) -> None:
+def test_v106_a_trigger_that_does_not_fit_is_a_violation(tmp_path: Path, lie: Callable[[Draft], None]) -> None:
     found = findings(tmp_path, lie)
     assert [one.place for one in found if one.code == "V106"] == ["trigger cross"]
     assert {one.code for one in found} == {"V106", "V301", "V302", "V404"}
 
 
-def test_a_poison_that_is_the_target_with_the_trigger_on_is_found(tmp_path: Path) -> None:
+def test_v404_a_poison_that_is_the_target_with_the_trigger_on_is_found(tmp_path: Path) -> None:
     trial = open_set(GOLDEN).trials[1]
     met = trial.target_images(golden_base())[0]
 

@@ -63,10 +63,30 @@ def test_the_set_verifies() -> None:
         "exempt": (1,),
         "not_checked": (
             "that the named attack, settings and seed made these pixels",
-            "that the attacker knew no more than the listed surrogates, and what an included network holds",
+            "that the attacker knew no more than the listed surrogates, and how those were trained",
             "that the seed was not chosen among many, and the words of the card",
         ),
         "worst": 0,
+        "hints": 0,
+        "figures": {
+            "trials": 2,
+            "poisons": 6,
+            "unknown": 0,
+            "moved": 6,
+            "largest": {8: 6},
+            "distance": ("62.55", "66.34", "69.00"),
+            "ssim": ("0.9347", "0.8433"),
+            "least_alike": (1, 0),
+            "worst": (
+                *({"trial": 0, "slot": slot, "used": "8/8"} for slot in range(3)),
+                *(
+                    {"trial": 1, "slot": slot, "used": f"{used}/5000"}
+                    for slot, used in ((0, 4399), (2, 4291), (1, 3913))
+                ),
+            ),
+            "trials_beyond": (1,),
+        },
+        "sample": None,
         "clean": True,
     }
 
@@ -180,7 +200,7 @@ def test_the_exemption_follows_the_place(tmp_path: Path, place: FixedPlace | Ran
 @pytest.mark.parametrize(
     ("pixels", "code"), [({}, "D101"), ({"triggers/cross.png": "0" * 64}, "D101"), ("changed", "V103")]
 )
-def test_false_claims_about_a_trigger_are_found(tmp_path: Path, pixels: Any, code: str) -> None:
+def test_v103_false_claims_about_a_trigger_are_found(tmp_path: Path, pixels: Any, code: str) -> None:
     liar = Path(shutil.copytree(GOLDEN, tmp_path / "liar"))
     document = manifest()
     if pixels == "changed":

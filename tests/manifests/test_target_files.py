@@ -60,7 +60,7 @@ def test_declared_targets_of_any_trial_number_are_accepted(honest: Path, tmp_pat
         ([(3, PHOTO, 5)], "trial 0", "in targets.tar"),
     ],
 )
-def test_stowaways_and_false_samples_are_found(
+def test_v105_stowaways_and_false_samples_are_found(
     honest: Path, tmp_path: Path, base: Base, held: list[Any], place: str, message: str
 ) -> None:
     report = verified(honest, tmp_path, base, ["00007-00000003"], held)
@@ -70,7 +70,7 @@ def test_stowaways_and_false_samples_are_found(
     ), [found.line() for found in report.findings]
 
 
-def test_a_target_file_that_is_not_listed_is_a_false_claim(honest: Path, tmp_path: Path, base: Base) -> None:
+def test_v102_a_target_file_that_is_not_listed_is_a_false_claim(honest: Path, tmp_path: Path, base: Base) -> None:
     def edit(draft: Draft) -> None:
         with_targets(draft, ["00007-00000003"], [(3, PHOTO, 0)])
         draft.extra.clear()
@@ -79,7 +79,7 @@ def test_a_target_file_that_is_not_listed_is_a_false_claim(honest: Path, tmp_pat
     assert [(found.code, found.place) for found in report.findings] == [("V102", "targets.tar")]
 
 
-def test_a_poison_that_is_a_target_of_a_file_is_found(honest: Path, tmp_path: Path, base: Base) -> None:
+def test_v404_a_poison_that_is_a_target_of_a_file_is_found(honest: Path, tmp_path: Path, base: Base) -> None:
     def edit(draft: Draft) -> None:
         with_targets(draft, ["00007-00000003"], [(3, PHOTO, 0)])
         draft.images[0][2] = PHOTO
@@ -101,7 +101,7 @@ def in_file(draft: Draft, base: Base) -> None:
 
 
 @pytest.mark.parametrize("lie", [in_split, in_file])
-def test_a_target_that_victims_train_on_is_found(
+def test_v403_a_target_that_victims_train_on_is_found(
     honest: Path, tmp_path: Path, base: Base, lie: Callable[[Draft, Base], None]
 ) -> None:
     report = check(forge(honest, tmp_path / "forged", lambda draft: lie(draft, base)), base)

@@ -1,0 +1,1 @@
+"""The foreign formats, one file each; the listing of this folder is the registry."""
