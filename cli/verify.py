@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.manifests.findings import Report
     from poisonsets.manifests.model import BasePin
+
+SHOWN: Final = 10
+"""Findings of one code that are told one by one."""
 
 
 def verify(
@@ -131,17 +134,16 @@ def tell(report: Report) -> None:
 
 
 def _tell_findings(report: Report) -> None:
-    """A line a finding; of a hint that several trials give, the first and how many more."""
-    hints: Counter[str] = Counter(finding.code for finding in report.findings if finding.kind == "hint")
-    said: set[str] = set()
+    """A line a finding: of a hint the first one, of another code the first few, and how many more there are."""
+    every = Counter(finding.code for finding in report.findings)
+    said: Counter[str] = Counter()
     for finding in report.findings:
-        if finding.code in said:
-            continue
-        line = finding.line()
-        if finding.kind == "hint":
-            said.add(finding.code)
-            line = f"hint: {line}" + (f" (and {hints[finding.code] - 1} more such)" if hints[finding.code] > 1 else "")
-        print(line)
+        code, most = finding.code, 1 if finding.kind == "hint" else SHOWN
+        said[code] += 1
+        if said[code] <= most:
+            last = said[code] == most and every[code] > most
+            more = f" (and {every[code] - most} more {code}, see --json)" if last else ""
+            print(("hint: " if finding.kind == "hint" else "") + finding.line() + more)
     if report.total > len(report.findings):
         print(f"... and {report.total - len(report.findings)} more findings")
 

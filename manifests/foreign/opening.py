@@ -58,7 +58,8 @@ def opened(path: Path, find_base: Callable[[], Base] | None, declared: Declared 
         output = Path(scratch) / "set"
         done = import_set(output, found, path, find_base(), declared, name="imported")
         _refuse_bad(done, path)
-        assumed = f"{path}: a set of the format {found.name}, imported for this; assumed: {declared.line()}"
+        assumed = f"assumed: {declared.line()} (`import` takes other claims)"
+        assumed = f"{path}: a set of the format {found.name}, imported for this; {assumed}"
         yield Opened(output, (assumed, *(one.line() for one in done.remarks)))
 
 

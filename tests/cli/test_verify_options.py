@@ -107,6 +107,17 @@ def test_a_hint_that_many_trials_give_is_one_line(cli: Cli, honest: Path, capsys
     fault = Finding("V301", "violation", "trial 2 slot 1", "far")
     tell(Report("x", None, (hints[0], fault, *hints[1:], fault), 9, {}, {}, (), (), 1, 7, None, None))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "hint: H202 trial 0: idle (and 6 more such)"
+    assert lines[0] == "hint: H202 trial 0: idle (and 6 more H202, see --json)"
     assert lines[1] == lines[2] == "V301 trial 2 slot 1: far"
     assert lines[3:] == ["x: claims that do not hold, 2 findings"]
+
+
+def test_of_one_code_ten_findings_are_told_and_the_others_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    from poisonsets.cli.verify import tell
+    from poisonsets.manifests.findings import Finding, Report
+
+    faults = tuple(Finding("V301", "violation", f"trial 2 slot {n}", "far") for n in range(25))
+    tell(Report("x", None, faults, 25, {}, {}, (), (), 1, 0, None, None))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[9] == "V301 trial 2 slot 9: far (and 15 more V301, see --json)"
+    assert lines[10:] == ["x: claims that do not hold, 25 findings"]
