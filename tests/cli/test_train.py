@@ -73,7 +73,7 @@ def test_a_victim_goes_on_from_the_whole_of_a_network_that_does_not_normalise(
     assert [row["protocol"] for row in document["rows"]] == [protocol] * 2
     assert all(row["control"] is not None for row in document["rows"])
     done = cli(*score, "own.safetensors")
-    assert done.code == 2
+    assert done.code == 4
     assert "own.safetensors: normalises its images" in done.err
 
 

@@ -60,6 +60,11 @@ def whole(craft: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> s
     return crafted(craft, tmp_path_factory.mktemp("sets") / "set", *LONG)
 
 
+def heed_interrupts() -> None:
+    """Where tests run in the background of a script, SIGINT is ignored, and a child would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def started(craft: tuple[str, ...], out: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """The same command in a session of its own, killed whole at the end."""
@@ -69,6 +74,7 @@ def started(craft: tuple[str, ...], out: Path, *options: str) -> Iterator[subpro
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     try:
         yield process
