@@ -3,7 +3,7 @@ VENV ?= .venv
 PY   ?= python3
 BIN  := $(VENV)/bin
 
-.PHONY: demo test mutants bench lint format schema clean
+.PHONY: demo test mutants fuzz soak bench lint format schema clean
 
 # torch and torchvision come in one resolver run, so that they are a matching pair.
 $(VENV)/.ready: pyproject.toml
@@ -21,6 +21,14 @@ test: $(VENV)/.ready
 # Takes each check out in turn; the tests named after its code must fail.
 mutants: $(VENV)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py
+
+# Mutants of manifests and shards from a new seed; whatever ends in neither an error of ours nor the same bytes is kept.
+fuzz: $(VENV)/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python tests/hostile/fuzz.py
+
+# Craft, import, export and score killed at 200 moments each, from a new seed, and done again.
+soak: $(VENV)/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py
 
 # Every speed the project claims beside the plain version of the same work; writes bench.json.
 bench: $(VENV)/.ready

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
+from poisonsets.manifests import limits
 from poisonsets.manifests.errors import DamagedError
 
 
@@ -27,8 +28,9 @@ def loads(data: bytes, where: str) -> Any:
         where: the file's name, for the error.
 
     Raises:
-        DamagedError: the bytes are not the canonical spelling of a JSON document.
+        DamagedError: the bytes are not the canonical spelling of a JSON document, or of one with too many parts.
     """
+    refuse_many(data, where)
     try:
         document = json.loads(
             data.decode("ascii"),
@@ -36,12 +38,42 @@ def loads(data: bytes, where: str) -> Any:
             parse_float=_refuse_number,
             parse_constant=_refuse_number,
         )
+        _refuse_long(document)
         canonical = dumps(document)
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{where}: not a readable JSON document ({str(error)[:100]})") from error
     if canonical != data:
         raise DamagedError(f"{where}: not canonical JSON (sorted keys, no spaces, ASCII, one final line feed)")
     return document
+
+
+def refuse_many(data: bytes, where: str) -> None:
+    """Refuse JSON of too many parts before they are made: two bytes of text can become a hundred of memory.
+
+    Raises:
+        DamagedError: it has more lists and objects, strings or values than `limits` say.
+    """
+    counted = {
+        "lists and objects": (data.count(b"[") + data.count(b"{"), limits.JSON_OBJECTS),
+        "strings": (data.count(b'"') // 2, limits.JSON_STRINGS),
+        "values": (data.count(b","), limits.JSON_VALUES),
+    }
+    for what, (found, most) in counted.items():
+        if found > most:
+            raise DamagedError(f"{where}: a JSON document of {found} {what}, at most {most} are read")
+
+
+def _refuse_long(document: Any) -> None:
+    """A text is copied by whoever complains of it, so one of many megabytes is refused first."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if type(value) is dict:
+            waiting += (*value, *value.values())
+        elif type(value) is list:
+            waiting += [one for one in value if type(one) is not int]
+        elif type(value) is str and len(value) > limits.JSON_TEXT:
+            raise ValueError(f"a text of {len(value)} characters, at most {limits.JSON_TEXT} are read")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,11 @@ from typing import Final
 
 MANIFEST_BYTES: Final = 64 << 20
 RUN_BYTES: Final = 1 << 20
+CARD_BYTES: Final = 1 << 20
+JSON_OBJECTS: Final = 1_000_000
+JSON_STRINGS: Final = 2_000_000
+JSON_TEXT: Final = 65_536
+JSON_VALUES: Final = 20_000_000
 FILE_BYTES: Final = 4 << 30
 IMAGE_SIDE: Final = 1024
 SLOTS_PER_SHARD: Final = 1000

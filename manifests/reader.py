@@ -21,6 +21,7 @@ from poisonsets.manifests.compose import Rows, Rule, compose, composed_images
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.model import FileTarget, Manifest, Trial
 from poisonsets.manifests.ranges import spelled
+from poisonsets.manifests.sizes import most_bytes
 from poisonsets.manifests.stamp import Trigger, stamp, stamp_all
 from poisonsets.manifests.triggers import BlendTrigger, ImageTrigger, PatchTrigger
 from poisonsets.manifests.writer import MANIFEST
@@ -177,13 +178,15 @@ class PoisonSet:
         """The bytes of a file of the set, hashed and compared before anyone parses them.
 
         Raises:
-            DamagedError: the file is not listed, missing, or not what the manifest recorded.
+            DamagedError: the file is not listed, missing, not what the manifest recorded, or larger than it can be.
         """
         record = self._records.get(path)
         if record is None:
             raise DamagedError(f"{self.path}: {path} is not listed in the manifest")
         if "/" in path and (self.path / path).parent.is_symlink():
             raise DamagedError(f"{self.path}: {path} lies in a linked folder")
+        if record.bytes > (most := most_bytes(self.manifest, path)):
+            raise DamagedError(f"{self.path}: {path} is recorded with {record.bytes} bytes, it can have {most}")
         try:
             data = store.read_file(self.path / path, record.bytes)
         except MissingError as error:

@@ -72,6 +72,13 @@ def encode(trial: int, first_slot: int, images: Images, labels: Labels) -> bytes
     return body + bytes(-len(body) % RECORD)
 
 
+def encoded_size(samples: int, height: int, width: int) -> int:
+    """The length of `encode`'s bytes for so many images of this size."""
+    image = png.encoded_size(height, width)
+    body = samples * (3 * BLOCK + image + -image % BLOCK) + 2 * BLOCK
+    return body + -body % RECORD
+
+
 def decode(data: bytes, height: int, width: int, where: str) -> Samples:
     """The samples of a shard that `encode` could have written; anything else is refused.
 

@@ -1,6 +1,7 @@
 """Files that are whole or absent: temporary name, fsync, rename. Everything the project writes goes through here.
 
-A lock is taken on the folder itself where there is one, so that no lock file can be left behind.
+A lock is taken on the folder itself where there is one, so that no lock file can be left behind. What is asked of the
+operating system is asked through `disk`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter
 from pathlib import Path
+from typing import BinaryIO
 
+from poisonsets.manifests.disk import Disk
 from poisonsets.manifests.errors import DamagedError, MissingError
 
 TEMPORARY = ".tmp"
-NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+disk = Disk()
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -44,16 +48,16 @@ def replacing(path: Path) -> Iterator[BufferedWriter]:
     """
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb", opener=_new) as file:
+        make_folder(path.parent)
+        with disk.create(temporary) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+            disk.fsync(file.fileno())
+        disk.rename(temporary, path)
         sync_folder(path.parent)
     except BaseException as error:
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            disk.unlink(temporary)
         if isinstance(error, OSError):
             raise refused(path, error) from error
         raise
@@ -71,49 +75,99 @@ def sweep(folder: Path, pattern: str = "*") -> None:
     """
     try:
         for leftover in folder.rglob(f"{pattern}{TEMPORARY}"):
-            leftover.unlink()
+            disk.unlink(leftover)
     except OSError as error:
         raise refused(folder, error) from error
 
 
-def read_file(path: Path, limit: int, *, follow: bool = False, remedy: str = "") -> bytes:
-    """The bytes of a regular file; pipes and devices are not waited for.
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where they are not there.
+
+    Raises:
+        MissingError: a file stands in the way, or the disk or its permissions refuse.
+    """
+    try:
+        if path.is_dir():
+            return
+        for one in (*reversed(path.parents), path):
+            try:
+                if not one.is_dir():
+                    disk.mkdir(one)
+            except FileExistsError:  # made meanwhile
+                if not one.is_dir():
+                    raise
+    except OSError as error:
+        raise refused(path, error) from error
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file that is there.
+
+    Raises:
+        MissingError: it is not, or the disk or its permissions refuse.
+    """
+    try:
+        disk.unlink(path)
+    except OSError as error:
+        raise refused(path, error) from error
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder of ours that nobody needs any more; what cannot be removed stays."""
+    with suppress(OSError):
+        disk.remove_tree(path)
+
+
+@contextmanager
+def reading(path: Path, *, follow: bool = False, remedy: str = "") -> Iterator[BinaryIO]:
+    """A regular file, open for reading; pipes and devices are not waited for.
 
     Args:
         path: the file.
-        limit: the most bytes it may have.
         follow: read through a link, for what a user names; nothing that a set brings along is followed.
         remedy: what to do about a file that cannot be read.
 
     Raises:
         MissingError: it is not there or may not be opened.
-        DamagedError: it is a link, no regular file, larger than the limit, or the disk cannot read it.
+        DamagedError: it is a link or no regular file.
     """
     descriptor = _opened(path, follow=follow, remedy=remedy)
     try:
         # Before any file object is made: one on a folder refuses with an error of its own.
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise DamagedError(f"{path}: not a regular file", remedy)
-        if status.st_size <= limit:
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                # Memory is taken for what is there, not for what is allowed.
-                data = file.read(status.st_size + 1)
-            if len(data) <= status.st_size:
-                return data
-            raise DamagedError(f"{path}: it grows while it is read", remedy)
-        raise DamagedError(f"{path}: larger than {limit} bytes", remedy)
-    except OSError as error:
-        raise DamagedError(f"{path}: cannot be read ({reason(error)})", remedy) from error
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            yield file
     finally:
         os.close(descriptor)
 
 
+def read_file(path: Path, limit: int, *, follow: bool = False, remedy: str = "") -> bytes:
+    """The bytes of a regular file, opened as by `reading`.
+
+    Raises:
+        MissingError: as `reading`.
+        DamagedError: likewise, or it has more bytes than the limit, or the disk cannot read it.
+    """
+    with reading(path, follow=follow, remedy=remedy) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise DamagedError(f"{path}: larger than {limit} bytes", remedy)
+        try:
+            # Memory is taken for what is there, not for what is allowed.
+            data = file.read(size + 1)
+        except OSError as error:
+            raise DamagedError(f"{path}: cannot be read ({reason(error)})", remedy) from error
+        if len(data) > size:
+            raise DamagedError(f"{path}: it grows while it is read", remedy)
+        return data
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = disk.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        disk.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -125,11 +179,11 @@ def move_folder(source: Path, destination: Path) -> None:
         MissingError: the file system refuses; the folder has its old name then.
     """
     try:
-        source.rename(destination)
+        disk.rename(source, destination)
         try:
             sync_folder(destination.parent)
         except OSError:
-            destination.rename(source)
+            disk.rename(destination, source)
             raise
     except OSError as error:
         raise refused(destination, error) from error
@@ -144,15 +198,16 @@ def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
         patience: how many seconds to wait for another holder.
 
     Raises:
-        MissingError: another process holds it, or it cannot be opened.
+        MissingError: another process holds it, has removed it meanwhile, or it cannot be opened.
     """
     flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     try:
-        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
+        descriptor = disk.open(path, flags)
     except OSError as error:
         raise refused(path, error) from error
     try:
         _acquire(descriptor, path, time.monotonic() + patience)
+        _refuse_removed(descriptor, path)
         yield
     finally:
         os.close(descriptor)
@@ -210,14 +265,10 @@ def reason(error: BaseException) -> str:
     return " ".join(str(text).split())[:120]
 
 
-def _new(path: str, _flags: int) -> int:
-    return os.open(path, NEW_FILE, 0o644)
-
-
 def _opened(path: Path, *, follow: bool, remedy: str) -> int:
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    flags = os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
-        return os.open(path, flags)
+        return disk.open(path, flags)
     except FileNotFoundError as error:
         raise MissingError(f"{path}: no such file", remedy) from error
     except (OSError, ValueError) as error:
@@ -237,3 +288,11 @@ def _acquire(descriptor: int, path: Path, deadline: float) -> None:
                     f"{path}: another process is writing here", "Wait for it or choose another folder"
                 ) from error
             time.sleep(0.05)
+
+
+def _refuse_removed(descriptor: int, path: Path) -> None:
+    """A lock on a folder that its last holder has removed since it was opened would keep nobody out."""
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return
+    raise MissingError(f"{path}: another process has just finished here", "Look at what it made")

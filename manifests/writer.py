@@ -9,9 +9,8 @@ looks finished.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +94,14 @@ class SetWriter:
         store.write_file(self._payload / RUN, identity.checksummed(dict(run)))
         store.write_file(self._payload / MANIFEST, data)
         store.move_folder(self._payload, self._final)
-        shutil.rmtree(self._journal.parent, ignore_errors=True)
+        store.remove_folder(self._journal.parent)
         return Manifest.model_validate_json(data)
 
     def _drop_strangers(self) -> None:
         """Remove shards that an interrupted run wrote for a trial which it did not finish and this one refused."""
         for path in sorted(self._payload.rglob("*")):
             if path.is_file() and path.relative_to(self._payload).as_posix() not in self._files:
-                path.unlink()
+                store.remove_file(path)
 
     def _write(self, path: str, data: bytes) -> FileRecord:
         store.write_file(self._payload / path, data)
@@ -124,7 +123,7 @@ class SetWriter:
                     if hashlib.sha256(content).hexdigest() != record.sha256:
                         raise DamagedError(f"{record.path}: not as written")
             except (PoisonsetsError, ValueError):
-                path.unlink()
+                store.remove_file(path)
                 continue
             self._accept(entry)
 
@@ -153,9 +152,15 @@ def refuse_output(final: Path, *, resume: bool) -> None:
         return
     store.refuse_nonempty(final)
     partial = unfinished(final)
-    if not resume and partial.is_dir() and any(partial.iterdir()):
+    if not resume and partial.is_dir() and not _killed_at_once(partial):
         raise MissingError(f"{partial}: an unfinished set is here", "Add --resume to go on with it, or remove it")
     store.refuse_unwritable(partial)
+
+
+def _killed_at_once(partial: Path) -> bool:
+    """Whether there is nothing to go on with: its maker was killed before it had said what was asked for."""
+    leftovers = partial.glob(f"{REQUEST}.*{store.TEMPORARY}")
+    return {path.name for path in partial.iterdir()} == {path.name for path in leftovers}
 
 
 @contextmanager
@@ -175,11 +180,9 @@ def writing(final: Path, request: Mapping[str, Any], *, resume: bool) -> Iterato
     refuse_output(final, resume=resume)
     partial = unfinished(final)
     final = partial.with_name(partial.name.removesuffix(".partial"))  # "." cannot be renamed to, its name can
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise store.refused(partial, error) from error
+    store.make_folder(partial)
     with store.locked(partial):
+        _refuse_finished(final, partial)
         writer = SetWriter(partial, final)
         wanted = canonical.dumps(dict(request))
         store.sweep(partial)
@@ -189,6 +192,20 @@ def writing(final: Path, request: Mapping[str, Any], *, resume: bool) -> Iterato
         else:  # new, or its maker was killed before it could say what was asked for
             store.write_file(partial / REQUEST, wanted)
         yield writer
+
+
+def _refuse_finished(final: Path, partial: Path) -> None:
+    """Once more, and now with the lock: another process may have finished the set in between.
+
+    Raises:
+        MissingError: it has.
+    """
+    try:
+        store.refuse_nonempty(final)
+    except MissingError:
+        with suppress(OSError):
+            partial.rmdir()  # made by this process; one with something in it stays
+        raise
 
 
 def _check_resumable(partial: Path, wanted: bytes) -> None:

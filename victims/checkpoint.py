@@ -90,8 +90,13 @@ class KeptRun:
         store.write_file(self.path, tensor_bytes(tensors, metadata={_KEY: canonical.dumps(record).decode("ascii")}))
 
     def forget(self) -> None:
-        """Remove the file, where there is one."""
-        self.path.unlink(missing_ok=True)
+        """Remove the file, where there is one.
+
+        Raises:
+            MissingError: the disk or its permissions refuse.
+        """
+        if self.path.exists():
+            store.remove_file(self.path)
 
 
 def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> dict[str, Tensor]:

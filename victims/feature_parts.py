@@ -77,11 +77,8 @@ def forget(path: Path) -> None:
     Raises:
         MissingError: the disk or its permissions refuse.
     """
-    try:
-        for part in list(left(path)):
-            part.unlink()
-    except OSError as error:
-        raise store.refused(path.parent, error) from error
+    for part in list(left(path)):
+        store.remove_file(part)
 
 
 def _part(

@@ -100,10 +100,7 @@ class FeatureStore:
         record: dict[str, Any],
         progress: Callable[[int, int], None],
     ) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise store.refused(path.parent, error) from error
+        store.make_folder(path.parent)
         with store.locked(path.with_suffix(".lock"), patience=_PATIENCE_SECONDS):
             # Whoever held the lock before may have finished it, and may have been killed before it removed the parts.
             if path.exists():

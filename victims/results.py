@@ -106,10 +106,7 @@ def open_results(path: Path, settings: dict[str, Any], *, resume: bool) -> Itera
         DamagedError: its settings cannot be read.
     """
     refuse_used(path, resume=resume)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise store.refused(path, error) from error
+    store.make_folder(path)
     with store.locked(path):
         # Once more: another process may have come between.
         refuse_used(path, resume=resume)

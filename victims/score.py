@@ -6,7 +6,6 @@ Finished jobs are skipped on `resume`. Everything that can be refused is refused
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 import torch
 
+from poisonsets.manifests import store
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError, ViolationError
 from poisonsets.manifests.processes import worked
@@ -116,7 +116,7 @@ def score_set(
             if progress:
                 progress(len(rows), len(wanted))
         if making.checkpoints is not None:
-            shutil.rmtree(making.checkpoints, ignore_errors=True)
+            store.remove_folder(making.checkpoints)
     ordered = tuple(rows[job.key] for job in wanted)
     return Score(ordered, summarise(ordered))
 

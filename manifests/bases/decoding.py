@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from poisonsets.manifests import store
 from poisonsets.manifests.bases.dataset import Images
@@ -24,6 +24,7 @@ PROGRESS_STEP: Final = 250  # images between two reports
 SUFFIXES: Final = (".png", ".jpg", ".jpeg")
 # An image that is resized on reading may be this much larger than one that is kept.
 LARGEST_SOURCE: Final = 8 * IMAGE_SIDE
+PNG_END: Final = b"IEND\xaeB`\x82"
 MODES: Final = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 UNREADABLE = (
     OSError,
@@ -59,14 +60,26 @@ def decode(data: bytes, name: str, resize: int | None) -> Images:
             raise DamagedError(f"{name}: {image.width}x{image.height} pixels, at most {limit} a side are read")
         if image.mode not in MODES:
             raise DamagedError(f"{name}: pixels of mode {image.mode}, 8 bits a channel were expected")
+        if image.format == "PNG":
+            _check_png(data, name)
         if image.mode == "P" and "transparency" in image.info:
             image = image.convert("RGBA")
         image = image.convert("RGB")
         if resize is not None and image.size != (resize, resize):
             image = image.resize((resize, resize), Image.Resampling.BICUBIC)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError, *UNREADABLE) as error:
-        raise DamagedError(f"{name}: not a readable PNG or JPEG image ({str(error)[:80]})") from error
+        # Pillow would name an object by its address, so that no two messages were equal.
+        reason = "of another format" if isinstance(error, UnidentifiedImageError) else str(error)[:80]
+        raise DamagedError(f"{name}: not a readable PNG or JPEG image ({reason})") from error
     return np.asarray(image)
+
+
+def _check_png(data: bytes, name: str) -> None:
+    """What Pillow passes over in silence: the lower half of 16 bits, and that a file is cut behind its pixels."""
+    if data[24] > 8:
+        raise DamagedError(f"{name}: {data[24]} bits a channel, 8 were expected")
+    if PNG_END not in data:
+        raise DamagedError(f"{name}: a PNG image without an end, so the file is cut")
 
 
 def resized(images: Images, side: int) -> Images:

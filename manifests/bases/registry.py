@@ -120,7 +120,14 @@ def parse_spec(text: str, *, holdout: str | None = None, split_seed: int = 0, re
     if resize is not None and not 1 <= resize <= IMAGE_SIDE:
         raise UsageError(f"resize {resize} is outside 1-{IMAGE_SIDE} pixels")
     fraction = None if holdout is None else str(parse_fraction(holdout))
-    return Spec(kind, Path(path).expanduser().resolve() if path else None, fraction, split_seed, resize)
+    return Spec(kind, _resolved(path) if path else None, fraction, split_seed, resize)
+
+
+def _resolved(path: str) -> Path:
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a user who is not there, a zero byte
+        raise UsageError(f"{path}: no path ({' '.join(str(error).split())[:120]})", "Check its spelling") from error
 
 
 def spelling(kind: Kind) -> str:

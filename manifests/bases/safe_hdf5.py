@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from poisonsets.manifests import store
+from poisonsets.manifests import canonical, store
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.limits import FILE_BYTES
 
@@ -153,6 +153,8 @@ def read_json(file: h5py.File, name: str) -> Any:
         if attribute.get_storage_size() > ATTRIBUTE_BYTES:
             raise DamagedError(f"{where} is longer than {ATTRIBUTE_BYTES} bytes")
         text = np.asarray(file.attrs[name]).reshape(-1)[0]
+        data = text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogateescape")
+        canonical.refuse_many(data, where)
         return json.loads(text)
     except (*BROKEN, RecursionError) as error:
         raise DamagedError(f"{where}: cannot be read as JSON ({store.reason(error)})") from error

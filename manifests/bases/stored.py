@@ -54,10 +54,7 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         MissingError: another process holds it for more than `LOCK_SECONDS`, or the folder cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise store.refused(path.parent, error) from error
+    store.make_folder(path.parent)
     with store.locked(path.with_suffix(".lock"), patience=LOCK_SECONDS):
         yield
 

@@ -6,7 +6,6 @@ killed export left is removed by the next one.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -127,7 +126,7 @@ def _growing(output: Path) -> Iterator[Path]:
     partial = writer.unfinished(output)
     store.refuse_unwritable(partial)
     try:
-        partial.mkdir(parents=True, exist_ok=True)
+        store.make_folder(partial)
         strange = sorted(one.name for one in partial.iterdir() if one.name != PAYLOAD)
     except OSError as error:
         raise store.refused(partial, error) from error
@@ -137,10 +136,10 @@ def _growing(output: Path) -> Iterator[Path]:
         folder = partial / PAYLOAD
         try:
             if folder.exists():
-                shutil.rmtree(folder)
+                store.disk.remove_tree(folder)
             yield folder
             store.move_folder(folder, partial.with_name(partial.name.removesuffix(".partial")))
         except OSError as error:
             raise store.refused(folder, error) from error
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            store.remove_folder(partial)

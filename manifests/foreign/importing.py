@@ -6,7 +6,6 @@ Nothing is written unless every trial can be said, or the user wants the sound o
 from __future__ import annotations
 
 import platform
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -129,7 +128,7 @@ def _start_over(output: Path, request: dict[str, Any]) -> None:
 
 
 def _remove(output: Path) -> None:
-    shutil.rmtree(writer.unfinished(output), ignore_errors=True)
+    store.remove_folder(writer.unfinished(output))
 
 
 def _wanted(source: Path, found: tuple[int, ...], only: tuple[int, ...] | None) -> list[int]:

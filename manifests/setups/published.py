@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 
 import numpy as np
 
-from poisonsets.manifests import limits, opcodes, store
+from poisonsets.manifests import canonical, limits, opcodes, store
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.model import FileSetup, SplitTarget
@@ -115,6 +115,7 @@ def _trials_of_pickle(data: bytes, name: str) -> list[Any]:
 
 
 def _trials_of_json(data: bytes, name: str) -> list[Any]:
+    canonical.refuse_many(data, name)
     try:
         document = json.loads(
             data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_float=_refuse, parse_constant=_refuse

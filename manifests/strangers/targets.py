@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 
 from pydantic import Field, ValidationError, model_validator
 
-from poisonsets.manifests import limits, store
+from poisonsets.manifests import canonical, limits, store
 from poisonsets.manifests.bases.dataset import Images
 from poisonsets.manifests.bases.decoding import IMAGE_FILE_BYTES, decode
 from poisonsets.manifests.errors import DamagedError, UsageError
@@ -120,6 +120,7 @@ def read_targets(path: Path | str) -> Asked:
     """
     file = Path(path).expanduser()
     data = store.read_file(file, limits.SETUP_BYTES, follow=True)
+    canonical.refuse_many(data, str(file))
     try:
         # pydantic's own parser would take the second of two equal keys.
         json.loads(data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_refuse)

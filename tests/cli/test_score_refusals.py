@@ -13,6 +13,7 @@ import torch
 from forge import Draft, forge
 
 from poisonsets.manifests import store
+from poisonsets.manifests.disk import Disk
 from poisonsets.victims.networks import build
 from poisonsets.victims.normalisation import NONE
 from poisonsets.victims.weights import save_weights
@@ -261,14 +262,14 @@ def test_a_target_outside_the_test_split_is_a_false_claim(cli: Cli, here: Path, 
 def test_a_full_disk_leaves_nothing_half_written(
     cli: Cli, here: Path, honest: Path, stock: Path, monkeypatch: pytest.MonkeyPatch, full: str
 ) -> None:
-    new = store._new
-
-    def crowded(path: str, flags: int) -> int:
-        return os.open("/dev/full", os.O_WRONLY) if f"/{full}" in path else new(path, flags)
+    class Crowded(Disk):
+        def open(self, path: Path | str, flags: int) -> int:
+            new = flags & os.O_CREAT and f"/{full}" in str(path)
+            return os.open("/dev/full", os.O_WRONLY) if new else super().open(path, flags)
 
     score = ("score", honest, "--protocol", PROTOCOL, "--extractor", stock / "weights", "-o", here / "results", "-q")
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_new", crowded)
+        patch.setattr(store, "disk", Crowded())
         cli(*score).refused(4, "results/", full, "No space left on device", "free space")
     written = ["settings.json"] if full == "rows" else []
     assert [path.name for path in here.rglob("*") if path.is_file()] == written

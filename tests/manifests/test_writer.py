@@ -1,14 +1,10 @@
-"""The writer: a set is complete or absent, whatever fails, and going on after a failure gives the same set."""
+"""The writer: what an interrupted run finished is taken over, and what is not whole is crafted again."""
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from forge import check, noise_order, small_base
@@ -32,47 +28,6 @@ def order(base: Base) -> Order:
 @pytest.fixture(scope="module")
 def digest(order: Order, tmp_path_factory: pytest.TempPathFactory) -> str:
     return craft_set(tmp_path_factory.mktemp("whole") / "set", order).content_digest
-
-
-@contextmanager
-def failing(number: int) -> Iterator[list[int]]:
-    """The disk refuses the call with this number that makes, fills, flushes or renames anything; 0 refuses none."""
-    count = [0]
-
-    def refusing(real: Callable[..., Any], counts: Callable[..., bool]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            if counts(*arguments):
-                count[0] += 1
-                if count[0] == number:
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return real(*arguments, **options)
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "open", refusing(os.open, lambda path, flags, *_: bool(flags & os.O_CREAT)))
-        patch.setattr(os, "mkdir", refusing(os.mkdir, lambda path, *_: not Path(path).exists()))
-        for name in ("fsync", "replace", "rename"):
-            patch.setattr(os, name, refusing(getattr(os, name), lambda *_: True))
-        yield count
-
-
-def test_every_write_may_fail_and_the_set_comes_out_the_same(
-    order: Order, base: Base, digest: str, tmp_path: Path
-) -> None:
-    with failing(0) as counted:
-        craft_set(tmp_path / "counted", order)
-    assert counted[0] > 30  # eight files, each opened, flushed, renamed, its folder flushed
-    for number in range(1, counted[0] + 1):
-        final = tmp_path / f"set {number}"
-        with failing(number), pytest.raises(MissingError, match="No space left"):
-            craft_set(final, order)
-        assert not final.exists(), f"call {number}"
-        assert not list(tmp_path.rglob(f"*{store.TEMPORARY}")), f"call {number}"
-        done = craft_set(final, order, resume=True)
-        assert done.content_digest == digest, f"call {number}"
-        assert check(final, base).clean
-        assert not writer.unfinished(final).exists()
 
 
 def interrupted(final: Path, order: Order) -> None:

@@ -11,15 +11,24 @@ import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Self
 
-from poisonsets.manifests import store
+from poisonsets.manifests import canonical, store
 from poisonsets.manifests.bases.decoding import IMAGE_FILE_BYTES, PROGRESS_STEP, SUFFIXES, ImageStack
 from poisonsets.manifests.bases.kind import Contents, Kind, Progress
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.limits import CLASSES
 
 CLASSES_BYTES: Final = 64 << 20
+# Headers that say more of the next one; the standard library reads and parses them whole.
+EXTENDED: Final = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+EXTENDED_BYTES: Final = 1 << 16
 IMAGE_FIELDS: Final = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 BROKEN = (
     tarfile.TarError,
@@ -86,8 +95,10 @@ def _class_names(source: Path, highest: int) -> tuple[str, ...]:
     path = source / "classes.json"
     if not path.exists():
         return tuple(map(str, range(highest + 1)))
+    data = store.read_file(path, CLASSES_BYTES, follow=True)
+    canonical.refuse_many(data, str(path))
     try:
-        names = json.loads(store.read_file(path, CLASSES_BYTES, follow=True))
+        names = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path}: not a readable JSON document") from error
     if type(names) is not list or any(type(name) is not str for name in names):
@@ -139,7 +150,10 @@ def _sample(path: Path, key: str, fields: dict[str, bytes]) -> tuple[str, bytes,
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     """Name and contents of each regular member; webdataset's own `__...__` members are passed over."""
     try:
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        with (
+            store.reading(path, follow=True) as file,
+            tarfile.open(fileobj=file, mode="r:", tarinfo=_Header) as archive,
+        ):
             last = -1
             while (member := archive.next()) is not None:
                 # A negative size would lead the reader back to where it was.
@@ -154,6 +168,17 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
             _check_end(file, archive.offset, path)
     except BROKEN as error:
         raise DamagedError(f"{path}: not a readable uncompressed tar archive ({store.reason(error)})") from error
+
+
+class _Header(tarfile.TarInfo):
+    """A header that says no more of the next one than `EXTENDED_BYTES`."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in EXTENDED and not 0 <= header.size <= EXTENDED_BYTES:
+            raise ValueError(f"an extended header of {header.size} bytes, at most {EXTENDED_BYTES} are read")
+        return header
 
 
 def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> Iterator[tuple[str, bytes]]:

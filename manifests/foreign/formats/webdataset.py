@@ -65,7 +65,7 @@ def read(path: Path, _base: Base) -> ForeignTrial:
     if not images or any(image.shape != images[0].shape for image in images):
         raise DamagedError("no samples, or images of different sizes")
     beside = (path if path.is_dir() else path.parent) / TARGETS
-    asked = _Asked() if not beside.exists() else _asked(beside)
+    asked = _asked(beside) if beside.exists() or beside.is_symlink() else _Asked()
     return ForeignTrial(
         pixels=np.stack(images),
         labels=tuple(labels),

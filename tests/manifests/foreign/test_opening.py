@@ -32,7 +32,7 @@ def test_a_foreign_set_is_judged_as_anyones_and_then_gone(tmp_path: Path, base: 
         place = found.path
         assert found.notes == (
             f"{tmp_path / 'all'}: a set of the format triple, imported for this; assumed: epsilon 8, clean labels, "
-            "composition in-place",
+            "composition in-place (`import` takes other claims)",
         )
         bad = [one for one in check(found.path, base).findings if one.kind != "hint"]
         assert {one.place.split()[1] for one in bad} == {"1"}

@@ -1,0 +1,128 @@
+"""The ways that need torch: weights that victims start from, rows of results; and what terminals and pages show."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+from golden.making import golden_base
+from hostile.judging import Offer, Verdict, bases, rehashed, said
+
+from poisonsets.cli import score_table
+from poisonsets.cli.main import run
+from poisonsets.manifests.errors import PoisonsetsError
+from poisonsets.victims.results import SETTINGS, ResultsFolder, open_results
+from poisonsets.victims.score import Score
+from poisonsets.victims.summary import summarise
+from poisonsets.victims.weights import load_weights
+
+RAW: Final = ("<script", "<img src=x", "\x1b", "\x07", "\u202e", "\r")
+
+
+def an_extractor(file: Path, _scratch: Path) -> Verdict:
+    return said(lambda: load_weights(file))
+
+
+def _row_at(file: Path, scratch: Path) -> tuple[ResultsFolder, str]:
+    """A results folder with this file where the row of its own job would be."""
+    try:
+        job = str(json.loads(file.read_bytes().decode("ascii", "replace"))["job"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        job = "a" * 64
+    (scratch / "rows").mkdir()
+    name = job if len(job) == 64 and job.isalnum() else "a" * 64
+    (scratch / "rows" / f"{name}.json").write_bytes(file.read_bytes())
+    return ResultsFolder(scratch), name
+
+
+def a_row(file: Path, scratch: Path) -> Verdict:
+    folder, job = _row_at(file, scratch)
+    return said(lambda: folder.row(job))
+
+
+def settings(file: Path, scratch: Path) -> Verdict:
+    """As what a results folder says its rows were made with."""
+    (scratch / SETTINGS).write_bytes(file.read_bytes())
+
+    def resume() -> None:
+        with open_results(scratch, {"protocols": []}, resume=True):
+            pass
+
+    return said(resume)
+
+
+def a_shown_row(file: Path, scratch: Path) -> Verdict:
+    folder, job = _row_at(file, scratch)
+    try:
+        row = folder.row(job)
+    except PoisonsetsError as error:
+        return Verdict(error.exit_code, words=str(error))
+    assert row is not None
+    score = Score((row,), summarise((row,)))
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        score_table.table(score, file.stem, [])
+    document = score_table.document(score, file, found=None, not_checked=())
+    return _clean({"table": text.getvalue(), "json": json.dumps(document)})
+
+
+def a_shown_set(file: Path, scratch: Path) -> Verdict:
+    """Everything that the command line says of a set with these words in it."""
+    path = str(rehashed(scratch / "set", "manifest.json", file.read_bytes()))
+    with h5py.File(scratch / "golden.h5", "w") as made:
+        for name in ("train", "test"):
+            made[f"{name}/images"], made[f"{name}/labels"] = (
+                golden_base().split(name).images,
+                golden_base().split(name).labels,
+            )
+    bases.add(f"hdf5:{scratch / 'golden.h5'}", cache=scratch / "cache")
+    page = scratch / "page.html"
+    said_of_it: dict[str, str] = {}
+    for name, command in {
+        "verify": ("verify", path, "--html", str(page)),
+        "verify json": ("verify", path, "--json"),
+        "show": ("show", path),
+        "show json": ("show", path, "--json"),
+    }.items():
+        code, said_of_it[name] = _called(scratch / "cache", *command)
+        if code:
+            return Verdict(code, words=said_of_it[name])
+    return _clean({**said_of_it, "page": page.read_text()})
+
+
+def _called(cache: Path, *command: str) -> tuple[int, str]:
+    before = os.environ.get("POISONSETS_CACHE")
+    os.environ["POISONSETS_CACHE"] = str(cache)
+    text = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
+            return run(command), text.getvalue()
+    finally:
+        os.environ.pop("POISONSETS_CACHE")
+        os.environ.update({} if before is None else {"POISONSETS_CACHE": before})
+
+
+def _clean(texts: dict[str, Any]) -> Verdict:
+    """Code 70 where something is there that a terminal, or in a page a browser, would obey."""
+    for name, text in texts.items():
+        if name.endswith("json"):
+            json.loads(text)
+        raw = [mark for mark in RAW if mark in text and not (mark.startswith("<") and name != "page")]
+        if raw or not all(line.isprintable() for line in text.split("\n")):
+            return Verdict(70, words=f"{name}: {raw}")
+    return Verdict(0)
+
+
+WAYS: Final[dict[str, tuple[str, str, Offer]]] = {
+    "weights as an extractor": ("weights", "weights.safetensors", an_extractor),
+    "pickle as an extractor": ("pickles", "weights.safetensors", an_extractor),
+    "row": ("rows", "row.json", a_row),
+    "pickle as a row": ("pickles", "row.json", a_row),
+    "row that is shown": ("rows-shown", "row.json", a_shown_row),
+    "settings of a results folder": ("rows-shown", "", settings),
+    "manifest that is shown": ("manifests-shown", "manifest.json", a_shown_set),
+}

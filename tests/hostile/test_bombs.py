@@ -1,0 +1,74 @@
+"""Small files that claim, or unpack to, far more than they are: refused at once, in little memory, nothing left behind.
+
+They are too large to be kept in the corpus, or sparse, and are made here. Memory is that of a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+MEBIBYTE = 1 << 20
+SECONDS = 2.0
+
+
+CODES = {
+    "a manifest of 65 MB": 3,
+    "a manifest of 20 million objects": 3,
+    "a manifest of 12 million texts": 3,
+    "a manifest of 5 million keys": 3,
+    "a manifest of 30 million numbers": 3,
+    "a manifest of twenty thousand levels": 3,
+    "a manifest of one text of 60 MB": 3,
+    "a shard of 4 GiB of nothing": 3,
+    "a picture of 4 GiB of nothing": 3,
+    "a card of 4 GiB of nothing": 3,
+    "a run record of 2 GiB of nothing": 3,
+    "a shard of a thousand and one samples": 3,
+    "an extended header of 100 MB": 3,
+    "a name of 100 MB": 3,
+    "a member of 1 GiB of nothing": 3,
+    "five thousand extended headers": 3,
+    "a picture that unpacks a thousandfold": 3,
+    "a text chunk that unpacks a thousandfold": 3,
+    "a colour profile that unpacks a thousandfold": 3,
+    "a setup of 9 MB": 3,
+    "a setup of 2 million objects": 3,
+    "a setup that names one list nine thousand times": 3,
+    "a pickle of two million steps": 3,
+    "class names of 60 MB": 3,
+    "class names of an attribute of 8 MB": 3,
+    "an array that unpacks a thousandfold": 3,
+    "sixty thousand members": 3,
+    "weights of 3 GiB of nothing": 3,
+    "weights with a header of many tensors": 1,
+}
+
+READ = {name for name in CODES if name.startswith("a manifest of")}
+READ |= {"class names of 60 MB", "a setup that names one list nine thousand times"}
+
+
+def test_every_bomb_is_refused_at_once_and_in_little_memory(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, str(HERE / "bombs.py"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not list(tmp_path.iterdir())
+    told = json.loads(done.stdout)
+    assert set(told) == set(CODES)
+    assert {name: one["code"] for name, one in told.items()} == CODES
+    assert {name: one["seconds"] for name, one in told.items() if one["seconds"] >= SECONDS} == {}
+    # A manifest and class names of up to 64 MiB are read and decoded, a setup has ten million bases; all else is
+    # refused before.
+    most = {name: (256 if name in READ else 64) * MEBIBYTE for name in told}
+    assert {name: one["grown"] for name, one in told.items() if one["grown"] >= most[name]} == {}
