@@ -243,7 +243,7 @@ def _reopened(path: Path, report: Report) -> PoisonSet:
     opened = open_set(path)
     if opened.manifest.content_digest != report.content_digest:
         raise DamagedError(
-            f"{path}: verified as {str(report.content_digest)[:12]}, now it is {opened.manifest.content_digest[:12]}",
+            f"{report.path}: verified as {str(report.content_digest)[:12]}, now it is {opened.manifest.content_digest[:12]}",
             "Score it again when nothing writes there",
         )
     return opened

@@ -118,6 +118,11 @@ def tell(whole: WholeSet) -> None:
     if first.record.source_classes:
         split, index = first.target_ids()[0]
         print(f"the first table counts {split}/{index} alone, the first test image of the source classes")
+    if len(whole.trials) > 1:
+        print(
+            "all targets are asked of one victim a protocol, extractor and victim seed: "
+            "intervals are about targets, not about other victims"
+        )
     print("not checked: " + "; ".join(NOT_CHECKED))
 
 

@@ -100,15 +100,21 @@ def make_folder(path: Path) -> None:
         raise refused(path, error) from error
 
 
-def remove_file(path: Path) -> None:
-    """Remove a file that is there.
+def remove_file(path: Path, *, missing_ok: bool = False) -> None:
+    """Remove a file.
+
+    Args:
+        path: the file.
+        missing_ok: whether another process may have removed it.
 
     Raises:
-        MissingError: it is not, or the disk or its permissions refuse.
+        MissingError: it is not there, or the disk or its permissions refuse.
     """
     try:
         disk.unlink(path)
     except OSError as error:
+        if missing_ok and isinstance(error, FileNotFoundError):
+            return
         raise refused(path, error) from error
 
 

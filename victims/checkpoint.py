@@ -95,8 +95,7 @@ class KeptRun:
         Raises:
             MissingError: the disk or its permissions refuse.
         """
-        if self.path.exists():
-            store.remove_file(self.path)
+        store.remove_file(self.path, missing_ok=True)
 
 
 def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> dict[str, Tensor]:

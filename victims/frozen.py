@@ -2,7 +2,7 @@
 
 Shared are the folded extractor, the features of clean training images, those of the test images, and the
 clean controls, which are one wherever their rows and victim seed are. Victims and controls of a block of jobs
-are trained together, and of equal ones only the first.
+are trained together, and of equal ones of a block only the first.
 """
 
 from __future__ import annotations

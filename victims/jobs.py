@@ -16,6 +16,7 @@ import torch
 
 from poisonsets.manifests.bases.dataset import Base, Images
 from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.model import ForeignSetup
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results import ResultsFolder
 from poisonsets.victims.rows import Row, TargetRow, job_key
@@ -62,9 +63,11 @@ class Job:
         return None if self.extractor is None else self.extractor.digest
 
     def threat_level(self) -> ThreatLevel:
-        """Of the extractor against the set's surrogates."""
-        shape = (self.protocol.network, self.protocol.width)
-        return threat_level(self.extractor, shape, self.manifest.surrogates, self.trial.record.trial)
+        """Of the extractor against the set's surrogates; of an imported set, whose format names none, unknown."""
+        shape, declared = (self.protocol.network, self.protocol.width), self.manifest.surrogates
+        if not declared and isinstance(getattr(self.manifest, "setup", None), ForeignSetup):
+            declared = None
+        return threat_level(self.extractor, shape, declared, self.trial.record.trial)
 
 
 def stored_row(job: Job, folder: ResultsFolder) -> Row | None:

@@ -16,7 +16,7 @@ from poisonsets.victims.feature_store import FeaturePrecision, FeatureStore
 from poisonsets.victims.fit import Precision
 from poisonsets.victims.frozen import FrozenVictims
 from poisonsets.victims.jobs import Job, finished_row, forget_peak, pixels
-from poisonsets.victims.results import trajectory_path
+from poisonsets.victims.results import CHECKPOINTS, ResultsFolder, trajectory_path
 from poisonsets.victims.rows import Row
 from poisonsets.victims.trained import TrainedVictims
 from poisonsets.victims.trajectories import Trajectory, TrajectoryRecord, write_trajectory
@@ -33,8 +33,9 @@ class Making:
         cache: the cache folder, for the features of clean images; without one they are only remembered.
         features: what remembered features are rounded to.
         precision: of the passes in which whole networks are trained.
-        checkpoints: a folder for whole networks in training; without one none are kept.
-        trajectories: the results folder, where victims are to be watched; without one they are not.
+        results: the results folder, which this process or its parent holds locked; rows and whole networks in
+            training are kept there. Without one nothing is.
+        watched: watch victims in training, and keep their trajectories in the results folder.
     """
 
     base: Base
@@ -42,8 +43,8 @@ class Making:
     cache: Path | None
     features: FeaturePrecision
     precision: Precision
-    checkpoints: Path | None
-    trajectories: Path | None = None
+    results: Path | None
+    watched: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class RowMaker:
     ) -> list[Row | ViolationError]:
         """The row of each job, or why it has none: its victim or control diverged.
 
-        Where victims are watched, the trajectory of each row is stored.
+        Rows are stored here, by the process that made them and after their trajectories: what waited for another
+        process to store it would be lost with that one, and victims forget their checkpoints when the next block comes.
 
         Raises:
             UsageError, DamagedError, MissingError: as the victims' `verdicts` and `jobs.pixels`.
@@ -109,16 +111,20 @@ class RowMaker:
             [Question(job.trial.record, *loaded[job.trial.record.trial], job.victim_seed) for job in block.jobs]
         )
         for job, verdict in zip(block.jobs, verdicts, strict=True):
-            if making.trajectories is not None and isinstance(verdict, Verdict):
-                write_trajectory(trajectory_path(making.trajectories, job.key), _trajectory(job, verdict))
+            if making.watched and making.results is not None and isinstance(verdict, Verdict):
+                write_trajectory(trajectory_path(making.results, job.key), _trajectory(job, verdict))
         seconds = (time.perf_counter() - started) / len(block.jobs)
-        progress(1, 1)
-        return [
+        made = [
             finished_row(job, verdict, seconds=seconds, device=making.device)
             if isinstance(verdict, Verdict)
             else verdict
             for job, verdict in zip(block.jobs, verdicts, strict=True)
         ]
+        for row in made:
+            if making.results is not None and isinstance(row, Row):
+                ResultsFolder(making.results).write(row)
+        progress(1, 1)
+        return made
 
     def _of(self, block: JobBlock) -> FrozenVictims | TrainedVictims:
         first = block.jobs[0]
@@ -152,7 +158,6 @@ def _victims(
 ) -> FrozenVictims | TrainedVictims:
     """What trains them: heads on remembered features where that is all there is to train, else whole networks."""
     protocol, extractor, base = block.jobs[0].protocol, block.jobs[0].extractor, making.base
-    watched = making.trajectories is not None
     if extractor is None or not protocol.batched:
         network = None if extractor is None else extractor.network
         return TrainedVictims(
@@ -161,10 +166,12 @@ def _victims(
             base,
             making.device,
             precision=making.precision,
-            checkpoints=making.checkpoints,
-            watched=watched,
+            checkpoints=None if making.results is None else making.results / CHECKPOINTS,
+            watched=making.watched,
         )
-    victims = FrozenVictims(protocol, extractor.network, base, making.device, features=making.features, watched=watched)
+    victims = FrozenVictims(
+        protocol, extractor.network, base, making.device, features=making.features, watched=making.watched
+    )
     if making.cache is not None:
         victims.share(FeatureStore(making.cache, extractor.digest, base.train.digest), block.beside, sharing)
     return victims

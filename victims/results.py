@@ -25,6 +25,7 @@ from poisonsets.victims.rows import Row
 from poisonsets.victims.trajectories import TrajectoryRecord, read_trajectory
 
 SETTINGS: Final = "settings.json"
+CHECKPOINTS: Final = "checkpoints"
 FILE_BYTES: Final = 16 << 20
 _REMEDY: Final = "Remove the file and score again with --resume"
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
@@ -26,14 +26,12 @@ from poisonsets.victims.jobs import Job, stored_row
 from poisonsets.victims.making import Making, RowMaker, blocks, trajectory_record
 from poisonsets.victims.preflight import preflight
 from poisonsets.victims.protocols import Protocol
-from poisonsets.victims.results import ResultsFolder, open_results
+from poisonsets.victims.results import CHECKPOINTS, ResultsFolder, open_results
 from poisonsets.victims.rows import Row
 from poisonsets.victims.scorable import ScorableManifest, ScorableSet
 from poisonsets.victims.summary import Summary, summarise
 from poisonsets.victims.training import Progress
 from poisonsets.victims.weights import Weights
-
-CHECKPOINTS: Final = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -107,16 +105,15 @@ def score_set(
     wanted = wanted[shard[0] :: shard[1]]
     rows: dict[str, Row] = {}
     settings = _settings(opened.manifest, pairs, base, device) | {"cache": features, "precision": precision}
-    checkpoints, watched = None if results is None else results / CHECKPOINTS, results if trajectories else None
-    making = Making(base, device, cache, features, precision, checkpoints, watched)
+    making = Making(base, device, cache, features, precision, results, trajectories)
     with _folder(results, settings, resume=resume) as folder:
         make = partial(RowMaker, making, sharing if workers == 1 else None)
         for row in _all_rows(wanted, folder, make, workers, watched=trajectories):
             rows[row.job] = row
             if progress:
                 progress(len(rows), len(wanted))
-        if making.checkpoints is not None:
-            store.remove_folder(making.checkpoints)
+        if results is not None:
+            store.remove_folder(results / CHECKPOINTS)
     ordered = tuple(rows[job.key] for job in wanted)
     return Score(ordered, summarise(ordered))
 
@@ -130,7 +127,7 @@ def _folder(
 def _all_rows(
     jobs: Sequence[Job], folder: ResultsFolder | None, make: Callable[[], RowMaker], workers: int, *, watched: bool
 ) -> Iterator[Row]:
-    """The stored rows first, then those of the other jobs, each stored before it is given.
+    """The stored rows first, then those of the other jobs, which their makers store.
 
     Raises:
         ViolationError: a victim diverged; the other rows of its block are stored before.
@@ -143,10 +140,7 @@ def _all_rows(
         else:
             yield row
     for made in worked(list(blocks(missing)), make, workers=workers, progress=lambda done, total: None):
-        for row in [one for one in made if isinstance(one, Row)]:
-            if folder:
-                folder.write(row)
-            yield row
+        yield from [one for one in made if isinstance(one, Row)]
         for one in made:
             if isinstance(one, ViolationError):
                 raise one

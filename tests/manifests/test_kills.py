@@ -232,6 +232,8 @@ def test_a_craft_that_is_told_to_stop_can_be_resumed(
     assert run([*command, "-o", str(tmp_path / "whole"), "--name", "set"]) == 0
 
     def craft() -> None:
+        # Where tests run in the background of a script, SIGINT is ignored, and a child inherits that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os._exit(run([*command, "-o", str(tmp_path / OUT), "--name", "set"]))
 
     with on(SignalledDisk(4, sent)), forked(craft) as process:

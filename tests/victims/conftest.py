@@ -13,7 +13,7 @@ from poisonsets.manifests.bases.dataset import Base, Split, pixel_digest
 from poisonsets.manifests.model import (
     AttackRecord,
     Composition,
-    ForeignSetup,
+    DrawnSetup,
     InPlace,
     Manifest,
     Slots,
@@ -96,7 +96,7 @@ class Makers:
             content_digest=content,
             checksum="0" * 64,
             base=self.base.pin(),
-            setup=ForeignSetup(name="stand-in"),
+            setup=DrawnSetup(seed=0, poisons=1),
             seed=0,
             attack=AttackRecord(name="noise", version=1, settings={}),
             surrogates=surrogates,
