@@ -125,7 +125,7 @@ def _constraint(levels: int | None, *, exempt: bool) -> Constraint:
 def _tell(done: Imported, judged: Report | None, out: Path, *, as_json: bool) -> None:
     from poisonsets.manifests.foreign.remarks import of_findings
 
-    findings = () if judged is None else of_findings(judged.findings)
+    findings = () if judged is None else of_findings(judged.counts)
     if as_json:
         output.document(
             {
@@ -150,9 +150,7 @@ def _tell(done: Imported, judged: Report | None, out: Path, *, as_json: bool) ->
     left = f", {len(done.kept_out)} left out ({ranges.spelled(done.kept_out)})" if done.kept_out else ""
     print(f"{out}: {len(done.trials)} trials of the format {done.format} imported{left}")
     print(f"content digest {done.content_digest}")
-    print(
-        "every claim that bytes can prove holds" if judged.clean else "not every claim holds (`verify` has all of it)"
-    )
+    print(judged.holding if judged.clean else "not every claim holds (`verify` has all of it)")
 
 
 def _lines(title: str, found: list[Grouped]) -> None:

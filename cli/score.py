@@ -241,9 +241,10 @@ def _reopened(path: Path, report: Report) -> PoisonSet:
     from poisonsets.manifests.reader import open_set
 
     opened = open_set(path)
-    if opened.manifest.content_digest != report.content_digest:
+    now, then = opened.manifest.content_digest, str(report.content_digest)
+    if now != then:
         raise DamagedError(
-            f"{report.path}: verified as {str(report.content_digest)[:12]}, now it is {opened.manifest.content_digest[:12]}",
+            f"{report.path}: verified as {then[:12]}, now it is {now[:12]}",
             "Score it again when nothing writes there",
         )
     return opened

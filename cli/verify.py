@@ -16,7 +16,7 @@ from poisonsets.manifests.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
-    from poisonsets.manifests.findings import Report
+    from poisonsets.manifests.findings import Finding, Report
     from poisonsets.manifests.model import BasePin
 
 SHOWN: Final = 10
@@ -122,7 +122,7 @@ def tell(report: Report) -> None:
             print(f"{name:{max(len(one) for one, _ in rows)}}  {value}")
     counted = ", ".join(f"{value} {name}" for name, value in report.checked.items())
     if report.clean:
-        print(f"{report.path}: every claim that bytes can prove holds ({counted})")
+        print(f"{report.path}: {report.holding} ({counted})")
         print(f"content digest {report.content_digest}")
         print(f"poisons a trial: {report.rates_line()}")
         if report.exempt:
@@ -135,17 +135,23 @@ def tell(report: Report) -> None:
 
 def _tell_findings(report: Report) -> None:
     """A line a finding: of a hint the first one, of another code the first few, and how many more there are."""
-    every = Counter(finding.code for finding in report.findings)
     said: Counter[str] = Counter()
+    kept = Counter(finding.code for finding in report.findings)
+    every = {one.code: one for one in report.counts}
     for finding in report.findings:
-        code, most = finding.code, 1 if finding.kind == "hint" else SHOWN
+        code, most = finding.code, min(kept[finding.code], 1 if finding.kind == "hint" else SHOWN)
         said[code] += 1
         if said[code] <= most:
-            last = said[code] == most and every[code] > most
-            more = f" (and {every[code] - most} more {code}, see --json)" if last else ""
-            print(("hint: " if finding.kind == "hint" else "") + finding.line() + more)
-    if report.total > len(report.findings):
-        print(f"... and {report.total - len(report.findings)} more findings")
+            _tell_finding(finding, every[code].count - most if said[code] == most else 0)
+    for one in report.counts:  # a report holds the first findings only, and of this code none
+        if one.code not in said:
+            _tell_finding(one.first, one.count - 1)
+
+
+def _tell_finding(finding: Finding, more: int) -> None:
+    """A finding, and how many more of its code are not told."""
+    rest = f" (and {more} more {finding.code}, see --json)" if more else ""
+    print(("hint: " if finding.kind == "hint" else "") + finding.line() + rest)
 
 
 def _refuse_output(html: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,6 +45,24 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """All findings of one code and kind, those that a report does not hold included.
+
+    Attributes:
+        code, kind: as `Finding`.
+        count: how many there were.
+        trials: the numbers of the trials that have them, ascending; empty where they are of the set.
+        first: the first of them.
+    """
+
+    code: str
+    kind: Kind
+    count: int
+    trials: tuple[int, ...]
+    first: Finding
+
+
+@dataclass(frozen=True)
 class Report:
     """The result of a verification.
 
@@ -61,6 +80,7 @@ class Report:
         hints: how many of the findings are hints.
         figures: how far the poisons moved; None where nothing was judged.
         sample: what of the set was read; None where that is all of it.
+        counts: every code that has findings, by code: how many there were, and of which trials.
     """
 
     path: str
@@ -75,11 +95,18 @@ class Report:
     hints: int
     figures: Figures | None
     sample: Sampled | None
+    counts: tuple[Counted, ...]
 
     @property
     def clean(self) -> bool:
-        """Whether neither damage nor a false claim was found."""
+        """Whether neither damage nor a false claim was found; with `sample` that is of the trials that were read."""
         return self.worst == 0
+
+    @property
+    def holding(self) -> str:
+        """What may be said of a clean set, in words: of a sample no more than of the trials that were read."""
+        part = " in the trials that were read" if self.sample is not None and self.sample.unread else ""
+        return f"every claim that bytes can prove holds{part}"
 
     def rates_line(self) -> str:
         """`rates` on one line for people, a share also as a percentage."""
@@ -94,7 +121,8 @@ class Report:
 class Findings:
     """Collects findings, keeps the first ones and counts them all, so that a hostile set cannot flood anyone.
 
-    Hints give way to graver findings, so that they cannot hide one either.
+    Of those that are not kept, code, kind and trial are: as many numbers at most as codes times trials. Hints give way
+    to graver findings, so that they cannot hide one either.
     """
 
     kept: list[Finding] = field(default_factory=list)
@@ -102,10 +130,14 @@ class Findings:
     worst: int = 0
     hints: int = 0
     _hints_kept: int = 0
+    _first: dict[tuple[str, Kind], Finding] = field(default_factory=dict)
+    _counts: Counter[tuple[str, Kind]] = field(default_factory=Counter)
+    _trials: dict[tuple[str, Kind], set[int]] = field(default_factory=dict)
 
     def add(self, finding: Finding) -> None:
         """Take a finding in."""
         self.total += 1
+        self._count(finding)
         self.worst = max(self.worst, EXIT_CODES[finding.kind])
         is_hint = finding.kind == "hint"
         self.hints += is_hint
@@ -116,6 +148,21 @@ class Findings:
         if len(self.kept) < limits.FINDINGS_KEPT:
             self.kept.append(finding)
             self._hints_kept += is_hint
+
+    def counts(self) -> tuple[Counted, ...]:
+        """How many there are of each code and kind, and of which trials, whether kept or not; by code."""
+        return tuple(
+            Counted(code, kind, self._counts[code, kind], tuple(sorted(self._trials[code, kind])), first)
+            for (code, kind), first in sorted(self._first.items(), key=lambda item: item[0])
+        )
+
+    def _count(self, finding: Finding) -> None:
+        key = finding.code, finding.kind
+        self._first.setdefault(key, finding)
+        self._counts[key] += 1
+        trials = self._trials.setdefault(key, set())
+        if finding.trial is not None:
+            trials.add(finding.trial)
 
 
 def printable(text: str) -> str:

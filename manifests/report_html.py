@@ -75,7 +75,8 @@ def page(report: Report, shown: Sequence[Shown] = ()) -> str:
         report: what was found.
         shown: the poisons to be pictured, in this order.
     """
-    verdict = {0: "Every claim that bytes can prove holds.", 1: "Claims do not hold.", 3: "The set is damaged."}
+    holding = report.holding[0].upper() + report.holding[1:]
+    verdict = {0: f"{holding}.", 1: "Claims do not hold.", 3: "The set is damaged."}
     parts = [*_summary(report), *_findings(report), *_figures(report), *_pictures(shown)]
     parts += _section("Not checked", _list(report.not_checked))
     return _PAGE.substitute(
@@ -170,13 +171,12 @@ def _summary(report: Report) -> Iterator[str]:
 
 
 def _findings(report: Report) -> Iterator[str]:
-    rows = sorted(report.findings, key=lambda finding: finding.code)
-    for code, group in groupby(rows, key=lambda finding: finding.code):
-        every: list[Finding] = list(group)
-        title = f"{code}: {len(every)} {every[0].kind}{'s' if len(every) > 1 else ''}"
-        yield from _section(title, _table([(one.place, _sentence(one)) for one in every]))
-    if report.total > len(report.findings):
-        yield f"<p>... and {report.total - len(report.findings)} more findings.</p>"
+    for one in report.counts:
+        kept = [each for each in report.findings if (each.code, each.kind) == (one.code, one.kind)] or [one.first]
+        title = f"{one.code}: {one.count} {one.kind}{'s' if one.count > 1 else ''}"
+        yield from _section(title, _table([(each.place, _sentence(each)) for each in kept]))
+        if one.count > len(kept):
+            yield f"<p>... and {one.count - len(kept)} more.</p>"
 
 
 def _sentence(finding: Finding) -> str:

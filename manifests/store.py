@@ -101,11 +101,7 @@ def make_folder(path: Path) -> None:
 
 
 def remove_file(path: Path, *, missing_ok: bool = False) -> None:
-    """Remove a file.
-
-    Args:
-        path: the file.
-        missing_ok: whether another process may have removed it.
+    """Remove a file, which another process may have removed where `missing_ok`.
 
     Raises:
         MissingError: it is not there, or the disk or its permissions refuse.
@@ -113,9 +109,8 @@ def remove_file(path: Path, *, missing_ok: bool = False) -> None:
     try:
         disk.unlink(path)
     except OSError as error:
-        if missing_ok and isinstance(error, FileNotFoundError):
-            return
-        raise refused(path, error) from error
+        if not (missing_ok and isinstance(error, FileNotFoundError)):
+            raise refused(path, error) from error
 
 
 def remove_folder(path: Path) -> None:

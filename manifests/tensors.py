@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from typing import Any, Final
 
 from poisonsets.manifests.errors import DamagedError
 
 HEADER_BYTES: Final = 1 << 20
 ITEM_BYTES: Final = {"F32": 4, "I64": 8}
+NAME: Final = re.compile(r"[!-~]{1,200}")
+"""A tensor's name. A space or a line feed in it could spell another tensor's line, and two networks share a digest."""
 
 
 def tensors_digest(data: bytes, where: str) -> str:
@@ -26,7 +29,8 @@ def tensors_digest(data: bytes, where: str) -> str:
         where: its name, for the error.
 
     Raises:
-        DamagedError: it is none, a tensor has another dtype, or bytes belong to no tensor or to two.
+        DamagedError: it is none, a tensor has another dtype or a name that is not `NAME`, or bytes belong to no
+            tensor or to two.
     """
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 0 < length <= min(HEADER_BYTES, len(data) - 8):
@@ -37,6 +41,8 @@ def tensors_digest(data: bytes, where: str) -> str:
         tensors = {name: _tensor(entry) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(f"{where}: its safetensors header cannot be read ({str(error)[:80]})") from error
+    if odd := [name for name in tensors if not NAME.fullmatch(name)]:
+        raise DamagedError(f"{where}: a tensor's name is not 1 to 200 characters from ! to ~: {odd[0][:60]!a}")
     values = memoryview(data)[8 + length :]
     at = 0
     for _, _, start, end in sorted(tensors.values(), key=lambda tensor: tensor[2:]):
@@ -47,7 +53,7 @@ def tensors_digest(data: bytes, where: str) -> str:
         raise DamagedError(f"{where}: its tensors end at byte {at} of {len(values)}")
     digest = hashlib.sha256(b"weights/1\n")
     for name, (kind, shape, start, end) in sorted(tensors.items()):
-        digest.update(f"{name} {kind} {','.join(map(str, shape))}\n".encode("utf-8", "surrogatepass"))
+        digest.update(f"{name} {kind} {','.join(map(str, shape))}\n".encode("ascii"))
         digest.update(values[start:end])
     return digest.hexdigest()
 

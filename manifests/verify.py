@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -69,13 +69,13 @@ def verify(
     if judged.findings.worst == 0:
         whole = Whole(opened, find_base(opened.manifest.base).as_pinned(opened.manifest.base), setup)
         for code, check_set in SET_CHECKS.items():
-            _collect(partial(check_set, whole), code, "the set", judged.findings)
+            _collect(partial(check_set, whole), code, None, judged.findings)
         for done, trial in enumerate(trials):
             _check_trial(whole, trial, judged)
             if progress is not None:
                 progress(done + 1, len(trials))
         for code, check_figures in FIGURES_CHECKS.items() if compat else ():
-            _collect(partial(check_figures, judged.tally.figures()), code, "the set", judged.findings)
+            _collect(partial(check_figures, judged.tally.figures()), code, None, judged.findings)
         judged.finished = True
     return _report(path, opened, judged, trials, sampled, setup)
 
@@ -112,13 +112,13 @@ def _check_trial(whole: Whole, trial: OpenTrial, judged: _Judged) -> None:
     try:
         samples = trial.samples()
     except DamagedError as error:
-        findings.add(integrity.damaged("D105", f"trial {trial.number}", error.message))
+        findings.add(_damaged(trial.number, error))
         return
     if samples.images.shape[1:] != whole.base.train.images.shape[1:]:
         return  # V104 has said that the declared sizes are not the base's; there is nothing to compare
     case = _case(whole, trial, samples)
     for code, check in TRIAL_CHECKS.items():
-        _collect(partial(check, case), code, f"trial {trial.number}", findings)
+        _collect(partial(check, case), code, trial.number, findings)
     with suppress(DamagedError, UsageError):  # of a trigger, and the checks have said so
         judged.tally.add(case)
     if findings.worst == 0:
@@ -142,16 +142,31 @@ def _case(whole: Whole, trial: OpenTrial, samples: Samples) -> Case:
     return Case(whole, trial, keys, samples.images, samples.labels, row_of)
 
 
-def _collect(run: Callable[[], Iterator[Finding]], code: str, place: str, findings: Findings) -> None:
-    """Take in what a check yields. A file that it cannot read is damage; a claim it cannot act on is false."""
+def _collect(run: Callable[[], Iterator[Finding]], code: str, trial: int | None, findings: Findings) -> None:
+    """Take in what a check yields. A file that it cannot read is damage; a claim it cannot act on is false.
+
+    Args:
+        run: the check.
+        code: its code.
+        trial: the number of the trial that it looks at; None where that is the set.
+        findings: where they go.
+    """
     try:
         for finding in run():
             findings.add(finding)
     except DamagedError as error:
-        findings.add(integrity.damaged("D105", place, error.message))
+        findings.add(_damaged(trial, error))
     except UsageError as error:
         if not code.startswith("H"):  # a hint is no claim; the check of the claim has said the same
-            findings.add(Finding(code, "violation", place, error.message))
+            findings.add(Finding(code, "violation", _place(trial), error.message, trial=trial))
+
+
+def _damaged(trial: int | None, error: DamagedError) -> Finding:
+    return replace(integrity.damaged("D105", _place(trial), error.message), trial=trial)
+
+
+def _place(trial: int | None) -> str:
+    return "the set" if trial is None else f"trial {trial}"
 
 
 def _report(
@@ -176,6 +191,7 @@ def _report(
         hints=findings.hints,
         figures=judged.tally.figures() if judged.finished else None,
         sample=sampled,
+        counts=findings.counts(),
     )
 
 

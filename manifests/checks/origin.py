@@ -123,9 +123,9 @@ def _few(removed: tuple[int, ...] | None) -> str:
     return f"{len(removed)} ({', '.join(map(str, removed[:3]))}...; {digest})"
 
 
-def _named(targets: tuple[object, ...]) -> str:
-    spelled = [f"{getattr(t, 'split', 'file')}/{getattr(t, 'index', '?')}" for t in targets]
-    return ", ".join(spelled) or "none"
+def _named(targets: tuple[SplitTarget | FileTarget, ...]) -> str:
+    names = (f"file/{one.key}" if isinstance(one, FileTarget) else f"{one.split}/{one.index}" for one in targets)
+    return ", ".join(names) or "none"
 
 
 def _same(case: Case, target: SplitTarget | FileTarget, wanted: SplitTarget) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -36,16 +37,16 @@ def target_file_as_declared(whole: Whole) -> Iterator[Finding]:
         if times > 1:
             yield Finding("V105", "violation", TARGETS, f"sample {key} stands {times} times")
     for number, target in declared:
-        place = f"trial {number}"
+        fault = partial(Finding, "V105", "violation", f"trial {number}", trial=number)
         if target.key not in row_of:
-            yield Finding("V105", "violation", place, f"{TARGETS} has no sample {target.key}")
+            yield fault(f"{TARGETS} has no sample {target.key}")
             continue
         row = row_of[target.key]
         if samples.labels[row] != target.label:
             message = f"target {target.key} has label {samples.labels[row]} in {TARGETS}, {target.label} declared"
-            yield Finding("V105", "violation", place, message)
+            yield fault(message)
         if pixel_digest(samples.images[row][None], np.array([target.label], dtype=np.int64)) != target.pixels:
-            yield Finding("V105", "violation", place, f"target {target.key} has other pixels than declared")
+            yield fault(f"target {target.key} has other pixels than declared")
 
 
 @check("V403")

@@ -31,8 +31,8 @@ FIELDS: Final[dict[str, tuple[str, Says]]] = {
     "targets": ("all targets but the first", lambda _, trial: len(trial.targets) > 1),
     "patch": ("the trigger (targets have it on)", _patched),
     "adversarial label": (
-        "the adversarial label, where poisons have several labels",
-        lambda _, trial: len(set(trial.slots.labels)) > 1,
+        "the adversarial label, where it is not the one label of all poisons",
+        lambda _, trial: set(trial.slots.labels) != {trial.adversarial_label},
     ),
     "trigger": (
         "the trigger (targets have it on)",

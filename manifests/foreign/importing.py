@@ -118,13 +118,22 @@ def import_set(
 
 
 def _start_over(output: Path, request: dict[str, Any]) -> None:
-    """Remove what a killed import of the same command left: it is read anew sooner than compared."""
+    """Remove what a killed import of the same command left: it is read anew sooner than compared.
+
+    Raises:
+        MissingError: what is there is another command's, which only the user can tell to be waste.
+    """
     partial = writer.unfinished(output)
     if partial.is_dir():
         with store.locked(partial):
             left = partial / writer.REQUEST
-            if left.is_file() and store.read_file(left, limits.MANIFEST_BYTES) == canonical.dumps(request):
+            if not left.exists():
+                return
+            if store.read_file(left, limits.MANIFEST_BYTES) == canonical.dumps(request):
                 _remove(output)
+                return
+        store.refuse_nonempty(output)
+        raise MissingError(f"{partial}: an unfinished set is here, of another command", f"Remove {partial.name}")
 
 
 def _remove(output: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonsets.manifests import limits, store
-from poisonsets.manifests.bases.dataset import Images
+from poisonsets.manifests.bases.dataset import Base, Images
 from poisonsets.manifests.bases.decoding import IMAGE_FILE_BYTES, decode
 from poisonsets.manifests.errors import DamagedError
 
@@ -69,16 +69,40 @@ def known(values: tuple[int, ...]) -> tuple[int | None, ...]:
     return tuple(None if value == -1 else value for value in values)
 
 
-def picture(path: Path) -> Images:
-    """uint8 [H, W, 3]: an 8-bit RGB PNG file.
+def picture(path: Path, base: Base) -> Images:
+    """uint8 [H, W, 3]: an 8-bit RGB PNG file of the size of the base's images.
 
     Raises:
-        DamagedError: it is another file; nothing is converted in silence.
+        DamagedError: it is another file, or of another size; nothing is converted in silence.
     """
     data = store.read_file(path, IMAGE_FILE_BYTES)
     if data[24:26] != EIGHT_BIT_RGB:
         raise DamagedError(f"{path.name}: not an 8-bit RGB PNG file")
-    return decode(data, path.name, None)
+    return fitting(data, path.name, base)
+
+
+def fitting(data: bytes, where: str, base: Base) -> Images:
+    """uint8 [H, W, 3]: an image file of the size of the base's images, so that many take no more memory than they must.
+
+    Raises:
+        DamagedError: it cannot be read, or is of another size.
+    """
+    image, (height, width) = decode(data, where, None), base.train.side
+    if image.shape[:2] != (height, width):
+        found = f"{image.shape[1]}x{image.shape[0]}"
+        raise DamagedError(f"{where}: {found} pixels, the images of {base.name} have {width}x{height}")
+    return image
+
+
+def unlinked(folder: Path) -> Path:
+    """A folder of a foreign set as it is, or nothing in its place.
+
+    Raises:
+        DamagedError: a link is in its place.
+    """
+    if folder.is_symlink():
+        raise DamagedError(f"{folder.name}: a link; only folders are read")
+    return folder
 
 
 def begins(path: Path, first: bytes) -> bool:

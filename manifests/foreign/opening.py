@@ -56,11 +56,22 @@ def opened(path: Path, find_base: Callable[[], Base] | None, declared: Declared 
         raise UsageError(f"{path}: a set of the format {found.name}, which names no base", "Give --base")
     with tempfile.TemporaryDirectory(prefix="poisonsets-") as scratch:
         output = Path(scratch) / "set"
-        done = import_set(output, found, path, find_base(), declared, name="imported")
+        base = find_base()
+        try:
+            done = import_set(output, found, path, base, declared, name="imported")
+        except UsageError as error:
+            raise UsageError(error.message, _remedy(found.name, error.remedy)) from error
         _refuse_bad(done, path)
         assumed = f"assumed: {declared.line()} (`import` takes other claims)"
         assumed = f"{path}: a set of the format {found.name}, imported for this; {assumed}"
         yield Opened(output, (assumed, *(one.line() for one in done.remarks)))
+
+
+def _remedy(name: str, remedy: str) -> str:
+    """What helps here where `import` names its options, which whoever judges a set does not have."""
+    if "--" not in remedy:
+        return remedy
+    return f"`poisonsets import {name}` takes --unit, --setup and --target; verify what it writes"
 
 
 def _refuse_bad(done: Imported, path: Path) -> None:
@@ -72,5 +83,5 @@ def _refuse_bad(done: Imported, path: Path) -> None:
     raise error(
         f"{path}: a set of the format {done.format}, of which {len(done.kept_out)} trials cannot be imported: "
         f"{lines[0]}{more}",
-        f"`poisonsets import {done.format}` lists all, and with --skip-bad leaves them out",
+        f"`poisonsets import {done.format}` lists all, takes --setup and --target, and with --skip-bad leaves them out",
     )

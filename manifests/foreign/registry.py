@@ -14,6 +14,7 @@ from typing import Final
 from poisonsets.manifests import limits, store
 from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.foreign import formats as folder
+from poisonsets.manifests.foreign.layout import unlinked
 from poisonsets.manifests.foreign.trial import Format
 from poisonsets.manifests.suggest import unknown
 
@@ -71,19 +72,18 @@ def numbered(path: Path) -> dict[int, Path]:
     Raises:
         UsageError: two of them have one number, or there are too many.
         MissingError: the folder cannot be read.
+        DamagedError: one of them is a link.
     """
     found: dict[int, Path] = {}
     try:
-        entries = sorted(entry for entry in path.iterdir() if entry.is_dir())
+        named = [(match, one) for one in sorted(path.iterdir()) if (match := _NUMBERED.fullmatch(one.name))]
+        entries = [(int(match[1]), one) for match, one in named if unlinked(one).is_dir()]
     except OSError as error:
         raise store.refused(path, error) from error
-    for entry in entries:
-        match = _NUMBERED.fullmatch(entry.name)
-        if match is None:
-            continue
-        if int(match[1]) in found:
-            raise UsageError(f"{path}: {found[int(match[1])].name} and {entry.name} are both trial {int(match[1])}")
-        found[int(match[1])] = entry
+    for number, entry in entries:
+        if number in found:
+            raise UsageError(f"{path}: {found[number].name} and {entry.name} are both trial {number}")
+        found[number] = entry
     if len(found) > limits.TRIALS:
         raise UsageError(f"{path}: {len(found)} numbered folders, a set holds at most {limits.TRIALS} trials")
     return found

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from poisonsets.manifests.findings import EXIT_CODES, Finding, Kind, printable
+from poisonsets.manifests.findings import EXIT_CODES, Counted, Kind, printable
 from poisonsets.manifests.foreign.trial import Remark
 from poisonsets.manifests.ranges import spelled
 
@@ -45,16 +45,16 @@ def grouped(remarks: Mapping[int, Iterable[Remark]]) -> tuple[Grouped, ...]:
     return tuple(sorted(found, key=lambda one: (-EXIT_CODES[one.kind], -len(one.trials))))
 
 
-def of_findings(findings: Sequence[Finding]) -> tuple[Grouped, ...]:
-    """What `verify` found, a line a code: how many trials, and the first finding in full."""
-    by_code: dict[tuple[str, Kind], list[Finding]] = {}
-    for one in findings:
-        by_code.setdefault((one.code, one.kind), []).append(one)
+def of_findings(counts: Iterable[Counted]) -> tuple[Grouped, ...]:
+    """What `verify` found, a line a code: every trial that has it, how many findings, and the first in full.
+
+    Args:
+        counts: those of its `Report`, which are of all findings; the report itself holds the first ones only.
+    """
     lines = []
-    for (code, kind), some in sorted(by_code.items()):
-        numbers = sorted({int(words[1]) for one in some if (words := one.place.split())[:1] == ["trial"] if words[1:2]})
-        count = "" if len(some) == 1 else f"{len(some)} findings, the first: "
-        lines.append(Grouped(kind, f"{code} {count}{some[0].place}: {some[0].message}", tuple(numbers)))
+    for one in counts:
+        count = "" if one.count == 1 else f"{one.count} findings, the first: "
+        lines.append(Grouped(one.kind, f"{one.code} {count}{one.first.place}: {one.first.message}", one.trials))
     return tuple(lines)
 
 

@@ -66,7 +66,7 @@ def settle(trial: ForeignTrial, number: int, base: Base, declared: Declared) -> 
 
     Raises:
         UnsoundError: the trial contradicts itself, the base or the setup, or leaves open what nobody declared.
-        UsageError: the unit of its values is open.
+        UsageError: the unit of its values is open, or stated otherwise than it must be.
         DamagedError: its values cannot be pixels.
     """
     plan = None if declared.setup is None else _plan(declared, base, number)
@@ -134,8 +134,7 @@ def _images(
         raise UnsoundError(f"images of {found[1]}x{found[0]} pixels, those of {base.name} have {side[1]}x{side[0]}")
     if trial.adds and None in bases:
         raise UnsoundError("differences from bases that nobody names: give --setup")
-    given = trial.unit or declared.unit
-    unit = units.found_out(trial.pixels, adds=trial.adds, where="its pixels") if given is None else units.unit(given)
+    unit = units.meant(trial.pixels, declared.unit, adds=trial.adds, where="its pixels")
     under = base.train.images[[index for index in bases if index is not None]] if trial.adds else None
     return units.levels(trial.pixels, unit, under)
 
@@ -161,7 +160,8 @@ def _adversarial(
 
 
 def _targets(trial: ForeignTrial, plan: Plan | None, declared: Declared) -> tuple[ForeignTarget, ...]:
-    if trial.targets:
+    said = any(one.image is not None or one.index is not None for one in trial.targets)
+    if said:
         if len(trial.targets) > limits.TARGETS_PER_TRIAL:
             raise UnsoundError(f"{len(trial.targets)} targets, at most {limits.TARGETS_PER_TRIAL} can be imported")
         return trial.targets
@@ -169,9 +169,10 @@ def _targets(trial: ForeignTrial, plan: Plan | None, declared: Declared) -> tupl
         return tuple(ForeignTarget(index=one.index, label=one.label) for one in plan.targets)
     if declared.target is not None:
         return (ForeignTarget(index=declared.target),)
-    if trial.source_classes:
+    if trial.source_classes and not trial.targets:
         return ()
-    raise UnsoundError("no target: give --setup or --target")
+    what = "a target without pixels and without an index" if trial.targets else "no target"
+    raise UnsoundError(f"{what}: give --setup or --target")
 
 
 def _target(one: ForeignTarget, plan: Plan | None, base: Base) -> tuple[SplitTarget | OwnTarget, list[Remark]]:
@@ -179,8 +180,9 @@ def _target(one: ForeignTarget, plan: Plan | None, base: Base) -> tuple[SplitTar
     if one.index is not None and not 0 <= one.index < len(labels):
         raise UnsoundError(f"target index {one.index} is outside 0-{len(labels) - 1} of the test split")
     if one.image is None:
-        index = one.index or 0
-        return SplitTarget(split="test", index=index, label=_true(one, index, base)), []
+        if one.index is None:
+            raise UnsoundError("a target without pixels and without an index, beside others that have them")
+        return SplitTarget(split="test", index=one.index, label=_true(one, one.index, base)), []
     if one.image.shape[:2] != base.train.side:
         height, width = one.image.shape[:2]
         raise UnsoundError(f"a target of {width}x{height} pixels, the base's images have {base.train.side}")

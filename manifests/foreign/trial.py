@@ -54,7 +54,6 @@ class ForeignTrial:
         bases: the training image each poison was made from, None where that is unknown; None for all of it where the
             files hold no list.
         adds: whether the pixels are what was added to the bases.
-        unit: what the format always has, as `--unit` spells it; None where it differs from file to file.
         targets: in the files' order.
         adversarial_label: where the files say it apart from the poisons' labels.
         trigger: to be put on the targets; of a backdoor.
@@ -66,7 +65,6 @@ class ForeignTrial:
     labels: tuple[int | None, ...]
     bases: tuple[int | None, ...] | None
     adds: bool = False
-    unit: str | None = None
     targets: tuple[ForeignTarget, ...] = ()
     adversarial_label: int | None = None
     trigger: Trigger | None = None

@@ -72,8 +72,43 @@ def unit(text: str) -> Unit:
     return Unit(text, (255 * s0, 255 * s1, 255 * s2), (255 * m0, 255 * m1, 255 * m2))
 
 
+def meant(values: NDArray[Any], stated: str | None, *, adds: bool, where: str) -> Unit:
+    """The unit of these values: that of bytes, which are levels; or what the user says; or the one they can have.
+
+    Args:
+        values: all pixels of a trial, at least one.
+        stated: as `--unit` spells it; None lets it be found out.
+        adds: whether they are differences.
+        where: for errors.
+
+    Raises:
+        DamagedError: they cannot be pixels in any unit.
+        UsageError: what is stated is no unit, or not that of bytes; or several are possible.
+    """
+    check(values, adds=adds, where=where)
+    given = None if stated is None else unit(stated)
+    if values.dtype != np.uint8:
+        return found_out(values, adds=adds, where=where) if given is None else given
+    if given not in (None, LEVELS):
+        raise UsageError(f"{where}: bytes, which are levels 0-255 and nothing else", "Leave out --unit")
+    return LEVELS
+
+
+def check(values: NDArray[Any], *, adds: bool, where: str) -> None:
+    """Values can be pixels in some unit, or differences of such.
+
+    Raises:
+        DamagedError: they are no numbers, not finite, or differences without a sign.
+    """
+    if values.dtype.kind not in "iuf" or (adds and values.dtype.kind == "u"):
+        sign = ": without a sign they are no differences" if values.dtype.kind == "u" else ""
+        raise DamagedError(f"{where}: values of type {values.dtype}{sign}")
+    if not np.isfinite([float(values.min()), float(values.max())]).all():
+        raise DamagedError(f"{where}: values that are not finite")
+
+
 def found_out(values: NDArray[Any], *, adds: bool, where: str) -> Unit:
-    """The one unit that these values can have.
+    """The one unit that these values, which `check` has passed, can have.
 
     Args:
         values: all pixels of a trial, at least one.
@@ -81,15 +116,9 @@ def found_out(values: NDArray[Any], *, adds: bool, where: str) -> Unit:
         where: for errors.
 
     Raises:
-        DamagedError: they cannot be pixels in any unit.
         UsageError: several units are possible; the remedy names them.
     """
-    if values.dtype.kind not in "iuf" or (adds and values.dtype.kind == "u"):
-        sign = ": without a sign they are no differences" if values.dtype.kind == "u" else ""
-        raise DamagedError(f"{where}: values of type {values.dtype}{sign}")
     low, high = float(values.min()), float(values.max())
-    if not np.isfinite([low, high]).all():
-        raise DamagedError(f"{where}: values that are not finite")
     found = _of_differences(values, low, high) if adds else _of_images(values, low, high)
     if found is None:
         what = "differences" if adds else "values"
@@ -109,8 +138,11 @@ def _of_images(values: NDArray[Any], low: float, high: float) -> Unit | None:
 
 def _of_differences(values: NDArray[Any], low: float, high: float) -> Unit | None:
     peak = max(-low, high)
-    if values.dtype.kind == "i" or (peak >= 2 and (values == np.rint(values)).all()):
+    if values.dtype.kind == "i":
         return LEVELS if peak <= 255 else None
+    if (values == np.rint(values)).all():
+        # -1, 0 and 1 may be a level up and down, or black and white.
+        return LEVELS if 2 <= peak <= 255 else None
     levels = values.astype(np.float64) * 255
     whole = 1 <= peak * 255 <= 255 + SLACK and (np.abs(levels - np.rint(levels)) <= SLACK).all()
     return SHARES if whole else None

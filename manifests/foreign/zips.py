@@ -15,6 +15,7 @@ from poisonsets.manifests import store
 from poisonsets.manifests.errors import DamagedError
 
 MEMBERS: Final = 10_000
+MEMBER: Final = b"PK\x01\x02"  # begins the entry of a member in the directory
 # Perturbations of few images among many are mostly zeros; more than this is a bomb, or was better saved as it is.
 RATIO: Final = 100
 SLACK: Final = 1 << 16
@@ -46,20 +47,21 @@ class Archive:
 
     Raises:
         DamagedError: it is no zip, a member is encrypted, compressed in another way, stands twice, or claims more
-            bytes than the file can hold.
+            bytes than the file can hold; or there are more than `MEMBERS`.
     """
 
     def __init__(self, data: bytes, where: str, *, deflated: bool = False) -> None:
         self._where = where
         self._members: dict[str, zipfile.ZipInfo] = {}
         kinds = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} if deflated else {zipfile.ZIP_STORED}
+        # Each becomes an object of ten times its bytes, all of them before their number is known.
+        if data.count(MEMBER) > MEMBERS:
+            raise DamagedError(f"{where}: more than {MEMBERS} members in a zip file are not read")
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
             members = self._zip.infolist()
         except BROKEN as error:
             raise DamagedError(f"{where}: not a readable zip file ({store.reason(error)})") from error
-        if len(members) > MEMBERS:
-            raise DamagedError(f"{where}: {len(members)} members in a zip file, at most {MEMBERS} are read")
         if sum(member.compress_size for member in members) > len(data):
             raise DamagedError(f"{where}: the members of the zip file claim more bytes than the file has")
         for member in members:

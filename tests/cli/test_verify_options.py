@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from poisonsets.cli.verify import tell
+from poisonsets.manifests.findings import Finding, Findings, Report
+
 Cli = Callable[..., Any]
 
 
@@ -99,13 +102,19 @@ def test_figures_are_part_of_both_reports(cli: Cli, honest: Path) -> None:
     assert figures["worst"][0]["used"].endswith("/8")
 
 
-def test_a_hint_that_many_trials_give_is_one_line(cli: Cli, honest: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from poisonsets.cli.verify import tell
-    from poisonsets.manifests.findings import Finding, Report
+def of(*some: Finding) -> Report:
+    """The report of these findings."""
+    found = Findings()
+    for one in some:
+        found.add(one)
+    kept = tuple(found.kept)
+    return Report("x", None, kept, found.total, {}, {}, (), (), found.worst, found.hints, None, None, found.counts())
 
+
+def test_a_hint_that_many_trials_give_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     hints = tuple(Finding("H202", "hint", f"trial {n}", "idle", "", n) for n in range(7))
     fault = Finding("V301", "violation", "trial 2 slot 1", "far")
-    tell(Report("x", None, (hints[0], fault, *hints[1:], fault), 9, {}, {}, (), (), 1, 7, None, None))
+    tell(of(hints[0], fault, *hints[1:], fault))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "hint: H202 trial 0: idle (and 6 more H202, see --json)"
     assert lines[1] == lines[2] == "V301 trial 2 slot 1: far"
@@ -113,11 +122,23 @@ def test_a_hint_that_many_trials_give_is_one_line(cli: Cli, honest: Path, capsys
 
 
 def test_of_one_code_ten_findings_are_told_and_the_others_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    from poisonsets.cli.verify import tell
-    from poisonsets.manifests.findings import Finding, Report
-
     faults = tuple(Finding("V301", "violation", f"trial 2 slot {n}", "far") for n in range(25))
-    tell(Report("x", None, faults, 25, {}, {}, (), (), 1, 0, None, None))
+    tell(of(*faults))
     lines = capsys.readouterr().out.splitlines()
     assert lines[9] == "V301 trial 2 slot 9: far (and 15 more V301, see --json)"
     assert lines[10:] == ["x: claims that do not hold, 25 findings"]
+
+
+def test_a_code_is_counted_beyond_what_a_report_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    far = (Finding("V301", "violation", f"trial 2 slot {n}", "far") for n in range(1500))
+    tell(of(*far, Finding("V402", "violation", "trial 3 slot 1", "label"), Finding("V402", "violation", "x", "y")))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[9] == "V301 trial 2 slot 9: far (and 1490 more V301, see --json)"
+    assert lines[10] == "V402 trial 3 slot 1: label (and 1 more V402, see --json)"
+    assert lines[11:] == ["x: claims that do not hold, 1502 findings"]
+
+
+def test_a_sample_is_not_called_the_whole(cli: Cli, honest: Path) -> None:
+    said = "every claim that bytes can prove holds"
+    assert f"{said} in the trials that were read (1 trials" in cli("verify", honest, "--sample", "1/2").out
+    assert f"{said} (2 trials" in cli("verify", honest, "--sample", "1/1").out

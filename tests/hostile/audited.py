@@ -30,6 +30,7 @@ from poisonsets.manifests.findings import printable  # noqa: E402
 RUNS: Final = ("exec", "compile", "ctypes.", "subprocess.", "socket.", "pickle.", "marshal.", "import", "pty.", "code.")
 SYSTEM: Final = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile", "os.kill")
 CHANGES: Final = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
+BOTH_ENDS: Final = ("os.rename", "os.link", "os.symlink")
 WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 EXPECTED: Final = {
     (way, name): end
@@ -57,10 +58,11 @@ class Hook:
         """Whether it changes something outside the output."""
         if event == "open":
             return bool(arguments[2] & WRITES) and not self._inside(arguments[0])
-        return event in CHANGES and not all(self._inside(one) for one in arguments[:1])
+        places = arguments[: 2 if event in BOTH_ENDS else 1]
+        return event in CHANGES and not all(self._inside(one) for one in places)
 
     def _inside(self, path: object) -> bool:
-        return isinstance(path, int) or os.path.realpath(os.fspath(path)).startswith(self._scratch)  # type: ignore[call-overload]
+        return isinstance(path, int) or os.path.realpath(os.fspath(path)).startswith(self._scratch + os.sep)  # type: ignore[call-overload]
 
 
 def offer_all(ways: dict[str, tuple[str, str, judging.Offer]], scratch: Path, hook: Hook) -> tuple[int, list[str]]:

@@ -150,6 +150,42 @@ def zipped() -> bytes:
     return made[:8] + struct.pack("<H", 8) + made[10:18] + sizes + made[26:]
 
 
+def zip_of_members(count: int = 300_000) -> bytes:
+    """A directory of empty members that all lie at one place."""
+    local = b"PK\x03\x04" + bytes(26)
+    entry = b"PK\x01\x02" + bytes(24) + struct.pack("<H", 6) + bytes(16)
+    entries = b"".join(entry + b"%06d" % number for number in range(count))
+    return local + entries + struct.pack("<4s4HIIH", b"PK\x05\x06", 0, 0, 9, 9, len(entries), len(local), 0)
+
+
+def black_picture() -> bytes:
+    """As large as any picture may be, in 3 kB."""
+    return pictures.png(limits.IMAGE_SIDE, limits.IMAGE_SIDE, data=unpacking(limits.IMAGE_SIDE * (3 * 1024 + 1)))
+
+
+def put_pictures(here: Path) -> None:
+    folder, data = here / "theirs" / "train" / BASE.classes[0], black_picture()
+    folder.mkdir(parents=True)
+    for number in range(100):
+        (folder / f"{number}-{number}.png").write_bytes(data)
+
+
+def put_shard(here: Path) -> None:
+    (here / "theirs").mkdir()
+    data = black_picture()
+    samples = (member(f"{n:08d}-{n}.cls", b"0") + member(f"{n:08d}-{n}.png", data) for n in range(100))
+    (here / "theirs" / "poisons-000000.tar").write_bytes(b"".join(samples) + END)
+
+
+def read_foreign(form: str) -> Judge:
+    def read(here: Path) -> judging.Verdict:
+        chosen, declared = judging.registry.formats()[form], judging.Declared(target=0)
+        done = judging.import_set(here / "made", chosen, here / "theirs", BASE, declared, name="imported")
+        return judging.Verdict(done.worst, words="\n".join(one.line() for one in done.remarks))
+
+    return read
+
+
 BOMBS: Final[dict[str, tuple[Prepare, Judge]]] = {
     "a manifest of 65 MB": document(lambda: b" " * (65 << 20)),
     "a manifest of 20 million objects": document(lambda: b"[" + b"{}," * 20_000_000 + b"0]\n"),
@@ -197,6 +233,9 @@ BOMBS: Final[dict[str, tuple[Prepare, Judge]]] = {
     "sixty thousand members": given(
         judging.a_training_set, "a.tar", lambda: member("note.txt", b"") * 60_000 + b"no archive any more"
     ),
+    "a zip of three hundred thousand members": given(way("npz as poisons"), "a.npz", zip_of_members),
+    "a folder of large pictures": (put_pictures, read_foreign("folder")),
+    "a shard of large pictures": (put_shard, read_foreign("webdataset")),
     "weights of 3 GiB of nothing": (
         put_holes("w", 3 << 30),
         lambda here: judging.said(lambda: store.read_file(here / "w", 2 << 30)),

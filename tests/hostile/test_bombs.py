@@ -44,6 +44,9 @@ CODES = {
     "class names of an attribute of 8 MB": 3,
     "an array that unpacks a thousandfold": 3,
     "sixty thousand members": 3,
+    "a zip of three hundred thousand members": 3,
+    "a folder of large pictures": 3,
+    "a shard of large pictures": 3,
     "weights of 3 GiB of nothing": 3,
     "weights with a header of many tensors": 1,
 }

@@ -181,13 +181,45 @@ def test_in_the_place_of_a_file_of_a_foreign_set(tmp_path: Path, put: Put, form:
     for path in sorted(one for one in theirs.rglob("*") if one.is_file() and one.suffix != ".txt"):
         path.rename(tmp_path / "real")
         put(path, tmp_path / "real")
-        verdict = imported(form, theirs, tmp_path)
-        # A link to nowhere is as good as no file, and a trial may have no targets file.
-        optional = put is link_to_itself and path.name == "targets.json"
-        assert verdict.code in ((0,) if optional else (2, 3, 4)), path
+        assert imported(form, theirs, tmp_path).code in (2, 3, 4), path
         shutil.rmtree(tmp_path / "made", ignore_errors=True)
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         (tmp_path / "real").rename(path)
+
+
+FOLDERS = ("train", "targets", "train/*", "targets/*")
+
+
+@pytest.mark.parametrize("place", FOLDERS)
+@pytest.mark.parametrize("put", [link, link_to_itself])
+def test_a_link_in_the_place_of_a_folder_of_pictures(tmp_path: Path, put: Put, place: str) -> None:
+    theirs = tmp_path / "theirs"
+    write_honest(theirs, registry.formats()["folder"])
+    (path, *_) = sorted(theirs.glob(place))
+    path.rename(tmp_path / "real")
+    put(path, tmp_path / "real")
+    verdict = imported("folder", theirs, tmp_path)
+    assert verdict.code == 3
+    path.unlink()
+    (tmp_path / "real").rename(path)
+    assert imported("folder", theirs, tmp_path).code == 0
+
+
+@pytest.mark.parametrize("form", ["auto", "triple"])
+@pytest.mark.parametrize("put", [link, link_to_itself])
+def test_a_link_in_the_place_of_a_numbered_folder(tmp_path: Path, put: Put, form: str) -> None:
+    theirs = tmp_path / "theirs"
+    write_honest(theirs / "0", registry.formats()["triple"])
+    write_honest(tmp_path / "real", registry.formats()["triple"])
+    put(theirs / "1", tmp_path / "real")
+    with pytest.raises(DamagedError, match="1: a link; only folders are read"):
+        registry.places(registry.named(form, theirs), theirs, None)
+
+
+def test_a_foreign_set_that_a_user_names_by_a_link_is_read(tmp_path: Path) -> None:
+    write_honest(tmp_path / "real", registry.formats()["folder"])
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert imported("folder", tmp_path / "link", tmp_path).code == 0
 
 
 @pytest.mark.parametrize("put", PUTS)

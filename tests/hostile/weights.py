@@ -97,6 +97,12 @@ def valued(name: str, value: float) -> bytes:
     return written(content, record(content))
 
 
+def _two_networks_of_one_digest() -> tuple[Tensors, Tensors]:
+    """Two tensors, and one whose name holds the first's values and the second's line."""
+    two = {"a": ("F32", [1], b"wxyz"), "b": ("F32", [1], b"WXYZ")}
+    return two, {"a F32 1\nwxyzb": ("F32", [1], b"WXYZ")}
+
+
 def _header(text: bytes, body: bytes = b"") -> bytes:
     return len(text).to_bytes(8, "little") + text + body
 
@@ -143,6 +149,7 @@ WEIGHTS: dict[str, Callable[[], bytes]] = {
     ),
     "tensors-leave-a-gap": lambda: honest() + bytes(8),
     "offsets-backwards": lambda: written({}, record({}), a={**ENTRY, "data_offsets": [4, 0]}),
+    "name-of-another-tensors-line": lambda: written(_two_networks_of_one_digest()[1], record({})),
     "name-of-escapes": lambda: written({ESCAPES: ("F32", [1], bytes(4))}, record({})),
     "cut": lambda: honest()[:-100],
     "a-pickle": lambda: SYSTEM,

@@ -152,6 +152,25 @@ def test_v503_a_trial_that_is_not_the_setups(
     assert any(LIES[lie] in one.message for one in report.findings), [one.line() for one in report.findings]
 
 
+def test_v503_a_target_as_a_file_is_called_by_its_key(
+    honest: Path, tmp_path: Path, base: Base, setup: SetupFile
+) -> None:
+    def other_file(draft: Draft) -> None:
+        foreign(draft, setup)
+        trial: dict[str, Any] = draft.trial(0)
+        trial["outcome"] = None
+        label = trial["targets"][0]["label"]
+        image, labels = np.full((1, *base.test.images.shape[1:]), 7, np.uint8), np.array([label])
+        draft.extra["targets.tar"] = shard.encode(0, 0, image, labels)
+        pixels = pixel_digest(image, labels)
+        trial["targets"] = [{"source": "file", "key": "00000-00000000", "label": label, "pixels": pixels}]
+
+    report = checked(honest, tmp_path, base, setup, other_file)
+    (found,) = [one for one in report.findings if one.kind == "violation"]
+    assert (found.code, found.trial) == ("V503", 0)
+    assert found.message.startswith("target file/00000-00000000, but the setup has test/")
+
+
 def test_bases_in_another_order_and_a_target_as_a_file_are_the_same_trial(
     honest: Path, tmp_path: Path, base: Base, setup: SetupFile
 ) -> None:

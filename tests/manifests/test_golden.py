@@ -87,6 +87,7 @@ def test_the_set_verifies() -> None:
             "trials_beyond": (1,),
         },
         "sample": None,
+        "counts": (),
         "clean": True,
     }
 

@@ -165,6 +165,28 @@ def test_equal_sets_have_equal_pages_and_a_sample_is_said(honest: Path, base: Ba
     assert "1 of 5 trials (part 1/5 of seed 0)" in tidy(page(report)).text
 
 
+def test_a_sample_promises_nothing_for_the_rest(honest: Path, base: Base) -> None:
+    words = "Every claim that bytes can prove holds{}."
+    for sample, part in ((None, ""), (Sample(1, 1), ""), (Sample(1, 5), " in the trials that were read")):
+        assert words.format(part) in tidy(page(verify(honest, lambda pin: base, sample=sample))).text
+
+
+def test_headings_count_what_is_not_listed(
+    honest: Path, tmp_path: Path, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def far(draft: Draft) -> None:
+        for images in draft.images.values():
+            images[:] = [255 - image for image in images]
+        draft.labels[4][:] = [(label + 1) % 3 for label in draft.labels[4]]
+
+    monkeypatch.setattr("poisonsets.manifests.limits.FINDINGS_KEPT", 3)
+    text = tidy(shown(forge(honest, tmp_path / "set", far), base)).text
+    assert "V202: 4 violations" in text  # the report holds none of them; the first is shown
+    assert "trial 4 slot 0label" in text
+    assert "V301: 20 violations" in text
+    assert re.findall(r"and \d+ more\.", text) == ["and 3 more.", "and 17 more."]
+
+
 def test_differences_are_around_grey_and_enlarged_as_far_as_they_fit() -> None:
     base = np.full((10, 10, 3), 100, np.uint8)
     image = base.copy()

@@ -54,6 +54,16 @@ def test_every_bit_of_a_tensor_counts() -> None:
     assert tensors_digest(file(changed("a", shape=[1, 2])), "w") != tensors_digest(file(TENSORS), "w")
 
 
+def test_a_name_cannot_hold_another_tensors_line() -> None:
+    one, entry = {"dtype": "F32", "shape": [1]}, {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    two = file({"a": {**one, "data_offsets": [0, 4]}, "b": {**one, "data_offsets": [4, 8]}}, b"wxyzWXYZ")
+    assert len(tensors_digest(two, "w")) == 64
+    with pytest.raises(
+        DamagedError, match=r"^w: a tensor's name is not 1 to 200 characters from ! to ~: 'a F32 1\\nwx"
+    ):
+        tensors_digest(file({"a F32 1\nwxyzb": entry}, b"WXYZ"), "w")
+
+
 BROKEN: dict[str, Callable[[], bytes]] = {
     "nothing": lambda: b"",
     "cut length": lambda: file(TENSORS)[:7],
@@ -76,6 +86,11 @@ BROKEN: dict[str, Callable[[], bytes]] = {
     "digits": lambda: file(b'{"a":' + b"9" * 5000 + b"}"),
     "list": lambda: file([]),
     "text": lambda: file(b"\xff\xfe"),
+    "no name": lambda: file({"": TENSORS["a"], "b": TENSORS["b"]}),
+    "name of 201": lambda: file({"a" * 201: TENSORS["a"], "b": TENSORS["b"]}),
+    "name with a space": lambda: file({"a b": TENSORS["a"], "b": TENSORS["b"]}),
+    "name and line feed": lambda: file({"a\n": TENSORS["a"], "b": TENSORS["b"]}),
+    "half a character": lambda: file(b'{"\\ud800":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}'),
     "header of 2 MiB": lambda: file(b" " * (2 << 20)),
 }
 

@@ -17,7 +17,7 @@ from poisonsets.manifests import limits, png, store
 from poisonsets.manifests.bases.dataset import Base, Images
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.foreign.given import targets_of
-from poisonsets.manifests.foreign.layout import NOTHING, picture
+from poisonsets.manifests.foreign.layout import NOTHING, picture, unlinked
 from poisonsets.manifests.foreign.trial import ForeignTarget, ForeignTrial, Format, Remark
 from poisonsets.manifests.reader import OpenTrial, PoisonSet
 from poisonsets.manifests.suggest import nearest
@@ -41,23 +41,23 @@ def read(path: Path, base: Base) -> ForeignTrial:
 
     Raises:
         MissingError: the folder cannot be read.
-        DamagedError: a class the base has not, a file that is no image of an id, or images of several sizes.
+        DamagedError: a class the base has not, a file that is no image of an id, an image of
+            another size than the base's, or a link.
     """
-    root = path / TRAIN if (path / TRAIN).is_dir() else path
-    files = sorted(_files(root, base, _POISON, skip=(TARGETS, "test")), key=_order)
+    root = path / TRAIN if unlinked(path / TRAIN).is_dir() else path
+    skip = (TARGETS, "test") if root == path else ()
+    files = sorted(_files(root, base, _POISON, skip=skip), key=_order)
     whole = 2 * len(files) > len(base.train.labels)
     images: list[Images] = []
     labels: list[int] = []
     bases: list[int | None] = []
     for file, label, match in files:
         index = None if match[1].lower() == "x" else int(match[1])
-        image = picture(file)
+        image = picture(file, base)
         if not whole or index is None or not _own(base, index, label, image):
             images.append(image)
             labels.append(label)
             bases.append(index)
-    if any(image.shape != images[0].shape for image in images):
-        raise DamagedError(f"{root.name}: images of different sizes")
     targets, adversarial = _targets(path / TARGETS, base)
     text = f"{len(files)} images, of which {len(images)} are not the base's own: they are taken for the poisons"
     return ForeignTrial(
@@ -88,7 +88,7 @@ def _files(
     """Each file with its class and its name, by the names of folders and files."""
     count = 0
     try:
-        folders = sorted(one for one in root.iterdir() if one.is_dir() and one.name not in skip)
+        folders = sorted(one for one in root.iterdir() if one.name not in skip and unlinked(one).is_dir())
         for folder in folders:
             files = sorted(one for one in folder.iterdir() if not one.name.startswith("."))
             label = _label(folder.name, base) if files else 0
@@ -116,12 +116,12 @@ def _label(name: str, base: Base) -> int:
 
 def _targets(folder: Path, base: Base) -> tuple[tuple[ForeignTarget, ...], int | None]:
     """The targets, and the class they shall be taken for."""
-    if not folder.is_dir():
+    if not unlinked(folder).is_dir():
         return (), None
     targets, wanted = [], set()
     for file, label, match in _files(folder, base, _TARGET):
         index, true = (None if part is None else int(part) for part in (match[1], match[3]))
-        targets.append(ForeignTarget(picture(file), true, index))
+        targets.append(ForeignTarget(picture(file, base), true, index))
         wanted.add(label)
     if len(wanted) > 1:
         raise DamagedError(f"{TARGETS}: targets of {len(wanted)} adversarial classes; a trial has one")

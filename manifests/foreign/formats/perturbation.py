@@ -2,7 +2,6 @@
 
 An `.npz` names its arrays: `delta` (or `perturbation`, `noise`), and if it likes `bases` (or `ids`, `indices`, `idx`)
 and `labels`. A `.npy` has the differences only: a row a training image, or a row a base of the `--setup`, in its order.
-One difference for all, [H, W, 3], is that of every base of the setup.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def read(path: Path, base: Base) -> ForeignTrial:
     delta, ids = _one(found, DELTAS), _one(found, BASES)
     if delta is None:
         raise DamagedError(f"no array of differences ({', '.join(DELTAS)})")
-    pixels = channels_last(delta[None] if delta.ndim == 3 else delta, "the differences")
+    pixels = channels_last(delta, "the differences")
     bases = None if ids is None else indices(ids, "the bases")
     remarks: tuple[Remark, ...] = ()
     if bases is None and len(pixels) == len(base.train.labels):

@@ -17,11 +17,10 @@ import numpy as np
 
 from poisonsets.manifests import limits, png
 from poisonsets.manifests.bases.dataset import Base, Images
-from poisonsets.manifests.bases.decoding import decode
 from poisonsets.manifests.bases.kinds.webdataset import samples
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.foreign.given import targets_of
-from poisonsets.manifests.foreign.layout import EIGHT_BIT_RGB
+from poisonsets.manifests.foreign.layout import EIGHT_BIT_RGB, fitting
 from poisonsets.manifests.foreign.tars import shard
 from poisonsets.manifests.foreign.trial import ForeignTarget, ForeignTrial, Format
 from poisonsets.manifests.reader import OpenTrial, PoisonSet
@@ -39,12 +38,12 @@ def sniff(path: Path) -> bool:
     return path.is_dir() and next(path.glob(SHARDS), None) is not None
 
 
-def read(path: Path, _base: Base) -> ForeignTrial:
+def read(path: Path, base: Base) -> ForeignTrial:
     """The trial in a folder, or in one `.tar`.
 
     Raises:
         MissingError: there is no shard, or a file cannot be read.
-        DamagedError: a shard, a sample or the targets file cannot be read.
+        DamagedError: a shard, a sample or the targets file cannot be read, or an image is not of the base's size.
     """
     paths = sorted(path.glob(SHARDS)) if path.is_dir() else [path]
     images: list[Images] = []
@@ -59,11 +58,11 @@ def read(path: Path, _base: Base) -> ForeignTrial:
                 raise DamagedError(f"{one.name}: sample {key[:60]!a} has no id in its key, or no 8-bit RGB PNG")
             if len(labels) == limits.SLOTS_PER_TRIAL:
                 raise DamagedError(f"{one.name}: more than {limits.SLOTS_PER_TRIAL} samples")
-            images.append(decode(data, f"{one.name}: {key}", None))
+            images.append(fitting(data, f"{one.name}: {key}", base))
             labels.append(label)
             bases.append(None if match[1] is None else int(match[1]))
-    if not images or any(image.shape != images[0].shape for image in images):
-        raise DamagedError("no samples, or images of different sizes")
+    if not images:
+        raise DamagedError("no samples")
     beside = (path if path.is_dir() else path.parent) / TARGETS
     asked = _asked(beside) if beside.exists() or beside.is_symlink() else _Asked()
     return ForeignTrial(

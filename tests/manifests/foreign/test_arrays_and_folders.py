@@ -280,6 +280,8 @@ def test_npy_headers_are_read_strictly() -> None:
 FOLDERS: dict[str, tuple[str, str]] = {
     "class nobody knows": ("train/class 9/1.png", "Did you mean class"),
     "name that is no id": ("train/class 2/poison.png", "named by an id"),
+    "class called as a folder": ("train/targets/1.png", "no one class"),
+    "class called test": ("train/test/1.png", "no one class"),
     "other file": ("train/class 2/notes.txt", "named by an id"),
     "target of another class": ("targets/class 0/1.png", "2 adversarial classes"),
 }
@@ -311,3 +313,60 @@ def test_pictures_other_than_8_bit_rgb_are_refused(
     image.convert(mode).save(path, "TIFF" if mode == "CMYK" else "PNG")
     done = importing(folder)
     assert "not an 8-bit RGB PNG file" in done.remarks[0].text
+
+
+@pytest.mark.parametrize("part", ["train", "targets"])
+def test_pictures_of_another_size_are_refused_one_by_one(
+    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import, part: str
+) -> None:
+    folder = limited(tmp_path / "brew", base, bases, poisons, target)
+    png(folder / part / "class 2" / "30.png", np.zeros((7, 9, 3), np.uint8))
+    done = importing(folder)
+    assert (done.worst, done.content_digest) == (3, None)
+    assert "30.png: 9x7 pixels, the images of small have 8x8" in done.remarks[0].text
+
+
+def test_differences_without_rows_are_refused(tmp_path: Path, base: Base, importing: Import) -> None:
+    np.savez(tmp_path / "p.npz", delta=np.full((8, 8, 3), 2, np.int8), ids=np.array([1]))
+    done = importing(tmp_path / "p.npz", target=0)
+    assert (done.worst, done.content_digest) == (3, None)
+    assert "an array of shape [8, 8, 3], wanted [P, H, W, 3]" in done.remarks[0].text
+
+
+NO_PIXELS: dict[str, np.ndarray] = {
+    "wrapped": np.full((1, 8, 8, 3), 250, np.uint8),
+    "not a number": np.full((1, 8, 8, 3), np.nan),
+    "infinite": np.full((1, 8, 8, 3), np.inf),
+}
+
+
+@pytest.mark.parametrize("name", NO_PIXELS)
+@pytest.mark.parametrize("unit", [None, "0-255", "0-1", NORMALISED])
+def test_a_stated_unit_makes_no_pixels_of_what_is_none(
+    tmp_path: Path, importing: Import, name: str, unit: str | None
+) -> None:
+    np.savez(tmp_path / "p.npz", delta=NO_PIXELS[name], ids=np.array([1]))
+    done = importing(tmp_path / "p.npz", target=0, unit=unit)
+    assert (done.worst, done.content_digest) == (3, None)
+
+
+def test_levels_are_no_normalised_values(tmp_path: Path, poisons: Images, importing: Import) -> None:
+    np.savez(tmp_path / "p.npz", poisons=poisons)
+    with pytest.raises(UsageError, match="bytes, which are levels"):
+        importing(tmp_path / "p.npz", target=0, unit=NORMALISED)
+
+
+def test_a_target_of_which_nothing_is_said_is_asked_for(
+    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
+) -> None:
+    arrays = {"poisons": poisons, "bases": np.array(bases)}
+    np.savez(tmp_path / "none.npz", **arrays, target_labels=[1], target_indices=[-1])
+    done = importing(tmp_path / "none.npz")
+    assert (done.worst, done.content_digest) == (1, None)
+    text = "a target without pixels and without an index"
+    assert done.remarks[0].text == f"{text}: give --setup or --target"
+    np.savez(tmp_path / "one.npz", **arrays, target_labels=[1, 1], target_indices=[target, -1])
+    assert importing(tmp_path / "one.npz", target=target).remarks[0].text.startswith(text)
+    importing(tmp_path / "none.npz", target=target)
+    imported(tmp_path / "set", base, bases, poisons)
+    assert [one.index for one in open_set(tmp_path / "set").manifest.trials[0].targets] == [target]

@@ -62,6 +62,17 @@ def test_without_a_base_or_with_bad_trials_it_says_so(tmp_path: Path, base: Base
         pass
 
 
+def test_what_to_do_about_an_open_unit_or_target_is_to_import(tmp_path: Path, base: Base) -> None:
+    np.savez(tmp_path / "open.npz", poisons=np.eye(8)[None, :, :, None].repeat(3, axis=3))
+    np.savez(tmp_path / "aimless.npz", poisons=base.train.images[:1])
+    for name, form, error in (("open", "numpy", UsageError), ("aimless", "numpy", ViolationError)):
+        with pytest.raises(error) as caught, opened(tmp_path / f"{name}.npz", lambda: base):
+            pass
+        assert caught.value.remedy.startswith(f"`poisonsets import {form}`")
+        assert "--setup and --target" in caught.value.remedy
+        assert ("--unit" in caught.value.remedy) == (error is UsageError)
+
+
 def test_looks_are_told_apart(tmp_path: Path, base: Base) -> None:
     """No file or folder looks like two formats, and folders of images or shards look like none."""
     triple(tmp_path / "triple", base)

@@ -148,6 +148,23 @@ def test_targets_of_their_own_and_unknown_bases(
         assert theirs.targets == open_set(forged).manifest.trials[0].targets
 
 
+@pytest.mark.parametrize("name", WRITTEN)
+def test_an_adversarial_label_that_no_poison_has_is_carried_or_told(
+    tmp_path: Path, base: Base, native: Path, name: str
+) -> None:
+    def other(draft: Draft) -> None:
+        trial = draft.trial(0)
+        (label,) = {0, 1, 2} - {trial["adversarial_label"], trial["targets"][0]["label"]}
+        trial["adversarial_label"] = label
+        draft.manifest["setup"] = {"kind": "foreign", "name": "x"}
+
+    forged = forge(native, tmp_path / "forged", other)
+    assert len(set(open_set(forged).manifest.trials[0].slots.labels)) == 1
+    done = exported(forged, base, tmp_path / "out", name)
+    told = any(one.startswith("the adversarial label") for one in done.dropped)
+    assert told == (name == "triple")
+
+
 def test_what_a_format_carries_is_spelled_as_the_fields_are() -> None:
     for one in registry.formats().values():
         assert one.carries <= set(FIELDS), one.name

@@ -184,3 +184,5 @@ def test_zips_are_read_strictly() -> None:
     broken[100] ^= 1
     with pytest.raises(DamagedError, match="cannot be read"):
         Archive(bytes(broken), "x").read("a")
+    with pytest.raises(DamagedError, match="more than 10000 members"):
+        Archive(zipfile_of({str(number): b"" for number in range(10_001)}), "x")

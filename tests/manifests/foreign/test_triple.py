@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle  # writes fixtures; the project itself never imports it
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from forge import check
 from triples import Import, dumped, moved, picture, triple
 
+from poisonsets.manifests import store
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.foreign import declared
@@ -341,10 +343,35 @@ def test_a_killed_import_is_begun_again_and_another_commands_is_left_alone(
         with pytest.raises(KeyboardInterrupt):
             importing(tmp_path / "all")
     assert (tmp_path / "set.partial").exists()
-    with pytest.raises(MissingError, match="an unfinished set is here"):
+    with pytest.raises(MissingError, match="an unfinished set is here") as caught:
         importing(tmp_path / "all", attack="another")
+    assert caught.value.remedy == "Remove set.partial"
     assert importing(tmp_path / "all").worst == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all", "set"]
+
+
+def test_what_an_import_killed_after_its_rename_left_is_told_how_to_remove(
+    tmp_path: Path, base: Base, importing: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    triple(tmp_path / "all" / "0", base)
+    move = store.move_folder
+    with monkeypatch.context() as patch:
+
+        def killed(folder: Path, final: Path) -> None:
+            move(folder, final)
+            raise KeyboardInterrupt
+
+        patch.setattr(store, "move_folder", killed)
+        with pytest.raises(KeyboardInterrupt):
+            importing(tmp_path / "all")
+    with pytest.raises(MissingError, match="not empty"):
+        importing(tmp_path / "all", attack="another")
+    (tmp_path / "set").rename(tmp_path / "first")
+    with pytest.raises(MissingError) as caught:
+        importing(tmp_path / "all", attack="another")
+    assert caught.value.remedy == "Remove set.partial"
+    shutil.rmtree(tmp_path / "set.partial")
+    assert importing(tmp_path / "all", attack="another").worst == 0
 
 
 def test_equal_files_give_equal_bytes_but_for_the_run(tmp_path: Path, base: Base, importing: Import) -> None:

@@ -69,12 +69,13 @@ def test_a_unit_is_found_out(name: str) -> None:
 OPEN = {
     "normalised": (as_unit(IMAGES, units.unit("normalised:cifar10")), False),
     "zeros and ones": (np.array([[[[0.0, 1.0, 1.0]]]]), False),
-    "zeros and ones in integers": (np.array([[[[0, 1, 1]]]], dtype=np.uint8), False),
+    "zeros and ones in integers": (np.array([[[[0, 1, 1]]]], dtype=np.int64), False),
     "dark": (np.array([[[[0.0, 1.5, 7.0]]]]), False),
     "bright": (IMAGES * 2.0, False),
     "parts of a level": (np.array([[[[0.031, -0.0123, 0.002]]]]), True),
     "normalised differences": (np.array([[[[0.155, -0.155, 0.1]]]]), True),
     "large": (np.array([[[[1.7, -0.4, 0.1]]]]), True),
+    "one up and one down": (np.array([[[[-1.0, 0.0, 1.0]]]]), True),
     "nothing": (np.zeros((1, 1, 1, 3)), True),
 }
 
@@ -99,8 +100,24 @@ def test_an_open_unit_is_asked_for_and_the_choices_named(name: str) -> None:
     ],
 )
 def test_what_cannot_be_pixels_is_damage(values: np.ndarray, adds: bool) -> None:
-    with pytest.raises(DamagedError):
-        units.found_out(values, adds=adds, where="x")
+    for stated in (None, "0-255", "0-1", "normalised:cifar10"):
+        with pytest.raises(DamagedError):
+            units.meant(values, stated, adds=adds, where="x")
+
+
+@pytest.mark.parametrize("images", [IMAGES, IMAGES // 255])
+def test_bytes_are_levels_and_no_one_may_say_otherwise(images: np.ndarray) -> None:
+    for stated in (None, "0-255"):
+        assert units.meant(images, stated, adds=False, where="x") == units.LEVELS
+    for stated in ("0-1", "normalised:cifar10"):
+        with pytest.raises(UsageError, match="bytes, which are levels"):
+            units.meant(images, stated, adds=False, where="x")
+
+
+def test_what_is_stated_is_taken_where_the_values_leave_it_open() -> None:
+    values = np.array([[[[-1.0, 0.0, 1.0]]]])
+    for stated in EVERY:
+        assert units.meant(values, stated, adds=True, where="x") == units.unit(stated)
 
 
 @pytest.mark.parametrize(
