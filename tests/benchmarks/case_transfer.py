@@ -90,7 +90,7 @@ def cases() -> list[Case]:
                 plain=partial(float, LIMITS[precision]),
                 unit="sd/1e6",
                 goal=1,
-                note=f"{SIZES.rpartition(',')[0]}; largest difference to the published loop on the same draws, in "
+                note=f"{SIZES.rpartition(', ')[0]}; largest difference to the published loop on the same draws, in "
                 "standard deviations of the logits, infinite where an arg-max differs; plain: the difference allowed",
                 measure=_value,
             )
