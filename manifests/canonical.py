@@ -34,9 +34,9 @@ def loads(data: bytes, where: str) -> Any:
     try:
         document = json.loads(
             data.decode("ascii"),
-            object_pairs_hook=_unique_keys,
-            parse_float=_refuse_number,
-            parse_constant=_refuse_number,
+            object_pairs_hook=unique_keys,
+            parse_float=refuse_number,
+            parse_constant=refuse_number,
         )
         _refuse_long(document)
         canonical = dumps(document)
@@ -76,12 +76,22 @@ def _refuse_long(document: Any) -> None:
             raise ValueError(f"a text of {len(value)} characters, at most {limits.JSON_TEXT} are read")
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON document, for `json.loads`, which would take the last of two equal keys.
+
+    Raises:
+        ValueError: a key stands twice.
+    """
     document = dict(pairs)
     if len(document) != len(pairs):
         raise ValueError("a key stands twice in one object")
     return document
 
 
-def _refuse_number(text: str) -> NoReturn:
+def refuse_number(text: str) -> NoReturn:
+    """For `json.loads`: a float or a constant like NaN.
+
+    Raises:
+        ValueError: always.
+    """
     raise ValueError(f"the number {text[:40]} is not an integer")

@@ -13,6 +13,7 @@ import math
 import re
 from typing import Any, Final
 
+from poisonsets.manifests import canonical
 from poisonsets.manifests.errors import DamagedError
 
 HEADER_BYTES: Final = 1 << 20
@@ -36,7 +37,7 @@ def tensors_digest(data: bytes, where: str) -> str:
     if len(data) < 8 or not 0 < length <= min(HEADER_BYTES, len(data) - 8):
         raise DamagedError(f"{where}: not a safetensors file, or one with a header over {HEADER_BYTES} bytes")
     try:
-        header = json.loads(data[8 : 8 + length].decode("utf-8"), object_pairs_hook=_unique)
+        header = json.loads(data[8 : 8 + length].decode("utf-8"), object_pairs_hook=canonical.unique_keys)
         header.pop("__metadata__", None)
         tensors = {name: _tensor(entry) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -66,10 +67,3 @@ def _tensor(entry: Any) -> tuple[str, list[int], int, int]:
     if end - start != math.prod(shape) * ITEM_BYTES[kind]:
         raise ValueError(f"a tensor {kind} {shape} cannot have {end - start} bytes")
     return kind, shape, start, end
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a name stands twice")
-    return document

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Self
 
 from pydantic import model_validator
 
@@ -21,12 +22,46 @@ class TargetRow(Strict):
     predicted_control: Label | None
 
 
-class Row(Strict):
+class OfJob(Strict):
+    """What says of which job it is, and cannot say so of another.
+
+    Attributes:
+        job: `job_key` of the other seven.
+        poison_classes: the classes the victim knows.
+
+    Raises:
+        ValueError: pydantic's ValidationError where the job is that of other fields.
+    """
+
+    job: Sha256
+    content_digest: Sha256
+    trial: Index
+    poison_classes: tuple[Label, ...]
+    protocol: Text
+    protocol_version: Index
+    extractor: Sha256 | None
+    victim_seed: Index
+
+    @model_validator(mode="after")
+    def _of_its_job(self) -> Self:
+        key = job_key(
+            content_digest=self.content_digest,
+            trial=self.trial,
+            poison_classes=self.poison_classes,
+            protocol=self.protocol,
+            protocol_version=self.protocol_version,
+            extractor=self.extractor,
+            victim_seed=self.victim_seed,
+        )
+        if self.job != key:
+            raise ValueError(f"job is {self.job[:12]}, its fields are those of job {key[:12]}")
+        return self
+
+
+class Row(OfJob):
     """The result of one job; a row that contradicts itself cannot be made.
 
     Attributes:
-        job: `job_key` of the next seven.
-        poison_classes: the classes the victim knows.
         success: every target is classified as the adversarial label after training on the poisons.
         control: the same of the clean control; None where there is none.
         source_images: test images of the trial's source classes that were asked for, with the trigger on where there
@@ -48,14 +83,6 @@ class Row(Strict):
         ValueError: pydantic's ValidationError where a field is out of range or contradicts another.
     """
 
-    job: Sha256
-    content_digest: Sha256
-    trial: Index
-    poison_classes: tuple[Label, ...]
-    protocol: Text
-    protocol_version: Index
-    extractor: Sha256 | None
-    victim_seed: Index
     network: Name
     width: Decimal
     targets: tuple[TargetRow, ...]
@@ -77,17 +104,6 @@ class Row(Strict):
 
     @model_validator(mode="after")
     def _agrees(self) -> Row:
-        key = job_key(
-            content_digest=self.content_digest,
-            trial=self.trial,
-            poison_classes=self.poison_classes,
-            protocol=self.protocol,
-            protocol_version=self.protocol_version,
-            extractor=self.extractor,
-            victim_seed=self.victim_seed,
-        )
-        if self.job != key:
-            raise ValueError(f"job is {self.job[:12]}, its fields are those of job {key[:12]}")
         if not self.targets or self.success != all(
             target.predicted_poisoned == target.adversarial_label for target in self.targets
         ):

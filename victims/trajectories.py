@@ -14,13 +14,12 @@ from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
 
 from poisonsets.manifests import arrays, canonical
 from poisonsets.manifests.bases import safe_hdf5
 from poisonsets.manifests.errors import DamagedError
-from poisonsets.manifests.fields import Index, Label, Sha256, Strict, Text
-from poisonsets.victims.rows import job_key
+from poisonsets.manifests.fields import Index, Label
+from poisonsets.victims.rows import OfJob
 
 SERIES: Final = ("adversarial_loss", "adversarial_confidence", "true_loss", "true_confidence")
 _BITS: Final = np.dtype("<u4")
@@ -52,8 +51,8 @@ class Curves:
     cosine: Values
 
 
-class TrajectoryRecord(Strict):
-    """What a trajectory is of; its job is the key of the next seven, as in the row beside it.
+class TrajectoryRecord(OfJob):
+    """What a trajectory is of: the job of the row beside it, its labels and the shape of its table.
 
     Attributes:
         labels: the true label of each of the K targets.
@@ -65,14 +64,6 @@ class TrajectoryRecord(Strict):
     """
 
     format: Literal["poisonset-trajectory/1"] = "poisonset-trajectory/1"
-    job: Sha256
-    content_digest: Sha256
-    trial: Index
-    poison_classes: tuple[Label, ...]
-    protocol: Text
-    protocol_version: Index
-    extractor: Sha256 | None
-    victim_seed: Index
     labels: tuple[Label, ...]
     adversarial_label: Label
     epochs: Index
@@ -82,21 +73,6 @@ class TrajectoryRecord(Strict):
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the table."""
         return self.epochs, (1 + self.control) * (len(SERIES) * len(self.labels) + 1)
-
-    @model_validator(mode="after")
-    def _agrees(self) -> TrajectoryRecord:
-        key = job_key(
-            content_digest=self.content_digest,
-            trial=self.trial,
-            poison_classes=self.poison_classes,
-            protocol=self.protocol,
-            protocol_version=self.protocol_version,
-            extractor=self.extractor,
-            victim_seed=self.victim_seed,
-        )
-        if self.job != key:
-            raise ValueError(f"job is {self.job[:12]}, its fields are those of job {key[:12]}")
-        return self
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import numpy as np
 
@@ -118,7 +118,10 @@ def _trials_of_json(data: bytes, name: str) -> list[Any]:
     canonical.refuse_many(data, name)
     try:
         document = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_float=_refuse, parse_constant=_refuse
+            data.decode("utf-8"),
+            object_pairs_hook=canonical.unique_keys,
+            parse_float=canonical.refuse_number,
+            parse_constant=canonical.refuse_number,
         )
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{name}: not a readable JSON document ({str(error)[:100]})") from error
@@ -127,17 +130,6 @@ def _trials_of_json(data: bytes, name: str) -> list[Any]:
     if set(document) != {"format", "trials"} or type(document["trials"]) is not list:
         raise DamagedError(f"{name}: a setup file has the fields format and trials (a list) and no others")
     return document["trials"]
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return document
-
-
-def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"the number {text[:40]} is not an integer")
 
 
 def _entry(trial: Any, keys: tuple[str, ...], where: str, room: int) -> Entry:

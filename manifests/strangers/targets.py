@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NoReturn
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -123,7 +123,9 @@ def read_targets(path: Path | str) -> Asked:
     canonical.refuse_many(data, str(file))
     try:
         # pydantic's own parser would take the second of two equal keys.
-        json.loads(data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_refuse)
+        json.loads(
+            data.decode("utf-8"), object_pairs_hook=canonical.unique_keys, parse_constant=canonical.refuse_number
+        )
         record = Targets.model_validate_json(data)
     except ValidationError as error:
         raise DamagedError(f"{file}: not a {FORMAT} file ({first_fault(error)})", _REMEDY) from error
@@ -145,14 +147,3 @@ def _trigger(record: TriggerRecord, folder: Path) -> Trigger:
 
 def _picture(path: Path) -> Images:
     return decode(store.read_file(path, IMAGE_FILE_BYTES), str(path), None)
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return document
-
-
-def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"the number {text[:40]} is not an integer")
