@@ -37,7 +37,8 @@ def greedy(distances: Tensor, _previous: Tensor) -> Tensor:
         pairs = torch.where(mutual, nearest_source, pairs)
         if not bool((pairs < 0).any()):
             break
-        taken = torch.zeros_like(mutual).scatter_reduce(1, nearest_source, mutual, "amax")
+        # As integers: CUDA does not reduce truth values.
+        taken = torch.zeros_like(nearest_source).scatter_reduce(1, nearest_source, mutual.long(), "amax") > 0
         left.masked_fill_(mutual[:, :, None] | taken[:, None, :], torch.inf)
     return pairs
 

@@ -115,12 +115,19 @@ def _restore(
         kind, _, rest = name.partition(".")
         if kind == "optimiser":
             place, _, buffer = rest.partition(".")
-            if buffer != "step" and tensor.shape != values[int(place)].shape:
-                raise ValueError(f"buffer {name} is {list(tensor.shape)}")
             state.setdefault(int(place), {})[buffer] = tensor
+            if buffer != "step":
+                state[int(place)][buffer] = _laid_as(values[int(place)], tensor, name)
     model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     generator.set_state(tensors["generator"])
+
+
+def _laid_as(value: Tensor, buffer: Tensor, name: str) -> Tensor:
+    """A buffer in the memory format of its parameter: files hold none, and a fused step walks both as they lie."""
+    if buffer.shape != value.shape:
+        raise ValueError(f"buffer {name} is {list(buffer.shape)}")
+    return torch.empty_like(value).copy_(buffer)
 
 
 def _parsed(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:

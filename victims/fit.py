@@ -103,7 +103,8 @@ def fit(
         ViolationError: a value of the model is not finite after an epoch.
         DamagedError: as the keeper's `resume`.
     """
-    device, step = labels.device, forward or model
+    # Not `forward or model`: whether a compiled module is true is asked of its length, which it may not have.
+    device, step = labels.device, model if forward is None else forward
     optimizer = optimiser_of(model, schedule)
     first = keeper.resume(model, optimizer, generator) if keeper else 0
     for epoch in range(schedule.epochs):

@@ -162,6 +162,7 @@ def pixels(trial: ScorableTrial, base: Base) -> tuple[Images, Images]:
 def forget_peak(device: torch.device) -> None:
     """Begin to measure the most memory in use anew, where the device can."""
     if device.type == "cuda":
+        torch.empty(0, device=device)  # begins CUDA, which has no statistics to forget until something is there
         torch.cuda.reset_peak_memory_stats(device)
 
 

@@ -1,0 +1,155 @@
+"""Crafting and scoring with `--device cuda`, on the fake GPU: nothing is refused, and all comes out as on the CPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from device.fake_gpu import DEVICE, Gpu, fake_gpu
+from torch import Tensor, nn
+from works import content
+
+from poisonsets.cli.main import run
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.pairing import greedy
+from poisonsets.victims import stepping
+from poisonsets.victims.checkpoint import KeptRun
+from poisonsets.victims.fit import Schedule, fit, optimiser_of
+from poisonsets.victims.jobs import forget_peak
+from poisonsets.victims.networks import build
+from poisonsets.victims.recipes import Recipe
+from poisonsets.victims.training import cached_weights
+
+PLAIN = Schedule(3, 8, "0.05", (2,), "0.1", "0.9", "0.001", 0, False)
+HALF = ("0.5", "0.5", "0.5")
+MEASURED = {"device", "peak_memory_bytes", "seconds"}
+
+
+@pytest.fixture
+def gpu() -> Iterator[Gpu]:
+    with fake_gpu() as gpu:
+        yield gpu
+
+
+@pytest.fixture(scope="module")
+def network(digits: Base, cache: Path) -> Path:
+    """A quarter of the default network of `digits`, after one epoch."""
+    recipe = Recipe("convnet", (0, 1, 2, 3, 4), epochs=1, width="0.25", batch=32)
+    return cached_weights(recipe, digits, cache, device=torch.device("cpu")).path
+
+
+@pytest.fixture(autouse=True)
+def shared_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POISONSETS_CACHE", str(cache))
+
+
+def crafted(folder: Path, attack: str, network: Path, device: str) -> Path:
+    """A set of two trials with five poisons each."""
+    asked = ("--base", "digits", "--trials", "0-1", "--poisons", "5", "--set", "steps=3", "--surrogate", str(network))
+    assert run(["craft", attack, *asked, "--device", device, "-q", "-o", str(folder)]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("attack", ["bullseye-polytope", "hidden-trigger-backdoor"])
+def test_an_attack_crafts_the_poisons_of_the_cpu(tmp_path: Path, network: Path, attack: str) -> None:
+    wanted = content(crafted(tmp_path / "cpu", attack, network, "cpu"))
+    with fake_gpu() as gpu:
+        made = crafted(tmp_path / "cuda", attack, network, "cuda")
+    assert content(made) == wanted
+    assert gpu.launches.total() > 100
+    assert not gpu.faults
+    assert not gpu.random
+
+
+@pytest.mark.parametrize("training", ["transfer", "scratch"])
+def test_a_score_predicts_what_the_cpu_does(
+    tmp_path: Path, network: Path, training: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is triton, victims from scratch go through what `torch.compile` returns, here without a compiler."""
+    monkeypatch.setattr(stepping, "WORTH", 1)
+    made = crafted(tmp_path / "set", "bullseye-polytope", network, "cpu")
+    asked = ["--protocol", f"digits-{training}/convnet@epochs=2,width=0.25", "--json"]
+    if training == "transfer":
+        asked += ["--extractor", str(network)]
+
+    def rows(device: str) -> list[dict[str, Any]]:
+        capsys.readouterr()
+        assert run(["score", str(made), *asked, "-q", "--device", device]) == 0
+        found = json.loads(capsys.readouterr().out)["rows"]
+        return [{key: value for key, value in row.items() if key not in MEASURED} for row in found]
+
+    wanted = rows("cpu")
+    with fake_gpu() as gpu, torch.compiler.set_stance("force_eager"):
+        assert rows("cuda") == wanted
+    assert len(wanted) == 2
+    assert gpu.launches.total() > 100
+    assert not gpu.faults
+    assert not gpu.random
+
+
+def test_memory_can_be_measured_before_anything_is_on_the_gpu(gpu: Gpu) -> None:
+    forget_peak(DEVICE)
+    assert not gpu.faults
+
+
+def test_a_compiled_victim_trains_though_it_has_no_length() -> None:
+    model = victim()
+    compiled: Any = torch.compile(model)
+    with pytest.raises(TypeError):
+        len(compiled)
+    with torch.compiler.set_stance("force_eager"):
+        train(model, PLAIN, forward=compiled)
+    plain = victim()
+    train(plain, PLAIN)
+    assert equal(model, plain)
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_a_resumed_victim_has_its_buffers_as_its_parameters_lie(tmp_path: Path, gpu: Gpu, optimiser: Any) -> None:
+    schedule, kept = replace(PLAIN, optimiser=optimiser), KeptRun(tmp_path / "run.safetensors", "key", every=1)
+    train(victim(DEVICE), replace(schedule, epochs=1), keeper=kept)
+    resumed = victim(DEVICE)
+    optimizer = optimiser_of(resumed, schedule)
+    assert kept.resume(resumed, optimizer, torch.Generator()) == 1
+    assert {value.is_contiguous() for value in resumed.parameters()} == {False, True}
+    for value, buffers in optimizer.state.items():
+        assert {one.stride() for name, one in buffers.items() if name != "step"} == {value.stride()}
+    train(resumed, schedule, keeper=kept)
+    whole = victim(DEVICE)
+    train(whole, schedule)
+    assert equal(resumed, whole)
+    assert not gpu.faults
+
+
+def victim(device: torch.device | None = None) -> nn.Module:
+    """An untrained network, its weights channels-last as those of victims on a GPU are."""
+    network = build("convnet", 3, "0.0625", HALF, HALF, generator=torch.Generator().manual_seed(1))
+    return network.to(device=device).to(memory_format=torch.channels_last).train()
+
+
+def train(model: nn.Module, schedule: Schedule, **options: Any) -> None:
+    """Train it on 20 random images, without views."""
+    generator, device = torch.Generator().manual_seed(2), next(model.parameters()).device
+    images = torch.rand(20, 3, 8, 8, generator=generator).to(device)
+
+    def look(here: Tensor, _views: Tensor) -> Tensor:
+        return images[here]
+
+    fit(model, look, (torch.arange(20) % 3).to(device), schedule, generator=generator, **options)
+
+
+def equal(one: nn.Module, other: nn.Module) -> bool:
+    return all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+def test_the_greedy_pairing_is_that_of_the_cpu(gpu: Gpu) -> None:
+    distances = torch.rand((4, 9, 9), generator=torch.Generator().manual_seed(0))
+    before = torch.arange(9).repeat(4, 1)
+    found = greedy(distances.to(DEVICE), before.to(DEVICE))
+    assert found.cpu().tolist() == greedy(distances, before).tolist()
+    assert not gpu.faults
