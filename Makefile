@@ -43,9 +43,9 @@ format: $(VENV)/.ready
 	$(BIN)/ruff check --fix -q .
 	$(BIN)/ruff format -q .
 
-# Writes manifests/schema.json anew after a change of manifests/model.py.
+# Writes manifests/schema.json anew after a change of manifests/records/manifest.py.
 schema: $(VENV)/.ready
-	$(BIN)/python -m poisonsets.manifests.schema
+	$(BIN)/python -m poisonsets.manifests.records.schema
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,8 +9,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from poisonsets.manifests import store
 from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.files import store
 
 CONFIG_BYTES = 1 << 20
 

@@ -13,10 +13,10 @@ from typing import Annotated
 import typer
 
 from poisonsets import __version__
-from poisonsets.cli import base, craft, demo, export, importing, lists, score, show, train, verify
+from poisonsets.cli.commands import base, craft, demo, export, import_, lists, score, show, train, verify
 from poisonsets.cli.config import defaults, name_environment
 from poisonsets.manifests.errors import PoisonsetsError
-from poisonsets.manifests.findings import printable
+from poisonsets.manifests.spelling import printable
 
 app = typer.Typer(
     name="poisonsets",
@@ -31,7 +31,7 @@ app.command("train")(train.train)
 app.command("craft")(craft.craft)
 app.command("verify")(verify.verify)
 app.command("score")(score.score)
-app.command("import")(importing.import_)
+app.command("import")(import_.import_)
 app.command("export")(export.export)
 app.command("list")(lists.list_things)
 app.command("show")(show.show)

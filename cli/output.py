@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from poisonsets.manifests.findings import printable
+from poisonsets.manifests.spelling import printable
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

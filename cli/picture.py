@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from poisonsets.manifests.bases.dataset import Base, Images
-    from poisonsets.manifests.reader import OpenTrial, PoisonSet
+    from poisonsets.manifests.bases.dataset import Base
+    from poisonsets.manifests.files.pixels import Images
+    from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
 
 CELL = 128
 GAP = 8
@@ -31,7 +32,7 @@ def draw(opened: PoisonSet, base: Base, path: Path, *, trials: list[int], captio
 
     from PIL import Image, ImageDraw
 
-    from poisonsets.manifests import store
+    from poisonsets.manifests.files import store
 
     row_height = CELL + HEADING + GAP
     width = GAP + len(COLUMNS) * (CELL + GAP)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poisonsets.cli import output
-from poisonsets.manifests import ranges
+from poisonsets.manifests import spelling
 
 if TYPE_CHECKING:
-    from poisonsets.victims.score import Score
-    from poisonsets.victims.summary import Rate, Summary
-    from poisonsets.victims.weights import Weights
+    from poisonsets.victims.networks.weights import Weights
+    from poisonsets.victims.results.summary import Rate, Summary
+    from poisonsets.victims.scoring.score import Score
 
 
 def rate_cell(rate: Rate | None, controls: int | None = None) -> str:
@@ -66,7 +66,7 @@ def table(outcome: Score, title: str, extractors: Sequence[Weights], *, slots: s
         extractors: those that were used, for what they were trained on.
         slots: what the images in the slots are called: of a training set without a manifest nobody knows.
     """
-    from poisonsets.victims.summary import METRIC, SOURCE_METRIC
+    from poisonsets.victims.results.summary import METRIC, SOURCE_METRIC
 
     columns = (
         *("protocol", "extractor", "threat level", slots, "poisoned [95 % interval]"),
@@ -100,4 +100,4 @@ def _cells(summary: Summary, named: Mapping[str, Weights]) -> tuple[str, ...]:
 def _training(extractor: Weights) -> str:
     """What an extractor was trained on, as far as its file says."""
     base = str(extractor.record["provenance"].get("base", "unknown base"))[:40]
-    return f"{base} {ranges.spelled(extractor.record['classes'])}"
+    return f"{base} {spelling.spelled(extractor.record['classes'])}"

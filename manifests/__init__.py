@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.cache import open_base
-    from poisonsets.manifests.reader import open_set
+    from poisonsets.manifests.sets.reader import open_set
 
 __all__ = ["open_base", "open_set"]
 
-_HOMES = {"open_base": "bases.cache", "open_set": "reader"}
+_HOMES = {"open_base": "bases.cache", "open_set": "sets.reader"}
 
 
 def __getattr__(name: str) -> Any:

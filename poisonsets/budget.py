@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from poisonsets.interface import Budget
-from poisonsets.manifests.bases.dataset import Images
-from poisonsets.manifests.model import L2, Linf
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.records.trial import L2, Linf
 
 Delta: TypeAlias = NDArray[np.int64]
 SHARES = 1 << 16

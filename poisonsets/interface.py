@@ -13,9 +13,9 @@ from typing import Any, Literal, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from poisonsets.manifests.bases.dataset import Labels
-from poisonsets.manifests.model import L2, Linf, Unconstrained
-from poisonsets.manifests.stamp import Trigger
+from poisonsets.manifests.files.pixels import Labels
+from poisonsets.manifests.overlay.stamp import Trigger
+from poisonsets.manifests.records.trial import L2, Linf, Unconstrained
 
 Budget: TypeAlias = Linf | L2 | Unconstrained
 Need: TypeAlias = Literal["features", "gradients", "robust", "source images", "trigger", "training"]

@@ -15,21 +15,23 @@ from torch import Tensor
 from torch.func import functional_call
 
 from poisonsets.interface import Surrogate
-from poisonsets.manifests.bases.dataset import Base, Images, Split
-from poisonsets.manifests.compose import Rows, compose_slots, composed_images
+from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.errors import DamagedError, UsageError
-from poisonsets.manifests.model import Composition, Slots, SurrogateRecord
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.overlay.compose import Rows, compose_slots, composed_images
+from poisonsets.manifests.records.origin import SurrogateRecord
+from poisonsets.manifests.records.trial import Composition, Slots
 from poisonsets.manifests.stream import Stream
 from poisonsets.victims.device import exact_arithmetic
-from poisonsets.victims.fit import Precision, autocast
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.networks.fold import folded
-from poisonsets.victims.pgd import pgd_step
-from poisonsets.victims.recipes import Recipe
-from poisonsets.victims.training import fitted_network, training_ids
-from poisonsets.victims.views import shifted
-from poisonsets.victims.weights import Weights, load_weights
+from poisonsets.victims.networks.weights import Weights, load_weights
+from poisonsets.victims.training.loop import Precision, autocast
+from poisonsets.victims.training.pgd import pgd_step
+from poisonsets.victims.training.pretrain import fitted_network, training_ids
+from poisonsets.victims.training.pretraining import Recipe
+from poisonsets.victims.training.views import shifted
 
 __all__ = [
     "Precision",

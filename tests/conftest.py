@@ -10,7 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
-    from poisonsets.victims.weights import Weights
+    from poisonsets.victims.networks.weights import Weights
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,8 +48,8 @@ def extractor_of_digits(digits: Base, cache: Path) -> Weights:
     """The default network of `digits`, trained once a test process."""
     import torch
 
-    from poisonsets.victims.recipes import default_recipe
-    from poisonsets.victims.training import cached_weights
+    from poisonsets.victims.training.pretrain import cached_weights
+    from poisonsets.victims.training.pretraining import default_recipe
 
     recipe = default_recipe(digits, "features")
     assert recipe is not None

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from poisonsets.manifests import store
-from poisonsets.manifests.disk import Disk
+from poisonsets.manifests.files import store
+from poisonsets.manifests.files.disk import Disk
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 

@@ -11,16 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from poisonsets import registry
-from poisonsets.driver import craft_set
-from poisonsets.manifests import canonical, identity, shard
-from poisonsets.manifests.bases.dataset import Base, Split, pixel_digest
-from poisonsets.manifests.findings import Report
-from poisonsets.manifests.model import DrawnSetup, Linf, Manifest
-from poisonsets.manifests.reader import open_set
-from poisonsets.manifests.setups.drawn import draw
-from poisonsets.manifests.verify import verify
-from poisonsets.order import Order
+from poisonsets import attacks
+from poisonsets.crafting.driver import craft_set
+from poisonsets.crafting.request import Order
+from poisonsets.manifests.bases.dataset import Base, Split
+from poisonsets.manifests.files import canonical_json
+from poisonsets.manifests.files.pixels import pixel_digest
+from poisonsets.manifests.records import identity
+from poisonsets.manifests.records.manifest import Manifest
+from poisonsets.manifests.records.origin import DrawnSetup
+from poisonsets.manifests.records.trial import Linf
+from poisonsets.manifests.sets import shard
+from poisonsets.manifests.sets.reader import open_set
+from poisonsets.manifests.trials.drawn import draw
+from poisonsets.manifests.verification.findings import Report
+from poisonsets.manifests.verification.verify import verify
 from poisonsets.surrogates import Surrogates
 
 SETUP = DrawnSetup(seed=3, poisons=4)
@@ -44,7 +49,7 @@ def noise_order(base: Base, *, trials: int = 2, levels: int = 8, seed: int = 3, 
     """An order for a noise set; it needs no network."""
     return Order(
         name="small noise",
-        attack=registry.find("noise"),
+        attack=attacks.find("noise"),
         settings={},
         budget=Linf(levels=levels),
         composition="in-place",
@@ -103,7 +108,7 @@ def forge(source: Path, destination: Path, edit: Callable[[Draft], None]) -> Pat
         for name, data in sorted(files.items())
     ]
     draft.manifest["content_digest"] = identity.digest_of(Manifest.model_validate_json(json.dumps(draft.manifest)))
-    files["manifest.json"] = identity.checksummed(draft.manifest)
+    files["manifest.json"] = canonical_json.checksummed(draft.manifest)
     files["run.json"] = (source / "run.json").read_bytes()
     for name, data in files.items():
         (destination / name).parent.mkdir(parents=True, exist_ok=True)
@@ -125,6 +130,6 @@ def tar(number: int, slots: list[int], images: list[np.ndarray], labels: np.ndar
 def rewritten(folder: Path, name: str, change: Callable[[dict[str, Any]], None]) -> None:
     """Edit a JSON file of a set in place, keeping it canonical, its checksum wrong."""
     path = folder / name
-    document = canonical.loads(path.read_bytes(), name)
+    document = canonical_json.loads(path.read_bytes(), name)
     change(document)
-    path.write_bytes(canonical.dumps(document))
+    path.write_bytes(canonical_json.dumps(document))

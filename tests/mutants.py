@@ -41,10 +41,10 @@ class Collector:
 @contextlib.contextmanager
 def without(code: str) -> Iterator[None]:
     """The project as if it had no such check."""
-    from poisonsets.manifests import checks
-    from poisonsets.manifests.findings import Finding, Findings
+    from poisonsets.manifests.verification import check_registry
+    from poisonsets.manifests.verification.findings import Finding, Findings
 
-    for registry in (checks.SET_CHECKS, checks.TRIAL_CHECKS, checks.FIGURES_CHECKS):
+    for registry in (check_registry.SET_CHECKS, check_registry.TRIAL_CHECKS, check_registry.FIGURES_CHECKS):
         if code in registry:
             kept = dict(registry)
             del registry[code]
@@ -77,7 +77,8 @@ def run(*arguments: str, plugins: tuple[object, ...] = ()) -> tuple[int, str]:
 
 def codes() -> list[str]:
     """Every code that there is."""
-    from poisonsets.manifests.checks import integrity, promises
+    from poisonsets.manifests.verification.check_registry import promises
+    from poisonsets.manifests.verification.checks import integrity
 
     return sorted({*integrity.CODES, *promises()})
 

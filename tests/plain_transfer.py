@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from poisonsets.manifests.bases.dataset import Images
-from poisonsets.manifests.compose import Rows
-from poisonsets.victims.features import FeatureCache
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.overlay.compose import Rows
+from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.protocols import Protocol
-from poisonsets.victims.transfer import Draws
-from poisonsets.victims.views import apply_views, as_input
+from poisonsets.victims.trainers.linear_probe.draws import Draws
+from poisonsets.victims.training.views import apply_views, as_input
 
 
 def calibrated(network: Classifier, images: Images) -> Classifier:

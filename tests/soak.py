@@ -18,7 +18,7 @@ from typing import Final
 import pytest
 
 TESTS: Final = Path(__file__).resolve().parent
-MODULES: Final = ("manifests/test_kills.py", "victims/test_killed_score.py")
+MODULES: Final = ("manifests/sets/test_kills.py", "victims/scoring/test_killed_score.py")
 
 
 class Harder:

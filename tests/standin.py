@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from poisonsets.manifests.bases.dataset import Base, Images, Labels
-from poisonsets.manifests.model import Manifest, Trial
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.files.pixels import Images, Labels
+from poisonsets.manifests.records.manifest import Manifest
+from poisonsets.manifests.records.trial import Trial
 
 
 @dataclass(frozen=True)

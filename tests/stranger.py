@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from poisonsets.manifests.bases.dataset import Base, Images, Labels
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.files.pixels import Images, Labels
 
 
 def write_shards(folder: Path, images: Images, labels: Labels, *, parts: int = 2, kind: str = "png") -> Path:

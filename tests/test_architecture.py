@@ -10,14 +10,33 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import pytest
 from forge import small_set
 
 from poisonsets.manifests.bases.cache import open_base
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {"manifests": "manifests", "victims": "victims", "poisonsets": "crafting", "cli": "cli"}
+# The way of the data, ground up: an entry may import those before it. Loose modules stand below the first folder.
+STATIONS: dict[str, tuple[str, ...]] = {
+    "manifests": (
+        *("files", "records", "bases", "overlay", "trials", "sets", "training_sets", "verification", "interop"),
+        "publishing",
+    ),
+    "victims": (
+        *("networks", "protocols", "training", "features", "defences", "trainers", "results", "scoring"),
+        "comparison",
+    ),
+    "poisonsets": ("methods", "attacks", "triggers", "crafting", "presets", "experiments", "door"),
+    "cli": ("commands",),
+    "manifests/files": ("pickles",),
+    "manifests/interop": ("formats", "importing", "exporting"),
+    "manifests/verification": ("checks",),
+    "victims/trainers": ("linear_probe", "whole_network", "own"),
+}
 HEAVY = {"torch", "torchvision", "webdataset", "sklearn", "scipy", "numpy", "h5py", "PIL"}
 # zone: what may be imported when the module is loaded, and what more inside a function
 ALLOWED: dict[str, tuple[set[str], set[str]]] = {
@@ -29,7 +48,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "crafting": ({"numpy", "torch", "pydantic", "manifests", "crafting", "root"}, {"PIL", "scipy"}),
     "cli": ({"typer", "pydantic", "rich", "manifests", "cli", "root"}, HEAVY | {"crafting", "victims"}),
 }
-LIGHT = {"canonical", "errors", "findings", "limits", "ranges", "store"}
+LIGHT = {"errors", "limits", "spelling", "plugins", "files.canonical_json", "files.store"}
 
 
 @dataclass(frozen=True)
@@ -85,6 +104,73 @@ def imports(tree: ast.Module) -> Iterator[Import]:
     return walk(tree, "module")
 
 
+@cache
+def arrows() -> dict[str, set[str]]:
+    """For each module, by its path from the root without suffix, the modules of ours that it imports anywhere."""
+    known = {path.removesuffix(".py").removesuffix("/__init__") for path, _ in trees()}
+
+    def home(name: str) -> str | None:
+        inside = name.removeprefix("poisonsets.").replace(".", "/")
+        return next((one for one in (inside, f"poisonsets/{inside}") if one in known), None)
+
+    found: dict[str, set[str]] = {}
+    for path, tree in trees():
+        here = path.removesuffix(".py").removesuffix("/__init__")
+        names = [one.name for one in imports(tree) if one.name.startswith("poisonsets.")]
+        homes = {home(name) or home(name.rpartition(".")[0]) for name in names}
+        found[here] = {one for one in homes if one is not None and one != here}
+    return found
+
+
+def station(folder: str, path: str) -> str:
+    """The entry of a folder that a path below it lies in."""
+    return path.removeprefix(f"{folder}/").split("/")[0]
+
+
+@pytest.mark.parametrize("folder", STATIONS)
+def test_a_folder_imports_only_stations_before_it(folder: str) -> None:
+    order = STATIONS[folder]
+    faults = []
+    for here, there in ((here, there) for here, homes in arrows().items() for there in homes):
+        if here.startswith(f"{folder}/") and there.startswith(f"{folder}/"):
+            one, other = station(folder, here), station(folder, there)
+            # Inside a folder, a loose module may stand above its subfolders: the test for circles judges those.
+            if one in order and other in order and order.index(other) > order.index(one):
+                faults.append(f"{here} imports {there}")
+    assert not faults
+
+
+@pytest.mark.parametrize("folder", sorted(path for path in FOLDERS))
+def test_every_folder_is_a_known_station(folder: str) -> None:
+    found = {path.name for path in (ROOT / folder).iterdir() if path.is_dir() and not path.is_symlink()}
+    assert found - {"__pycache__"} <= set(STATIONS[folder])
+
+
+def test_no_two_modules_import_each_other_by_any_way() -> None:
+    sorter = TopologicalSorter(arrows())
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
+def test_no_two_stations_import_each_other_by_any_way() -> None:
+    """Files are folded into the entry of the folder they share: then, too, there must be no circle."""
+    folders = {path.rpartition("/")[0] for path, _ in trees()} | {""}
+    for folder in sorted(folders):
+        prefix = f"{folder}/" if folder else ""
+        graph: dict[str, set[str]] = {}
+        for here, homes in arrows().items():
+            if here.startswith(prefix):
+                one = here.removeprefix(prefix).split("/")[0]
+                others = {there.removeprefix(prefix).split("/")[0] for there in homes if there.startswith(prefix)}
+                graph.setdefault(one, set()).update(others - {one})
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            pytest.fail(f"a circle in {folder or 'the root'}: {' -> '.join(error.args[1])}")
+
+
 def test_imports_go_one_way() -> None:
     faults = []
     for path, tree in trees():
@@ -98,11 +184,16 @@ def test_imports_go_one_way() -> None:
     assert not faults
 
 
+def light(name: str) -> bool:
+    inside = name.removeprefix("poisonsets.manifests.")
+    return any(inside == one or inside.startswith(f"{one}.") for one in LIGHT)
+
+
 def test_the_command_line_loads_only_light_modules_of_the_contract() -> None:
     faults = []
     for path, tree in trees():
         for one in imports(tree) if path.startswith("cli/") else ():
-            if one.when == "module" and one.zone == "manifests" and one.name.split(".")[2] not in LIGHT:
+            if one.when == "module" and one.zone == "manifests" and not light(one.name):
                 faults.append(f"{path}:{one.line} loads {one.name} for every --help")
     assert not faults
 
@@ -146,9 +237,9 @@ def test_a_file_is_short_and_its_docstring_begins_with_a_promise() -> None:
 
 
 def test_every_attack_cites_its_source_and_says_what_differs() -> None:
-    from poisonsets import registry
+    from poisonsets import attacks
 
-    for entry in registry.attacks().values():
+    for entry in attacks.attacks().values():
         text = " ".join((entry.factory.__doc__ or "").split())
         assert "What differs" in text, entry.name
         if not entry.source.startswith("none: "):
@@ -182,8 +273,10 @@ def test_verify_needs_no_torch(tmp_path: Path, cache: Path) -> None:
 
 
 def test_victims_need_nothing_of_crafting() -> None:
-    crafting = {f"poisonsets.{path.stem}" for path in (ROOT / "poisonsets").iterdir() if path.suffix == ".py"}
-    crafting = (crafting - {"poisonsets.__init__"}) | {"poisonsets.attacks"}
+    mine = [
+        path for path in (ROOT / "poisonsets").iterdir() if path.suffix == ".py" or path.name in STATIONS["poisonsets"]
+    ]
+    crafting = {f"poisonsets.{path.stem}" for path in mine} - {"poisonsets.__init__"}
     code = """
 import importlib, pkgutil
 import poisonsets.victims

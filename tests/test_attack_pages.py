@@ -18,19 +18,21 @@ from forge import small_base
 from PIL import Image
 from test_docs import contributed
 
-from poisonsets import planning, registry, triggers
+from poisonsets import attacks, triggers
 from poisonsets.cli import options
 from poisonsets.cli.main import app
+from poisonsets.crafting import planning
 from poisonsets.interface import Range
-from poisonsets.manifests import open_base, ranges
-from poisonsets.manifests.stamp import footprint, stamp
-from poisonsets.settings import names, settings_file, tables
+from poisonsets.manifests import open_base, spelling
+from poisonsets.manifests.overlay.stamp import footprint, stamp
+from poisonsets.presets import names, settings_file, tables
+from poisonsets.settings import parsed_settings, recorded, settings_of
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 INDEX = (DOCS / "attacks" / "README.md").read_text()
 TRIGGERS = (DOCS / "triggers.md").read_text()
-OURS = {name: one for name, one in registry.attacks().items() if one.factory.__module__.startswith("poisonsets.")}
+OURS = {name: one for name, one in attacks.attacks().items() if one.factory.__module__.startswith("poisonsets.")}
 SECTIONS = (
     "Source",
     "Objective",
@@ -81,7 +83,7 @@ def spelled(value: Any) -> str:
 
 def check_table(factory: Callable[..., Any], text: str, column: str) -> None:
     found = rows(f"\n{text}", f"| {column} | default | range or choices | meaning |")
-    defaults = registry.recorded(registry.parsed_settings("it", factory, {}))
+    defaults = recorded(parsed_settings("it", factory, {}))
     hints = typing.get_type_hints(factory, include_extras=True)
     assert [row[:2] for row in found] == [[f"`{name}`", spelled(value)] for name, value in defaults.items()]
     for (name, *_), (_, _, values, meaning) in zip(defaults.items(), found, strict=True):
@@ -169,11 +171,11 @@ def parse(line: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("where", "line"), list(commands()))
 def test_a_command_parses(where: str, line: str, cache: Path) -> None:
     given = parse(line)
-    entry = registry.find(given["attack"])
+    entry = attacks.find(given["attack"])
     if where in OURS:
         assert entry.name == where
     settings = {**settings_file(given["settings"], entry), **options.assignments(given["setting"] or [])}
-    resolved = registry.settings_of(entry, settings)
+    resolved = settings_of(entry, settings)
     entry.factory(**resolved)
     assert given["settings"] != "digits" or entry.name in tables()["digits"], "a table that is not there"
     assert not given["trigger"] or "trigger" in entry.traits.needs
@@ -194,7 +196,7 @@ def test_a_command_parses(where: str, line: str, cache: Path) -> None:
         base,
         entry,
         setup=None,
-        trials=tuple(ranges.parsed(given["trials"], "--trials")),
+        trials=tuple(spelling.parsed(given["trials"], "--trials")),
         seed=0,
         asked=asked,
         composition=given["composition"] or entry.traits.composition,
@@ -212,15 +214,15 @@ def test_a_page_has_a_digits_command_and_one_for_cifar10(name: str) -> None:
 def test_options_and_settings_named_in_passing_exist(name: str) -> None:
     """`--set x=y` and `--option value` in the text, each as a whole behind the attack's name."""
     prose = re.sub(r"^( {4}|\|).*$", "", page(name), flags=re.MULTILINE)
-    for spelling in re.findall(r"`(--[a-z][^`]*)`", prose):
-        words = shlex.split(spelling)
-        given = parse(f"poisonsets craft {name} --base digits -o x {spelling}") if len(words) > 1 else {}
-        registry.settings_of(OURS[name], options.assignments(given.get("setting") or []))
+    for option in re.findall(r"`(--[a-z][^`]*)`", prose):
+        words = shlex.split(option)
+        given = parse(f"poisonsets craft {name} --base digits -o x {option}") if len(words) > 1 else {}
+        settings_of(OURS[name], options.assignments(given.get("setting") or []))
         known = {flag for option in craft_options() for flag in option.opts}
-        assert {word for word in words if word.startswith("--")} <= known, spelling
+        assert {word for word in words if word.startswith("--")} <= known, option
     for key, value in re.findall(r"`([a-z_]+)=([^`,]+)`", prose):
         if key in OURS[name].defaults():
-            registry.settings_of(OURS[name], {key: value})
+            settings_of(OURS[name], {key: value})
 
 
 def craft_options() -> list[Any]:

@@ -23,11 +23,12 @@ import torch
 from poisonsets.cli.main import run
 from poisonsets.manifests.bases.cache import open_base
 from poisonsets.manifests.bases.dataset import Base, Split
-from poisonsets.manifests.model import FileSetup, SplitTarget
-from poisonsets.manifests.reader import PoisonSet, open_set
-from poisonsets.victims.recipes import Recipe
-from poisonsets.victims.training import provenance, train_network
-from poisonsets.victims.weights import save_weights
+from poisonsets.manifests.records.origin import FileSetup
+from poisonsets.manifests.records.trial import SplitTarget
+from poisonsets.manifests.sets.reader import PoisonSet, open_set
+from poisonsets.victims.networks.weights import save_weights
+from poisonsets.victims.training.pretrain import provenance, train_network
+from poisonsets.victims.training.pretraining import Recipe
 
 PROTOCOL = "cifar10-transfer/resnet18@drops=none,epochs=2,width=0.25"
 SETUP = "cifar10_transfer_learning.pickle"

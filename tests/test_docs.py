@@ -91,7 +91,7 @@ def test_every_option_is_documented_and_no_other(name: str, command: Any) -> Non
 
 
 def test_every_list_is_documented() -> None:
-    from poisonsets.cli.lists import LISTS
+    from poisonsets.cli.commands.lists import LISTS
 
     assert f"`poisonsets list {'|'.join(LISTS)}`" in CLI
 
@@ -103,7 +103,8 @@ def test_the_limits_are_the_codes() -> None:
 
 
 def test_the_finding_codes_are_the_codes() -> None:
-    from poisonsets.manifests.checks import integrity, promises
+    from poisonsets.manifests.verification.check_registry import promises
+    from poisonsets.manifests.verification.checks import integrity
 
     stated = re.findall(r"^\| `([DHV][0-9]{3})` \| (damage|violation|hint) \|", SPEC, re.MULTILINE)
     assert [code for code, _ in stated] == sorted({*integrity.CODES, *promises()})
@@ -111,7 +112,9 @@ def test_the_finding_codes_are_the_codes() -> None:
 
 
 def test_the_manifests_fields_are_the_models() -> None:
-    from poisonsets.manifests.model import BasePin, Manifest, Trial
+    from poisonsets.manifests.records.base import BasePin
+    from poisonsets.manifests.records.manifest import Manifest
+    from poisonsets.manifests.records.trial import Trial
 
     for title, model in (("4.4 The document", Manifest), ("4.5 Base", BasePin), ("4.6 Trial", Trial)):
         table = SPEC.split(f"### {title}\n\n")[1].split("\n\n")[0]
@@ -137,7 +140,7 @@ def test_the_python_page_runs(
 
 
 def test_the_setups_page_shows_a_setup(tmp_path: Path) -> None:
-    from poisonsets.manifests.setups.published import read_setup
+    from poisonsets.manifests.trials.setup_file import read_setup
 
     (shown,) = blocks(ROOT / "docs" / "setups.md", "json")
     (tmp_path / "setup.json").write_text(shown)
@@ -178,20 +181,21 @@ def contributed(path: str, folder: Path) -> ModuleType:
 def test_the_example_of_an_attack_crafts_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    from poisonsets import registry
-    from poisonsets.driver import craft_set
+    from poisonsets import attacks, registry
+    from poisonsets.crafting.driver import craft_set
     from poisonsets.manifests import open_set
+    from poisonsets.settings import settings_of
 
-    registry.attacks()
+    attacks.attacks()
     monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     contributed("poisonsets/attacks/brightness.py", tmp_path)
-    registry.attacks.cache_clear()
+    attacks.attacks.cache_clear()
     try:
-        base, entry = small_base(), registry.find("brightness")
-        order = replace(noise_order(base), attack=entry, settings=registry.settings_of(entry, {"share": "0.5"}))
+        base, entry = small_base(), attacks.find("brightness")
+        order = replace(noise_order(base), attack=entry, settings=settings_of(entry, {"share": "0.5"}))
         assert craft_set(tmp_path / "set", order).refused == ()
     finally:
-        registry.attacks.cache_clear()
+        attacks.attacks.cache_clear()
     assert verified(tmp_path / "set", base).clean
     for trial in open_set(tmp_path / "set").trials:
         clean = base.train.images[[index for index in trial.record.slots.bases if index is not None]]
@@ -226,7 +230,7 @@ def test_the_example_of_a_base_is_read(tmp_path: Path) -> None:
 
 
 def test_the_example_of_a_check_finds_what_it_says(tmp_path: Path) -> None:
-    from poisonsets.manifests import checks
+    from poisonsets.manifests.verification import check_registry
 
     base = small_base()
     honest = small_set(tmp_path / "honest", base)
@@ -236,13 +240,13 @@ def test_the_example_of_a_check_finds_what_it_says(tmp_path: Path) -> None:
 
     forged = forge(honest, tmp_path / "forged", twice)
     before = {finding.code for finding in verified(forged, base).findings}
-    contributed("manifests/checks/variety.py", tmp_path)
+    contributed("manifests/verification/checks/variety.py", tmp_path)
     try:
         assert verified(honest, base).clean
         found = [finding for finding in verified(forged, base).findings if finding.code not in before]
         assert [(finding.code, finding.place) for finding in found] == [("V901", "trial 0 slot 2")]
     finally:
-        del checks.TRIAL_CHECKS["V901"]
+        del check_registry.TRIAL_CHECKS["V901"]
 
 
 def test_the_map_names_every_page() -> None:

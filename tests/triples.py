@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from poisonsets.manifests.bases.dataset import Base, Images
-from poisonsets.manifests.foreign.importing import Imported
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.interop.importing.import_set import Imported
 
 Import = Callable[..., Imported]
 

@@ -13,16 +13,16 @@ import pytest
 from faulty import HastyDisk, on
 from forge import noise_order, small_base, small_set
 
-from poisonsets import provenance
-from poisonsets.driver import craft_set
+import poisonsets.manifests.interop.importing.import_set as importing
+from poisonsets.crafting import provenance
+from poisonsets.crafting.driver import craft_set
+from poisonsets.crafting.request import Order
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.foreign import importing
-from poisonsets.manifests.foreign.declared import Declared
-from poisonsets.manifests.foreign.exporting import export_set
-from poisonsets.manifests.foreign.importing import import_set
-from poisonsets.manifests.foreign.registry import formats
-from poisonsets.manifests.reader import open_set
-from poisonsets.order import Order
+from poisonsets.manifests.interop.exporting.export_set import export_set
+from poisonsets.manifests.interop.formats import formats
+from poisonsets.manifests.interop.importing.claims import Declared
+from poisonsets.manifests.interop.importing.import_set import import_set
+from poisonsets.manifests.sets.reader import open_set
 
 OUT = "out"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from poisonsets.manifests.bases.dataset import Base, Split
-from poisonsets.manifests.bases.decoding import LARGEST_SOURCE, resized
 from poisonsets.manifests.bases.holdout import hold_out, parse_fraction
 from poisonsets.manifests.bases.kind import Contents, Labelled, Progress
 from poisonsets.manifests.bases.registry import Spec
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
+from poisonsets.manifests.files.images import LARGEST_SOURCE, resized
 from poisonsets.manifests.limits import CLASSES, IMAGE_SIDE
 
 CLASS_NAME_LENGTH = 4096

@@ -14,8 +14,8 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.bases.kind import Progress
 from poisonsets.manifests.bases.registry import Spec, kinds, parse_spec, spelling
 from poisonsets.manifests.errors import DamagedError, MissingError
-from poisonsets.manifests.fields import Split
-from poisonsets.manifests.model import BasePin, SplitPin
+from poisonsets.manifests.records.base import BasePin, SplitPin
+from poisonsets.manifests.records.fields import Split
 
 
 def add(

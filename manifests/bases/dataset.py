@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from poisonsets.manifests.errors import MissingError
-from poisonsets.manifests.model import BasePin, SplitPin
-
-Images = NDArray[np.uint8]
-Labels = NDArray[np.int64]
-
-
-def pixel_digest(images: Images, labels: Labels) -> str:
-    """The sha256 that names images and labels by what they show (SPEC.md section 3).
-
-    Args:
-        images: uint8 [N, H, W, 3], RGB.
-        labels: int64 [N].
-    """
-    n, height, width, _ = images.shape
-    digest = hashlib.sha256(f"pixels/1 {n} {height} {width}\n".encode())
-    digest.update(np.ascontiguousarray(images).data)
-    digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
-    return digest.hexdigest()
+from poisonsets.manifests.files.pixels import Images, Labels, pixel_digest
+from poisonsets.manifests.records.base import BasePin, SplitPin
 
 
 @dataclass(frozen=True)

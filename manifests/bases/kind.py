@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from poisonsets.manifests.bases.dataset import Images, Labels
+from poisonsets.manifests.files.pixels import Images, Labels
 
 # Called with the images read so far, and how many there are in all where that is known.
 Progress: TypeAlias = Callable[[int, int | None], None]

@@ -16,14 +16,14 @@ import h5py
 import numpy as np
 from pydantic import ValidationError
 
-from poisonsets.manifests import canonical, store
-from poisonsets.manifests.bases import safe_hdf5
-from poisonsets.manifests.bases.dataset import Base, Split, pixel_digest
+from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.bases.registry import Spec
 from poisonsets.manifests.errors import DamagedError
-from poisonsets.manifests.fields import Label, Strict, Text
+from poisonsets.manifests.files import canonical_json, hdf5, store
+from poisonsets.manifests.files.pixels import pixel_digest
 from poisonsets.manifests.limits import MANIFEST_BYTES
-from poisonsets.manifests.model import BasePin
+from poisonsets.manifests.records.base import BasePin
+from poisonsets.manifests.records.fields import Label, Strict, Text
 
 LOCK_SECONDS: Final = 5.0
 SPLITS: Final[tuple[Literal["train", "test"], ...]] = ("train", "test")
@@ -80,7 +80,7 @@ def write(base: Base, spec: Spec, path: Path) -> None:
                     split = base.split(name)
                     file[f"{name}/images"] = split.images
                     file[f"{name}/labels"] = split.labels.astype("<i8")
-                file["record"] = np.frombuffer(canonical.dumps(record.model_dump(mode="json")), np.uint8)
+                file["record"] = np.frombuffer(canonical_json.dumps(record.model_dump(mode="json")), np.uint8)
         except RuntimeError as error:  # h5py's word for a full disk while it closes
             raise OSError(str(error)) from error
 
@@ -96,13 +96,13 @@ def read_record(path: Path) -> StoredRecord:
     Raises:
         DamagedError: the file is not a cached base.
     """
-    with safe_hdf5.opened(path) as file:
+    with hdf5.opened(path) as file:
         return _record(file, path)
 
 
 def _record(file: h5py.File, path: Path) -> StoredRecord:
-    data = safe_hdf5.read(file, "record", rank=1, limit=MANIFEST_BYTES).astype(np.uint8).tobytes()
-    canonical.loads(data, f"{path}: record")
+    data = hdf5.read(file, "record", rank=1, limit=MANIFEST_BYTES).astype(np.uint8).tobytes()
+    canonical_json.loads(data, f"{path}: record")
     try:
         return StoredRecord.model_validate_json(data)
     except ValidationError as error:
@@ -115,7 +115,7 @@ def read(path: Path) -> Base:
     Raises:
         DamagedError: the file is not a cached base, or a digest differs from the recorded one.
     """
-    with safe_hdf5.opened(path) as file:
+    with hdf5.opened(path) as file:
         record = _record(file, path)
         train, test = (_split(file, name, record, path) for name in SPLITS)
     return Base(
@@ -131,8 +131,8 @@ def read(path: Path) -> Base:
 
 def _split(file: h5py.File, name: Literal["train", "test"], record: StoredRecord, path: Path) -> Split:
     pin = record.pin.splits.get(name)
-    labels = safe_hdf5.read(file, f"{name}/labels", rank=1)
-    images = safe_hdf5.read(file, f"{name}/images", rank=4)
+    labels = hdf5.read(file, f"{name}/labels", rank=1)
+    images = hdf5.read(file, f"{name}/images", rank=4)
     if pin is None or images.dtype != np.uint8 or labels.dtype != np.int64 or images.shape[3] != 3:
         raise DamagedError(f"{path}: {name}: not the arrays of a cached base")
     digest = pixel_digest(images, labels)

@@ -7,9 +7,9 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from poisonsets.descent import descend, differentiable
-from poisonsets.features import Optimiser, Reading, descent_frame, target_features
 from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
+from poisonsets.methods.descent import descend, differentiable
+from poisonsets.methods.features import Optimiser, Reading, descent_frame, target_features
 from poisonsets.registry import attack
 
 DEAD = 1e-2  # of a map's mean norm: below it a position's norm is no scale to measure by

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from poisonsets.descent import descend, differentiable
-from poisonsets.features import Optimiser, Reading, descent_frame, target_features
 from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
+from poisonsets.methods.descent import descend, differentiable
+from poisonsets.methods.features import Optimiser, Reading, descent_frame, target_features
+from poisonsets.methods.simplex import nearest_in_hull
 from poisonsets.registry import attack
-from poisonsets.simplex import nearest_in_hull
 
 
 @attack(

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from poisonsets.budget import project
-from poisonsets.descent import Objective, descend
-from poisonsets.features import Reading, descent_frame, target_features
 from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
 from poisonsets.manifests.errors import UsageError
+from poisonsets.methods.descent import Objective, descend
+from poisonsets.methods.features import Reading, descent_frame, target_features
 from poisonsets.registry import attack
 
 Evaluate: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]

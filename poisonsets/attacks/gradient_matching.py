@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import torch.nn.functional as F
 
-from poisonsets.descent import Frame, descend
-from poisonsets.gradients import (
+from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
+from poisonsets.methods.descent import Frame, descend
+from poisonsets.methods.gradients import (
     Criterion,
     Match,
     Mismatch,
@@ -19,7 +20,6 @@ from poisonsets.gradients import (
     shaped,
     weight_gradient,
 )
-from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
 from poisonsets.registry import attack
 
 DISTANCES = {"cosine": cosine, "euclidean": euclidean}

@@ -10,7 +10,7 @@ from torch import Tensor
 from poisonsets.budget import project
 from poisonsets.interface import Attack, Context, Crafted, Range, Surrogate, Task, Traits
 from poisonsets.manifests.errors import UsageError
-from poisonsets.pairing import RULES, Pairing, Rule
+from poisonsets.methods.pairing import RULES, Pairing, Rule
 from poisonsets.registry import attack
 
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from poisonsets.descent import Frame, descend, differentiable
 from poisonsets.interface import Attack, Context, Crafted, Range, Surrogate, Task, Traits
 from poisonsets.manifests.errors import UsageError
+from poisonsets.methods.descent import Frame, descend, differentiable
 from poisonsets.registry import attack
 
 

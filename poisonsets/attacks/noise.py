@@ -6,7 +6,7 @@ import torch
 
 from poisonsets.budget import project
 from poisonsets.interface import Attack, Context, Crafted, Task, Traits
-from poisonsets.manifests.model import L2, Linf
+from poisonsets.manifests.records.trial import L2, Linf
 from poisonsets.registry import attack
 
 

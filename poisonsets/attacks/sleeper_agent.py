@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from poisonsets.descent import Frame, descend
-from poisonsets.gradients import Match, cosine, gradient_norms, matching_objective, weight_gradient
 from poisonsets.interface import Attack, Context, Crafted, Range, Surrogate, Task, TrainingImages, Traits
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.stamp import Trigger
+from poisonsets.manifests.overlay.stamp import Trigger
+from poisonsets.methods.descent import Frame, descend
+from poisonsets.methods.gradients import Match, cosine, gradient_norms, matching_objective, weight_gradient
 from poisonsets.registry import attack
 
 PUBLISHED_BATCH = 512

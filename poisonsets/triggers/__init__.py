@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.model import Setting
-from poisonsets.manifests.stamp import Trigger, stamp
-from poisonsets.registry import parsed_settings, recorded
+from poisonsets.manifests.overlay.stamp import Trigger, stamp
+from poisonsets.manifests.records.origin import Setting
+from poisonsets.settings import parsed_settings, recorded
 from poisonsets.triggers.kinds import Kind, Made, find, kind, kinds
 
 __all__ = ["Kind", "Made", "find", "kind", "kinds", "parsed"]

@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.stamp import Trigger
-from poisonsets.manifests.suggest import unknown
+from poisonsets.manifests.overlay.stamp import Trigger
+from poisonsets.manifests.spelling import unknown
 
 
 @dataclass(frozen=True)

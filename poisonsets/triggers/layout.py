@@ -9,11 +9,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from poisonsets.manifests.bases.dataset import Images
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.stamp import Trigger
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.overlay.stamp import Trigger
+from poisonsets.manifests.records.triggers import BlendTrigger, FixedPlace, PatchTrigger, Place, RandomPlace
 from poisonsets.manifests.stream import Stream
-from poisonsets.manifests.triggers import BlendTrigger, FixedPlace, PatchTrigger, Place, RandomPlace
 from poisonsets.triggers.pictures import MASK_PATH, PICTURE_PATH
 
 Geometry: TypeAlias = Literal["relative", "literal", "at224"]

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from poisonsets.manifests import png, store
-from poisonsets.manifests.bases.dataset import Images
-from poisonsets.manifests.bases.decoding import IMAGE_FILE_BYTES, decode
 from poisonsets.manifests.errors import DamagedError, UsageError
+from poisonsets.manifests.files import png, store
+from poisonsets.manifests.files.images import IMAGE_FILE_BYTES, decode
+from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.stream import Stream
 
 PICTURE_PATH, MASK_PATH = "triggers/trigger.png", "triggers/mask.png"

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from poisonsets.attacks.clean_label_backdoor import clean_label_backdoor
 from poisonsets.attacks.hidden_trigger_backdoor import hidden_trigger_backdoor
+from poisonsets.images import SplitImages
 from poisonsets.interface import Context, Task
 from poisonsets.manifests.bases.dataset import Base, Split
-from poisonsets.manifests.model import Linf
+from poisonsets.manifests.records.trial import Linf
 from poisonsets.surrogates import surrogate_of
-from poisonsets.training_images import SplitImages
 from poisonsets.triggers import parsed
 from poisonsets.victims.networks import Classifier, build
 

@@ -10,10 +10,10 @@ from benchmarks.bench import Case
 from benchmarks.case_simplex import compared
 from torch import Tensor, nn
 
-from poisonsets import registry
+from poisonsets import attacks
 from poisonsets.budget import project
 from poisonsets.interface import Context, Crafted, Surrogate, Task
-from poisonsets.manifests.model import Linf
+from poisonsets.manifests.records.trial import Linf
 from poisonsets.surrogates import surrogate_of
 from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.networks.classifier import ConvBN
@@ -88,7 +88,7 @@ def _task() -> Task:
 def _crafted(attack: str, settings: dict[str, Any], task: Task, surrogate: Surrogate) -> Crafted:
     generators = tuple(torch.Generator().manual_seed(trial) for trial in range(TRIALS))
     context = Context((surrogate,), generators, CPU, lambda done, total: None)
-    return registry.find(attack).factory(steps=STEPS, **settings)(task, context)
+    return attacks.find(attack).factory(steps=STEPS, **settings)(task, context)
 
 
 def _collisions(network: Classifier, task: Task, trial: int) -> Tensor:

@@ -14,7 +14,7 @@ from benchmarks.bench import Case
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from poisonsets.gradients import cosine, matched, weight_gradient
+from poisonsets.methods.gradients import cosine, matched, weight_gradient
 from poisonsets.surrogates import surrogate_of
 from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.networks.classifier import ConvBN

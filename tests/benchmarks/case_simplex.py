@@ -9,7 +9,7 @@ import torch
 from benchmarks.bench import Case
 from torch import Tensor
 
-from poisonsets.simplex import nearest_in_hull
+from poisonsets.methods.simplex import nearest_in_hull
 
 TRIALS, POISONS, FEATURES = 100, 25, 256
 MEASURED = 10  # trials on the plain side

@@ -10,11 +10,11 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from poisonsets.victims.device import exact_arithmetic
-from poisonsets.victims.fit import fit, schedule_of
 from poisonsets.victims.networks import build
-from poisonsets.victims.normalisation import CONSTANTS
+from poisonsets.victims.networks.normalisation import CONSTANTS
 from poisonsets.victims.protocols import parse
-from poisonsets.victims.views import apply_views
+from poisonsets.victims.training.loop import fit, schedule_of
+from poisonsets.victims.training.views import apply_views
 
 STEPS, BATCH, CLASSES = 2, 128, 10
 MEAN, STD = CONSTANTS["cifar10"]

@@ -20,29 +20,22 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from poisonsets.manifests.bases.dataset import Base, Images, Split, pixel_digest
-from poisonsets.manifests.compose import Rows, compose
-from poisonsets.manifests.model import (
-    AttackRecord,
-    ForeignSetup,
-    InPlace,
-    Manifest,
-    Slots,
-    SplitTarget,
-    Tool,
-    Trial,
-    Unconstrained,
-)
-from poisonsets.victims.feature_store import DTYPES, FeaturePrecision
-from poisonsets.victims.features import FeatureCache
-from poisonsets.victims.heads import head_plan, train_heads
+from poisonsets.manifests.bases.dataset import Base, Split
+from poisonsets.manifests.files.pixels import Images, pixel_digest
+from poisonsets.manifests.overlay.compose import Rows, compose
+from poisonsets.manifests.records.manifest import Manifest, Tool
+from poisonsets.manifests.records.origin import AttackRecord, ForeignSetup
+from poisonsets.manifests.records.trial import InPlace, Slots, SplitTarget, Trial, Unconstrained
+from poisonsets.victims.features.cache import FeatureCache
+from poisonsets.victims.features.store import DTYPES, FeaturePrecision
 from poisonsets.victims.networks import build
 from poisonsets.victims.networks.fold import folded
+from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import parse
-from poisonsets.victims.score import score_set
-from poisonsets.victims.transfer import Draws, draw, victim_generator
-from poisonsets.victims.views import apply_views, as_input
-from poisonsets.victims.weights import Weights
+from poisonsets.victims.scoring.score import score_set
+from poisonsets.victims.trainers.linear_probe.draws import Draws, draw, victim_generator
+from poisonsets.victims.trainers.linear_probe.heads import head_plan, train_heads
+from poisonsets.victims.training.views import apply_views, as_input
 
 # A tenth of the published protocol in images of training set and test split; all 40 epochs and 162 views of it.
 PROTOCOL = parse("cifar10-transfer/resnet18@size=250,width=0.125")

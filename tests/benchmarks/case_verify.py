@@ -14,13 +14,17 @@ from pathlib import Path
 import numpy as np
 from benchmarks.bench import Case
 
-from poisonsets.manifests import distance, writer
-from poisonsets.manifests.bases.dataset import Base, Images, Split, pixel_digest
-from poisonsets.manifests.findings import Report
-from poisonsets.manifests.model import AttackRecord, DrawnSetup, InPlace, Linf, Outcome, Slots, Tool, Trial
-from poisonsets.manifests.sample import Sample
-from poisonsets.manifests.setups.drawn import draw
-from poisonsets.manifests.verify import verify
+from poisonsets.manifests.bases.dataset import Base, Split
+from poisonsets.manifests.files.pixels import Images, pixel_digest
+from poisonsets.manifests.records.manifest import Tool
+from poisonsets.manifests.records.origin import AttackRecord, DrawnSetup
+from poisonsets.manifests.records.trial import InPlace, Linf, Outcome, Slots, Trial
+from poisonsets.manifests.sets import writer
+from poisonsets.manifests.trials.drawn import draw
+from poisonsets.manifests.verification import distance
+from poisonsets.manifests.verification.findings import Report
+from poisonsets.manifests.verification.sample import Sample
+from poisonsets.manifests.verification.verify import verify
 
 IMAGES, TRIALS, SLOTS, SIDE, LEVELS = 50_000, 20, 500, 32, 8
 RATE = 8_000

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from poisonsets.cli.demo import _table as demo_table
-from poisonsets.cli.score import _share
-from poisonsets.victims.summary import METRIC
+from poisonsets.cli.commands.demo import _table as demo_table
+from poisonsets.cli.commands.score import _share
+from poisonsets.victims.results.summary import METRIC
 
 Cli = Callable[..., Any]
 BY_COUNT = ("--protocol", "digits-transfer/convnet@epochs=2")
@@ -63,7 +63,7 @@ def test_another_composition_than_the_sets_is_said(cli: Cli, honest: Path) -> No
 def test_a_protocol_that_cannot_be_met_is_refused_before_any_training(
     cli: Cli, here: Path, honest: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], fragment: str
 ) -> None:
-    monkeypatch.setattr("poisonsets.cli.score.default_network", lambda *_, **__: pytest.fail("it was trained"))
+    monkeypatch.setattr("poisonsets.cli.commands.score.default_network", lambda *_, **__: pytest.fail("it was trained"))
     cli("score", honest, *options, "-o", "results").refused(2, fragment)
     assert not list(here.iterdir())
 
@@ -101,11 +101,12 @@ def test_a_diverged_victim_is_refused(cli: Cli, here: Path, honest: Path) -> Non
 def test_a_set_that_changes_after_it_was_verified_is_refused(
     cli: Cli, honest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from poisonsets.cli import score, verify
-    from poisonsets.manifests.findings import Report
+    from poisonsets.cli import reports
+    from poisonsets.cli.commands import score
+    from poisonsets.manifests.verification.findings import Report
 
     def other(*arguments: Any, **options: Any) -> Report:
-        return replace(verify.checked(*arguments, **options), content_digest="0" * 64)
+        return replace(reports.checked(*arguments, **options), content_digest="0" * 64)
 
     monkeypatch.setattr(score, "checked", other)
     cli("score", honest, *BY_COUNT).refused(3, "verified as 000000000000", "now it is")

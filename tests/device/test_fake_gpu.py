@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from device.fake_gpu import DEVICE, Gpu, fake_gpu, on_gpu
 from torch import Tensor, nn
 
-from poisonsets.pairing import greedy
+from poisonsets.methods.pairing import greedy
 
 Case = Callable[[Tensor, Tensor], Any]
 
@@ -188,7 +188,7 @@ def test_statistics_are_refused_until_cuda_has_begun(gpu: Gpu) -> None:
 def test_waits_and_launches_are_counted_by_the_line_that_asked(gpu: Gpu) -> None:
     greedy(torch.eye(2, device=DEVICE)[None], torch.arange(2, device=DEVICE)[None])
     ((_, line),) = gpu.syncs
-    assert line.startswith("poisonsets.pairing:")
+    assert line.startswith("poisonsets.methods.pairing:")
     assert gpu.launches.total() > 10
     assert not gpu.random
 

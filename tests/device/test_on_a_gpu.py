@@ -16,14 +16,14 @@ from works import content
 
 from poisonsets.cli.main import run
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.pairing import greedy
-from poisonsets.victims import stepping
-from poisonsets.victims.checkpoint import KeptRun
-from poisonsets.victims.fit import Schedule, fit, optimiser_of
-from poisonsets.victims.jobs import forget_peak
+from poisonsets.methods.pairing import greedy
 from poisonsets.victims.networks import build
-from poisonsets.victims.recipes import Recipe
-from poisonsets.victims.training import cached_weights
+from poisonsets.victims.scoring.jobs import forget_peak
+from poisonsets.victims.trainers.whole_network import compiled
+from poisonsets.victims.training.checkpoint import KeptRun
+from poisonsets.victims.training.loop import Schedule, fit, optimiser_of
+from poisonsets.victims.training.pretrain import cached_weights
+from poisonsets.victims.training.pretraining import Recipe
 
 PLAIN = Schedule(3, 8, "0.05", (2,), "0.1", "0.9", "0.001", 0, False)
 HALF = ("0.5", "0.5", "0.5")
@@ -71,7 +71,7 @@ def test_a_score_predicts_what_the_cpu_does(
     tmp_path: Path, network: Path, training: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where there is triton, victims from scratch go through what `torch.compile` returns, here without a compiler."""
-    monkeypatch.setattr(stepping, "WORTH", 1)
+    monkeypatch.setattr(compiled, "WORTH", 1)
     made = crafted(tmp_path / "set", "bullseye-polytope", network, "cpu")
     asked = ["--protocol", f"digits-{training}/convnet@epochs=2,width=0.25", "--json"]
     if training == "transfer":

@@ -8,26 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from poisonsets.manifests import writer
-from poisonsets.manifests.bases.dataset import Base, Images, Split, pixel_digest
-from poisonsets.manifests.model import (
-    L2,
-    Add,
-    AttackRecord,
-    Composition,
-    Constraint,
-    DrawnSetup,
-    InPlace,
-    Linf,
-    Outcome,
-    Slots,
-    Tool,
-    Trial,
-)
-from poisonsets.manifests.png import encode
-from poisonsets.manifests.setups.drawn import draw
-from poisonsets.manifests.stamp import Trigger, picture_digest, stamp
-from poisonsets.manifests.triggers import PatchTrigger, RandomPlace
+from poisonsets.manifests.bases.dataset import Base, Split
+from poisonsets.manifests.files.pixels import Images, pixel_digest
+from poisonsets.manifests.files.png import encode
+from poisonsets.manifests.overlay.stamp import Trigger, picture_digest, stamp
+from poisonsets.manifests.records.manifest import Tool
+from poisonsets.manifests.records.origin import AttackRecord, DrawnSetup
+from poisonsets.manifests.records.trial import L2, Add, Composition, Constraint, InPlace, Linf, Outcome, Slots, Trial
+from poisonsets.manifests.records.triggers import PatchTrigger, RandomPlace
+from poisonsets.manifests.sets import writer
+from poisonsets.manifests.trials.drawn import draw
 
 GOLDEN = Path(__file__).parent / "poisonset-1"
 SETUP = DrawnSetup(seed=7, poisons=3)

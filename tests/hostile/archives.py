@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from golden.making import golden_base, noise
 
-from poisonsets.manifests import png, shard
+from poisonsets.manifests.files import png
+from poisonsets.manifests.sets import shard
 
 BLOCK, RECORD = 512, 10240
 END = bytes(2 * BLOCK)

@@ -25,7 +25,7 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
 from hostile import judging  # noqa: E402
 
-from poisonsets.manifests.findings import printable  # noqa: E402
+from poisonsets.manifests.spelling import printable  # noqa: E402
 
 RUNS: Final = ("exec", "compile", "ctypes.", "subprocess.", "socket.", "pickle.", "marshal.", "import", "pty.", "code.")
 SYSTEM: Final = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile", "os.kill")

@@ -28,8 +28,10 @@ import numpy as np  # noqa: E402
 from hostile import arrays, documents, judging, pickles, pictures  # noqa: E402
 from hostile.archives import END, head, member, sample  # noqa: E402
 
-from poisonsets.manifests import canonical, identity, limits, shard, store  # noqa: E402
-from poisonsets.manifests.tensors import HEADER_BYTES  # noqa: E402
+from poisonsets.manifests import limits  # noqa: E402
+from poisonsets.manifests.files import canonical_json, store  # noqa: E402
+from poisonsets.manifests.files.safetensors_header import HEADER_BYTES  # noqa: E402
+from poisonsets.manifests.sets import shard  # noqa: E402
 
 Judge = Callable[[Path], judging.Verdict]
 Prepare = Callable[[Path], object]
@@ -52,11 +54,11 @@ def holes(name: str, size: int) -> tuple[Prepare, Judge]:
         made = judging.rehashed(here / "set", name, b"")
         with (made / name).open("r+b") as file:
             file.truncate(size)
-        listed = canonical.loads((made / "manifest.json").read_bytes(), "golden")
+        listed = canonical_json.loads((made / "manifest.json").read_bytes(), "golden")
         for record in listed["files"]:
             if record["path"] == name:
                 record["bytes"] = size
-        (made / "manifest.json").write_bytes(identity.checksummed(listed))
+        (made / "manifest.json").write_bytes(canonical_json.checksummed(listed))
 
     return prepare, verified
 
@@ -179,7 +181,7 @@ def put_shard(here: Path) -> None:
 
 def read_foreign(form: str) -> Judge:
     def read(here: Path) -> judging.Verdict:
-        chosen, declared = judging.registry.formats()[form], judging.Declared(target=0)
+        chosen, declared = judging.formats.formats()[form], judging.Declared(target=0)
         done = judging.import_set(here / "made", chosen, here / "theirs", BASE, declared, name="imported")
         return judging.Verdict(done.worst, words="\n".join(one.line() for one in done.remarks))
 

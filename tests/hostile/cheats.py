@@ -8,9 +8,10 @@ import numpy as np
 from forge import Draft
 from golden.making import cross, golden_base
 
-from poisonsets.manifests import png, shard
-from poisonsets.manifests.bases.dataset import Images, pixel_digest
-from poisonsets.manifests.stamp import picture_digest
+from poisonsets.manifests.files import png
+from poisonsets.manifests.files.pixels import Images, pixel_digest
+from poisonsets.manifests.overlay.stamp import picture_digest
+from poisonsets.manifests.sets import shard
 
 BASE = golden_base()
 Cheat = Callable[[Draft], None]
@@ -47,7 +48,7 @@ def squared_by_one(draft: Draft) -> None:
 
 
 def _under(trial: int, draft: Draft, slot: int) -> tuple[np.ndarray, ...]:
-    from poisonsets.manifests.stamp import footprint, train_id
+    from poisonsets.manifests.overlay.stamp import footprint, train_id
 
     return np.nonzero(footprint(cross(), 8, 8, train_id(draft.trial(trial)["slots"]["bases"][slot])))
 

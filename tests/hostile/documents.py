@@ -8,7 +8,7 @@ from typing import Any
 
 from golden.making import GOLDEN
 
-from poisonsets.manifests import canonical, identity
+from poisonsets.manifests.files import canonical_json
 
 Change = Callable[[dict[str, Any]], Any]
 HTML = "<script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -21,9 +21,9 @@ def good() -> bytes:
 
 def edited(change: Change) -> bytes:
     """The golden manifest with a change, its checksum right."""
-    document = canonical.loads(good(), "golden")
+    document = canonical_json.loads(good(), "golden")
     change(document)
-    return identity.checksummed(document)
+    return canonical_json.checksummed(document)
 
 
 def spelled(old: str, new: str) -> bytes:

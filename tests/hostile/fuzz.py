@@ -34,10 +34,11 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 from golden.making import GOLDEN  # noqa: E402
 from hostile import judging, mutants  # noqa: E402
 
-from poisonsets.manifests import identity, shard  # noqa: E402
 from poisonsets.manifests.errors import PoisonsetsError  # noqa: E402
-from poisonsets.manifests.reader import read_manifest  # noqa: E402
-from poisonsets.manifests.verify import verify  # noqa: E402
+from poisonsets.manifests.files import canonical_json  # noqa: E402
+from poisonsets.manifests.sets import shard  # noqa: E402
+from poisonsets.manifests.sets.reader import read_manifest  # noqa: E402
+from poisonsets.manifests.verification.verify import verify  # noqa: E402
 
 SECONDS: Final = 2.0
 SHARD: Final = "poisons/trial-00000-000.tar"
@@ -92,7 +93,7 @@ class Manifests:
             manifest = read_manifest(self._folder)
         except PoisonsetsError as error:
             return f"refused {error.exit_code}"
-        if identity.checksummed(manifest.model_dump(mode="json")) != mutant:
+        if canonical_json.checksummed(manifest.model_dump(mode="json")) != mutant:
             return "! accepted, and written again to other bytes"
         return self._judged(mutant != self.good)
 

@@ -15,22 +15,24 @@ from typing import Final
 
 from golden.making import GOLDEN, golden_base
 
-from poisonsets.manifests import canonical, identity
+import poisonsets.manifests.interop.importing.import_set as importing
 from poisonsets.manifests.bases import cache as bases
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import MissingError, PoisonsetsError
-from poisonsets.manifests.findings import Report
-from poisonsets.manifests.foreign import importing, registry
-from poisonsets.manifests.foreign.declared import Declared
-from poisonsets.manifests.foreign.importing import import_set
-from poisonsets.manifests.foreign.trial import Format
-from poisonsets.manifests.model import BasePin, Unconstrained
-from poisonsets.manifests.reader import open_set
-from poisonsets.manifests.setups.published import read_setup
-from poisonsets.manifests.strangers.opening import open_training_set
-from poisonsets.manifests.strangers.targets import source_targets
-from poisonsets.manifests.tensors import tensors_digest
-from poisonsets.manifests.verify import verify
+from poisonsets.manifests.files import canonical_json
+from poisonsets.manifests.files.safetensors_header import tensors_digest
+from poisonsets.manifests.interop import formats
+from poisonsets.manifests.interop.format import Format
+from poisonsets.manifests.interop.importing.claims import Declared
+from poisonsets.manifests.interop.importing.import_set import import_set
+from poisonsets.manifests.records.base import BasePin
+from poisonsets.manifests.records.trial import Unconstrained
+from poisonsets.manifests.sets.reader import open_set
+from poisonsets.manifests.training_sets.open import open_training_set
+from poisonsets.manifests.training_sets.targets_file import source_targets
+from poisonsets.manifests.trials.setup_file import read_setup
+from poisonsets.manifests.verification.findings import Report
+from poisonsets.manifests.verification.verify import verify
 
 # Asked of the same installation hundreds of times, and each time read from its files.
 importing.version = cache(importing.version)  # type: ignore[attr-defined]
@@ -96,11 +98,11 @@ def rehashed(folder: Path, name: str, data: bytes) -> Path:
     (folder / name).write_bytes(data)
     if name == "manifest.json":
         return folder
-    document = canonical.loads((folder / "manifest.json").read_bytes(), "golden")
+    document = canonical_json.loads((folder / "manifest.json").read_bytes(), "golden")
     for record in document["files"]:
         if record["path"] == name:
             record |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    (folder / "manifest.json").write_bytes(identity.checksummed(document))
+    (folder / "manifest.json").write_bytes(canonical_json.checksummed(document))
     return folder
 
 
@@ -149,7 +151,7 @@ def an_import(form: str, name: str, *, alone: bool = False, unit: str | None = N
     """As one file of a foreign set, the others of which are honest; or as the whole of it."""
 
     def offer(file: Path, scratch: Path) -> Verdict:
-        theirs, chosen = scratch / "theirs", registry.formats()[form]
+        theirs, chosen = scratch / "theirs", formats.formats()[form]
         if not alone:
             write_honest(theirs, chosen)
         place = next((one.relative_to(theirs).as_posix() for one in sorted(theirs.glob(name))), name)
@@ -201,12 +203,12 @@ def a_surrogate(file: Path, scratch: Path) -> Verdict:
     name = f"surrogates/{digest}.safetensors"
     shutil.copytree(GOLDEN, scratch / "set")
     placed(name)(file, scratch / "set")
-    document = canonical.loads((scratch / "set" / "manifest.json").read_bytes(), "golden")
+    document = canonical_json.loads((scratch / "set" / "manifest.json").read_bytes(), "golden")
     document["surrogates"] = [{"digest": digest, "network": "convnet", "recipe": {}, "included": True, "trials": None}]
     sha256 = hashlib.sha256(data).hexdigest()
     document["files"].append({"path": name, "bytes": len(data), "sha256": sha256})
     document["files"].sort(key=lambda record: record["path"])
-    (scratch / "set" / "manifest.json").write_bytes(identity.checksummed(document))
+    (scratch / "set" / "manifest.json").write_bytes(canonical_json.checksummed(document))
     return judged(verify(scratch / "set", find))
 
 

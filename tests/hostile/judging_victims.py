@@ -16,10 +16,10 @@ from hostile.judging import Offer, Verdict, bases, rehashed, said
 from poisonsets.cli import score_table
 from poisonsets.cli.main import run
 from poisonsets.manifests.errors import PoisonsetsError
-from poisonsets.victims.results import SETTINGS, ResultsFolder, open_results
-from poisonsets.victims.score import Score
-from poisonsets.victims.summary import summarise
-from poisonsets.victims.weights import load_weights
+from poisonsets.victims.networks.weights import load_weights
+from poisonsets.victims.results.folder import SETTINGS, ResultsFolder, open_results
+from poisonsets.victims.results.summary import summarise
+from poisonsets.victims.scoring.score import Score
 
 RAW: Final = ("<script", "<img src=x", "\x1b", "\x07", "\u202e", "\r")
 

@@ -22,9 +22,10 @@ from forge import forge  # noqa: E402
 from golden.making import GOLDEN, golden_base  # noqa: E402
 from hostile import archives, arrays, cheats, documents, pickles, pictures, weights  # noqa: E402
 
-from poisonsets.manifests import opcode_writer, png  # noqa: E402
-from poisonsets.manifests.foreign import registry  # noqa: E402
-from poisonsets.manifests.reader import open_set  # noqa: E402
+from poisonsets.manifests.files import png  # noqa: E402
+from poisonsets.manifests.files.pickles import writer  # noqa: E402
+from poisonsets.manifests.interop import formats  # noqa: E402
+from poisonsets.manifests.sets.reader import open_set  # noqa: E402
 
 CORPUS: Final = HERE / "corpus"
 Makers = dict[str, Callable[[], bytes]]
@@ -64,8 +65,8 @@ def honest() -> Iterator[tuple[str, bytes]]:
     trial = opened.trial(0)
     images, _ = trial.poisons()
     deltas = images.astype(np.float32) - base.train.images[list(trial.record.slots.bases)]
-    payload = opcode_writer.dumps([np.ascontiguousarray(deltas.transpose(0, 3, 1, 2)), list(trial.record.slots.bases)])
-    written = {name: dict(one.write(opened, trial, base)) for name, one in registry.formats().items() if one.write}
+    payload = writer.dumps([np.ascontiguousarray(deltas.transpose(0, 3, 1, 2)), list(trial.record.slots.bases)])
+    written = {name: dict(one.write(opened, trial, base)) for name, one in formats.formats().items() if one.write}
     entry = {"target index": 0, "target class": 0, "base class": 1, "base indices": [1, 4, 7]}
     yield "manifest.json", documents.good()
     yield "shard.tar", (GOLDEN / "poisons" / "trial-00000-000.tar").read_bytes()

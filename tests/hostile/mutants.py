@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from hostile.documents import ESCAPES, HTML
 
-from poisonsets.manifests import identity
+from poisonsets.manifests.files import canonical_json
 
 BLOCK: Final = 512
 TOKEN: Final = re.compile(rb'"[^"]*"|-?[0-9]+|[a-z]+|[][{}:,]')
@@ -117,7 +117,7 @@ def _fields(good: bytes, draw: random.Random) -> bytes:
                 holder[key] = deepcopy(draw.choice(alike))
         if not isinstance(document, dict) or not document:
             break
-    return identity.checksummed(document)
+    return canonical_json.checksummed(document)
 
 
 def _places(document: Any) -> Places:

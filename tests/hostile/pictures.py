@@ -130,7 +130,7 @@ PICTURES: dict[str, Callable[[], bytes]] = {
 
 
 def honest() -> bytes:
-    from poisonsets.manifests.png import encode
+    from poisonsets.manifests.files.png import encode
 
     image = cross().image
     assert image is not None

@@ -14,18 +14,18 @@ import pytest
 from golden.making import GOLDEN
 from hostile.judging import HONEST, Verdict, base, find, judged, said, write_honest
 
-from poisonsets.manifests import store
 from poisonsets.manifests.bases import cache as bases
 from poisonsets.manifests.errors import DamagedError, PoisonsetsError
-from poisonsets.manifests.foreign import registry
-from poisonsets.manifests.foreign.declared import Declared
-from poisonsets.manifests.foreign.importing import import_set
-from poisonsets.manifests.setups.published import read_setup
-from poisonsets.manifests.strangers.opening import open_training_set
-from poisonsets.manifests.strangers.targets import read_targets, source_targets
-from poisonsets.manifests.verify import verify
-from poisonsets.victims.results import ResultsFolder
-from poisonsets.victims.weights import load_weights
+from poisonsets.manifests.files import store
+from poisonsets.manifests.interop import formats
+from poisonsets.manifests.interop.importing.claims import Declared
+from poisonsets.manifests.interop.importing.import_set import import_set
+from poisonsets.manifests.training_sets.open import open_training_set
+from poisonsets.manifests.training_sets.targets_file import read_targets, source_targets
+from poisonsets.manifests.trials.setup_file import read_setup
+from poisonsets.manifests.verification.verify import verify
+from poisonsets.victims.networks.weights import load_weights
+from poisonsets.victims.results.folder import ResultsFolder
 
 Put = Callable[[Path, Path], None]
 FILES = ("manifest.json", "run.json", "README.md", "poisons/trial-00000-000.tar", "triggers/cross.png")
@@ -144,7 +144,7 @@ def test_a_file_that_becomes_a_pipe_before_it_is_opened(tmp_path: Path, monkeypa
 def imported(form: str, source: Path, scratch: Path) -> Verdict:
     declared = Declared(target=0, unit="0-255", labels="adversarial", adversarial_label=1)
     try:
-        chosen = registry.named(form, source)
+        chosen = formats.named(form, source)
         done = import_set(scratch / "made", chosen, source, base(), declared, name="imported", number=0)
     except PoisonsetsError as error:
         return Verdict(error.exit_code, words=str(error))
@@ -177,7 +177,7 @@ def test_in_the_place_of_a_file_that_a_user_names(tmp_path: Path, put: Put, read
 def test_in_the_place_of_a_file_of_a_foreign_set(tmp_path: Path, put: Put, form: str) -> None:
     """Of whatever lies in a stranger's folder nothing is followed."""
     theirs = tmp_path / "theirs"
-    write_honest(theirs, registry.formats()[form])
+    write_honest(theirs, formats.formats()[form])
     for path in sorted(one for one in theirs.rglob("*") if one.is_file() and one.suffix != ".txt"):
         path.rename(tmp_path / "real")
         put(path, tmp_path / "real")
@@ -194,7 +194,7 @@ FOLDERS = ("train", "targets", "train/*", "targets/*")
 @pytest.mark.parametrize("put", [link, link_to_itself])
 def test_a_link_in_the_place_of_a_folder_of_pictures(tmp_path: Path, put: Put, place: str) -> None:
     theirs = tmp_path / "theirs"
-    write_honest(theirs, registry.formats()["folder"])
+    write_honest(theirs, formats.formats()["folder"])
     (path, *_) = sorted(theirs.glob(place))
     path.rename(tmp_path / "real")
     put(path, tmp_path / "real")
@@ -209,15 +209,15 @@ def test_a_link_in_the_place_of_a_folder_of_pictures(tmp_path: Path, put: Put, p
 @pytest.mark.parametrize("put", [link, link_to_itself])
 def test_a_link_in_the_place_of_a_numbered_folder(tmp_path: Path, put: Put, form: str) -> None:
     theirs = tmp_path / "theirs"
-    write_honest(theirs / "0", registry.formats()["triple"])
-    write_honest(tmp_path / "real", registry.formats()["triple"])
+    write_honest(theirs / "0", formats.formats()["triple"])
+    write_honest(tmp_path / "real", formats.formats()["triple"])
     put(theirs / "1", tmp_path / "real")
     with pytest.raises(DamagedError, match="1: a link; only folders are read"):
-        registry.places(registry.named(form, theirs), theirs, None)
+        formats.places(formats.named(form, theirs), theirs, None)
 
 
 def test_a_foreign_set_that_a_user_names_by_a_link_is_read(tmp_path: Path) -> None:
-    write_honest(tmp_path / "real", registry.formats()["folder"])
+    write_honest(tmp_path / "real", formats.formats()["folder"])
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert imported("folder", tmp_path / "link", tmp_path).code == 0
 

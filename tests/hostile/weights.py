@@ -11,8 +11,8 @@ import numpy as np
 from hostile.documents import ESCAPES, HTML
 from hostile.pickles import SYSTEM
 
-from poisonsets.manifests import canonical, identity
-from poisonsets.manifests.tensors import tensors_digest
+from poisonsets.manifests.files import canonical_json
+from poisonsets.manifests.files.safetensors_header import tensors_digest
 
 Tensors = dict[str, tuple[str, list[int], bytes]]
 # The tensors of the convnet of width 0.25 for two classes; that they are is for the honest file to show.
@@ -52,7 +52,7 @@ def tensors() -> Tensors:
 def written(content: Tensors, record: dict[str, Any] | None, **entries: Any) -> bytes:
     """A safetensors file; `entries` replaces parts of its header."""
     header: dict[str, Any] = (
-        {} if record is None else {"__metadata__": {"poisonsets": canonical.dumps(record).decode()}}
+        {} if record is None else {"__metadata__": {"poisonsets": canonical_json.dumps(record).decode()}}
     )
     at = 0
     for name, (kind, shape, data) in content.items():
@@ -77,7 +77,7 @@ def record(content: Tensors, **changes: Any) -> dict[str, Any]:
         "digest": tensors_digest(written(content, None), "a draft"),
         **changes,
     }
-    found["checksum"] = hashlib.sha256(canonical.dumps(found)).hexdigest()
+    found["checksum"] = hashlib.sha256(canonical_json.dumps(found)).hexdigest()
     return found
 
 
@@ -189,8 +189,8 @@ ROW: dict[str, Any] = {
 def row(*, job: dict[str, Any] | None = None, **changes: Any) -> bytes:
     """A row whose checksum is right, under the key of its own job."""
     named = JOB | (job or {})
-    key = hashlib.sha256(canonical.dumps(["job/3", *named.values()])).hexdigest()
-    return identity.checksummed({"job": key, **named, **ROW, **changes})
+    key = hashlib.sha256(canonical_json.dumps(["job/3", *named.values()])).hexdigest()
+    return canonical_json.checksummed({"job": key, **named, **ROW, **changes})
 
 
 def _spelled(old: bytes, new: bytes) -> bytes:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from poisonsets import registry
+from poisonsets import attacks, registry
 from poisonsets.victims.networks import build
-from poisonsets.victims.weights import Weights, load_weights, save_weights
+from poisonsets.victims.networks.weights import Weights, load_weights, save_weights
 
 
 @pytest.fixture(scope="session")
@@ -27,9 +27,9 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Weights, ...
 @pytest.fixture
 def open_registry() -> Iterator[None]:
     """Attacks registered in a test are forgotten after it, and entry points are looked for again in it."""
-    registry.attacks()
+    attacks.attacks()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "_entries", dict(registry._entries))
-        registry.attacks.cache_clear()
+        attacks.attacks.cache_clear()
         yield
-    registry.attacks.cache_clear()
+    attacks.attacks.cache_clear()

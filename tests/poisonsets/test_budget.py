@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
 from poisonsets.budget import project, to_levels
-from poisonsets.manifests.bases.dataset import Images
-from poisonsets.manifests.model import L2, Linf, Unconstrained
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.records.trial import L2, Linf, Unconstrained
 
 SHAPE = (2, 3, 4, 3)  # N, H, W, channel
 BASES = arrays.arrays(np.uint8, SHAPE)

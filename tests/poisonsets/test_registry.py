@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poisonsets import registry
+from poisonsets import attacks, registry
 from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
 from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.registry import Entry
+from poisonsets.settings import decimal, recorded, settings_of
 
 
 def a_factory(
@@ -41,33 +42,33 @@ def register(name: str, factory: Callable[..., Attack] = a_factory, aliases: tup
 
 
 def test_an_attack_is_found_by_each_of_its_names_in_any_case() -> None:
-    for entry in registry.attacks().values():
+    for entry in attacks.attacks().values():
         for name in (entry.name, *entry.aliases):
-            assert registry.find(name) is registry.find(name.upper()) is registry.find(name.lower()) is entry
-    assert registry.find("fc").name == "feature-collision"
-    assert list(registry.attacks()) == sorted(registry.attacks())
+            assert attacks.find(name) is attacks.find(name.upper()) is attacks.find(name.lower()) is entry
+    assert attacks.find("fc").name == "feature-collision"
+    assert list(attacks.attacks()) == sorted(attacks.attacks())
 
 
 def test_every_file_of_the_folder_registers_one_attack() -> None:
     from importlib import resources
 
     files = {path.name[:-3] for path in resources.files("poisonsets.attacks").iterdir() if path.name.endswith(".py")}
-    homes = [entry.factory.__module__.rpartition(".")[2] for entry in registry.attacks().values()]
+    homes = [entry.factory.__module__.rpartition(".")[2] for entry in attacks.attacks().values()]
     assert sorted(homes) == sorted(files - {"__init__"})
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("bulseye-polytope", "bullseye-polytope"), ("Nois", "noise")])
 def test_a_slip_is_answered_with_the_nearest_name(typed: str, meant: str) -> None:
     with pytest.raises(UsageError, match=f"unknown attack '{typed}'. Did you mean {meant}"):
-        registry.find(typed)
+        attacks.find(typed)
     with pytest.raises(UsageError, match="list attacks"):
-        registry.find("zzzzzzzz")
+        attacks.find("zzzzzzzz")
 
 
 def test_settings_are_parsed_by_type_and_the_rest_keep_their_defaults() -> None:
-    assert registry.settings_of(ENTRY, {}) == {"steps": 10, "rate": 0.5, "form": "plain", "restart": False}
+    assert settings_of(ENTRY, {}) == {"steps": 10, "rate": 0.5, "form": "plain", "restart": False}
     given_all = {"steps": "7", "rate": "1", "form": "fancy", "restart": "true"}
-    found = registry.settings_of(ENTRY, given_all)
+    found = settings_of(ENTRY, given_all)
     assert found == {"steps": 7, "rate": 1.0, "form": "fancy", "restart": True}
     assert [type(value) for value in found.values()] == [int, float, str, bool]
     assert ENTRY.defaults()["steps"] == 10
@@ -94,22 +95,22 @@ def test_settings_are_parsed_by_type_and_the_rest_keep_their_defaults() -> None:
 )
 def test_settings_without_meaning_are_refused(key: str, text: str, complaint: str) -> None:
     with pytest.raises(UsageError, match="some-attack") as refused:
-        registry.settings_of(ENTRY, {key: text})
+        settings_of(ENTRY, {key: text})
     assert complaint in str(refused.value)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_recorded_decimal_reads_back_to_the_same_float(value: float) -> None:
-    text = registry.decimal(value)
+    text = decimal(value)
     assert float(text) == value
-    assert registry.recorded({"rate": value}) == {"rate": text}
+    assert recorded({"rate": value}) == {"rate": text}
 
 
 def test_only_floats_become_strings() -> None:
     settings = {"steps": 3, "restart": True, "form": "plain", "rate": 0.1, "whole": 2.0}
-    recorded = {"steps": 3, "restart": True, "form": "plain", "rate": "0.1", "whole": "2"}
-    assert registry.recorded(settings) == recorded
-    assert registry.recorded(settings)["restart"] is True
+    wanted = {"steps": 3, "restart": True, "form": "plain", "rate": "0.1", "whole": "2"}
+    assert recorded(settings) == wanted
+    assert recorded(settings)["restart"] is True
 
 
 THEIRS = """
@@ -125,8 +126,8 @@ def factory():
 @pytest.mark.usefixtures("open_registry")
 def test_an_attack_of_another_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(tmp_path, monkeypatch, THEIRS)
-    assert registry.find("ta").factory.__module__ == "their_package"
-    assert {"their-attack", "noise"} <= set(registry.attacks())
+    assert attacks.find("ta").factory.__module__ == "their_package"
+    assert {"their-attack", "noise"} <= set(attacks.attacks())
 
 
 @pytest.mark.usefixtures("open_registry")
@@ -143,7 +144,7 @@ def test_an_attack_of_another_package_that_cannot_be_loaded_is_named(
 ) -> None:
     offer(tmp_path, monkeypatch, code)
     with pytest.raises((MissingError, UsageError), match=r"their_package.*uninstall") as refused:
-        registry.find("noise")
+        attacks.find("noise")
     assert complaint in str(refused.value)
 
 
@@ -153,21 +154,21 @@ def offer(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "their_package", raising=False)
     point = EntryPoint("theirs", "their_package:factory", "poisonsets.attacks")
-    monkeypatch.setattr(registry, "entry_points", lambda *, group: [point] if group == point.group else [])
+    monkeypatch.setattr(attacks, "entry_points", lambda *, group: [point] if group == point.group else [])
 
 
 @pytest.mark.usefixtures("open_registry")
 @pytest.mark.parametrize(("name", "aliases"), [("noise", ()), ("Noise", ()), ("mine", ("bp",)), ("FC", ())])
 def test_two_attacks_of_one_name_are_refused(name: str, aliases: tuple[str, ...]) -> None:
-    before = dict(registry.attacks())
+    before = dict(attacks.attacks())
     with pytest.raises(UsageError, match=r"two attacks are called .*test_registry"):
         register(name, aliases=aliases)
-    registry.attacks.cache_clear()
-    assert registry.attacks() == before
+    attacks.attacks.cache_clear()
+    assert attacks.attacks() == before
 
 
 @pytest.mark.usefixtures("open_registry")
 def test_registering_the_same_factory_again_is_no_clash() -> None:
     register("mine")
     register("mine")
-    assert registry.find("mine").factory is a_factory
+    assert attacks.find("mine").factory is a_factory

@@ -10,13 +10,14 @@ import pytest
 import torch
 from forge import small_base
 
-from poisonsets.manifests.bases.dataset import Images
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
-from poisonsets.manifests.model import Add, Composition, InPlace, Slots, Supplant, SurrogateRecord
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.records.origin import SurrogateRecord
+from poisonsets.manifests.records.trial import Add, Composition, InPlace, Slots, Supplant
 from poisonsets.surrogates import Surrogates, load_surrogate, retrained, surrogate_of
-from poisonsets.victims.recipes import Recipe
-from poisonsets.victims.training import cached_weights
-from poisonsets.victims.weights import Weights, load_weights
+from poisonsets.victims.networks.weights import Weights, load_weights
+from poisonsets.victims.training.pretrain import cached_weights
+from poisonsets.victims.training.pretraining import Recipe
 
 CPU = torch.device("cpu")
 

@@ -9,22 +9,13 @@ import pytest
 import torch
 from standin import StandInSet, StandInTrial
 
-from poisonsets.manifests.bases.dataset import Base, Split, pixel_digest
-from poisonsets.manifests.model import (
-    AttackRecord,
-    Composition,
-    DrawnSetup,
-    InPlace,
-    Manifest,
-    Slots,
-    SplitTarget,
-    SurrogateRecord,
-    Tool,
-    Trial,
-    Unconstrained,
-)
+from poisonsets.manifests.bases.dataset import Base, Split
+from poisonsets.manifests.files.pixels import pixel_digest
+from poisonsets.manifests.records.manifest import Manifest, Tool
+from poisonsets.manifests.records.origin import AttackRecord, DrawnSetup, SurrogateRecord
+from poisonsets.manifests.records.trial import Composition, InPlace, Slots, SplitTarget, Trial, Unconstrained
 from poisonsets.victims.networks import build
-from poisonsets.victims.weights import Weights, load_weights, save_weights
+from poisonsets.victims.networks.weights import Weights, load_weights, save_weights
 
 SIDE = 16
 HALF = ("0.5", "0.5", "0.5")

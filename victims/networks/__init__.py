@@ -17,7 +17,7 @@ from typing import TypeAlias
 import torch
 
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.suggest import unknown
+from poisonsets.manifests.spelling import unknown
 from poisonsets.victims.decimals import network_width
 from poisonsets.victims.networks.classifier import Body, Classifier, NetworkSpec, channel_values
 

@@ -13,11 +13,11 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from poisonsets.manifests.bases.dataset import Images
-from poisonsets.manifests.compose import ByCount, Rule
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.model import InPlace, Trial
-from poisonsets.manifests.suggest import unknown
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.overlay.compose import ByCount, Rule
+from poisonsets.manifests.records.trial import InPlace, Trial
+from poisonsets.manifests.spelling import unknown
 from poisonsets.victims import networks
 from poisonsets.victims.decimals import network_width, plain_decimal
 from poisonsets.victims.protocols._spelling import SETTINGS, read, shown

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.suggest import unknown
+from poisonsets.manifests.spelling import unknown
 
 
 def shown(value: object) -> str:

@@ -14,9 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from poisonsets.manifests import opcodes, store
 from poisonsets.manifests.bases.kind import Contents, Kind, Labelled, Progress
 from poisonsets.manifests.errors import DamagedError, MissingError
+from poisonsets.manifests.files import store
+from poisonsets.manifests.files.pickles import interpreter
 
 PIXELS: Final = 3 * 32 * 32
 PART_BYTES: Final = 256 << 20  # the largest part, the pickle of CIFAR-100's training images, has 155 MB
@@ -54,7 +55,7 @@ class Layout:
 
 def _pickled(data: bytes, where: str, *, key: str) -> Labelled:
     """A dict with `data` uint8 [N, 3072] and a list of labels; Python 2 wrote the keys as byte strings."""
-    batch = opcodes.load(data, where)
+    batch = interpreter.load(data, where)
     fields = {_text(name): value for name, value in batch.items()} if type(batch) is dict else {}
     pixels, labels = fields.get("data"), fields.get(key)
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (PIXELS,):

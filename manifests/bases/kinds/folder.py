@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from poisonsets.manifests.bases.decoding import SUFFIXES, decode_splits
+from poisonsets.manifests.bases.image_stack import decode_splits
 from poisonsets.manifests.bases.kind import Contents, Kind, Progress
 from poisonsets.manifests.errors import DamagedError, MissingError
+from poisonsets.manifests.files.images import SUFFIXES
 
 
 def read(source: Path, resize: int | None, progress: Progress) -> Contents:

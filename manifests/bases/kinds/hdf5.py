@@ -7,9 +7,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from poisonsets.manifests.bases import safe_hdf5
 from poisonsets.manifests.bases.kind import Contents, Kind, Labelled, Progress
 from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.files import hdf5
 from poisonsets.manifests.limits import CLASSES
 
 
@@ -23,11 +23,11 @@ def read(source: Path, _resize: int | None, progress: Progress) -> Contents:
         source: the file.
         progress: told the images read after each split.
     """
-    with safe_hdf5.opened(source) as file:
+    with hdf5.opened(source) as file:
         train = _split(file, "train")
         progress(len(train.labels), None)
-        test = _split(file, "test") if safe_hdf5.contains(file, "test") else None
-        names = safe_hdf5.read_json(file, "classes")
+        test = _split(file, "test") if hdf5.contains(file, "test") else None
+        names = hdf5.read_json(file, "classes")
     if names is None:
         highest = max(int(part.labels.max(initial=0)) for part in (train, test) if part is not None)
         names = [str(label) for label in range(min(highest, CLASSES) + 1)]
@@ -38,13 +38,13 @@ def read(source: Path, _resize: int | None, progress: Progress) -> Contents:
 
 def has_test(source: Path) -> bool:
     """Whether there is a group `test`."""
-    with safe_hdf5.opened(source) as file:
-        return safe_hdf5.contains(file, "test")
+    with hdf5.opened(source) as file:
+        return hdf5.contains(file, "test")
 
 
 def _split(file: h5py.File, name: str) -> Labelled:
-    labels = safe_hdf5.read(file, f"{name}/labels", rank=1)
-    images = safe_hdf5.read(file, f"{name}/images", rank=4)
+    labels = hdf5.read(file, f"{name}/labels", rank=1)
+    images = hdf5.read(file, f"{name}/images", rank=4)
     if images.dtype != np.uint8 or images.shape[3] != 3:
         raise DamagedError(
             f"{file.filename}: {name}/images is {images.dtype} {images.shape}, wanted uint8 [N, H, W, 3]"

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from poisonsets.manifests import store
-from poisonsets.manifests.bases.decoding import decode_splits
+from poisonsets.manifests.bases.image_stack import decode_splits
 from poisonsets.manifests.bases.kind import Contents, Kind, Progress
 from poisonsets.manifests.errors import DamagedError, MissingError
+from poisonsets.manifests.files import store
 
 HALF: Final = 100
 TEXT_BYTES: Final = 16 << 20

@@ -19,7 +19,7 @@ from poisonsets.manifests.bases import stored
 from poisonsets.manifests.bases.cache import add, find_base, list_bases, open_base
 from poisonsets.manifests.bases.registry import kinds, parse_spec
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
-from poisonsets.manifests.fields import Name
+from poisonsets.manifests.records.fields import Name
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import h5py
 import numpy as np
 import pytest
 
-from poisonsets.manifests.bases import safe_hdf5
 from poisonsets.manifests.bases.build import build
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.bases.registry import parse_spec
 from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError, UsageError
+from poisonsets.manifests.files import hdf5
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 4, 6, 3), dtype=np.uint8)
 LABELS = np.arange(20) % 3
@@ -164,7 +164,7 @@ def test_other_files_are_refused_or_missing(tmp_path: Path) -> None:
         made(tmp_path / "text.h5")
     with pytest.raises(DamagedError, match="not a regular file"):
         made(tmp_path)
-    with pytest.raises(MissingError), safe_hdf5.opened(tmp_path / "nowhere.h5"):
+    with pytest.raises(MissingError), hdf5.opened(tmp_path / "nowhere.h5"):
         pass
 
 

@@ -14,9 +14,9 @@ import pytest
 
 from poisonsets.manifests.bases.build import build
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.bases.decoding import decode
 from poisonsets.manifests.bases.registry import parse_spec
 from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError, UsageError
+from poisonsets.manifests.files.images import decode
 
 DATA = os.environ.get("POISONSETS_DATA", "")
 

@@ -1,0 +1,176 @@
+"""`poisonsets craft`: make a poison set."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from poisonsets.cli import options, output
+from poisonsets.cli.default_networks import attackers
+from poisonsets.manifests import spelling
+from poisonsets.manifests.errors import UsageError
+
+if TYPE_CHECKING:
+    from poisonsets.crafting.driver import Done
+    from poisonsets.manifests.bases.dataset import Base
+    from poisonsets.manifests.overlay.stamp import Trigger
+    from poisonsets.manifests.trials.plan import CompositionRule
+    from poisonsets.registry import Entry
+    from poisonsets.surrogates import Precision
+
+LAST_TRIAL = 99_999  # five digits in the name of a shard
+RULES: tuple[CompositionRule, ...] = ("in-place", "add", "supplant")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+EVERY = "all"
+
+
+def craft(
+    attack: Annotated[str, typer.Argument(help="Attack name or abbreviation (`list attacks`).")],
+    base: options.BaseName,
+    out: Annotated[Path, typer.Option("-o", "--output", help="The set's folder; must be empty or new.")],
+    setup: Annotated[
+        str | None, typer.Option(help="A published setup by name or file (`list setups`) instead of drawn trials.")
+    ] = None,
+    trials: Annotated[
+        str | None, typer.Option(help="Which trials: 0-9, 3, 0-4,7. Default 0-9, or a setup's all.")
+    ] = None,
+    epsilon: Annotated[str, typer.Option(help="l-infinity budget in whole levels of 255, or none.")] = "8",
+    poisons: Annotated[int | None, typer.Option(min=1, help="Poisons a trial. Default 25.")] = None,
+    rate: Annotated[str | None, typer.Option(help="Poisons as a share of the adversarial class: 1/10.")] = None,
+    candidates: Annotated[
+        int | None, typer.Option(min=1, help="Bases drawn a trial, of which the attack keeps --poisons.")
+    ] = None,
+    targets: Annotated[int | None, typer.Option(min=1, help="Targets of one class a trial. Default 1.")] = None,
+    class_pair: Annotated[str | None, typer.Option(help="ADVERSARIAL:TARGET classes of every trial.")] = None,
+    source_classes: Annotated[
+        str | None, typer.Option(help="Classes that targets are of, and a trigger acts on: 5,7 or all.")
+    ] = None,
+    trigger: Annotated[
+        str | None,
+        typer.Option(
+            help="A backdoor's trigger: KIND[,key=value...] (`list triggers`). Default: the attack's own, a patch."
+        ),
+    ] = None,
+    surrogate: Annotated[list[Path] | None, typer.Option(help="A network of the attacker; may be repeated.")] = None,
+    surrogate_pool: Annotated[
+        list[Path] | None, typer.Option(help="Each trial draws one of these; may be repeated.")
+    ] = None,
+    include_surrogates: Annotated[
+        bool, typer.Option("--include-surrogates", help="Put the attacker's networks into the set.")
+    ] = False,
+    settings: Annotated[
+        str, typer.Option(help="Settings by name or TOML file (`list settings`); --set overrides them.")
+    ] = "published",
+    setting: Annotated[list[str] | None, typer.Option("--set", help="A setting of the attack, key=value.")] = None,
+    composition: Annotated[
+        str | None, typer.Option(help="in-place, add or supplant. Default: in-place; of patch-backdoor supplant.")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16: arithmetic of the surrogates' passes.")] = "fp32",
+    name: Annotated[str | None, typer.Option(help="The set's name. Default: the output folder's.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**53, help="Seed of trials and of the attack.")] = 0,
+    workers: options.Workers = 1,
+    resume: options.Resume = False,
+    device: options.Device = "auto",
+    holdout: options.Holdout = None,
+    split_seed: options.SplitSeed = 0,
+    resize: options.Resize = None,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Craft a poison set: perturb or stamp training images so that a victim of them mislabels the target."""
+    # Cheap refusals first: nothing is loaded for a mistyped option.
+    levels = None if epsilon == "none" else options.levels(epsilon)
+    given = options.assignments(setting or [])
+    chosen = None if trials is None else spelling.parsed(trials, "--trials")
+    if chosen is not None and chosen[-1] > LAST_TRIAL:
+        raise UsageError(f"--trials {trials}: trial {chosen[-1]} is outside 0-{LAST_TRIAL}")
+    if rate is not None and not re.fullmatch(r"[1-9][0-9]{0,8}/[1-9][0-9]{0,8}", rate):
+        raise UsageError(f"--rate {rate}: not a share of the adversarial class", "Write it like 1/10")
+    rule = options.choice("--composition", composition, RULES)
+    passes = options.choice("--precision", precision, PRECISIONS)
+
+    from poisonsets import attacks
+    from poisonsets.crafting import planning
+    from poisonsets.crafting.driver import craft_set
+    from poisonsets.crafting.request import Order
+    from poisonsets.manifests.bases.cache import open_base
+    from poisonsets.manifests.sets import writer
+    from poisonsets.presets import settings_file
+    from poisonsets.settings import settings_of
+    from poisonsets.victims.device import resolve
+
+    entry = attacks.find(attack)
+    resolved = settings_of(entry, {**settings_file(settings, entry), **given})
+    writer.refuse_output(out, resume=resume)
+    where = str(resolve(device))
+    opened = open_base(base, cache=options.cache_folder(), holdout=holdout, split_seed=split_seed, resize=resize)
+    asked = planning.Draw(
+        poisons=poisons,
+        rate=rate,
+        candidates=candidates,
+        targets=targets,
+        class_pair=None if class_pair is None else options.pair(class_pair),
+        source_classes=_classes(source_classes, opened),
+    )
+    rule = rule or entry.traits.composition
+    record, plans = planning.planned(
+        opened, entry, setup=setup, trials=chosen, seed=seed, asked=asked, composition=rule
+    )
+    order = Order(
+        name=name or re.sub(r"[^A-Za-z0-9._-]", "-", out.resolve().name).lstrip("._-")[:200] or entry.name,
+        attack=entry,
+        settings=resolved,
+        budget=planning.budget_of(entry, resolved, levels),
+        composition=rule,
+        base=opened,
+        setup=record,
+        plans=plans,
+        surrogates=attackers(
+            entry, opened, surrogate or [], surrogate_pool or [], include=include_surrogates, quiet=quiet
+        ),
+        seed=seed,
+        trigger=_trigger(entry, trigger, opened, seed),
+        precision=passes or "fp32",
+    )
+    with output.progress(f"crafting {entry.name}", quiet=quiet) as report:
+        done = craft_set(out, order, workers=workers, device=where, resume=resume, progress=report)
+    announce(done, out, as_json=as_json)
+
+
+def _classes(text: str | None, base: Base) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    return base.poison_classes if text == EVERY else tuple(spelling.parsed(text, "--source-classes"))
+
+
+def _trigger(entry: Entry, spec: str | None, base: Base, seed: int) -> tuple[Trigger, str] | None:
+    """A backdoor's trigger, and what it was resolved to."""
+    from poisonsets.triggers import parsed
+
+    if spec is None and "trigger" not in entry.traits.needs:
+        return None
+    return parsed(spec or entry.traits.trigger, base, seed=seed)
+
+
+def announce(done: Done, out: Path, *, as_json: bool) -> None:
+    """Say what came of crafting; refused trials make the exit code 1."""
+    if as_json:
+        output.document(
+            {
+                "schema_version": 1,
+                "path": str(out),
+                "content_digest": done.content_digest,
+                "trials": done.trials,
+                "trials_taken_over": done.taken_over,
+                "refused": [{"trial": number, "reason": reason} for number, reason in done.refused],
+            }
+        )
+    else:
+        print(f"{out}: {done.trials} trials, content digest {done.content_digest}")
+    for number, reason in done.refused:
+        output.note(f"trial {number} was refused: {reason}")
+    if done.refused:
+        raise typer.Exit(1)

@@ -1,0 +1,92 @@
+"""`poisonsets export`: write a poison set for other tools, or the whole poisoned training set for any trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from poisonsets.cli import options, output
+from poisonsets.manifests import spelling
+from poisonsets.manifests.errors import UsageError
+
+if TYPE_CHECKING:
+    from poisonsets.manifests.overlay.compose import Rule
+    from poisonsets.manifests.records.trial import Trial
+
+
+def export(
+    path: Annotated[Path, typer.Argument(help="The set's folder.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="A folder for the export; must be empty or new.")],
+    to: Annotated[str, typer.Option(help="A format of `list formats` that is written.")] = "webdataset",
+    full: Annotated[
+        bool, typer.Option("--full", help="The whole poisoned training set of each trial, as WebDataset shards.")
+    ] = False,
+    protocol: Annotated[
+        str | None, typer.Option(help="With --full: compose it as this protocol does. Default: the trial's own rule.")
+    ] = None,
+    trials: Annotated[str | None, typer.Option(help="Which trials: 0-9, 3. Default: all.")] = None,
+    base: Annotated[str | None, typer.Option("--base", help="The base; default: found in the cache by digest.")] = None,
+    holdout: options.Holdout = None,
+    split_seed: options.SplitSeed = 0,
+    resize: options.Resize = None,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Export a poison set into a format of other tools, and say what that format cannot hold."""
+    chosen = None if trials is None else spelling.parsed(trials, "--trials")
+    if protocol is not None and not full:
+        raise UsageError("--protocol composes whole training sets", "Add --full")
+
+    from poisonsets.cli.bases import finder
+    from poisonsets.manifests.interop import formats
+    from poisonsets.manifests.interop.exporting.export_set import export_set
+    from poisonsets.manifests.sets.reader import open_set
+    from poisonsets.manifests.spelling import unknown
+
+    if to not in formats.formats():
+        raise unknown("format", to, [name for name, one in formats.formats().items() if one.write is not None])
+    find = finder(base, holdout=holdout, split_seed=split_seed, resize=resize)
+    opened = open_set(path)
+    with output.progress(f"exporting {to}", quiet=quiet) as report:
+        done = export_set(
+            out,
+            opened,
+            find(opened.manifest.base),
+            formats.formats()[to],
+            only=chosen,
+            rule=_rule(protocol) if full else None,
+            ruled_by=f"as {protocol} does" if protocol else "by each trial's own rule",
+            progress=report,
+        )
+    if as_json:
+        output.document(
+            {
+                "schema_version": 1,
+                "path": str(out),
+                "format": to,
+                "full": full,
+                "trials": list(done.trials),
+                "files": done.files,
+                "dropped": list(done.dropped),
+            }
+        )
+        return
+    print(f"{out}: {len(done.trials)} trials, {done.files} files")
+    print("not in the export: " + "; ".join(done.dropped))
+
+
+def _rule(protocol: str | None) -> Callable[[Trial], Rule]:
+    if protocol is None:
+        return lambda trial: trial.composition
+    from poisonsets.victims import protocols
+
+    found = protocols.parse(protocol)
+    if found.keep != "1":
+        raise UsageError(
+            f"{protocol} keeps a share of the clean images by victim seed, so there is no one training set",
+            "Leave keep out",
+        )
+    return found.rule

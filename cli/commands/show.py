@@ -1,0 +1,134 @@
+"""`poisonsets show`: what a poison set or a weights file says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from poisonsets.cli import options, output
+from poisonsets.manifests import spelling
+from poisonsets.manifests.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from poisonsets.manifests.records.manifest import Manifest
+    from poisonsets.manifests.records.trial import Trial
+    from poisonsets.manifests.sets.reader import PoisonSet
+
+BARS = "▁▂▃▄▅▆▇█"
+PICTURED = 3
+
+
+def show(
+    path: Annotated[Path, typer.Argument(help="A set's folder, or a .safetensors file.")],
+    picture: Annotated[
+        Path | None, typer.Option(help="Write a PNG of the first trials: base, poison, difference, target.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", help="The picture's base; default: found in the cache by digest.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what a poison set's manifest (or a network's file) claims; nothing is checked against a base."""
+    if path.suffix == ".safetensors":
+        if picture is not None:
+            raise UsageError("--picture is of a poison set", "Give the set's folder")
+        _show_weights(path, as_json)
+    else:
+        _show_set(path, picture, base, as_json)
+
+
+def _show_set(path: Path, picture: Path | None, base: str | None, as_json: bool) -> None:
+    from poisonsets.manifests.sets.reader import open_set
+
+    opened = open_set(path)
+    if picture is not None:
+        _draw(opened, picture, base)
+    manifest = opened.manifest
+    if as_json:
+        output.document(manifest.model_dump(mode="json"))
+        return
+    output.table(str(path), ("what", "claim"), _claims(manifest))
+    output.table(
+        "Trials",
+        ("trial", "target", "true label", "adversarial label", "poisons", "moved", "objective"),
+        [_trial_row(trial, manifest.base.classes) for trial in manifest.trials],
+    )
+
+
+def _claims(manifest: Manifest) -> list[tuple[str, str]]:
+    first, attack = manifest.trials[0], manifest.attack
+    constraint = ", ".join(f"{key} {value}" for key, value in first.constraint.model_dump().items())
+    setup = getattr(manifest.setup, "name", manifest.setup.kind)
+    rows = [
+        ("name", manifest.name),
+        ("notice", manifest.notice),
+        ("content digest", manifest.content_digest),
+        ("base", f"{manifest.base.name}, train split {manifest.base.splits['train'].digest[:16]}..."),
+        ("attack", f"{attack.name} version {attack.version}, {attack.precision}"),
+        ("settings", ", ".join(f"{key}={value}" for key, value in attack.settings.items()) or "none"),
+        ("setup", f"{setup}, seed {manifest.seed}"),
+        ("surrogates", ", ".join(f"{one.network} {one.digest[:12]}..." for one in manifest.surrogates) or "none"),
+        ("trials", spelling.spelled(trial.trial for trial in manifest.trials)),
+        ("constraint", constraint),
+        ("labels", first.labels),
+        ("composition", first.composition.rule),
+        ("written by", f"{manifest.tool.name} {manifest.tool.version}"),
+    ]
+    if attack.trigger is not None:
+        rows.insert(6, ("trigger", attack.trigger))
+    return rows
+
+
+def _trial_row(trial: Trial, classes: tuple[str, ...]) -> tuple[str, ...]:
+    target = trial.targets[0] if trial.targets else None
+    return (
+        str(trial.trial),
+        "none" if target is None else f"{getattr(target, 'split', 'file')}/{getattr(target, 'index', '')}",
+        "none" if target is None else classes[target.label],
+        classes[trial.adversarial_label],
+        str(len(trial.slots.labels)),
+        str(trial.outcome.moved) if trial.outcome else "unknown",
+        curve_line(trial.outcome.objective) if trial.outcome else "",
+    )
+
+
+def curve_line(values: Sequence[str]) -> str:
+    """A curve in one line: its first value, a bar for each point between 0 and the largest, its last value."""
+    if not values:
+        return ""
+    points = [float(value) for value in values]
+    low, high = min(0.0, *points), max(points)
+    span = (high - low) or 1.0
+    bars = "".join(BARS[min(int((point - low) / span * len(BARS)), len(BARS) - 1)] for point in points)
+    return f"{points[0]:.4g} {bars} {points[-1]:.4g}"
+
+
+def _draw(opened: PoisonSet, path: Path, base: str | None) -> None:
+    from poisonsets.cli import picture
+    from poisonsets.cli.bases import finder
+
+    found = finder(base, holdout=None, split_seed=0, resize=None)(opened.manifest.base)
+    shown = opened.trials[:PICTURED]
+    captions = []
+    for trial in shown:
+        record = trial.record
+        classes = ", ".join(found.classes[target.label] for target in record.targets[:1])
+        captions.append(
+            f"trial {trial.number}: {classes} that shall be called {found.classes[record.adversarial_label]}"
+        )
+    picture.draw(opened, found, path, trials=[trial.number for trial in shown], captions=captions)
+
+
+def _show_weights(path: Path, as_json: bool) -> None:
+    from poisonsets.victims.networks.weights import load_weights
+
+    weights = load_weights(path)
+    if as_json:
+        output.document({"schema_version": 1, **weights.record})
+        return
+    rows = [(key, str(value)) for key, value in sorted(weights.record.items())]
+    output.table(str(path), ("what", "claim"), rows)

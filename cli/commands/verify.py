@@ -1,0 +1,85 @@
+"""`poisonsets verify`: recompute every claim of a poison set that bytes can prove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from poisonsets.cli import any_set, options, output
+from poisonsets.cli.bases import finder
+from poisonsets.cli.reports import checked, tell
+from poisonsets.manifests.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from poisonsets.manifests.bases.dataset import Base
+    from poisonsets.manifests.records.base import BasePin
+    from poisonsets.manifests.verification.findings import Report
+
+"""Findings of one code that are told one by one."""
+
+
+def verify(
+    path: Annotated[Path, typer.Argument(help="The set's folder, or a foreign set: see `list formats`.")],
+    base: Annotated[str | None, typer.Option("--base", help="The base; default: found in the cache by digest.")] = None,
+    setup: Annotated[
+        str | None, typer.Option(help="Compare the trials with this published setup: a name or a file.")
+    ] = None,
+    sample: Annotated[
+        str | None, typer.Option(help="Read one part of the trials only: 1/10 to 10/10 of --seed.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of --sample; choose your own.")] = 0,
+    compat: Annotated[bool, typer.Option(help="Add what the published benchmark's checker says.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with the worst poisons pictured to this file.")
+    ] = None,
+    holdout: options.Holdout = None,
+    split_seed: options.SplitSeed = 0,
+    resize: options.Resize = None,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Verify a poison set: integrity, budget, clean labels, slots, targets and drawn trials, from the bytes on disk."""
+    find = finder(base, holdout=holdout, split_seed=split_seed, resize=resize)
+    if seed and sample is None:
+        raise UsageError("--seed goes with --sample", "Add --sample 1/10")
+    if html is not None:
+        _refuse_output(html)
+    with any_set.native(path, base, holdout=holdout, split_seed=split_seed, resize=resize, quiet=quiet) as ours:
+        report = checked(ours, find, setup=setup, sample=sample, seed=seed, compat=compat, quiet=quiet)
+        report = replace(report, path=str(path))
+        if html is not None:
+            _write_page(html, ours, find, report)
+    if as_json:
+        output.document(report.as_json())
+    else:
+        tell(report)
+    raise typer.Exit(report.worst)
+
+
+def _refuse_output(html: Path) -> None:
+    """Refuse a page that cannot be written before a set is read.
+
+    Raises:
+        MissingError: there is something of that name, or nothing can be written there.
+    """
+    from poisonsets.manifests.files import store
+
+    if html.exists() or html.is_symlink():
+        raise MissingError(f"{html}: exists already", "Choose another file or remove it")
+    store.refuse_unwritable(html)
+
+
+def _write_page(html: Path, path: Path, find: Callable[[BasePin], Base], report: Report) -> None:
+    from poisonsets.manifests.files import store
+    from poisonsets.manifests.sets.reader import open_set
+    from poisonsets.manifests.verification import html_page
+
+    shown: tuple[html_page.Shown, ...] = ()
+    if report.figures is not None:
+        opened = open_set(path)
+        shown = html_page.worst_poisons(opened, find(opened.manifest.base), report)
+    store.write_file(html, html_page.page(report, shown).encode())

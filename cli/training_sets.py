@@ -1,0 +1,138 @@
+"""`poisonsets score` of a whole training set without a manifest: what to ask, what was found, what nobody checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from poisonsets.cli import output
+from poisonsets.manifests.errors import UsageError
+
+if TYPE_CHECKING:
+    from poisonsets.manifests.bases.dataset import Base
+    from poisonsets.manifests.training_sets.targets_file import Asked
+    from poisonsets.manifests.training_sets.training_set import WholeSet
+    from poisonsets.victims.protocols import Protocol
+
+ASK = "add --base and --targets FILE.json, or --base, --source-class and --adversarial-label"
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The options that say what to ask the victims of a training set which does not say it itself.
+
+    Attributes:
+        targets: a targets file.
+        source_classes, adversarial_label: in its place, the classes asked for and what they are meant to become.
+        trigger: stamped on what is asked for, `KIND[,key=value...]`.
+    """
+
+    targets: Path | None
+    source_classes: tuple[int, ...]
+    adversarial_label: int | None
+    trigger: str | None
+
+    @property
+    def given(self) -> bool:
+        """Whether any of them is."""
+        return self != Questions(None, (), None, None)
+
+    def concern(self, path: Path) -> bool:
+        """Whether what lies there is to be scored as a whole training set.
+
+        Raises:
+            UsageError: it is a poison set and they are given, or shards without a manifest and they are not, or they
+                do not go together.
+        """
+        manifest = (path / "manifest.json").exists()
+        if self.given and manifest:
+            raise UsageError(
+                f"{path} is a poison set, whose manifest says what to ask",
+                "Leave out --targets, --source-class, --adversarial-label and --trigger",
+            )
+        if not self.given:
+            if not manifest and _holds_shards(path):
+                raise UsageError(f"{path}: no manifest.json, so no poison set", f"For a whole training set {ASK}")
+            return False
+        if self.targets is not None and (self.source_classes or self.adversarial_label is not None):
+            raise UsageError("--targets says what --source-class and --adversarial-label say", "Leave one out")
+        if self.targets is None and (not self.source_classes or self.adversarial_label is None):
+            raise UsageError(
+                "--source-class, --adversarial-label: both are wanted, or --targets", ASK[0].upper() + ASK[1:]
+            )
+        return True
+
+    def asked(self, base: Base) -> Asked:
+        """What they come to on the images of a base.
+
+        Raises:
+            UsageError, DamagedError, MissingError: as `read_targets`, `source_targets` and `triggers.parsed`.
+        """
+        from poisonsets.manifests.training_sets.targets_file import read_targets, source_targets
+        from poisonsets.triggers import parsed
+
+        if self.targets is not None:
+            asked = read_targets(self.targets)
+        else:
+            asked = source_targets(self.source_classes, self.adversarial_label or 0)
+        return asked if self.trigger is None else asked.with_trigger(parsed(self.trigger, base, seed=0)[0])
+
+
+def opened(path: Path, questions: Questions, base: Base, *, quiet: bool) -> WholeSet:
+    """The training set at a path. What was found is told before hours of training; a target that was trained on always.
+
+    Raises:
+        UsageError, DamagedError, MissingError: as `open_training_set` and `Questions.asked`.
+    """
+    from poisonsets.manifests.training_sets.open import open_training_set
+
+    asked = questions.asked(base)
+    with output.progress("reading", quiet=quiet) as tick:
+        most = len(base.train.labels)
+        whole = open_training_set(path, base, asked, progress=lambda done, _: tick(done, max(done, most)))
+    for line in whole.found.lines():
+        output.note(f"{path}: {line}", quiet=quiet)
+    for line in whole.found.warnings():
+        output.note(f"WARNING: {line}")
+    return whole
+
+
+def as_they_stand(wanted: Sequence[Protocol], path: Path, *, quiet: bool) -> list[Protocol]:
+    """The protocols with the only composition that a whole training set has, its own."""
+    changed = list(dict.fromkeys(replace(one, composition="trial", size=None) for one in wanted))
+    if changed != list(wanted):
+        named = ", ".join(one.id for one in changed)
+        output.note(f"{path} is the whole training set, so victims train on it as it stands: {named}", quiet=quiet)
+    return changed
+
+
+def tell(whole: WholeSet) -> None:
+    """Print what was found and what was not checked, below the table."""
+    from poisonsets.manifests.training_sets.contents import NOT_CHECKED
+
+    for line in (*whole.found.lines(), *(f"WARNING: {line}" for line in whole.found.warnings())):
+        print(line)
+    first = whole.trials[0]
+    if first.record.source_classes:
+        split, index = first.target_ids()[0]
+        print(f"the first table counts {split}/{index} alone, the first test image of the source classes")
+    if len(whole.trials) > 1:
+        print(
+            "all targets are asked of one victim a protocol, extractor and victim seed: "
+            "intervals are about targets, not about other victims"
+        )
+    print("not checked: " + "; ".join(NOT_CHECKED))
+
+
+def record(whole: WholeSet) -> dict[str, Any]:
+    """What `--json` says of it."""
+    return {**whole.found.record(), "warnings": list(whole.found.warnings())}
+
+
+def _holds_shards(path: Path) -> bool:
+    if path.is_dir():
+        # A poison set that lost its manifest is damaged, and for `verify` to judge.
+        return any(path.glob("*.tar")) and not (path / "poisons").is_dir()
+    return path.is_file() or path.suffix == ".tar"

@@ -1,0 +1,1 @@
+"""Bytes on disk: each file format read within limits and written whole."""

@@ -1,0 +1,155 @@
+"""NumPy's `.npy` and `.npz` read by their header: no object arrays, no more memory than the file has bytes."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonsets.manifests import limits
+from poisonsets.manifests.errors import DamagedError, MissingError
+from poisonsets.manifests.files import store
+from poisonsets.manifests.files.zip_reader import Archive
+
+ARRAY_BYTES: Final = 1 << 30  # read at once
+HEADER_BYTES: Final = 4096
+DIMENSIONS: Final = 8
+MAGIC: Final = b"\x93NUMPY"
+_HEADER: Final = re.compile(
+    rb"\{'descr': '([<>|][bhiuf][1248])', 'fortran_order': (True|False), 'shape': \(([0-9, ]{0,200})\),? ?\} *\n?"
+)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a `.npy` file claims, and where its values begin."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    fortran: bool
+    start: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of all values."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def header(first: bytes, where: str) -> Header:
+    """The header in the first bytes of a `.npy` file.
+
+    Raises:
+        DamagedError: it is none, or of an array of anything but integers and floats.
+    """
+    wide = first[6:7] != b"\x01"
+    length = int.from_bytes(first[8:12] if wide else first[8:10], "little")
+    start = (12 if wide else 10) + length
+    if first[:6] != MAGIC or first[6:7] not in (b"\x01", b"\x02", b"\x03") or length > HEADER_BYTES:
+        raise DamagedError(f"{where}: not a .npy file")
+    match = _HEADER.fullmatch(first[start - length : start])
+    if match is None or len(first) < start:
+        raise DamagedError(f"{where}: a .npy header that is not of an array of integers or floats")
+    shape = tuple(int(part) for part in match[3].decode().replace(" ", "").split(",") if part)
+    if len(shape) > DIMENSIONS or match[1][1:] == b"f1":
+        raise DamagedError(f"{where}: an array of {len(shape)} dimensions")
+    return Header(np.dtype(match[1].decode()), shape, match[2] == b"True", start)
+
+
+def parsed(data: bytes, where: str) -> NDArray[Any]:
+    """The array of a whole `.npy` file, a read-only view of its bytes.
+
+    Raises:
+        DamagedError: it is none, or holds more or fewer bytes than it claims.
+    """
+    found = header(data[: HEADER_BYTES + 12], where)
+    if len(data) - found.start != found.size:
+        raise DamagedError(
+            f"{where}: {list(found.shape)} of {found.dtype} claimed, {len(data) - found.start} bytes held"
+        )
+    flat = np.frombuffer(data[found.start :] if found.size else b"", found.dtype)
+    return flat.reshape(found.shape, order="F" if found.fortran else "C")
+
+
+def read(path: Path) -> NDArray[Any]:
+    """The array of a `.npy` file.
+
+    Raises:
+        MissingError: there is no such file.
+        DamagedError: as `parsed`, or it is larger than `ARRAY_BYTES`.
+    """
+    return parsed(store.read_file(path, ARRAY_BYTES), str(path))
+
+
+def read_zip(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an `.npz` file by name.
+
+    Raises:
+        MissingError, DamagedError: as `read`; or the members together claim more than `ARRAY_BYTES`.
+    """
+    archive = Archive(store.read_file(path, ARRAY_BYTES), str(path), deflated=True)
+    if sum(archive.sizes.values()) > ARRAY_BYTES:
+        raise DamagedError(f"{path}: arrays of more than {ARRAY_BYTES} bytes")
+    names = [name for name in archive.sizes if name.endswith(".npy")]
+    return {name.removesuffix(".npy"): parsed(archive.read(name), f"{path}: {name}") for name in names}
+
+
+class Rows:
+    """A large array in a `.npy` file, read some rows at a time.
+
+    Args:
+        path: the file.
+        rank: the dimensions wanted.
+
+    Raises:
+        MissingError: there is no such file.
+        DamagedError: it is no regular file, no such array, or not as long as it claims.
+    """
+
+    def __init__(self, path: Path, rank: int) -> None:
+        self._path = path
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise DamagedError(f"{path}: not a regular file")
+        try:
+            size = path.stat().st_size
+            with path.open("rb") as file:
+                self.header = header(file.read(HEADER_BYTES + 12), str(path))
+        except OSError as error:
+            raise MissingError(f"{path}: cannot be read ({store.reason(error)})") from error
+        if len(self.header.shape) != rank or self.header.fortran:
+            raise DamagedError(f"{path}: an array of shape {list(self.header.shape)}, {rank} dimensions were expected")
+        if size - self.header.start != self.header.size or size > limits.FILE_BYTES:
+            raise DamagedError(f"{path}: {size} bytes, {list(self.header.shape)} of {self.header.dtype} were claimed")
+
+    def __len__(self) -> int:
+        return self.header.shape[0]
+
+    def opened(self) -> BinaryIO:
+        """The file, for `some`; to be closed by the caller."""
+        return self._path.open("rb")
+
+    def some(self, file: BinaryIO, first: int, last: int) -> NDArray[Any]:
+        """Rows first to last, the latter left out.
+
+        Raises:
+            DamagedError: the file was cut meanwhile.
+        """
+        shape = (max(min(last, len(self)) - first, 0), *self.header.shape[1:])
+        row = math.prod(self.header.shape[1:]) * self.header.dtype.itemsize
+        file.seek(self.header.start + first * row)
+        data = file.read(shape[0] * row)
+        if len(data) != shape[0] * row:
+            raise DamagedError(f"{self._path}: cut")
+        return np.frombuffer(data, self.header.dtype).reshape(shape)
+
+
+def encoded(array: NDArray[Any]) -> bytes:
+    """The `.npy` file of an array; equal arrays, equal bytes."""
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+    return file.getvalue()

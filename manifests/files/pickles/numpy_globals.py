@@ -1,0 +1,113 @@
+"""The globals a foreign pickle may name, each mapped to a builder that only arranges bytes already read.
+
+Another format (for instance pickled images) passes its own table of `Global` values to `opcodes.load`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonsets.manifests.files.pickles.machine import Global, Pending, RefusedError
+
+CODES: Final = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "f4", "f8"})
+DIMENSIONS: Final = 8
+
+
+def _dtype(arguments: tuple[Any, ...]) -> Pending:
+    code = _string(arguments[0])
+    if code not in CODES:
+        raise RefusedError(f"the dtype {code[:20]} is not one of {', '.join(sorted(CODES))}")
+
+    def complete(state: Any) -> np.dtype[Any]:
+        order = _string(state[1])
+        if order not in ("<", ">", "|") or any(part is not None for part in state[2:5]):
+            raise RefusedError("a dtype with fields or an unknown byte order")
+        return np.dtype(order + code)
+
+    return Pending(complete)
+
+
+def _ndarray(_arguments: tuple[Any, ...]) -> Any:
+    raise RefusedError("numpy.ndarray is called; only its state is read")
+
+
+def _reconstruct(arguments: tuple[Any, ...]) -> Pending:
+    if arguments[0] is not NDARRAY:
+        raise RefusedError("an array of another class than numpy.ndarray")
+
+    def complete(state: Any) -> NDArray[Any]:
+        _version, shape, dtype, fortran, raw = state
+        return _array(raw, dtype, shape, "F" if fortran else "C")
+
+    return Pending(complete)
+
+
+def _frombuffer(arguments: tuple[Any, ...]) -> NDArray[Any]:
+    raw, dtype, shape, order = arguments
+    return _array(raw, dtype, shape, _string(order))
+
+
+def _array(raw: Any, dtype: Any, shape: Any, order: str) -> NDArray[Any]:
+    """A read-only view of `raw`: no copy, so a memo cannot multiply memory."""
+    if type(raw) is not bytes or not isinstance(dtype, np.dtype) or type(shape) is not tuple:
+        raise RefusedError("an array without bytes, dtype and shape")
+    if len(shape) > DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):
+        raise RefusedError("an array with a malformed shape")
+    if order not in ("C", "F") or math.prod(shape) * dtype.itemsize != len(raw):
+        raise RefusedError(f"an array of shape {str(shape)[:60]} in {len(raw)} bytes")
+    flat = np.frombuffer(raw, dtype)
+    return flat.reshape(shape, order="F" if order == "F" else "C")
+
+
+def _scalar(arguments: tuple[Any, ...]) -> Any:
+    dtype, raw = arguments
+    return _array(raw, dtype, (1,), "C")[0].item()
+
+
+def _encode(arguments: tuple[Any, ...]) -> bytes:
+    """Protocols 0 to 2 of Python 3 write bytes as text to be encoded."""
+    text, encoding = arguments
+    if type(text) is not str or encoding not in ("latin1", "latin-1"):
+        raise RefusedError("an encoding other than latin1")
+    return text.encode("latin1")
+
+
+def _empty_bytes(arguments: tuple[Any, ...]) -> bytes:
+    """Protocols 0 to 2 write b"" as a call of bytes without arguments."""
+    if arguments:
+        raise RefusedError("bytes made from something")
+    return b""
+
+
+def _string(value: Any) -> str:
+    """Python 2 wrote these names as byte strings."""
+    if type(value) is bytes:
+        return value.decode("ascii")
+    if type(value) is not str:
+        raise RefusedError("a string was expected")
+    return value
+
+
+NDARRAY: Final = Global("numpy.ndarray", _ndarray)
+_CALLS: Final[dict[tuple[str, str], Callable[[tuple[Any, ...]], Any]]] = {
+    ("multiarray", "scalar"): _scalar,
+    ("multiarray", "_reconstruct"): _reconstruct,
+    ("numeric", "_frombuffer"): _frombuffer,
+}
+NUMPY: Final[dict[tuple[str, str], Global]] = {
+    ("numpy", "ndarray"): NDARRAY,
+    ("numpy", "dtype"): Global("numpy.dtype", _dtype),
+    ("_codecs", "encode"): Global("_codecs.encode", _encode),
+    ("__builtin__", "bytes"): Global("bytes", _empty_bytes),
+    # The module moved in numpy 2; both spellings are in circulation.
+    **{
+        (f"numpy.{core}.{module}", name): Global(f"numpy.{core}.{module}.{name}", call)
+        for core in ("core", "_core")
+        for (module, name), call in _CALLS.items()
+    },
+}

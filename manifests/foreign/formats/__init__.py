@@ -1,1 +1,0 @@
-"""The foreign formats, one file each; the listing of this folder is the registry."""

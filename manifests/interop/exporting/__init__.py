@@ -1,0 +1,1 @@
+"""A poison set written in another tool's layout."""

@@ -1,0 +1,147 @@
+"""Write a set's trials for other tools, a folder a trial: equal sets give equal bytes, and all of them or none.
+
+While it grows an export is NAME.partial/export; then that folder gets its name. There is nothing to resume: what a
+killed export left is removed by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import MissingError, UsageError
+from poisonsets.manifests.files import store
+from poisonsets.manifests.interop.exporting.losses import dropped
+from poisonsets.manifests.interop.exporting.whole_training_set import full_files
+from poisonsets.manifests.interop.format import Format
+from poisonsets.manifests.interop.formats.webdataset import FORMAT as WEBDATASET
+from poisonsets.manifests.overlay.compose import Rule
+from poisonsets.manifests.records.manifest import NOTICE
+from poisonsets.manifests.records.trial import Trial
+from poisonsets.manifests.sets import writer
+from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+from poisonsets.manifests.spelling import spelled
+
+PAYLOAD: Final = "export"
+README: Final = "README.md"
+ROWS: Final = "which rows are poisons, and their bases"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export came to.
+
+    Attributes:
+        trials: their numbers.
+        files: how many were written.
+        dropped: what the set says and the export does not, in words.
+    """
+
+    trials: tuple[int, ...]
+    files: int
+    dropped: tuple[str, ...]
+
+
+def export_set(
+    output: Path,
+    opened: PoisonSet,
+    base: Base,
+    chosen: Format,
+    *,
+    only: Sequence[int] | None = None,
+    rule: Callable[[Trial], Rule] | None = None,
+    ruled_by: str = "",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Exported:
+    """Export trials, each into a folder named by its number.
+
+    Args:
+        output: the folder; it must not exist or be empty.
+        opened: the set; whether its claims hold is for `verify`.
+        base: its base.
+        chosen: the format.
+        only: the trials wanted; None takes all.
+        rule: how each trial's whole training set is composed; None writes the poisons alone.
+        ruled_by: what the rule is called, for the export's README.
+        progress: told (trials done, trials in all).
+
+    Raises:
+        UsageError: the format is not written, cannot say a trial, or has no whole training sets.
+        MissingError: the output folder is refused, or the base is another one.
+        DamagedError: a file of the set is not what its manifest recorded.
+    """
+    if chosen.write is None:
+        raise UsageError(f"{chosen.name} is read, but not written", "`poisonsets list formats` says which are")
+    if rule is not None and chosen is not WEBDATASET:
+        raise UsageError(f"--full is written as {WEBDATASET.name}, not as {chosen.name}", f"Use --to {WEBDATASET.name}")
+    base = base.as_pinned(opened.manifest.base)
+    numbers = [trial.number for trial in opened.trials] if only is None else sorted(only)
+    trials = [opened.trial(number) for number in numbers]
+    lost = dropped(opened, numbers, chosen)
+    if rule is not None:
+        lost = (ROWS, *lost)
+    files = 0
+    with _growing(output) as folder:
+        for done, trial in enumerate(trials):
+            for path, data in _files(opened, trial, base, chosen, rule):
+                store.write_file(folder / str(trial.number) / path, data)
+                files += 1
+            progress(done + 1, len(trials))
+        what = chosen.name if rule is None else f"whole training sets, composed {ruled_by}"
+        store.write_file(folder / README, _readme(opened, numbers, what, lost).encode())
+    return Exported(tuple(numbers), files + 1, lost)
+
+
+def _files(
+    opened: PoisonSet, trial: OpenTrial, base: Base, chosen: Format, rule: Callable[[Trial], Rule] | None
+) -> Iterator[tuple[str, bytes]]:
+    if rule is not None:
+        return full_files(opened, trial, base, rule(trial.record))
+    if chosen.write is None:
+        raise UsageError(f"{chosen.name} is read, but not written")
+    return chosen.write(opened, trial, base)
+
+
+def _readme(opened: PoisonSet, numbers: Sequence[int], what: str, lost: Sequence[str]) -> str:
+    manifest = opened.manifest
+    left = "".join(f"- {one}\n" for one in lost)
+    return f"""# {manifest.name}: poisoned data
+
+**{manifest.notice or NOTICE}**
+
+Trials {spelled(numbers)} of the poison set {manifest.name}, content digest `{manifest.content_digest}`, exported by
+poisonsets as {what}; base dataset {manifest.base.name}. A folder a trial.
+
+What the set says and this export does not:
+
+{left}"""
+
+
+@contextmanager
+def _growing(output: Path) -> Iterator[Path]:
+    """A folder that gets its final name when the block ends without an error, and is gone when it ends with one."""
+    store.refuse_nonempty(output)
+    partial = writer.unfinished(output)
+    store.refuse_unwritable(partial)
+    try:
+        store.make_folder(partial)
+        strange = sorted(one.name for one in partial.iterdir() if one.name != PAYLOAD)
+    except OSError as error:
+        raise store.refused(partial, error) from error
+    if strange:
+        raise MissingError(f"{partial}: not an export that was interrupted ({strange[0]} is in it)", "Remove it")
+    with store.locked(partial):
+        folder = partial / PAYLOAD
+        try:
+            if folder.exists():
+                store.disk.remove_tree(folder)
+            yield folder
+            store.move_folder(folder, partial.with_name(partial.name.removesuffix(".partial")))
+        except OSError as error:
+            raise store.refused(folder, error) from error
+        finally:
+            store.remove_folder(partial)

@@ -1,0 +1,51 @@
+"""The whole training set of a trial as plain WebDataset shards, for any trainer: the rows a victim trains on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Final
+
+from poisonsets.manifests import limits
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.files import png
+from poisonsets.manifests.files.tar_writer import shard
+from poisonsets.manifests.interop.export_targets import targets_of
+from poisonsets.manifests.interop.formats.webdataset import asked_files
+from poisonsets.manifests.overlay.compose import Rows, Rule, compose, composed_images
+from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+
+CLASSES: Final = "classes.json"
+
+
+def full_files(opened: PoisonSet, trial: OpenTrial, base: Base, rule: Rule) -> Iterator[tuple[str, bytes]]:
+    """The files of a trial's whole training set.
+
+    `train-NNNNNN.tar` (1,000 samples of `.cls` and `.png`, keyed by their row), `classes.json` (a name a label),
+    `targets/` (each target as the victim meets it) and, for `poisonsets score --targets`, `targets.json`.
+
+    Args:
+        opened: the set.
+        trial: one of its trials.
+        base: the set's base.
+        rule: the composition.
+
+    Raises:
+        UsageError: the rule cannot be met.
+    """
+    poisons, _ = trial.poisons()
+    try:
+        rows = compose(base.train.labels, trial.record, rule, base.poison_classes)
+    except UsageError as error:
+        raise UsageError(f"trial {trial.number}: {error.message}", error.remedy) from error
+    for number, first in enumerate(range(0, len(rows), limits.SLOTS_PER_SHARD)):
+        part = slice(first, first + limits.SLOTS_PER_SHARD)
+        some = Rows(rows.base[part], rows.slot[part], rows.label[part])
+        keys = [f"{row:08d}" for row in range(first, first + len(some))]
+        yield f"train-{number:06d}.tar", shard(keys, composed_images(base.train.images, some, poisons), some.label)
+    yield CLASSES, (json.dumps(list(base.classes), indent=1) + "\n").encode()
+    for place, target in enumerate(targets_of(opened, trial, base)):
+        name = f"targets/{place}-of-class-{target.label}-wanted-{trial.record.adversarial_label}.png"
+        yield name, png.encode(target.stamped)
+    yield from asked_files(opened, trial, base)

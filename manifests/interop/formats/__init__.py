@@ -1,0 +1,108 @@
+"""The foreign formats, one file each; the listing of this folder is the registry."""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from poisonsets.manifests import limits
+from poisonsets.manifests.errors import MissingError, UsageError
+from poisonsets.manifests.files import store
+from poisonsets.manifests.interop.format import Format
+from poisonsets.manifests.interop.image_arrays import unlinked
+from poisonsets.manifests.spelling import unknown
+
+AUTO: Final = "auto"
+LOOKED_AT: Final = 20  # numbered folders, before a folder counts as none of a format
+_NUMBERED: Final = re.compile(r"(?:trial[-_ ]?)?([0-9]{1,5})", re.IGNORECASE)
+
+
+@cache
+def formats() -> Mapping[str, Format]:
+    """All formats by name, in alphabetical order.
+
+    Raises:
+        ValueError: two files declare one name.
+    """
+    found: dict[str, Format] = {}
+    for module in pkgutil.iter_modules(__path__):
+        one: Format = importlib.import_module(f"{__name__}.{module.name}").FORMAT
+        if one.name in found:
+            raise ValueError(f"two formats are called {one.name}")
+        found[one.name] = one
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+def named(name: str, path: Path) -> Format:
+    """The format of that name; `auto` looks what lies there.
+
+    Raises:
+        UsageError: there is none of that name, or nothing lies there that is known.
+        MissingError: there is no such file or folder.
+    """
+    if name not in formats() and name != AUTO:
+        raise unknown("format", name, [*formats(), AUTO])
+    if not path.exists():
+        raise MissingError(f"{path}: no such file or folder")
+    if name != AUTO:
+        return formats()[name]
+    found = sniffed(path)
+    if found is None:
+        raise UsageError(f"{path}: of no format that is known by its looks", f"Name one of {', '.join(formats())}")
+    return found
+
+
+def sniffed(path: Path) -> Format | None:
+    """The format whose looks a file, a folder, or a folder of numbered trials has; None where there is none."""
+    places = [path]
+    if path.is_dir():
+        places += [place for _, place in sorted(numbered(path).items())[:LOOKED_AT]]
+    return next((one for place in places for one in formats().values() if one.sniff(place)), None)
+
+
+def numbered(path: Path) -> dict[int, Path]:
+    """The folders of a folder that are named by a trial's number: `17`, `00017`, `trial-17`.
+
+    Raises:
+        UsageError: two of them have one number, or there are too many.
+        MissingError: the folder cannot be read.
+        DamagedError: one of them is a link.
+    """
+    found: dict[int, Path] = {}
+    try:
+        named = [(match, one) for one in sorted(path.iterdir()) if (match := _NUMBERED.fullmatch(one.name))]
+        entries = [(int(match[1]), one) for match, one in named if unlinked(one).is_dir()]
+    except OSError as error:
+        raise store.refused(path, error) from error
+    for number, entry in entries:
+        if number in found:
+            raise UsageError(f"{path}: {found[number].name} and {entry.name} are both trial {number}")
+        found[number] = entry
+    if len(found) > limits.TRIALS:
+        raise UsageError(f"{path}: {len(found)} numbered folders, a set holds at most {limits.TRIALS} trials")
+    return found
+
+
+def places(chosen: Format, path: Path, number: int | None) -> dict[int, Path]:
+    """Where each trial of a set lies, by its number.
+
+    A file, or a folder that is a trial itself, is one trial: of the number given, else of its folder's, else 0. Any
+    other folder holds numbered ones.
+
+    Raises:
+        UsageError: a number is given for a folder of trials, or is already theirs.
+        MissingError: the folder cannot be read.
+    """
+    several = {} if not path.is_dir() or chosen.sniff(path) else numbered(path)
+    if not several:
+        match = _NUMBERED.fullmatch(path.resolve().name if path.is_dir() else "")
+        return {number if number is not None else int(match[1]) if match else 0: path}
+    if number is not None:
+        raise UsageError(
+            f"{path}: a folder of {len(several)} trials, whose names are their numbers", "Leave out --number"
+        )
+    return several

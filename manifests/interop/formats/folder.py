@@ -1,0 +1,169 @@
+"""`folder`: PNG files by class, as Witches' Brew exports them (`limited`: the poisons; `full`: all training images).
+
+`train/CLASS/ID.png` (or `CLASS/ID.png`), ID an index into the base's training split, and `targets/CLASS/ID.png`, CLASS
+the adversarial one and ID an index into its test split. A second poison of a base is `ID-SLOT.png`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from poisonsets.manifests import limits
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.files import png, store
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.interop.export_targets import targets_of
+from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Format, Remark
+from poisonsets.manifests.interop.image_arrays import NOTHING, picture, unlinked
+from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+from poisonsets.manifests.spelling import nearest
+
+TRAIN: Final = "train"
+TARGETS: Final = "targets"
+_POISON: Final = re.compile(r"(x|[0-9]{1,9})(?:-([0-9]{1,9}))?\.png", re.IGNORECASE)
+_TARGET: Final = re.compile(r"([0-9]{1,9})\.png|own-([0-9]{1,9})-of-class-([0-9]{1,6})\.png", re.IGNORECASE)
+_PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _+=@-]{0,99}")
+
+
+def sniff(path: Path) -> bool:
+    """Whether it is a folder with `train/` and `targets/`; others could be any folder of images."""
+    return (path / TRAIN).is_dir() and (path / TARGETS).is_dir()
+
+
+def read(path: Path, base: Base) -> ForeignTrial:
+    """The trial in a folder.
+
+    Of a folder that holds more than half of the training split the images that differ from the base's are the poisons.
+
+    Raises:
+        MissingError: the folder cannot be read.
+        DamagedError: a class the base has not, a file that is no image of an id, an image of
+            another size than the base's, or a link.
+    """
+    root = path / TRAIN if unlinked(path / TRAIN).is_dir() else path
+    skip = (TARGETS, "test") if root == path else ()
+    files = sorted(_files(root, base, _POISON, skip=skip), key=_order)
+    whole = 2 * len(files) > len(base.train.labels)
+    images: list[Images] = []
+    labels: list[int] = []
+    bases: list[int | None] = []
+    for file, label, match in files:
+        index = None if match[1].lower() == "x" else int(match[1])
+        image = picture(file, base)
+        if not whole or index is None or not _own(base, index, label, image):
+            images.append(image)
+            labels.append(label)
+            bases.append(index)
+    targets, adversarial = _targets(path / TARGETS, base)
+    text = f"{len(files)} images, of which {len(images)} are not the base's own: they are taken for the poisons"
+    return ForeignTrial(
+        pixels=np.stack(images) if images else NOTHING,
+        labels=tuple(labels),
+        bases=tuple(bases),
+        targets=targets,
+        adversarial_label=adversarial,
+        remarks=(Remark("hint", text),) if whole else (),
+    )
+
+
+def _own(base: Base, index: int, label: int, image: Images) -> bool:
+    """Whether it is the base's training image, under its own label."""
+    known = index < len(base.train.labels) and int(base.train.labels[index]) == label
+    return known and np.array_equal(base.train.images[index], image)
+
+
+def _order(file: tuple[Path, int, re.Match[str]]) -> tuple[int, int]:
+    """By slot where names have one, then by id."""
+    match = file[2]
+    return int(match[2] or -1), -1 if match[1].lower() == "x" else int(match[1])
+
+
+def _files(
+    root: Path, base: Base, pattern: re.Pattern[str], *, skip: tuple[str, ...] = ()
+) -> Iterator[tuple[Path, int, re.Match[str]]]:
+    """Each file with its class and its name, by the names of folders and files."""
+    count = 0
+    try:
+        folders = sorted(one for one in root.iterdir() if one.name not in skip and unlinked(one).is_dir())
+        for folder in folders:
+            files = sorted(one for one in folder.iterdir() if not one.name.startswith("."))
+            label = _label(folder.name, base) if files else 0
+            for file in files:
+                match = pattern.fullmatch(file.name)
+                count += 1
+                if match is None or count > limits.SLOTS_PER_TRIAL:
+                    raise DamagedError(f"{folder.name}/{file.name}: not a PNG file named by an id, or one too many")
+                yield file, label, match
+    except OSError as error:
+        raise store.refused(root, error) from error
+
+
+def _label(name: str, base: Base) -> int:
+    found = [label for label, known in enumerate(base.classes) if known == name]
+    if len(found) == 1:
+        return found[0]
+    if re.fullmatch(r"0|[1-9][0-9]{0,5}", name) and int(name) < len(base.classes) and not found:
+        return int(name)
+    near = nearest(name, base.classes)
+    raise DamagedError(
+        f"the folder {name[:60]} is no one class of {base.name}", f"Did you mean {near}?" if near else ""
+    )
+
+
+def _targets(folder: Path, base: Base) -> tuple[tuple[ForeignTarget, ...], int | None]:
+    """The targets, and the class they shall be taken for."""
+    if not unlinked(folder).is_dir():
+        return (), None
+    targets, wanted = [], set()
+    for file, label, match in _files(folder, base, _TARGET):
+        index, true = (None if part is None else int(part) for part in (match[1], match[3]))
+        targets.append(ForeignTarget(picture(file, base), true, index))
+        wanted.add(label)
+    if len(wanted) > 1:
+        raise DamagedError(f"{TARGETS}: targets of {len(wanted)} adversarial classes; a trial has one")
+    return tuple(targets), min(wanted, default=None)
+
+
+def write(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+    """The poisons and targets of a trial, the latter with the trigger on."""
+    images, labels = trial.poisons()
+    bases = trial.record.slots.bases
+    in_order = _in_order(bases)
+    for slot, (image, label, index) in enumerate(zip(images, labels, bases, strict=True)):
+        name = "x" if index is None else str(index)
+        yield f"{TRAIN}/{_folder(base, int(label))}/{name if in_order else f'{name}-{slot}'}.png", png.encode(image)
+    wanted = _folder(base, trial.record.adversarial_label)
+    for place, target in enumerate(targets_of(opened, trial, base)):
+        name = f"own-{place}-of-class-{target.label}"
+        plain = target.index is not None and np.array_equal(target.image, target.stamped)
+        yield f"{TARGETS}/{wanted}/{target.index if plain else name}.png", png.encode(target.stamped)
+
+
+def _in_order(bases: tuple[int | None, ...]) -> bool:
+    """Whether ids alone say the slots: each once, ascending."""
+    known = [index for index in bases if index is not None]
+    return len(known) == len(bases) and known == sorted(set(known))
+
+
+def _folder(base: Base, label: int) -> str:
+    """A class's name where it can be a folder's and is no other's; else its number."""
+    name = base.classes[label]
+    if _PLAIN.fullmatch(name) and base.classes.count(name) == 1 and not name.isdigit():
+        return name
+    return str(label)
+
+
+FORMAT: Final = Format(
+    name="folder",
+    summary="train/CLASS/ID.png and targets/CLASS/ID.png: Witches' Brew limited and full; or CLASS/ID.png",
+    sniff=sniff,
+    read=read,
+    write=write,
+    carries=frozenset({"bases", "unknown bases", "target", "targets", "adversarial label"}),
+)

@@ -1,0 +1,68 @@
+"""`hdf5`: one HDF5 file a trial with the arrays of the format `numpy`, integers alone, read as HDF5 bases are.
+
+`poisons`, `labels`, `bases`, `targets`, `target_labels`, `target_indices`, `adversarial_label` at the root.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import h5py
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import MissingError
+from poisonsets.manifests.files import hdf5
+from poisonsets.manifests.interop.format import ForeignTrial, Format
+from poisonsets.manifests.interop.image_arrays import begins
+from poisonsets.manifests.interop.named_arrays import RANKS, fields_of, trial_of
+from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+
+NAME: Final = "poisons.h5"
+MAGIC: Final = b"\x89HDF\r\n\x1a\n"
+ARRAY_BYTES: Final = 1 << 30
+
+
+def sniff(path: Path) -> bool:
+    """Whether it is an HDF5 file, or a folder with `poisons.h5`."""
+    return begins(path / NAME if path.is_dir() else path, MAGIC)
+
+
+def read(path: Path, _base: Base) -> ForeignTrial:
+    """The trial in a file, or in `poisons.h5` of a folder.
+
+    Raises:
+        MissingError: there is no such file.
+        DamagedError: it is no such file, or is stored in a way that is refused.
+    """
+    file = path / NAME if path.is_dir() else path
+    if path.is_dir() and file.is_symlink():
+        raise MissingError(f"{file}: a link; only regular files are read")
+    with hdf5.opened(file) as opened:
+        found = {
+            name: hdf5.read(opened, name, rank=rank, limit=ARRAY_BYTES)
+            for name, rank in RANKS.items()
+            if hdf5.contains(opened, name)
+        }
+    return trial_of(found, NAME)
+
+
+def write(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+    """One file; targets with the trigger on."""
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
+        for name, array in fields_of(opened, trial, base).items():
+            file.create_dataset(name, data=array)
+    yield NAME, memory.getvalue()
+
+
+FORMAT: Final = Format(
+    name="hdf5",
+    summary="poisons.h5 with poisons, labels, bases, targets, target_labels, target_indices, adversarial_label",
+    sniff=sniff,
+    read=read,
+    write=write,
+    carries=frozenset({"bases", "unknown bases", "target", "targets", "adversarial label"}),
+)

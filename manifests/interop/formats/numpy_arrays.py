@@ -1,0 +1,107 @@
+"""`numpy`: arrays in `.npy` files: ours, one file a field, or Witches' Brew's, the whole poisoned training set.
+
+Ours: `poisons.npy` [P, H, W, 3], `labels.npy`, `bases.npy` (-1: unknown), `targets.npy`, `target_labels.npy`,
+`target_indices.npy` (into the test split, -1: none), `adversarial_label.npy`; or one `.npz` of these. Witches' Brew:
+`poisoned_training_data.npy` and `poisoned_training_labels.npy`, a row a training image, without ids and targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.files import npy
+from poisonsets.manifests.interop import units
+from poisonsets.manifests.interop.format import ForeignTrial, Format, Remark
+from poisonsets.manifests.interop.image_arrays import NOTHING, begins, ends_with_name, indices
+from poisonsets.manifests.interop.named_arrays import fields_of, trial_of
+from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+
+POISONS: Final = "poisons.npy"
+WHOLE: Final = ("poisoned_training_data.npy", "poisoned_training_labels.npy")
+ROWS: Final = 1000  # read at a time
+
+
+def sniff(path: Path) -> bool:
+    """Whether it is a folder with one of the two, or an `.npz` file that names its poisons."""
+    if path.suffix == ".npz" and begins(path, b"PK\x03\x04"):
+        return ends_with_name(path, (POISONS,))
+    return (path / POISONS).is_file() or (path / WHOLE[0]).is_file()
+
+
+def read(path: Path, base: Base) -> ForeignTrial:
+    """The trial in a folder or `.npz` file.
+
+    Raises:
+        MissingError: a file is not there.
+        DamagedError: a file is no array, or not one that belongs there.
+    """
+    if path.is_dir() and (path / WHOLE[0]).exists():
+        return _whole(path, base)
+    if not path.is_dir():
+        return trial_of(npy.read_zip(path), path.name)
+    return trial_of({file.stem: npy.read(file) for file in sorted(path.glob("*.npy"))}, "the folder")
+
+
+def _whole(path: Path, base: Base) -> ForeignTrial:
+    """The rows that are not the base's own, pixels or label, of a training set in its order."""
+    images, labels = npy.Rows(path / WHOLE[0], 4), npy.Rows(path / WHOLE[1], 1)
+    if len(images) != len(base.train.labels) or len(labels) != len(images):
+        raise DamagedError(
+            f"{WHOLE[0]}: {len(images)} rows, {len(labels)} labels; the base has {len(base.train.labels)} images"
+        )
+    if images.header.shape[1:] != base.train.images.shape[1:]:
+        raise DamagedError(f"{WHOLE[0]}: rows of shape {list(images.header.shape[1:])}")
+    peak = 0.0
+    pixels: list[NDArray[Any]] = []
+    found: list[int] = []
+    stated: list[int] = []
+    with images.opened() as image_file, labels.opened() as label_file:
+        for first in range(0, len(images), ROWS):
+            some, named = images.some(image_file, first, first + ROWS), labels.some(label_file, first, first + ROWS)
+            given = np.array(indices(named, WHOLE[1]), dtype=np.int64)
+            peak = max(peak, _highest(some))
+            shown, _ = units.levels(some, units.LEVELS, None)
+            clean, true = base.train.images[first : first + ROWS], base.train.labels[first : first + ROWS]
+            for row in np.flatnonzero((shown != clean).any(axis=(1, 2, 3)) | (given != true)):
+                pixels.append(shown[row].copy())
+                found.append(first + int(row))
+                stated.append(int(given[row]))
+    if peak < units.LEAST_WHITE:
+        raise DamagedError(f"{WHOLE[0]}: values up to {peak:.4g}, this format holds levels 0 to 255")
+    text = f"{len(images)} rows, of which {len(found)} are not the base's own: they are taken for the poisons"
+    return ForeignTrial(
+        pixels=np.stack(pixels) if pixels else NOTHING,
+        labels=tuple(stated),
+        bases=tuple(found),
+        remarks=(Remark("hint", text),),
+    )
+
+
+def _highest(values: NDArray[Any]) -> float:
+    low, high = float(values.min(initial=0)), float(values.max(initial=0))
+    if not (low >= -0.5 and high <= 255.5):  # also where they are no numbers
+        raise DamagedError(f"{WHOLE[0]}: values from {low:.4g} to {high:.4g}, this format holds levels 0 to 255")
+    return high
+
+
+def write(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+    """One `.npy` file a field; targets with the trigger on."""
+    for name, array in fields_of(opened, trial, base).items():
+        yield f"{name}.npy", npy.encoded(array)
+
+
+FORMAT: Final = Format(
+    name="numpy",
+    summary="poisons.npy, labels.npy, bases.npy ... (or one .npz); or Witches' Brew's poisoned_training_data.npy",
+    sniff=sniff,
+    read=read,
+    write=write,
+    carries=frozenset({"bases", "unknown bases", "target", "targets", "adversarial label"}),
+)

@@ -1,0 +1,75 @@
+"""`perturbation`: differences alone, in one `.npy` or `.npz` file; the images are the base's.
+
+An `.npz` names its arrays: `delta` (or `perturbation`, `noise`), and if it likes `bases` (or `ids`, `indices`, `idx`)
+and `labels`. A `.npy` has the differences only: a row a training image, or a row a base of the `--setup`, in its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.files import npy
+from poisonsets.manifests.interop.format import ForeignTrial, Format, Remark
+from poisonsets.manifests.interop.image_arrays import begins, channels_last, ends_with_name, indices
+
+DELTAS: Final = ("delta", "perturbation", "noise")
+BASES: Final = ("bases", "ids", "indices", "idx")
+LABELS: Final = ("labels",)
+
+
+def sniff(path: Path) -> bool:
+    """Whether it is a `.npy` file, or an `.npz` that names a difference."""
+    if path.suffix == ".npz" and begins(path, b"PK\x03\x04"):
+        return ends_with_name(path, tuple(f"{name}.npy" for name in DELTAS))
+    return begins(path, npy.MAGIC)
+
+
+def read(path: Path, base: Base) -> ForeignTrial:
+    """The trial in a file.
+
+    Raises:
+        MissingError: there is no such file.
+        DamagedError: it is no array of differences.
+    """
+    zipped = begins(path, b"PK\x03\x04")
+    found = npy.read_zip(path) if zipped else {DELTAS[0]: npy.read(path)}
+    strange = sorted(set(found) - {*DELTAS, *BASES, *LABELS})
+    if strange:
+        raise DamagedError(f"an array {strange[0][:60]}, which is not known", f"Known are {', '.join(DELTAS + BASES)}")
+    delta, ids = _one(found, DELTAS), _one(found, BASES)
+    if delta is None:
+        raise DamagedError(f"no array of differences ({', '.join(DELTAS)})")
+    pixels = channels_last(delta, "the differences")
+    bases = None if ids is None else indices(ids, "the bases")
+    remarks: tuple[Remark, ...] = ()
+    if bases is None and len(pixels) == len(base.train.labels):
+        moved = np.flatnonzero(pixels.any(axis=(1, 2, 3)))
+        remarks = (Remark("hint", "a row a training image; those that are not all zero are taken for the poisons"),)
+        pixels, bases = pixels[moved], tuple(int(index) for index in moved)
+    labels = _one(found, LABELS)
+    stated = (None,) * len(pixels) if labels is None else indices(labels, "labels")
+    if len(stated) != len(pixels):
+        raise DamagedError(f"{len(pixels)} differences, {len(stated)} labels")
+    return ForeignTrial(pixels=pixels, labels=stated, bases=bases, adds=True, remarks=remarks)
+
+
+def _one(found: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> NDArray[Any] | None:
+    given = [name for name in names if name in found]
+    if len(given) > 1:
+        raise DamagedError(f"arrays {given[0]} and {given[1]} for one thing")
+    return found[given[0]] if given else None
+
+
+FORMAT: Final = Format(
+    name="perturbation",
+    summary="differences from the base in one .npy or .npz file (delta, bases, labels)",
+    sniff=sniff,
+    read=read,
+)

@@ -1,0 +1,143 @@
+"""`webdataset`: the poisons as plain WebDataset shards `poisons-*.tar`, and `targets.json` with what to ask.
+
+A sample is `.cls` and `.png`; its key ends in the base's index: `SLOT-ID` or `ID` (`x`: unknown). The targets file is
+the one that `score` takes for whole training sets. This is the overlay; the whole set is `export --full`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from poisonsets.manifests import limits
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.files import png
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.files.tar_reader import samples
+from poisonsets.manifests.files.tar_writer import shard
+from poisonsets.manifests.interop.export_targets import targets_of
+from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Format
+from poisonsets.manifests.interop.image_arrays import EIGHT_BIT_RGB, fitting
+from poisonsets.manifests.overlay.stamp import Trigger
+from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+from poisonsets.manifests.training_sets.targets_file import FORMAT as TARGETS_FORMAT
+from poisonsets.manifests.training_sets.targets_file import read_targets
+
+SHARDS: Final = "poisons-*.tar"
+TARGETS: Final = "targets.json"
+_KEY: Final = re.compile(r"(?:.*[-_/])?(?:([0-9]{1,9})|x)")
+
+
+def sniff(path: Path) -> bool:
+    """Whether it is a folder with shards of this name."""
+    return path.is_dir() and next(path.glob(SHARDS), None) is not None
+
+
+def read(path: Path, base: Base) -> ForeignTrial:
+    """The trial in a folder, or in one `.tar`.
+
+    Raises:
+        MissingError: there is no shard, or a file cannot be read.
+        DamagedError: a shard, a sample or the targets file cannot be read, or an image is not of the base's size.
+    """
+    paths = sorted(path.glob(SHARDS)) if path.is_dir() else [path]
+    images: list[Images] = []
+    labels: list[int] = []
+    bases: list[int | None] = []
+    for one in paths:
+        if one.is_symlink() and path.is_dir():
+            raise DamagedError(f"{one.name}: a link; only regular files are read")
+        for key, data, label in samples(one):
+            match = _KEY.fullmatch(key)
+            if match is None or data[24:26] != EIGHT_BIT_RGB:
+                raise DamagedError(f"{one.name}: sample {key[:60]!a} has no id in its key, or no 8-bit RGB PNG")
+            if len(labels) == limits.SLOTS_PER_TRIAL:
+                raise DamagedError(f"{one.name}: more than {limits.SLOTS_PER_TRIAL} samples")
+            images.append(fitting(data, f"{one.name}: {key}", base))
+            labels.append(label)
+            bases.append(None if match[1] is None else int(match[1]))
+    if not images:
+        raise DamagedError("no samples")
+    beside = (path if path.is_dir() else path.parent) / TARGETS
+    asked = _asked(beside) if beside.exists() or beside.is_symlink() else _Asked()
+    return ForeignTrial(
+        pixels=np.stack(images),
+        labels=tuple(labels),
+        bases=tuple(bases),
+        targets=asked.targets,
+        adversarial_label=asked.adversarial_label,
+        trigger=asked.trigger,
+        source_classes=asked.source_classes,
+    )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a targets file says."""
+
+    targets: tuple[ForeignTarget, ...] = ()
+    adversarial_label: int | None = None
+    trigger: Trigger | None = None
+    source_classes: tuple[int, ...] = ()
+
+
+def _asked(path: Path) -> _Asked:
+    if path.is_symlink():
+        raise DamagedError(f"{path.name}: a link; only regular files are read")
+    asked = read_targets(path)
+    named = asked.record.targets
+    wanted = {one.adversarial_label for one in named} | {asked.record.adversarial_label} - {None}
+    if len(wanted) != 1 or any(one.split != "test" for one in named):
+        raise DamagedError(f"{path.name}: a trial has one adversarial label, and targets of the test split")
+    targets = tuple(ForeignTarget(label=one.label, index=one.index) for one in named)
+    return _Asked(targets, next(iter(wanted)), asked.trigger, asked.record.source_classes)
+
+
+def write(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+    """Shards of 1,000 poisons, and what to ask."""
+    images, labels = trial.poisons()
+    for number, first in enumerate(range(0, len(images), limits.SLOTS_PER_SHARD)):
+        some = range(first, min(first + limits.SLOTS_PER_SHARD, len(images)))
+        bases = [trial.record.slots.bases[slot] for slot in some]
+        keys = [f"{slot:08d}-{'x' if index is None else index}" for slot, index in zip(some, bases, strict=True)]
+        yield f"poisons-{number:06d}.tar", shard(keys, images[some.start : some.stop], labels[some.start : some.stop])
+    yield from asked_files(opened, trial, base)
+
+
+def asked_files(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+    """What to ask a victim of the trial, as `score --targets` reads it: targets that are test images, and the trigger.
+
+    Without such a target the source classes are asked for; without these there is no file.
+    """
+    record, trigger = trial.record, trial.trigger()
+    targets = [
+        {"split": "test", "index": one.index, "label": one.label, "adversarial_label": record.adversarial_label}
+        for one in targets_of(opened, trial, base)
+        if one.index is not None
+    ]
+    sources = {"source_classes": list(record.source_classes), "adversarial_label": record.adversarial_label}
+    if not targets and not record.source_classes:
+        return
+    document = {"format": TARGETS_FORMAT, **({"targets": targets} if targets else sources)}
+    if trigger is not None:
+        document["trigger"] = trigger.record.model_dump(mode="json")
+        for path, picture in trigger.pictures().items():
+            yield path, png.encode(picture)
+    yield TARGETS, (json.dumps(document, indent=1) + "\n").encode()
+
+
+FORMAT: Final = Format(
+    name="webdataset",
+    summary="poisons-*.tar with .cls and .png, keys SLOT-ID, and targets.json; with --full the whole training set",
+    sniff=sniff,
+    read=read,
+    write=write,
+    carries=frozenset({"bases", "unknown bases", "targets", "patch", "trigger", "adversarial label"}),
+)

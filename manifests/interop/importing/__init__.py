@@ -1,0 +1,1 @@
+"""Another tool's poisons read as a poison set."""

@@ -1,0 +1,203 @@
+"""Import a foreign set: what its trials are goes into a set of our own, complete or absent, for `verify` to judge.
+
+Nothing is written unless every trial can be said, or the user wants the sound ones alone.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from poisonsets.manifests import limits
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError, UsageError
+from poisonsets.manifests.files import canonical_json, store
+from poisonsets.manifests.interop import formats
+from poisonsets.manifests.interop.format import Format, Remark
+from poisonsets.manifests.interop.importing.claims import Declared
+from poisonsets.manifests.interop.importing.notes import Grouped, gravest, grouped
+from poisonsets.manifests.interop.importing.records import Making
+from poisonsets.manifests.interop.importing.resolve import Settled, UnsoundError, settle
+from poisonsets.manifests.records.fields import Name, Title, first_fault
+from poisonsets.manifests.records.manifest import Tool
+from poisonsets.manifests.records.origin import AttackRecord, ForeignSetup
+from poisonsets.manifests.sets import writer
+
+LIBRARIES: Final = ("numpy", "pillow", "h5py", "pydantic")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import came to.
+
+    Attributes:
+        format: the format's name.
+        content_digest: the identity of the set that was written, or None where none was.
+        trials: numbers of the trials in it.
+        kept_out: numbers of those that cannot be imported.
+        remarks: what is odd about which.
+    """
+
+    format: str
+    content_digest: str | None
+    trials: tuple[int, ...]
+    kept_out: tuple[int, ...]
+    remarks: tuple[Grouped, ...]
+
+    @property
+    def worst(self) -> int:
+        """The exit code: 0 where every trial was imported, 3 where one cannot be read, else 1; with a set, 1."""
+        worst = gravest(self.remarks)
+        return min(worst, 1) if self.content_digest is not None else worst
+
+
+def import_set(
+    output: Path,
+    chosen: Format,
+    source: Path,
+    base: Base,
+    declared: Declared,
+    *,
+    name: str,
+    number: int | None = None,
+    only: tuple[int, ...] | None = None,
+    skip_bad: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Imported:
+    """Read a foreign set and write it as one of ours.
+
+    Args:
+        output: the set's folder; it must not exist or be empty.
+        chosen: the format.
+        source: the file, the trial's folder, or the folder of numbered trials.
+        base: the base dataset.
+        declared: what the user says of it.
+        name: the set's name.
+        number: of a single trial whose place does not say it.
+        only: the trials wanted; None takes all.
+        skip_bad: leave out trials that cannot be imported; else one of them keeps the whole set from being written.
+        progress: told (trials read, trials in all).
+
+    Raises:
+        UsageError: a unit is open, no such trial, or something that no manifest can say.
+        MissingError: a file is missing, or the output folder is refused.
+    """
+    places = formats.places(chosen, source, number)
+    places = {one: places[one] for one in _wanted(source, tuple(places), only)}
+    head = _head(source, chosen, base, declared, name)
+    request = _request(head, declared, tuple(places), chosen)
+    _start_over(output, request)
+    making = Making(base, declared)
+    with writer.writing(output, request, resume=False) as unfinished:
+        try:
+            for done, (one, place) in enumerate(places.items()):
+                settled = _settled(chosen, place, one, base, declared, making)
+                if settled is not None:
+                    unfinished.add_trial(making.record(one, settled), settled.images)
+                progress(done + 1, len(places))
+            bad = tuple(one for one in places if one not in making.made)
+            remarks = grouped(making.remarks)
+            if (bad and not skip_bad) or not making.made:
+                _remove(output)
+                return Imported(chosen.name, None, (), bad, remarks)
+            for path, data in making.files():
+                unfinished.add_file(path, data)
+            manifest = unfinished.publish({**head, **making.triggers()}, {"imported_from": chosen.name})
+        except PoisonsetsError:
+            _remove(output)
+            raise
+    return Imported(chosen.name, manifest.content_digest, tuple(making.made), bad, remarks)
+
+
+def _start_over(output: Path, request: dict[str, Any]) -> None:
+    """Remove what a killed import of the same command left: it is read anew sooner than compared.
+
+    Raises:
+        MissingError: what is there is another command's, which only the user can tell to be waste.
+    """
+    partial = writer.unfinished(output)
+    if partial.is_dir():
+        with store.locked(partial):
+            left = partial / writer.REQUEST
+            if not left.exists():
+                return
+            if store.read_file(left, limits.MANIFEST_BYTES) == canonical_json.dumps(request):
+                _remove(output)
+                return
+        store.refuse_nonempty(output)
+        raise MissingError(f"{partial}: an unfinished set is here, of another command", f"Remove {partial.name}")
+
+
+def _remove(output: Path) -> None:
+    store.remove_folder(writer.unfinished(output))
+
+
+def _wanted(source: Path, found: tuple[int, ...], only: tuple[int, ...] | None) -> list[int]:
+    absent = sorted(set(only or ()) - set(found))
+    if absent:
+        raise UsageError(f"{source}: there is no trial {absent[0]}", f"{len(found)} are there")
+    return sorted(found if only is None else only)
+
+
+def _settled(
+    chosen: Format, place: Path, number: int, base: Base, declared: Declared, making: Making
+) -> Settled | None:
+    """The trial that lies at a place; None where it cannot be imported, which `making` then knows why."""
+    try:
+        settled = settle(chosen.read(place, base), number, base, declared)
+    except (DamagedError, MissingError) as error:
+        making.remarks[number] = [Remark("damage", _without(place, str(error)))]
+        return None
+    except UsageError as error:
+        raise UsageError(f"trial {number}: {error.message}", error.remedy) from error
+    except UnsoundError as error:
+        making.remarks[number] = [Remark("violation", str(error))]
+        return None
+    making.remarks[number] = list(settled.hints)
+    return settled
+
+
+def _without(place: Path, message: str) -> str:
+    """An error's words without the trial's own folder, so that they are equal where the error is."""
+    return message.replace(f"{place}/", "").removeprefix(f"{place}: ")
+
+
+def _head(source: Path, chosen: Format, base: Base, declared: Declared, name: str) -> dict[str, Any]:
+    try:
+        TypeAdapter(Title).validate_python(name, strict=True)
+        TypeAdapter(Name).validate_python(declared.attack, strict=True)
+    except ValidationError as error:
+        raise UsageError(f"no manifest can say this: {first_fault(error)}", "Change --name or --attack") from error
+    of = "" if declared.setup is None else f", setup {declared.setup.name}"
+    where = source.resolve().name.encode("utf-8", "replace").decode("utf-8", "replace")[:200]
+    return {
+        "name": name,
+        "base": base.pin(),
+        "setup": ForeignSetup(name=f"{chosen.name}: {where}{of}"[:4096]),
+        "seed": 0,
+        "attack": AttackRecord(name=declared.attack, version=1, settings={}),
+        "tool": Tool(name="poisonsets", version=version("poisonsets")),
+        "libraries": {**{one: version(one) for one in LIBRARIES}, "python": platform.python_version()},
+    }
+
+
+def _request(head: dict[str, Any], declared: Declared, trials: tuple[int, ...], chosen: Format) -> dict[str, Any]:
+    """What an unfinished import is known by."""
+    plain = {
+        key: value.model_dump(mode="json") if isinstance(value, BaseModel) else value for key, value in head.items()
+    }
+    return {
+        **plain,
+        "format": chosen.name,
+        "trials": list(trials),
+        "constraint": declared.constraint.model_dump(mode="json"),
+        "labels": declared.labels,
+        "composition": declared.composition.rule,
+        "unit": declared.unit,
+    }

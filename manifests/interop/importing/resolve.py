@@ -1,0 +1,241 @@
+"""A foreign trial against its base and setup: what a manifest will say of it, or why it cannot be said.
+
+What is settled is what the files mean. Whether the claims hold is for `verify`, as of any set.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from poisonsets.manifests import limits
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.interop import units
+from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Remark
+from poisonsets.manifests.interop.importing.claims import Declared
+from poisonsets.manifests.interop.importing.target_search import Likeness, like, sought
+from poisonsets.manifests.overlay.stamp import Trigger, stamp
+from poisonsets.manifests.records.trial import Slots, SplitTarget
+from poisonsets.manifests.trials.plan import Plan
+
+
+@dataclass(frozen=True)
+class OwnTarget:
+    """A target that is no test image: uint8 [H, W, 3] and its true label."""
+
+    image: Images
+    label: int
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A trial that a manifest can say.
+
+    Attributes:
+        images: uint8 [P, H, W, 3].
+        slots: bases and labels of the poisons.
+        adversarial_label: what the targets shall be called.
+        targets: at least one, or source classes.
+        source_classes: what the trigger acts on.
+        trigger: stamped on the targets; of a backdoor.
+        hints: what is worth knowing.
+    """
+
+    images: Images
+    slots: Slots
+    adversarial_label: int
+    targets: tuple[SplitTarget | OwnTarget, ...]
+    source_classes: tuple[int, ...]
+    trigger: Trigger | None
+    hints: tuple[Remark, ...]
+
+
+class UnsoundError(Exception):
+    """The trial cannot be imported; the argument says why, in words without its number."""
+
+
+def settle(trial: ForeignTrial, number: int, base: Base, declared: Declared) -> Settled:
+    """What a manifest will say of a trial.
+
+    Args:
+        trial: as its files have it.
+        number: its number, which is the setup's too.
+        base: the base dataset.
+        declared: what the user says.
+
+    Raises:
+        UnsoundError: the trial contradicts itself, the base or the setup, or leaves open what nobody declared.
+        UsageError: the unit of its values is open, or stated otherwise than it must be.
+        DamagedError: its values cannot be pixels.
+    """
+    plan = None if declared.setup is None else _plan(declared, base, number)
+    bases, hints = _bases(trial, plan, base)
+    images, more = _images(trial, bases, base, declared)
+    labels = tuple(_label(label, index, base) for label, index in zip(trial.labels, bases, strict=True))
+    _check_label(base, "a poison's label", *(label for label in labels if label is not None))
+    adversarial = _adversarial(trial, plan, labels, base, declared)
+    slots = tuple(adversarial if label is None else label for label in labels)
+    targets = []
+    for one in _targets(trial, plan, declared):
+        target, odd = _target(one, plan, base)
+        targets.append(target)
+        hints += odd
+    return Settled(
+        images=images,
+        slots=Slots(bases=bases, labels=slots),
+        adversarial_label=adversarial,
+        targets=tuple(targets),
+        source_classes=_sources(trial, targets, base),
+        trigger=trial.trigger,
+        hints=(*trial.remarks, *hints, *more),
+    )
+
+
+def _plan(declared: Declared, base: Base, number: int) -> Plan:
+    setup = declared.setup
+    if setup is None:
+        raise ValueError("no setup")
+    try:
+        return setup.plan(base, number)
+    except UsageError as error:
+        reason = error.message.removeprefix(f"trial {number} ").removeprefix(f"trial {number}: ")
+        raise UnsoundError(f"the setup {setup.name} has no such trial of this base: {reason}") from error
+
+
+def _bases(trial: ForeignTrial, plan: Plan | None, base: Base) -> tuple[tuple[int | None, ...], list[Remark]]:
+    count = len(trial.pixels)
+    if not 1 <= count <= limits.SLOTS_PER_TRIAL:
+        raise UnsoundError(f"{count} poisons, 1 to {limits.SLOTS_PER_TRIAL} can be imported")
+    if trial.bases is None and plan is not None:
+        if len(plan.bases) != count:
+            raise UnsoundError(f"{count} poisons, the setup has {len(plan.bases)} bases")
+        return plan.bases, [Remark("hint", "the files name no bases: the setup's are taken, in its order")]
+    if trial.bases is None:
+        return (None,) * count, [Remark("hint", "the files name no bases, so no constraint can hold")]
+    if len(trial.bases) != count:
+        raise UnsoundError(f"{count} poisons for {len(trial.bases)} base indices")
+    known = [index for index in trial.bases if index is not None]
+    outside = [index for index in known if not 0 <= index < len(base.train.labels)]
+    if outside:
+        raise UnsoundError(f"base index {outside[0]} is outside 0-{len(base.train.labels) - 1} of {base.name}")
+    if plan is not None and sorted(known) != sorted(plan.bases):
+        shared = (Counter(known) & Counter(plan.bases)).total()
+        raise UnsoundError(f"its bases are not those of the setup: {shared} of {len(plan.bases)} are")
+    unknown = count - len(known)
+    return trial.bases, [Remark("hint", f"{unknown} poisons have no base")] if unknown else []
+
+
+def _images(
+    trial: ForeignTrial, bases: tuple[int | None, ...], base: Base, declared: Declared
+) -> tuple[Images, tuple[Remark, ...]]:
+    found, side = trial.pixels.shape[1:3], base.train.side
+    if found != side:
+        raise UnsoundError(f"images of {found[1]}x{found[0]} pixels, those of {base.name} have {side[1]}x{side[0]}")
+    if trial.adds and None in bases:
+        raise UnsoundError("differences from bases that nobody names: give --setup")
+    unit = units.meant(trial.pixels, declared.unit, adds=trial.adds, where="its pixels")
+    under = base.train.images[[index for index in bases if index is not None]] if trial.adds else None
+    return units.levels(trial.pixels, unit, under)
+
+
+def _label(label: int | None, index: int | None, base: Base) -> int | None:
+    return label if label is not None or index is None else int(base.train.labels[index])
+
+
+def _adversarial(
+    trial: ForeignTrial, plan: Plan | None, labels: tuple[int | None, ...], base: Base, declared: Declared
+) -> int:
+    planned = None if plan is None else plan.adversarial_label
+    stated = (declared.adversarial_label, planned, trial.adversarial_label)
+    found = next((label for label in stated if label is not None), None)
+    if found is None:
+        among = sorted({label for label in labels if label is not None})
+        if len(among) != 1:
+            few = ", ".join(map(str, among[:5]))
+            raise UnsoundError(f"the poisons have {len(among)} labels ({few}): give --adversarial-label")
+        found = among[0]
+    _check_label(base, "the adversarial label", found)
+    return found
+
+
+def _targets(trial: ForeignTrial, plan: Plan | None, declared: Declared) -> tuple[ForeignTarget, ...]:
+    said = any(one.image is not None or one.index is not None for one in trial.targets)
+    if said:
+        if len(trial.targets) > limits.TARGETS_PER_TRIAL:
+            raise UnsoundError(f"{len(trial.targets)} targets, at most {limits.TARGETS_PER_TRIAL} can be imported")
+        return trial.targets
+    if plan is not None:
+        return tuple(ForeignTarget(index=one.index, label=one.label) for one in plan.targets)
+    if declared.target is not None:
+        return (ForeignTarget(index=declared.target),)
+    if trial.source_classes and not trial.targets:
+        return ()
+    what = "a target without pixels and without an index" if trial.targets else "no target"
+    raise UnsoundError(f"{what}: give --setup or --target")
+
+
+def _target(one: ForeignTarget, plan: Plan | None, base: Base) -> tuple[SplitTarget | OwnTarget, list[Remark]]:
+    labels = base.test.labels
+    if one.index is not None and not 0 <= one.index < len(labels):
+        raise UnsoundError(f"target index {one.index} is outside 0-{len(labels) - 1} of the test split")
+    if one.image is None:
+        if one.index is None:
+            raise UnsoundError("a target without pixels and without an index, beside others that have them")
+        return SplitTarget(split="test", index=one.index, label=_true(one, one.index, base)), []
+    if one.image.shape[:2] != base.train.side:
+        height, width = one.image.shape[:2]
+        raise UnsoundError(f"a target of {width}x{height} pixels, the base's images have {base.train.side}")
+    found, hints = _found(one, one.image, plan, base)
+    if found is not None and found.exact:
+        return SplitTarget(split="test", index=found.index, label=_true(one, found.index, base)), hints
+    label = one.label if found is None or one.label is not None else int(labels[found.index])
+    if label is None:
+        raise UnsoundError("its target is no test image and has no label")
+    _check_label(base, "the target's label", label)
+    return OwnTarget(one.image, label), hints
+
+
+def _true(one: ForeignTarget, index: int, base: Base) -> int:
+    label = int(base.test.labels[index]) if one.label is None else one.label
+    _check_label(base, "the target's label", label)
+    return label
+
+
+def _found(one: ForeignTarget, image: Images, plan: Plan | None, base: Base) -> tuple[Likeness | None, list[Remark]]:
+    """The test image that a target is, and what is odd about that."""
+    images = base.test.images
+    if plan is not None:
+        stated = [like(images, image, target.index) for target in plan.targets]
+        found = next((likeness for likeness in stated if likeness is not None), None)
+        if found is None:
+            raise UnsoundError("its target is not the setup's test image")
+    else:
+        found = (None if one.index is None else like(images, image, one.index)) or sought(images, image)
+    if found is None:
+        return None, [Remark("hint", "its target is no test image of the base; it keeps its own pixels")]
+    if not found.exact:
+        text = "its target is a test image with values one level lower (published code truncates): it keeps its own"
+        return found, [Remark("hint", f"{text} pixels")]
+    if one.index is not None and found.index != one.index:
+        return found, [Remark("hint", "its target is another test image than its name says")]
+    return found, []
+
+
+def _check_label(base: Base, what: str, *labels: int) -> None:
+    outside = [label for label in labels if not 0 <= label < len(base.classes)]
+    if outside:
+        raise UnsoundError(f"{what} is {outside[0]}, the classes of {base.name} are 0-{len(base.classes) - 1}")
+
+
+def _sources(trial: ForeignTrial, targets: list[SplitTarget | OwnTarget], base: Base) -> tuple[int, ...]:
+    """The classes that a trigger acts on: those the files name, else those of the targets."""
+    _check_label(base, "a source class", *trial.source_classes)
+    if trial.trigger is None:
+        return trial.source_classes
+    try:
+        stamp(base.train.images[0], trial.trigger, "train/0")
+    except UsageError as error:
+        raise UnsoundError(error.message) from error
+    return trial.source_classes or tuple(sorted({one.label for one in targets}))

@@ -1,0 +1,99 @@
+"""A trial as named arrays: what the formats that hold arrays (`numpy`, `hdf5`) have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.interop.export_targets import targets_of
+from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial
+from poisonsets.manifests.interop.image_arrays import channels_last, indices, known
+from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+
+UNKNOWN: Final = -1
+RANKS: Final = {
+    "poisons": 4,
+    "labels": 1,
+    "bases": 1,
+    "targets": 4,
+    "target_labels": 1,
+    "target_indices": 1,
+    "adversarial_label": 1,
+}
+
+
+def fields_of(opened: PoisonSet, trial: OpenTrial, base: Base) -> dict[str, NDArray[Any]]:
+    """The arrays of a trial; targets with the trigger on, -1 for an unknown base and for no test image.
+
+    Returns:
+        poisons uint8 [P, H, W, 3], labels and bases int64 [P], targets uint8 [K, H, W, 3], target_labels and
+        target_indices int64 [K], adversarial_label int64 [1].
+    """
+    images, labels = trial.poisons()
+    targets = targets_of(opened, trial, base)
+    stamped = [one.stamped for one in targets]
+    plain = [one.index if np.array_equal(one.image, one.stamped) else None for one in targets]
+    return {
+        "poisons": images,
+        "labels": labels,
+        "bases": _numbers(trial.record.slots.bases),
+        "targets": np.stack(stamped) if stamped else np.zeros((0, *images.shape[1:]), np.uint8),
+        "target_labels": _numbers([one.label for one in targets]),
+        "target_indices": _numbers(plain),
+        "adversarial_label": _numbers([trial.record.adversarial_label]),
+    }
+
+
+def trial_of(found: Mapping[str, NDArray[Any]], where: str) -> ForeignTrial:
+    """The trial that named arrays are; all but `poisons` may be absent.
+
+    Raises:
+        DamagedError: an array that is not known, or is not as long as it must be.
+    """
+    strange = sorted(set(found) - set(RANKS))
+    if strange or "poisons" not in found:
+        what = f"an array {strange[0][:60]}, which is not known" if strange else "no array poisons"
+        raise DamagedError(f"{where}: {what}", f"Known are {', '.join(RANKS)}")
+    pixels = channels_last(found["poisons"], "poisons")
+    labels = indices(found["labels"], "labels") if "labels" in found else None
+    bases = known(indices(found["bases"], "bases")) if "bases" in found else None
+    if labels is not None and len(labels) != len(pixels):
+        raise DamagedError(f"{len(pixels)} poisons, {len(labels)} labels")
+    stated = indices(found["adversarial_label"], "adversarial_label") if "adversarial_label" in found else ()
+    if len(stated) > 1:
+        raise DamagedError(f"adversarial_label: {len(stated)} values, one was expected")
+    return ForeignTrial(
+        pixels=pixels,
+        labels=labels if labels is not None else (None,) * len(pixels),
+        bases=bases,
+        targets=_targets(found),
+        adversarial_label=stated[0] if stated else None,
+    )
+
+
+def _targets(found: Mapping[str, NDArray[Any]]) -> tuple[ForeignTarget, ...]:
+    given = {name: found[name] for name in ("targets", "target_labels", "target_indices") if name in found}
+    if len({len(array) for array in given.values()}) > 1:
+        raise DamagedError("targets, target_labels and target_indices have different lengths")
+    count = max((len(array) for array in given.values()), default=0)
+    images = given.get("targets")
+    if images is not None and count and (images.dtype != np.uint8 or images.ndim != 4):
+        raise DamagedError(f"targets: {images.dtype} {list(images.shape)}, wanted uint8 [K, H, W, 3]")
+    shown = channels_last(images, "targets") if images is not None and count else [None] * count
+    labels, places = (
+        known(indices(given[name], name)) if name in given else (None,) * count
+        for name in ("target_labels", "target_indices")
+    )
+    return tuple(
+        ForeignTarget(None if image is None else np.ascontiguousarray(image), label, index)
+        for image, label, index in zip(shown, labels, places, strict=True)
+    )
+
+
+def _numbers(values: Any) -> NDArray[np.int64]:
+    return np.array([UNKNOWN if value is None else value for value in values], dtype=np.int64)

@@ -1,0 +1,180 @@
+"""The victim's training set: which row is a base image and which a poison. One pure function for all who ask.
+
+Score, clean control and export call `compose`; nothing else in the project decides what a victim trains on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.records.trial import Add, InPlace, Slots, Supplant, Trial
+
+
+@dataclass(frozen=True)
+class ByCount:
+    """The published benchmark's rule: the first images of each class, poisons replacing by count.
+
+    Per class the first `size / classes` images that are no base of the trial, in the base's order; of the class of
+    the poisons' label that many less the number of poisons; then the poisons. The set always has exactly `size` rows.
+    Source: learning_module.py of the benchmark of Schwarzschild et al. (2021), lines 125-175.
+    """
+
+    size: int
+    rule: Literal["by-count"] = "by-count"
+
+
+Rule = InPlace | Add | Supplant | ByCount
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A training set as int64 columns of equal length.
+
+    Attributes:
+        base: index into the base's training split; for a poison the image it was made from, -1 where unknown.
+        slot: the poison's slot, or -1 for a clean row.
+        label: the label the victim is given.
+    """
+
+    base: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    label: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def digest(self) -> str:
+        """A sha256 of the columns: equal rows, equal digest."""
+        columns = np.stack([self.base, self.slot, self.label]).astype("<i8")
+        return hashlib.sha256(columns.tobytes()).hexdigest()
+
+
+def compose(labels: NDArray[np.int64], trial: Trial, rule: Rule, classes: Sequence[int]) -> Rows:
+    """The rows of a victim's training set.
+
+    Args:
+        labels: int64 [N], the labels of the base's training split.
+        trial: the trial whose poisons go in.
+        rule: the trial's own composition, or a protocol's.
+        classes: the classes the victim knows; rows of others are left out.
+
+    Raises:
+        UsageError: the rule cannot be met, for instance too few images in a class.
+    """
+    return compose_slots(labels, trial.slots, rule, classes)
+
+
+def compose_slots(labels: NDArray[np.int64], slots_of: Slots, rule: Rule, classes: Sequence[int]) -> Rows:
+    """As `compose`, of poisons that are no trial yet: their bases and labels alone decide."""
+    bases = np.array([-1 if base is None else base for base in slots_of.bases], dtype=np.int64)
+    poison_labels = np.array(slots_of.labels, dtype=np.int64)
+    slots = np.arange(len(bases), dtype=np.int64)
+    if isinstance(rule, InPlace):
+        return _in_place(labels, bases, poison_labels, slots, classes)
+    if isinstance(rule, ByCount):
+        kept = _first_of_each_class(labels, bases, poison_labels, rule.size, classes)
+    else:
+        kept = np.flatnonzero(np.isin(labels, classes))
+        if isinstance(rule, Supplant):
+            kept = kept[~np.isin(kept, rule.removed)]
+    clean = Rows(kept, np.full(len(kept), -1, dtype=np.int64), labels[kept])
+    return _joined(clean, Rows(bases, slots, poison_labels))
+
+
+def composed_images(clean: Images, rows: Rows, poisons: Images | None) -> Images:
+    """The images of a training set, uint8 [N, H, W, 3], in the order of its rows.
+
+    Args:
+        clean: uint8 [M, H, W, 3], those of the base's training split; a poison may be made from none of them.
+        rows: where each row comes from.
+        poisons: uint8 [P, H, W, 3] by slot; None where no row has a slot.
+    """
+    images: Images = clean[np.maximum(rows.base, 0)]
+    if poisons is not None:
+        poisoned = np.flatnonzero(rows.slot >= 0)
+        images[poisoned] = poisons[rows.slot[poisoned]]
+    return images
+
+
+def clean_control(labels: NDArray[np.int64], rows: Rows, rule: Rule, classes: Sequence[int]) -> Rows | None:
+    """The same training set with every base in place of its poison, under its true label.
+
+    Images that a supplanting trial removed come back in the place of as many poisons. None where a base is unknown.
+
+    Args:
+        labels: int64 [N], the labels of the base's training split.
+        rows: what `compose` gave for this trial and rule.
+        rule: the rule the rows were composed with.
+        classes: the classes the victim knows.
+    """
+    if isinstance(rule, Supplant):
+        clean = rows.base[rows.slot < 0]
+        removed = np.array(rule.removed, dtype=np.int64)
+        restored = np.sort(np.concatenate([clean, removed[np.isin(labels[removed], classes)]]))
+        return Rows(restored, np.full(len(restored), -1, dtype=np.int64), labels[restored])
+    if (rows.base < 0).any():
+        return None
+    return Rows(rows.base, np.full(len(rows), -1, dtype=np.int64), labels[rows.base])
+
+
+def _in_place(
+    labels: NDArray[np.int64],
+    bases: NDArray[np.int64],
+    poison_labels: NDArray[np.int64],
+    slots: NDArray[np.int64],
+    classes: Sequence[int],
+) -> Rows:
+    """Each poison in its base's row; a second poison of one base, or one of unknown base, is added at the end."""
+    kept = np.flatnonzero(np.isin(labels, classes))
+    slot_column = np.full(len(kept), -1, dtype=np.int64)
+    label_column = labels[kept].copy()
+    row = np.searchsorted(kept, bases)
+    there = np.flatnonzero(np.isin(bases, kept))
+    _, first = np.unique(row[there], return_index=True)
+    replacing = there[first]
+    slot_column[row[replacing]], label_column[row[replacing]] = slots[replacing], poison_labels[replacing]
+    added = np.setdiff1d(slots, replacing)
+    return _joined(Rows(kept, slot_column, label_column), Rows(bases[added], slots[added], poison_labels[added]))
+
+
+def _first_of_each_class(
+    labels: NDArray[np.int64],
+    bases: NDArray[np.int64],
+    poison_labels: NDArray[np.int64],
+    size: int,
+    classes: Sequence[int],
+) -> NDArray[np.int64]:
+    if size % len(classes):
+        raise UsageError(f"a training set of {size} images cannot be shared evenly by {len(classes)} classes")
+    if poison_labels[0] not in classes:
+        raise UsageError(f"the poisons' label {poison_labels[0]} is not one of the victim's classes {list(classes)}")
+    kept = []
+    for label in classes:
+        wanted = size // len(classes)
+        if label == poison_labels[0]:
+            wanted -= len(bases)
+        candidates = np.flatnonzero(labels == label)
+        candidates = candidates[~np.isin(candidates, bases)]
+        if not 0 <= wanted <= len(candidates):
+            raise UsageError(
+                f"by-count composition needs {wanted} clean images of class {label}, the base has {len(candidates)}",
+                "Choose a protocol with another training-set size or a set with fewer poisons",
+            )
+        kept.append(candidates[:wanted])
+    return np.concatenate(kept)
+
+
+def _joined(first: Rows, second: Rows) -> Rows:
+    return Rows(
+        np.concatenate([first.base, second.base]),
+        np.concatenate([first.slot, second.slot]),
+        np.concatenate([first.label, second.label]),
+    )

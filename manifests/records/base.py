@@ -1,0 +1,38 @@
+"""What a manifest records of the base dataset: digests of pixels and labels, sizes, classes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from poisonsets.manifests import limits
+from poisonsets.manifests.records.fields import Label, Name, Sha256, Split, Strict, Text
+
+
+class SplitPin(Strict):
+    """One split of the base, pinned by the digest of its decoded pixels and labels (SPEC.md section 3)."""
+
+    digest: Sha256
+    images: Annotated[int, Field(ge=1)]
+    height: Annotated[int, Field(ge=1, le=limits.IMAGE_SIDE)]
+    width: Annotated[int, Field(ge=1, le=limits.IMAGE_SIDE)]
+
+
+class BasePin(Strict):
+    """The base dataset that the poisons were made from and the victims train on."""
+
+    name: Name
+    classes: Annotated[tuple[Text, ...], Field(min_length=1, max_length=limits.CLASSES)]
+    poison_classes: Annotated[tuple[Label, ...], Field(min_length=1, max_length=limits.CLASSES)]
+    splits: dict[Split, SplitPin]
+
+    @model_validator(mode="after")
+    def _whole(self) -> BasePin:
+        if len(set(self.poison_classes)) != len(self.poison_classes) or max(self.poison_classes) >= len(self.classes):
+            raise ValueError(f"poison_classes does not name different ones of the {len(self.classes)} classes")
+        if set(self.splits) != {"train", "test"}:
+            raise ValueError("splits does not pin exactly train and test")
+        if len({(split.height, split.width) for split in self.splits.values()}) != 1:
+            raise ValueError("the splits have images of different sizes")
+        return self

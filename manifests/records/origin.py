@@ -1,0 +1,84 @@
+"""What a manifest records of a set's origin: the setup its trials come from, the attack, the surrogates."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, StringConstraints, model_validator
+
+from poisonsets.manifests import limits
+from poisonsets.manifests.records.fields import Index, Label, Name, Sha256, Strict, Text
+
+
+class DrawnSetup(Strict):
+    """Trials drawn from a seed by `setups/drawn.py`: a verifier draws them again and compares."""
+
+    kind: Literal["drawn"] = "drawn"
+    seed: Index
+    poisons: Annotated[int, Field(ge=1, le=limits.SLOTS_PER_TRIAL)] | None = None
+    rate: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}/[1-9][0-9]{0,8}$")] | None = None
+    candidates: Annotated[int, Field(ge=1, le=limits.SLOTS_PER_TRIAL)] | None = None
+    targets: Annotated[int, Field(ge=1, le=limits.TARGETS_PER_TRIAL)] = 1
+    class_pair: tuple[Label, Label] | None = None
+    source_classes: tuple[Label, ...] = ()
+    backdoor: bool = False
+    bases: Literal["adversarial", "source"] = "adversarial"
+    supplant: bool = False
+
+    @model_validator(mode="after")
+    def _one_size(self) -> DrawnSetup:
+        if (self.poisons is None) == (self.rate is None):
+            raise ValueError("give either a number of poisons or a rate")
+        if self.candidates is not None and (self.poisons is None or self.candidates < self.poisons):
+            raise ValueError("candidates are drawn for a number of poisons, and at least as many")
+        return self
+
+
+class NamedSetup(Strict):
+    """Published trials that can be computed, by name; a verifier computes them again and compares."""
+
+    kind: Literal["named"] = "named"
+    name: Name
+    backdoor: bool = False
+
+
+class FileSetup(Strict):
+    """Trials taken from a setup file, named by the digest of its contents."""
+
+    kind: Literal["file"] = "file"
+    name: Text
+    digest: Sha256
+
+
+class ForeignSetup(Strict):
+    """Trials of a set made elsewhere."""
+
+    kind: Literal["foreign"] = "foreign"
+    name: Text
+
+
+SetupRecord: TypeAlias = Annotated[DrawnSetup | NamedSetup | FileSetup | ForeignSetup, Field(discriminator="kind")]
+
+
+Setting: TypeAlias = bool | int | Text | None
+
+
+class AttackRecord(Strict):
+    """The attack, every setting it ran with, and what else decides the bytes it gives."""
+
+    name: Name
+    version: Annotated[int, Field(ge=1)]
+    settings: dict[Name, Setting]
+    trigger: Text | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    block_pixels: Annotated[int, Field(ge=1, le=2**53)] | None = None
+
+
+class SurrogateRecord(Strict):
+    """A network the attacker knew, by the digest of its weights."""
+
+    digest: Sha256
+    network: Name
+    recipe: dict[Name, Setting | tuple[Index, ...]]
+    included: bool = False
+    trials: tuple[Index, ...] | None = None

@@ -1,0 +1,20 @@
+"""The JSON Schema of `manifest.json`, exported from the typed model to `schema.json` (`make schema`)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from poisonsets.manifests.records.manifest import Manifest
+
+PATH = Path(__file__).parents[1] / "schema.json"
+
+
+def schema() -> str:
+    """The schema's text as it stands in `schema.json`."""
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
+    return json.dumps(document, indent=1, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    PATH.write_text(schema())

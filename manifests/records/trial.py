@@ -1,0 +1,127 @@
+"""What a manifest records of a trial: targets, constraint, composition, poisons by slot."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, StringConstraints, model_validator
+
+from poisonsets.manifests import limits
+from poisonsets.manifests.records.fields import Decimal, Index, Label, Name, Sha256, Split, Strict
+
+
+class Linf(Strict):
+    """Every channel value within `levels` of its base's (8 means 8/255)."""
+
+    norm: Literal["linf"] = "linf"
+    levels: Annotated[int, Field(ge=1, le=255)]
+    exempt_trigger: bool = False
+
+
+class L2(Strict):
+    """The sum of squared level differences of an image at most `squared_levels`."""
+
+    norm: Literal["l2"] = "l2"
+    squared_levels: Annotated[int, Field(ge=1, le=255**2 * 3 * limits.IMAGE_SIDE**2)]
+    exempt_trigger: bool = False
+
+
+class Unconstrained(Strict):
+    """Any pixels."""
+
+    norm: Literal["none"] = "none"
+
+
+Constraint: TypeAlias = Annotated[Linf | L2 | Unconstrained, Field(discriminator="norm")]
+
+
+class SplitTarget(Strict):
+    """A target that is an image of a pinned split."""
+
+    source: Literal["split"] = "split"
+    split: Split
+    index: Index
+    label: Label
+
+
+class FileTarget(Strict):
+    """A target that is an image of `targets.tar`, sample `key`."""
+
+    source: Literal["file"] = "file"
+    key: Annotated[str, StringConstraints(pattern=r"^[0-9]{5}-[0-9]{8}$")]
+    label: Label
+    pixels: Sha256
+
+
+Target: TypeAlias = Annotated[SplitTarget | FileTarget, Field(discriminator="source")]
+
+
+class InPlace(Strict):
+    """Each poison takes the row of its base."""
+
+    rule: Literal["in-place"] = "in-place"
+
+
+class Add(Strict):
+    """The poisons are added to the whole training split."""
+
+    rule: Literal["add"] = "add"
+
+
+class Supplant(Strict):
+    """The poisons are added and the named training images are taken out."""
+
+    rule: Literal["supplant"] = "supplant"
+    removed: tuple[Index, ...]
+
+
+Composition: TypeAlias = Annotated[InPlace | Add | Supplant, Field(discriminator="rule")]
+
+
+ListName: TypeAlias = Literal["poison-train", "poison-val", "clean-train", "clean-val", "adversarial-test"]
+
+
+class Slots(Strict):
+    """The poisons of a trial in slot order: the training image each was made from (None: unknown), and its label."""
+
+    bases: tuple[Index | None, ...]
+    labels: tuple[Label, ...]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Slots:
+        if len(self.bases) != len(self.labels):
+            raise ValueError(f"{len(self.bases)} bases but {len(self.labels)} labels")
+        if not 1 <= len(self.bases) <= limits.SLOTS_PER_TRIAL:
+            raise ValueError(f"{len(self.bases)} slots, wanted 1 to {limits.SLOTS_PER_TRIAL}")
+        return self
+
+
+class Outcome(Strict):
+    """What crafting the trial came to: poisons that differ from their base, the objective over time, lost memory."""
+
+    moved: Index
+    objective: tuple[Decimal, ...] = ()
+    halvings: Annotated[int, Field(ge=0, le=limits.HALVINGS)] = 0
+
+
+class Trial(Strict):
+    """One independent attack: the unit of seed, resume and failure."""
+
+    trial: Annotated[int, Field(ge=0, lt=100_000)]
+    targets: Annotated[tuple[Target, ...], Field(max_length=limits.TARGETS_PER_TRIAL)] = ()
+    source_classes: tuple[Label, ...] = ()
+    adversarial_label: Label
+    labels: Literal["clean", "adversarial"]
+    constraint: Constraint
+    composition: Composition
+    trigger: Name | None = None
+    slots: Slots
+    pixels: Sha256
+    lists: dict[ListName, tuple[Index, ...]] = {}
+    outcome: Outcome | None = None
+
+    @model_validator(mode="after")
+    def _has_a_victim(self) -> Trial:
+        if not self.targets and not self.source_classes:
+            raise ValueError("a trial has neither a target nor a source class")
+        return self

@@ -1,0 +1,75 @@
+"""Triggers as a manifest declares them; `stamp.py` puts them on images."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from poisonsets.manifests.records.fields import Alpha, Amount, FilePath, Index, Strict
+
+
+class FixedPlace(Strict):
+    """The trigger's top-left pixel, the same in every image."""
+
+    rule: Literal["fixed"] = "fixed"
+    row: Index
+    column: Index
+
+
+class RandomPlace(Strict):
+    """The trigger's top-left pixel, drawn for each image from the seed and the image's id."""
+
+    rule: Literal["random"] = "random"
+    seed: Index
+
+
+Place: TypeAlias = Annotated[FixedPlace | RandomPlace, Field(discriminator="rule")]
+
+
+class PatchTrigger(Strict):
+    """A small image that overwrites the pixels under its mask; black is a colour like any other."""
+
+    kind: Literal["patch"] = "patch"
+    image: FilePath
+    mask: FilePath | None = None
+    place: Place
+
+
+class BlendTrigger(Strict):
+    """A small image mixed into the pixels under it: (1 - alpha) x + alpha t."""
+
+    kind: Literal["blend"] = "blend"
+    image: FilePath
+    alpha: Alpha
+    place: Place
+
+
+class SineTrigger(Strict):
+    """Vertical stripes t(column) = amplitude sin(2 pi frequency column / width), mixed in with alpha."""
+
+    kind: Literal["sine"] = "sine"
+    amplitude: Amount
+    frequency: Amount
+    alpha: Alpha
+
+
+class ImageTrigger(Strict):
+    """A full image mixed in with alpha."""
+
+    kind: Literal["image"] = "image"
+    image: FilePath
+    alpha: Alpha
+
+
+TriggerRecord: TypeAlias = Annotated[
+    PatchTrigger | BlendTrigger | SineTrigger | ImageTrigger, Field(discriminator="kind")
+]
+
+
+def pictures_of(trigger: TriggerRecord) -> tuple[str, ...]:
+    """The picture files that a trigger consists of: its image, then its mask, where it has them."""
+    if isinstance(trigger, SineTrigger):
+        return ()
+    mask = trigger.mask if isinstance(trigger, PatchTrigger) else None
+    return (trigger.image,) if mask is None else (trigger.image, mask)

@@ -1,0 +1,1 @@
+"""A poison set on disk: its shards, its card, its writer and its reader."""

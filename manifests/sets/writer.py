@@ -1,0 +1,220 @@
+"""Write a poison set so that it is complete or absent.
+
+While it grows a set is NAME.partial/set; beside it stand NAME.partial/request.json (what was asked for) and
+NAME.partial/journal (one entry a finished trial, written after the trial's shards). The manifest is written last,
+then the folder is renamed to NAME. A process killed at any moment leaves something to resume, never something that
+looks finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from poisonsets.manifests import limits
+from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError
+from poisonsets.manifests.files import canonical_json, store
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.records import identity
+from poisonsets.manifests.records.fields import Strict
+from poisonsets.manifests.records.manifest import FileRecord, Manifest
+from poisonsets.manifests.records.trial import Trial
+from poisonsets.manifests.sets import shard
+from poisonsets.manifests.sets.card import card
+
+MANIFEST = "manifest.json"
+RUN = "run.json"
+CARD = "README.md"
+REQUEST = "request.json"
+JOURNAL = "journal"
+PAYLOAD = "set"
+
+
+class JournalEntry(Strict):
+    """A finished trial and its files."""
+
+    trial: Trial
+    files: tuple[FileRecord, ...]
+
+
+class SetWriter:
+    """Collects finished trials in a folder that is not yet a set. Made by `writing`.
+
+    Attributes:
+        finished: the trials that are complete, by number; after a resume those of the earlier run.
+    """
+
+    def __init__(self, partial: Path, final: Path) -> None:
+        self._journal = partial / JOURNAL
+        self._payload = partial / PAYLOAD
+        self._final = final
+        self._files: dict[str, FileRecord] = {}
+        self.finished: dict[int, Trial] = {}
+
+    def add_trial(self, trial: Trial, images: Images) -> None:
+        """Write the shards of a trial, then its journal entry.
+
+        Args:
+            trial: the record; its slots say the labels, its `pixels` the digest of these images and labels.
+            images: uint8 [P, H, W, 3], in slot order.
+        """
+        labels = np.array(trial.slots.labels, dtype=np.int64)
+        records = []
+        for number, first in enumerate(range(0, len(images), limits.SLOTS_PER_SHARD)):
+            some = slice(first, first + limits.SLOTS_PER_SHARD)
+            data = shard.encode(trial.trial, first, images[some], labels[some])
+            records.append(self._write(shard.path_of(trial.trial, number), data))
+        entry = JournalEntry(trial=trial, files=tuple(records))
+        path = self._journal / f"{trial.trial:05d}.json"
+        store.write_file(path, canonical_json.dumps(entry.model_dump(mode="json")))
+        self._accept(entry)
+
+    def add_file(self, path: str, data: bytes) -> None:
+        """Write one further file of the set: a trigger's picture, targets, a surrogate."""
+        record = self._write(path, data)
+        self._files[record.path] = record
+
+    def publish(self, head: Mapping[str, Any], run: Mapping[str, Any]) -> Manifest:
+        """Write card, run record and manifest, and give the set its final name.
+
+        Args:
+            head: the manifest's fields but for trials, files, content digest and checksum.
+            run: what may differ between equal runs (times, host, device), for `run.json`.
+        """
+        self._drop_strangers()
+        trials = tuple(self.finished[number] for number in sorted(self.finished))
+        fields: dict[str, Any] = {**head, "trials": trials, "content_digest": "0" * 64, "checksum": "0" * 64}
+        draft = Manifest(**fields, files=())
+        digest = identity.digest_of(draft)
+        self.add_file(CARD, card(draft.model_copy(update={"content_digest": digest})).encode())
+        files = tuple(self._files[path] for path in sorted(self._files))
+        document = Manifest(**{**fields, "content_digest": digest}, files=files).model_dump(mode="json")
+        data = canonical_json.checksummed(document)
+        store.write_file(self._payload / RUN, canonical_json.checksummed(dict(run)))
+        store.write_file(self._payload / MANIFEST, data)
+        store.move_folder(self._payload, self._final)
+        store.remove_folder(self._journal.parent)
+        return Manifest.model_validate_json(data)
+
+    def _drop_strangers(self) -> None:
+        """Remove shards that an interrupted run wrote for a trial which it did not finish and this one refused."""
+        for path in sorted(self._payload.rglob("*")):
+            if path.is_file() and path.relative_to(self._payload).as_posix() not in self._files:
+                store.remove_file(path)
+
+    def _write(self, path: str, data: bytes) -> FileRecord:
+        store.write_file(self._payload / path, data)
+        return FileRecord(path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+    def _accept(self, entry: JournalEntry) -> None:
+        self.finished[entry.trial.trial] = entry.trial
+        self._files.update({record.path: record for record in entry.files})
+
+    def _read_journal(self) -> None:
+        """Take over what an earlier run finished; an entry whose files are not whole counts as not finished."""
+        for path in sorted(self._journal.glob("*.json")):
+            try:
+                data = store.read_file(path, limits.MANIFEST_BYTES)
+                canonical_json.loads(data, path.name)
+                entry = JournalEntry.model_validate_json(data)
+                for record in entry.files:
+                    content = store.read_file(self._payload / record.path, record.bytes)
+                    if hashlib.sha256(content).hexdigest() != record.sha256:
+                        raise DamagedError(f"{record.path}: not as written")
+            except (PoisonsetsError, ValueError):
+                store.remove_file(path)
+                continue
+            self._accept(entry)
+
+
+def unfinished(final: Path) -> Path:
+    """Where a set grows until it has its final name: NAME.partial beside it."""
+    named = final if final.name not in ("", "..") else final.resolve()
+    return named.with_name(f"{named.name}.partial")
+
+
+def refuse_output(final: Path, *, resume: bool) -> None:
+    """Refuse an output folder where no set can come to be, before anything is computed or written.
+
+    With `resume` a finished set is no reason to refuse: whether it is the one asked for is for the caller to compare.
+
+    Raises:
+        MissingError: it is not empty, an unfinished set stands beside it and `resume` is off, or nothing can be
+            made there.
+    """
+    if final.name.endswith(".partial"):
+        name = final.name.removesuffix(".partial")
+        raise MissingError(
+            f"{final}: .partial ends the names of unfinished sets", f"Give {name}, with --resume to go on"
+        )
+    if resume and (final / MANIFEST).exists():
+        return
+    store.refuse_nonempty(final)
+    partial = unfinished(final)
+    if not resume and partial.is_dir() and not _killed_at_once(partial):
+        raise MissingError(f"{partial}: an unfinished set is here", "Add --resume to go on with it, or remove it")
+    store.refuse_unwritable(partial)
+
+
+def _killed_at_once(partial: Path) -> bool:
+    """Whether there is nothing to go on with: its maker was killed before it had said what was asked for."""
+    leftovers = partial.glob(f"{REQUEST}.*{store.TEMPORARY}")
+    return {path.name for path in partial.iterdir()} == {path.name for path in leftovers}
+
+
+@contextmanager
+def writing(final: Path, request: Mapping[str, Any], *, resume: bool) -> Iterator[SetWriter]:
+    """Open an output folder for a new set, or go on with an unfinished one.
+
+    Args:
+        final: the set's folder; it must not exist or be empty.
+        request: everything that decides what the set will hold; an unfinished set is only resumed by its equal.
+        resume: go on with NAME.partial where there is one.
+
+    Raises:
+        MissingError: the folder is not empty, is held by another process, cannot be written, or the unfinished set
+            was made by another request.
+    """
+    store.refuse_nonempty(final)
+    refuse_output(final, resume=resume)
+    partial = unfinished(final)
+    final = partial.with_name(partial.name.removesuffix(".partial"))  # "." cannot be renamed to, its name can
+    store.make_folder(partial)
+    with store.locked(partial):
+        _refuse_finished(final, partial)
+        writer = SetWriter(partial, final)
+        wanted = canonical_json.dumps(dict(request))
+        store.sweep(partial)
+        if any(partial.iterdir()):
+            _check_resumable(partial, wanted)
+            writer._read_journal()
+        else:  # new, or its maker was killed before it could say what was asked for
+            store.write_file(partial / REQUEST, wanted)
+        yield writer
+
+
+def _refuse_finished(final: Path, partial: Path) -> None:
+    """Once more, and now with the lock: another process may have finished the set in between.
+
+    Raises:
+        MissingError: it has.
+    """
+    try:
+        store.refuse_nonempty(final)
+    except MissingError:
+        with suppress(OSError):
+            partial.rmdir()  # made by this process; one with something in it stays
+        raise
+
+
+def _check_resumable(partial: Path, wanted: bytes) -> None:
+    if store.read_file(partial / REQUEST, limits.MANIFEST_BYTES) != wanted:
+        raise MissingError(
+            f"{partial}: the unfinished set was made by another command (its request.json differs)",
+            "Repeat that command with --resume, or remove the folder",
+        )

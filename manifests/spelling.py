@@ -1,0 +1,71 @@
+"""One way to answer an unknown name: say what was found, and which known name is nearest."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from poisonsets.manifests.errors import UsageError
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like a word, in any case; None where none is at all like it."""
+    spelled: dict[str, str] = {}
+    for name in sorted(known):
+        spelled.setdefault(name.lower(), name)
+    near = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.5)
+    return spelled[near[0]] if near else None
+
+
+def unknown(what: str, word: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that is not among the known ones; the caller raises it.
+
+    Args:
+        what: what the name should name, for instance `protocol`.
+        word: the name as given.
+        known: every name that would have done.
+    """
+    choices = sorted(known)
+    near = nearest(word, choices)
+    remedy = f"Did you mean {near}?" if near else f"Known: {', '.join(choices)}"
+    return UsageError(f"no {what} is called {word[:100]!r}", remedy)
+
+
+def printable(text: str) -> str:
+    """Text from an untrusted source as one line without control characters, at most 400 characters."""
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return escaped if len(escaped) <= 400 else escaped[:397] + "..."
+
+
+def parsed(text: str, option: str) -> list[int]:
+    """The numbers that a spelling stands for, ascending, each once.
+
+    Args:
+        text: for instance `0-9`, `3` or `0-4,7`.
+        option: where it was given, for the error.
+
+    Raises:
+        UsageError: it is spelled otherwise, or a range runs backwards.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*([0-9]{1,9})(?:-([0-9]{1,9}))?\s*", part)
+        if match is None:
+            raise UsageError(f"{option} {text}: not a list of whole numbers", "Write it like 0-9 or 0-3,7")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last - first > 100_000:
+            raise UsageError(f"{option} {text}: the range {part.strip()} runs backwards or is too long")
+        found.extend(range(first, last + 1))
+    return sorted(set(found))
+
+
+def spelled(found: Iterable[int]) -> str:
+    """Whole numbers in a few characters, as `parsed` reads them: `0-9`, `0-3,7`."""
+    runs: list[list[int]] = []
+    for number in sorted(found):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

@@ -1,0 +1,120 @@
+"""A training set's images told apart, one by one: the base's own, and all others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+
+import numpy as np
+
+from poisonsets.manifests import limits
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.files.pixels import Images, Labels
+
+
+class Matching:
+    """Takes the images of a training set in their order and keeps those that are not the base's own.
+
+    An image is the base's own where a training image of the victims' classes has the same pixels and label and was
+    not met before; of an image that stands twice in the set and once in the base the second is another one.
+    Images are compared by the sha256 of their pixels, and none of the base's own is kept: memory is the others'.
+
+    Args:
+        base: its training split is what images are compared with.
+
+    Attributes:
+        images: how many were taken, those of other classes than the victims' included.
+        elsewhere: those of classes of the base that victims do not know: nobody trains on them.
+        relabelled: those of the others that have the pixels of a training image of the base with another label.
+    """
+
+    def __init__(self, base: Base) -> None:
+        train, (height, width) = base.train, base.train.side
+        self._base, self._shape = base, (height, width, 3)
+        self._wanted: dict[bytes, list[int]] = {}
+        self._shown: set[bytes] = set()
+        known = np.flatnonzero(np.isin(train.labels, base.poison_classes))
+        # From the last to the first, so that `pop` gives the first that is left.
+        for row in known[::-1].tolist():
+            pixels = pixels_of(train.images[row])
+            self._shown.add(pixels)
+            self._wanted.setdefault(_key(pixels, int(train.labels[row])), []).append(row)
+        self._pixels, self._labels = bytearray(), list[int]()
+        self._met: dict[bytes, int] = {}
+        self._digest = hashlib.sha256(f"samples/1 {height} {width}\n".encode())
+        self.images = self.elsewhere = self.relabelled = 0
+
+    def add(self, image: Images, label: int, where: str) -> None:
+        """Take the next image.
+
+        Args:
+            image: uint8 [H, W, 3].
+            label: its label.
+            where: names it, for errors.
+
+        Raises:
+            UsageError: its size or label is none of the base's, or there are too many others.
+        """
+        base = self._base
+        if image.shape != self._shape:
+            raise UsageError(
+                f"{where}: {image.shape[1]}x{image.shape[0]} pixels, images of {base.name} have "
+                f"{self._shape[1]}x{self._shape[0]}",
+                "Name the base it was made from, with the --resize it was made with",
+            )
+        if label >= len(base.classes):
+            raise UsageError(
+                f"{where}: class {label}, {base.name} has 0-{len(base.classes) - 1}", "Name the base it was made from"
+            )
+        pixels = pixels_of(image)
+        self._digest.update(_key(pixels, label))
+        self.images += 1
+        if label not in base.poison_classes:
+            self.elsewhere += 1
+            return
+        self._met.setdefault(pixels, label)
+        if rows := self._wanted.get(_key(pixels, label)):
+            rows.pop()
+        else:
+            self._keep(image, label, where)
+            self.relabelled += pixels in self._shown and _key(pixels, label) not in self._wanted
+
+    def _keep(self, image: Images, label: int, where: str) -> None:
+        if len(self._labels) == limits.SLOTS_PER_TRIAL or len(self._pixels) + image.size > limits.FILE_BYTES:
+            raise UsageError(
+                f"{where}: more than {len(self._labels)} images are not those of {self._base.name}, which is too many",
+                "Name the base it was made from",
+            )
+        self._pixels += image.tobytes()
+        self._labels.append(label)
+
+    def others(self) -> tuple[Images, Labels]:
+        """uint8 [M, H, W, 3] and int64 [M]: what is not the base's own, in the order it came. Call it last."""
+        images = np.frombuffer(self._pixels, np.uint8).reshape(len(self._labels), *self._shape)
+        return images, np.array(self._labels, dtype=np.int64)
+
+    def other_labels(self) -> Counter[int]:
+        """How many of the others have which label."""
+        return Counter(self._labels)
+
+    def missing(self) -> tuple[int, ...]:
+        """The training images of the victims' classes that did not come, ids into the split, ascending."""
+        return tuple(sorted(row for rows in self._wanted.values() for row in rows))
+
+    def label_of(self, image: Images) -> int | None:
+        """The label of the first image trained on that has the pixels of this one, uint8 [H, W, 3]; None without."""
+        return self._met.get(pixels_of(image))
+
+    def digest(self) -> str:
+        """A sha256 over the labels and pixels of all images taken, in their order."""
+        return self._digest.hexdigest()
+
+
+def pixels_of(image: Images) -> bytes:
+    """The sha256 of an image's pixels."""
+    return hashlib.sha256(image.tobytes()).digest()
+
+
+def _key(pixels: bytes, label: int) -> bytes:
+    return pixels + label.to_bytes(8, "little")

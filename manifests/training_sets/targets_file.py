@@ -1,0 +1,151 @@
+"""What to ask the victims of a training set that declares nothing: `poisonset-targets/1`, read strictly.
+
+A file names single targets, each a trial of its own, or source classes, which are one trial; and the trigger that is
+stamped on what is asked for. docs/third-party.md shows both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from poisonsets.manifests import limits
+from poisonsets.manifests.errors import DamagedError, UsageError
+from poisonsets.manifests.files import canonical_json, store
+from poisonsets.manifests.files.images import IMAGE_FILE_BYTES, decode
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.overlay.stamp import Trigger, picture_digest
+from poisonsets.manifests.records.fields import Index, Label, Split, Strict, first_fault
+from poisonsets.manifests.records.triggers import PatchTrigger, SineTrigger, TriggerRecord
+
+FORMAT: Final = "poisonset-targets/1"
+
+
+class AskedTarget(Strict):
+    """An image of the base that is meant to get another label: where it stands, its true label, and that label."""
+
+    split: Split
+    index: Index
+    label: Label
+    adversarial_label: Label
+
+
+class Targets(Strict):
+    """A targets file: either `targets`, or `source_classes` with their `adversarial_label`.
+
+    Raises:
+        ValueError: pydantic's ValidationError where both or neither is given, a target stands twice, or a label is to
+            become itself.
+    """
+
+    format: Literal["poisonset-targets/1"]
+    targets: Annotated[tuple[AskedTarget, ...], Field(max_length=limits.TRIALS)] = ()
+    source_classes: tuple[Label, ...] = ()
+    adversarial_label: Label | None = None
+    trigger: TriggerRecord | None = None
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> Targets:
+        if bool(self.targets) == bool(self.source_classes):
+            raise ValueError("wanted either targets or source_classes")
+        if bool(self.source_classes) == (self.adversarial_label is None):
+            raise ValueError("adversarial_label goes with source_classes; each of the targets has its own")
+        if len({(one.split, one.index, one.adversarial_label) for one in self.targets}) < len(self.targets):
+            raise ValueError("a target stands twice with one adversarial label")
+        if len(set(self.source_classes)) < len(self.source_classes):
+            raise ValueError("a source class stands twice")
+        if self.adversarial_label in self.source_classes:
+            raise ValueError(f"class {self.adversarial_label} is to be taken for itself")
+        for number, one in enumerate(self.targets):
+            if one.label == one.adversarial_label:
+                raise ValueError(f"target {number} is of its adversarial label, {one.label}")
+        return self
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of every victim.
+
+    Attributes:
+        record: targets or source classes; its trigger is the declaration of the next.
+        trigger: with its pictures, ready to be stamped on what is asked for; None where nothing is.
+    """
+
+    record: Targets
+    trigger: Trigger | None = None
+
+    def with_trigger(self, trigger: Trigger) -> Asked:
+        """The same with a trigger on.
+
+        Raises:
+            UsageError: it has one.
+        """
+        if self.trigger is not None:
+            raise UsageError("the targets file has a trigger of its own", "Leave one of the two out")
+        return Asked(self.record.model_copy(update={"trigger": trigger.record}), trigger)
+
+    def identity(self) -> dict[str, Any]:
+        """All of it as a JSON document, the trigger's pictures by what they show and not by their paths."""
+        document = self.record.model_dump(mode="json", exclude={"trigger": {"image", "mask"}})
+        pictures = [] if self.trigger is None else list(self.trigger.pictures().values())
+        return {**document, "pictures": [picture_digest(picture) for picture in pictures]}
+
+
+def source_targets(source_classes: Sequence[int], adversarial_label: int) -> Asked:
+    """Ask for all test images of these classes; with `Asked.with_trigger` for stamped ones.
+
+    Raises:
+        UsageError: a class stands twice, is to be taken for itself, or is no label.
+    """
+    try:
+        record = Targets(format=FORMAT, source_classes=tuple(source_classes), adversarial_label=adversarial_label)
+    except ValidationError as error:
+        raise UsageError(
+            f"source classes {list(source_classes)} as {adversarial_label}: {first_fault(error)}"
+        ) from error
+    return Asked(record)
+
+
+def read_targets(path: Path | str) -> Asked:
+    """The targets file at a path, its trigger's pictures read from beside it (8-bit PNG or JPEG files).
+
+    Raises:
+        MissingError: the file or a picture is not there.
+        DamagedError: it is no `poisonset-targets/1` file, or a picture cannot be read.
+    """
+    file = Path(path).expanduser()
+    data = store.read_file(file, limits.SETUP_BYTES, follow=True)
+    canonical_json.refuse_many(data, str(file))
+    try:
+        # pydantic's own parser would take the second of two equal keys.
+        json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=canonical_json.unique_keys,
+            parse_constant=canonical_json.refuse_number,
+        )
+        record = Targets.model_validate_json(data)
+    except ValidationError as error:
+        raise DamagedError(f"{file}: not a {FORMAT} file ({first_fault(error)})", _REMEDY) from error
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{file}: not a readable JSON document ({str(error)[:100]})", _REMEDY) from error
+    return Asked(record, None if record.trigger is None else _trigger(record.trigger, file.parent))
+
+
+_REMEDY: Final = "docs/third-party.md shows one"
+
+
+def _trigger(record: TriggerRecord, folder: Path) -> Trigger:
+    if isinstance(record, SineTrigger):
+        return Trigger(record)
+    mask = record.mask if isinstance(record, PatchTrigger) else None
+    covered = None if mask is None else _picture(folder / mask)[:, :, 0] > 0
+    return Trigger(record, image=_picture(folder / record.image), mask=covered)
+
+
+def _picture(path: Path) -> Images:
+    return decode(store.read_file(path, IMAGE_FILE_BYTES), str(path), None)

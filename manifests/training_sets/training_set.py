@@ -1,0 +1,93 @@
+"""A whole training set of somebody else as scoring sees it: trials that all have the same slots, and no manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.files.pixels import Images, Labels
+from poisonsets.manifests.overlay.stamp import Trigger, stamp_all
+from poisonsets.manifests.records.base import BasePin
+from poisonsets.manifests.records.origin import SurrogateRecord
+from poisonsets.manifests.records.trial import SplitTarget, Trial
+from poisonsets.manifests.training_sets.contents import Found
+
+
+@dataclass(frozen=True)
+class Description:
+    """What stands in for the manifest that such a set lacks.
+
+    Attributes:
+        base: the base it was opened against.
+        content_digest: of the base's digests, the victims' classes, all images and labels in order, and what is asked;
+            never that of a poison set.
+        surrogates: None, for nobody declared any.
+    """
+
+    base: BasePin
+    content_digest: str
+    surrogates: tuple[SurrogateRecord, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class WholeTrial:
+    """One target, or one choice of source classes, of a whole training set. All trials have the same slots.
+
+    Attributes:
+        record: bases of slots are unknown. Its `labels` and `constraint` are those that promise nothing.
+        images: uint8 [P, H, W, 3], by slot.
+        trigger: what is stamped on what is asked for.
+    """
+
+    record: Trial
+    images: Images
+    trigger: Trigger | None
+
+    def poisons(self) -> tuple[Images, Labels]:
+        """uint8 [P, H, W, 3] and int64 [P]: the images that are not the base's own, in the order of the shards."""
+        return self.images, np.array(self.record.slots.labels, dtype=np.int64)
+
+    def target_images(self, base: Base) -> Images:
+        """uint8 [1, H, W, 3]: the target, with the trigger on where there is one."""
+        return self.stamped(base, self.target_ids())
+
+    def source_images(self, base: Base) -> Images:
+        """uint8 [S, H, W, 3]: every test image of the source classes, with the trigger on where there is one."""
+        return self.stamped(base, self.source_ids(base))
+
+    def target_ids(self) -> list[tuple[str, int]]:
+        """Split and index of the target."""
+        return [(one.split, one.index) for one in self.record.targets if isinstance(one, SplitTarget)]
+
+    def source_ids(self, base: Base) -> list[tuple[str, int]]:
+        """Split and index of every test image of the source classes."""
+        return [("test", i) for i in np.flatnonzero(np.isin(base.test.labels, self.record.source_classes)).tolist()]
+
+    def stamped(self, base: Base, ids: list[tuple[str, int]]) -> Images:
+        """uint8 [N, H, W, 3]: images of the base by split and index, with the trigger on where there is one."""
+        images = np.zeros((len(ids), *base.train.side, 3), dtype=np.uint8)
+        for image, (split, index) in zip(images, ids, strict=True):
+            image[...] = base.split(split).images[index]
+        if self.trigger is None:
+            return images
+        return stamp_all(images, self.trigger, [f"{split}/{index}" for split, index in ids])
+
+
+@dataclass(frozen=True, eq=False)
+class WholeSet:
+    """A whole training set; scoring takes it as it takes a poison set.
+
+    Attributes:
+        path: as the user named it.
+        manifest: what stands in for one.
+        trials: one a target, or one of the source classes, numbered from 0.
+        found: what its images are.
+    """
+
+    path: Path
+    manifest: Description
+    trials: tuple[WholeTrial, ...]
+    found: Found

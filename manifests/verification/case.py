@@ -1,0 +1,193 @@
+"""What a check is given: the set as a whole, or one trial of it, with what several checks ask of both computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.files.pixels import Images, Labels
+from poisonsets.manifests.overlay.stamp import Trigger, footprint, train_id
+from poisonsets.manifests.records.origin import NamedSetup
+from poisonsets.manifests.records.trial import Trial, Unconstrained
+from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+from poisonsets.manifests.trials.setup_file import SetupFile
+from poisonsets.manifests.verification.distance import Ids, apart, largest, squared
+from poisonsets.manifests.verification.findings import Finding
+from poisonsets.manifests.verification.image_lookup import Alike
+
+Setup: TypeAlias = SetupFile | NamedSetup
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A set as the checks see it.
+
+    Attributes:
+        owner: the open set.
+        base: the base dataset, its digests already compared with the manifest's.
+        setup: the setup that the user says its trials are of, if any.
+    """
+
+    owner: PoisonSet
+    base: Base
+    setup: Setup | None = None
+
+    @cached_property
+    def train(self) -> Alike:
+        """The training images, to look others up in."""
+        return Alike(self.base.train.images)
+
+    @cached_property
+    def test(self) -> Alike:
+        """The test images, likewise."""
+        return Alike(self.base.test.images)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The poisons whose base is named and exists, in shard order: int64 [P] each.
+
+    Attributes:
+        slots: their slots.
+        rows: their places in the shards.
+        bases: their bases' indices in the training split.
+    """
+
+    slots: Ids
+    rows: Ids
+    bases: Ids
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        """(slot, row, base) of each."""
+        return iter(zip(self.slots.tolist(), self.rows.tolist(), self.bases.tolist(), strict=True))
+
+    def only(self, chosen: NDArray[np.bool_]) -> Pairs:
+        """Those of the pairs where bool [P] is true."""
+        return Pairs(self.slots[chosen], self.rows[chosen], self.bases[chosen])
+
+
+@dataclass(frozen=True)
+class Distances:
+    """How far each of a trial's `Pairs` is apart.
+
+    Attributes:
+        largest: uint8 [P], the largest difference of a channel value, in levels.
+        squared: int64 [P], the sum of squared differences.
+    """
+
+    largest: NDArray[np.uint8]
+    squared: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A trial as the checks see it.
+
+    Attributes:
+        whole: the set it is of.
+        trial: the open trial.
+        keys: (trial, slot) of every sample in the shards, in their order.
+        images: uint8 [N, H, W, 3] of every sample.
+        labels: int64 [N] of every sample.
+        row_of: for each declared slot that is there exactly once, its row in the three above.
+    """
+
+    whole: Whole
+    trial: OpenTrial
+    keys: tuple[tuple[int, int], ...]
+    images: Images
+    labels: Labels
+    row_of: dict[int, int]
+
+    @property
+    def owner(self) -> PoisonSet:
+        """The open set."""
+        return self.whole.owner
+
+    @property
+    def base(self) -> Base:
+        """The base dataset."""
+        return self.whole.base
+
+    @property
+    def record(self) -> Trial:
+        """The trial's record in the manifest."""
+        return self.trial.record
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """The poisons that can be compared with a base."""
+        bases, count = self.record.slots.bases, len(self.base.train.labels)
+        known = [(slot, row, base) for slot, row in self.row_of.items() if (base := bases[slot]) is not None]
+        columns = np.array([one for one in known if one[2] < count], dtype=np.int64).reshape(-1, 3)
+        slots, rows, ids = np.ascontiguousarray(columns.T)
+        return Pairs(slots, rows, ids)
+
+    @cached_property
+    def everywhere(self) -> Distances:
+        """How far the pairs are apart, all pixels counted."""
+        return self._distances(None)
+
+    @cached_property
+    def distances(self) -> Distances:
+        """How far the pairs are apart where the constraint holds: without the pixels that it exempts.
+
+        Raises:
+            UsageError: the trigger does not fit.
+            DamagedError: its picture cannot be read.
+        """
+        exempt = self.exempt
+        return self.everywhere if exempt is None else self._distances(exempt)
+
+    @property
+    def exempt(self) -> Trigger | None:
+        """The trial's trigger, where its pixels are exempt from the constraint."""
+        constraint = self.record.constraint
+        if isinstance(constraint, Unconstrained) or not constraint.exempt_trigger:
+            return None
+        return self.trial.trigger()
+
+    @cached_property
+    def moved(self) -> NDArray[np.bool_]:
+        """bool [slots]: which poisons differ from their base; an unknown base counts as different."""
+        bases = self.record.slots.bases
+        found = np.array([base is None for base in bases]) & np.isin(np.arange(len(bases)), list(self.row_of))
+        found[self.pairs.slots[self.everywhere.largest > 0]] = True
+        return found
+
+    @cached_property
+    def shown(self) -> Alike:
+        """Every sample's image, to look others up in."""
+        return Alike(self.images)
+
+    @cached_property
+    def slot_of(self) -> dict[int, int]:
+        """For each row of a declared slot that is there exactly once, that slot."""
+        return {row: slot for slot, row in self.row_of.items()}
+
+    def violation(self, code: str, message: str, *, slot: int | None = None, remedy: str = "") -> Finding:
+        """A violation at this trial, or at one of its slots."""
+        return Finding(code, "violation", self._place(slot), message, remedy, self.trial.number, slot)
+
+    def hint(self, code: str, message: str, *, slot: int | None = None) -> Finding:
+        """A hint at this trial, or at one of its slots."""
+        return Finding(code, "hint", self._place(slot), message, "", self.trial.number, slot)
+
+    def _place(self, slot: int | None) -> str:
+        return f"trial {self.trial.number}" + ("" if slot is None else f" slot {slot}")
+
+    def _distances(self, exempt: Trigger | None) -> Distances:
+        pairs, clean = self.pairs, self.base.train.images
+        found = Distances(np.zeros(len(pairs.rows), dtype=np.uint8), np.zeros(len(pairs.rows), dtype=np.int64))
+        for some, differences in apart(self.images, pairs.rows, clean, pairs.bases):
+            if exempt is not None:
+                for image, base in zip(differences, pairs.bases[some].tolist(), strict=True):
+                    image[footprint(exempt, image.shape[0], image.shape[1], train_id(base))] = 0
+            found.largest[some], found.squared[some] = largest(differences), squared(differences)
+        return found

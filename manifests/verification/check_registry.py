@@ -1,0 +1,47 @@
+"""The checks by code: a decorator for each kind, and what each check promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from poisonsets.manifests.verification.case import Case, Whole
+from poisonsets.manifests.verification.figures import Figures
+from poisonsets.manifests.verification.findings import Finding
+
+TrialCheck = Callable[[Case], Iterator[Finding]]
+SetCheck = Callable[[Whole], Iterator[Finding]]
+FiguresCheck = Callable[[Figures], Iterator[Finding]]
+Check = TypeVar("Check", TrialCheck, SetCheck, FiguresCheck)
+
+TRIAL_CHECKS: dict[str, TrialCheck] = {}
+SET_CHECKS: dict[str, SetCheck] = {}
+FIGURES_CHECKS: dict[str, FiguresCheck] = {}
+
+
+def check(code: str) -> Callable[[TrialCheck], TrialCheck]:
+    """Register a check of one trial; its docstring's first line is what `list checks` shows."""
+    return lambda run: _put(TRIAL_CHECKS, code, run)
+
+
+def check_set(code: str) -> Callable[[SetCheck], SetCheck]:
+    """Register a check of the set as a whole, likewise; it runs before any trial is read."""
+    return lambda run: _put(SET_CHECKS, code, run)
+
+
+def check_figures(code: str) -> Callable[[FiguresCheck], FiguresCheck]:
+    """Register a remark on the figures over all trials, which `verify --compat` asks for, likewise."""
+    return lambda run: _put(FIGURES_CHECKS, code, run)
+
+
+def promises() -> dict[str, str]:
+    """What each registered check establishes, by code."""
+    everything = {**SET_CHECKS, **TRIAL_CHECKS, **FIGURES_CHECKS}
+    return {code: (run.__doc__ or "").strip().splitlines()[0] for code, run in sorted(everything.items())}
+
+
+def _put(registry: dict[str, Check], code: str, run: Check) -> Check:
+    if any(code in known for known in (TRIAL_CHECKS, SET_CHECKS, FIGURES_CHECKS)):
+        raise ValueError(f"two checks are called {code}")
+    registry[code] = run
+    return run

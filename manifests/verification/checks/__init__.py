@@ -1,0 +1,11 @@
+"""The checks: one small function each, registered with its code, yielding findings. One file a family.
+
+Most checks see one trial at a time as a `Case`; others see the set as a `Whole`, before its trials or, for what only
+all trials together tell, after them. A new check is a decorated function in a file of this folder.
+"""
+
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

@@ -1,0 +1,99 @@
+"""Damage: every byte of the set is what its manifest recorded, and nothing else is there.
+
+These checks run first, on the set as a whole, and need no base dataset.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from poisonsets.manifests import limits
+from poisonsets.manifests.errors import DamagedError, MissingError
+from poisonsets.manifests.files import canonical_json, store
+from poisonsets.manifests.records.manifest import FileRecord
+from poisonsets.manifests.sets.reader import PoisonSet
+from poisonsets.manifests.sets.writer import MANIFEST, RUN
+from poisonsets.manifests.verification.findings import Finding
+
+CODES = {
+    "D101": "The manifest is there, canonical, valid, and its checksum holds.",
+    "D102": "No file is missing.",
+    "D103": "Every file has the recorded size and sha256.",
+    "D104": "Nothing is there that the manifest does not list; no links, no special files.",
+    "D105": "Every shard and picture is the canonical spelling of its samples.",
+    "D106": "run.json, which is listed without a hash, holds its own checksum.",
+}
+
+
+def damaged(code: str, place: str, message: str, remedy: str = "Fetch the set again") -> Finding:
+    """A finding of damage."""
+    return Finding(code, "damage", place, message, remedy)
+
+
+def check_files(opened: PoisonSet, unread: Collection[str] = ()) -> Iterator[Finding]:
+    """D102, D103, D104 and D106 over the whole folder.
+
+    Args:
+        opened: the set.
+        unread: files of which no more than name, kind and size are checked.
+    """
+    listed = {record.path for record in opened.manifest.files}
+    for record in opened.manifest.files:
+        if record.path in unread:
+            yield from _check_size(opened.path, record)
+            continue
+        try:
+            opened.read(record.path)
+        except DamagedError as error:
+            gone = not (opened.path / record.path).exists()
+            yield damaged("D102" if gone else "D103", record.path, error.message)
+    yield from _check_run(opened.path)
+    yield from _check_strangers(opened.path, listed | {MANIFEST, RUN})
+
+
+def _check_size(folder: Path, record: FileRecord) -> Iterator[Finding]:
+    """Whether a file that is not read is there and as long as recorded; what it is otherwise, D104 says."""
+    try:
+        size = (folder / record.path).lstat().st_size
+    except OSError as error:
+        yield damaged("D102", record.path, f"{folder}: {record.path} is missing or cannot be read ({error.strerror})")
+        return
+    if size != record.bytes:
+        yield damaged(
+            "D103", record.path, f"{folder}: {record.path} has {size} bytes, the manifest says {record.bytes}"
+        )
+
+
+def _check_run(folder: Path) -> Iterator[Finding]:
+    try:
+        data = store.read_file(folder / RUN, limits.RUN_BYTES)
+        document = canonical_json.loads(data, RUN)
+        if not isinstance(document, dict) or document.get("checksum") != canonical_json.checksum(document):
+            raise DamagedError(f"{RUN}: its checksum differs from its contents")
+    except MissingError as error:
+        yield damaged("D102", RUN, error.message)
+    except DamagedError as error:
+        yield damaged("D106", RUN, error.message)
+
+
+def _check_strangers(folder: Path, wanted: set[str]) -> Iterator[Finding]:
+    parents = {str(Path(path).parent) for path in wanted} - {"."}
+    unread: list[OSError] = []
+    for root, folders, files in os.walk(folder, followlinks=False, onerror=unread.append):
+        inside = Path(root).relative_to(folder)
+        for name in sorted(folders):
+            path = (inside / name).as_posix()
+            if (folder / path).is_symlink() or path not in parents:
+                yield damaged("D104", path, "a folder that the manifest does not account for", "Move it away")
+                folders.remove(name)
+        for name in sorted(files):
+            path = (inside / name).as_posix()
+            if path not in wanted:
+                yield damaged("D104", path, "a file that the manifest does not list", "Move it away")
+            elif not stat.S_ISREG((folder / path).lstat().st_mode):
+                yield damaged("D104", path, "not a plain file")
+    for error in unread:
+        yield damaged("D104", str(error.filename), f"cannot be listed ({error.strerror}), so it may hold anything")

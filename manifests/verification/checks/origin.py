@@ -1,0 +1,138 @@
+"""Origin: trials that come from a seed, a published rule or a setup file are made again and compared."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from poisonsets.manifests.errors import PoisonsetsError
+from poisonsets.manifests.files.pixels import pixel_digest
+from poisonsets.manifests.records.origin import DrawnSetup, FileSetup, NamedSetup
+from poisonsets.manifests.records.trial import FileTarget, SplitTarget, Supplant
+from poisonsets.manifests.sets.writer import MANIFEST
+from poisonsets.manifests.trials.drawn import draw
+from poisonsets.manifests.trials.named import compute
+from poisonsets.manifests.trials.plan import Plan
+from poisonsets.manifests.verification.case import Case, Whole
+from poisonsets.manifests.verification.check_registry import check, check_set
+from poisonsets.manifests.verification.findings import Finding
+
+
+@check("V501")
+def drawn_as_declared(case: Case) -> Iterator[Finding]:
+    """Targets, source classes, adversarial label, bases and supplanted images are those that the setup gives."""
+    setup = case.owner.manifest.setup
+    if not isinstance(setup, DrawnSetup | NamedSetup):
+        return
+    by = f"seed {setup.seed} draws" if isinstance(setup, DrawnSetup) else f"setup {setup.name} has"
+    number = case.trial.number
+    try:
+        plan = draw(case.base, setup, number) if isinstance(setup, DrawnSetup) else compute(case.base, setup, number)
+    except PoisonsetsError as error:
+        yield case.violation("V501", f"the declared setup cannot be drawn from this base: {error.message}")
+        return
+    record = case.record
+    rule = record.composition
+    removed = tuple(rule.removed) if isinstance(rule, Supplant) else None
+    for what, found, wanted in (
+        ("target", _named(record.targets), _named(plan.targets)),
+        ("source classes", list(record.source_classes), list(plan.source_classes)),
+        ("adversarial label", record.adversarial_label, plan.adversarial_label),
+        ("supplanted images", _few(removed), _few(plan.removed)),
+    ):
+        if found != wanted:
+            yield case.violation("V501", f"{what} {found}, but {by} {wanted}")
+    yield from _bases(case, plan, by)
+
+
+@check_set("V502")
+def setup_file_as_declared(whole: Whole) -> Iterator[Finding]:
+    """With --setup: a set that names a setup file by its digest names the one that was given."""
+    declared, given = whole.owner.manifest.setup, whole.setup
+    if given is None or not isinstance(declared, FileSetup):
+        return
+    if isinstance(given, NamedSetup):
+        message = f"its trials are of the setup file {declared.name!r}, not of {given.name}"
+        yield Finding("V502", "violation", MANIFEST, message)
+    elif given.record.digest != declared.digest:
+        message = (
+            f"its setup file has digest {declared.digest[:12]}..., {given.record.name!r} {given.record.digest[:12]}..."
+        )
+        yield Finding("V502", "violation", MANIFEST, message)
+
+
+@check("V503")
+def as_the_given_setup(case: Case) -> Iterator[Finding]:
+    """With --setup: targets, adversarial label, bases (in any order) and their number are those of its trial."""
+    setup, number = case.whole.setup, case.trial.number
+    if setup is None:
+        return
+    try:
+        plan = compute(case.base, setup, number) if isinstance(setup, NamedSetup) else setup.plan(case.base, number)
+    except PoisonsetsError as error:
+        yield case.violation("V503", f"the given setup has no such trial for this base: {error.message}")
+        return
+    found, wanted = case.record.targets, plan.targets
+    if len(found) != len(wanted) or not all(_same(case, *pair) for pair in zip(found, wanted, strict=True)):
+        yield case.violation("V503", f"target {_named(found)}, but the setup has {_named(wanted)}")
+    if case.record.adversarial_label != plan.adversarial_label:
+        message = f"adversarial label {case.record.adversarial_label}, but the setup has {plan.adversarial_label}"
+        yield case.violation("V503", message)
+    yield from _other_bases(case, plan)
+
+
+def _other_bases(case: Case, plan: Plan) -> Iterator[Finding]:
+    """How a trial's bases differ from a setup's, whatever their order: the order means nothing to a victim."""
+    found: Counter[int | None] = Counter(case.record.slots.bases)
+    wanted: Counter[int | None] = Counter(plan.bases)
+    if found.total() != wanted.total():
+        yield case.violation("V503", f"{found.total()} poisons, but the setup has {wanted.total()}")
+    for what, bases in (
+        ("in the setup and not in the trial", wanted - found),
+        ("in the trial and not in the setup", found - wanted),
+    ):
+        if bases:
+            first = next(iter(bases))
+            example = "an unknown one" if first is None else f"train/{first}"
+            yield case.violation("V503", f"bases {what}: {bases.total()}, {example} for one")
+
+
+def _bases(case: Case, plan: Plan, by: str) -> Iterator[Finding]:
+    found = case.record.slots.bases
+    if len(found) != plan.keep:
+        yield case.violation("V501", f"{len(found)} poisons, but the setup has {plan.keep}")
+    if plan.poisons is not None:
+        remaining = iter(plan.bases)
+        for slot, base in enumerate(found):
+            if base is None or base not in remaining:  # consumes up to the base: they keep the order they were drawn in
+                message = f"base train/{base} is not, or not in this order, among the {len(plan.bases)} candidates"
+                yield case.violation("V501", message, slot=slot)
+                return
+        return
+    for slot, (base, drawn) in enumerate(zip(found, plan.bases, strict=False)):
+        if base != drawn:
+            yield case.violation("V501", f"base train/{base}, but {by} train/{drawn}", slot=slot)
+
+
+def _few(removed: tuple[int, ...] | None) -> str:
+    """Supplanted images in words that differ where they differ, and stay short."""
+    if removed is None:
+        return "none"
+    digest = hashlib.sha256(",".join(map(str, removed)).encode()).hexdigest()[:8]
+    return f"{len(removed)} ({', '.join(map(str, removed[:3]))}...; {digest})"
+
+
+def _named(targets: tuple[SplitTarget | FileTarget, ...]) -> str:
+    names = (f"file/{one.key}" if isinstance(one, FileTarget) else f"{one.split}/{one.index}" for one in targets)
+    return ", ".join(names) or "none"
+
+
+def _same(case: Case, target: SplitTarget | FileTarget, wanted: SplitTarget) -> bool:
+    """Whether a target is a setup's: by its place in the base, or by its pixels where it is a file."""
+    if not isinstance(target, FileTarget):
+        return target == wanted
+    image = case.base.split(wanted.split).images[wanted.index]
+    return target.pixels == pixel_digest(image[None], np.array([wanted.label], dtype=np.int64))

@@ -1,0 +1,42 @@
+"""Trigger pictures: the files show what the manifest declares, masks are masks, and triggers fit the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.overlay.stamp import picture_digest, stamp
+from poisonsets.manifests.records.triggers import PatchTrigger
+from poisonsets.manifests.verification.case import Whole
+from poisonsets.manifests.verification.check_registry import check_set
+from poisonsets.manifests.verification.findings import Finding
+
+
+@check_set("V103")
+def pictures_as_declared(whole: Whole) -> Iterator[Finding]:
+    """Every trigger's picture has the declared pixels; a mask has its picture's size and is black and white."""
+    opened = whole.owner
+    for path, declared in opened.manifest.trigger_pixels.items():
+        if picture_digest(opened.picture(path)) != declared:
+            yield Finding("V103", "violation", path, "the picture's pixels are not those declared")
+    for _, record in sorted(opened.manifest.triggers.items()):
+        if not isinstance(record, PatchTrigger) or record.mask is None:
+            continue
+        mask, picture = opened.picture(record.mask), opened.picture(record.image)
+        if mask.shape != picture.shape:
+            sizes = " and ".join(f"{one.shape[0]}x{one.shape[1]}" for one in (mask, picture))
+            yield Finding("V103", "violation", record.mask, f"mask and picture differ in size: {sizes}")
+        if not np.isin(mask, (0, 255)).all() or (mask != mask[:, :, :1]).any():
+            yield Finding("V103", "violation", record.mask, "a mask is white (255) or black (0) in all three channels")
+
+
+@check_set("V106")
+def triggers_fit(whole: Whole) -> Iterator[Finding]:
+    """Every declared trigger can be put on the base's images."""
+    for name in sorted(whole.owner.manifest.triggers):
+        try:
+            stamp(whole.base.train.images[0], whole.owner.trigger(name), "train/0")
+        except UsageError as error:
+            yield Finding("V106", "violation", f"trigger {name}", error.message)

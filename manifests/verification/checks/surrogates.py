@@ -1,0 +1,29 @@
+"""Surrogates: an included network is the one whose digest the manifest names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.files.safetensors_header import tensors_digest
+from poisonsets.manifests.verification.case import Whole
+from poisonsets.manifests.verification.check_registry import check_set
+from poisonsets.manifests.verification.findings import Finding
+
+
+@check_set("V107")
+def surrogates_as_declared(whole: Whole) -> Iterator[Finding]:
+    """Every included surrogate's file holds the tensors that its digest names."""
+    listed = {record.path for record in whole.owner.manifest.files}
+    for one in whole.owner.manifest.surrogates:
+        path = f"surrogates/{one.digest}.safetensors"
+        if not one.included or path not in listed:
+            continue
+        data = whole.owner.read(path)
+        try:
+            found = tensors_digest(data, path)
+        except DamagedError as error:  # every hash is right, so this is what the author published
+            yield Finding("V107", "violation", path, error.message)
+            continue
+        if found != one.digest:
+            yield Finding("V107", "violation", path, f"its tensors have digest {found[:12]}...")

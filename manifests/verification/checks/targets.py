@@ -1,0 +1,111 @@
+"""Targets: they are what they are said to be, no victim trains on them, and `targets.tar` holds them and no more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+
+from poisonsets.manifests.files.pixels import Images, pixel_digest
+from poisonsets.manifests.overlay.stamp import stamp
+from poisonsets.manifests.records.trial import FileTarget, SplitTarget
+from poisonsets.manifests.sets.reader import TARGETS
+from poisonsets.manifests.verification.case import Case, Whole
+from poisonsets.manifests.verification.check_registry import check, check_set
+from poisonsets.manifests.verification.findings import Finding
+
+
+@check_set("V105")
+def target_file_as_declared(whole: Whole) -> Iterator[Finding]:
+    """targets.tar holds exactly the declared targets, with the declared labels and pixels."""
+    opened = whole.owner
+    declared = [
+        (trial.trial, target)
+        for trial in opened.manifest.trials
+        for target in trial.targets
+        if isinstance(target, FileTarget)
+    ]
+    if not declared or all(record.path != TARGETS for record in opened.manifest.files):
+        return
+    samples = opened.target_samples
+    found = Counter(samples.keys())
+    row_of = {key: row for row, key in enumerate(samples.keys())}
+    for key in sorted(set(found) - {target.key for _, target in declared}):
+        yield Finding("V105", "violation", TARGETS, f"sample {key} is no declared target")
+    for key, times in sorted(found.items()):
+        if times > 1:
+            yield Finding("V105", "violation", TARGETS, f"sample {key} stands {times} times")
+    for number, target in declared:
+        fault = partial(Finding, "V105", "violation", f"trial {number}", trial=number)
+        if target.key not in row_of:
+            yield fault(f"{TARGETS} has no sample {target.key}")
+            continue
+        row = row_of[target.key]
+        if samples.labels[row] != target.label:
+            message = f"target {target.key} has label {samples.labels[row]} in {TARGETS}, {target.label} declared"
+            yield fault(message)
+        if pixel_digest(samples.images[row][None], np.array([target.label], dtype=np.int64)) != target.pixels:
+            yield fault(f"target {target.key} has other pixels than declared")
+
+
+@check("V403")
+def targets_as_declared(case: Case) -> Iterator[Finding]:
+    """Every target exists, has the declared true label and not the adversarial one, and is no training image."""
+    for target in case.record.targets:
+        if target.label == case.record.adversarial_label:
+            yield case.violation("V403", f"a target of class {target.label} already has the adversarial label")
+        if isinstance(target, FileTarget):
+            yield from _no_known_image(case, target)
+            continue
+        split = case.base.split(target.split)
+        if target.split == "train":
+            yield case.violation("V403", f"target train/{target.index} is a training image: victims know its label")
+        if target.index >= len(split.labels):
+            yield case.violation("V403", f"target {target.split}/{target.index} does not exist")
+        elif split.labels[target.index] != target.label:
+            true = int(split.labels[target.index])
+            yield case.violation(
+                "V403", f"target {target.split}/{target.index} is of class {true}, {target.label} declared"
+            )
+
+
+def _no_known_image(case: Case, target: FileTarget) -> Iterator[Finding]:
+    """A file target that is an image of the base is judged by the base's label, and may not be a training image."""
+    if target.key not in case.owner.target_keys:
+        return
+    image = case.owner.target_file(target.key)
+    for index in case.whole.train.find(image)[:1]:
+        yield case.violation("V403", f"target {target.key} is the training image train/{index}")
+    for index in case.whole.test.find(image)[:1]:
+        true = int(case.base.test.labels[index])
+        if true != target.label:
+            yield case.violation(
+                "V403", f"target {target.key} is test/{index} of class {true}, {target.label} declared"
+            )
+
+
+@check("V404")
+def targets_not_among_poisons(case: Case) -> Iterator[Finding]:
+    """No poison is a target itself, as it is or with the trigger on."""
+    trigger = case.trial.trigger()
+    for target in case.record.targets:
+        image = _image(case, target)
+        if image is None:
+            continue
+        name = target.key if isinstance(target, FileTarget) else f"{target.split}/{target.index}"
+        forms = [image]
+        if trigger is not None:
+            forms.append(stamp(image, trigger, f"file/{name}" if isinstance(target, FileTarget) else name))
+        rows = {row for form in forms for row in case.shown.find(form)}
+        for slot in (case.slot_of[row] for row in sorted(rows) if row in case.slot_of):
+            yield case.violation("V404", f"the poison is the target {name}", slot=slot)
+
+
+def _image(case: Case, target: SplitTarget | FileTarget) -> Images | None:
+    """uint8 [H, W, 3], or None where there is no such image; V105 and V403 say so."""
+    if isinstance(target, FileTarget):
+        return case.owner.target_file(target.key) if target.key in case.owner.target_keys else None
+    split = case.base.split(target.split)
+    return split.images[target.index] if target.index < len(split.labels) else None

@@ -1,0 +1,64 @@
+"""The set as a whole: its identity, its pin of the base, and that every file serves a purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from poisonsets.manifests.records import identity
+from poisonsets.manifests.records.trial import FileTarget
+from poisonsets.manifests.sets.reader import TARGETS
+from poisonsets.manifests.sets.writer import CARD, MANIFEST
+from poisonsets.manifests.verification.case import Whole
+from poisonsets.manifests.verification.check_registry import check_set
+from poisonsets.manifests.verification.findings import Finding
+
+
+def _violation(code: str, place: str, message: str) -> Finding:
+    return Finding(code, "violation", place, message)
+
+
+@check_set("V101")
+def content_digest_as_declared(whole: Whole) -> Iterator[Finding]:
+    """The declared content digest is that of the declared contents."""
+    manifest = whole.owner.manifest
+    found, declared = identity.digest_of(manifest), manifest.content_digest
+    if found != declared:
+        yield _violation("V101", MANIFEST, f"content digest {found[:12]}..., declared {declared[:12]}...")
+
+
+@check_set("V102")
+def every_file_has_a_purpose(whole: Whole) -> Iterator[Finding]:
+    """Every listed file is a declared trial's shard, trigger's picture, surrogate, target file or the card."""
+    manifest = whole.owner.manifest
+    wanted = {path for trial in whole.owner.trials for path in trial.shards()}
+    wanted |= {CARD} | set(manifest.trigger_pixels)
+    surrogates = {f"surrogates/{one.digest}.safetensors" for one in manifest.surrogates if one.included}
+    if any(isinstance(target, FileTarget) for trial in manifest.trials for target in trial.targets):
+        wanted.add(TARGETS)
+    listed = {record.path for record in manifest.files}
+    for path in sorted(listed - wanted - surrogates):
+        yield _violation("V102", path, "listed, but nothing in the manifest refers to it")
+    for path in sorted((wanted | surrogates) - listed):
+        yield _violation("V102", path, "the manifest refers to it, but does not list it")
+
+
+@check_set("V104")
+def base_as_declared(whole: Whole) -> Iterator[Finding]:
+    """Sizes and number of classes of the pinned base are those of the base."""
+    declared, true = whole.owner.manifest.base, whole.base.pin()
+    if declared.splits != true.splits:
+        yield _violation("V104", MANIFEST, "the declared splits of the base are not the base's own")
+    if len(declared.classes) != len(true.classes):
+        yield _violation("V104", MANIFEST, f"{len(declared.classes)} classes, the base has {len(true.classes)}")
+
+
+@check_set("H101")
+def class_names_as_declared(whole: Whole) -> Iterator[Finding]:
+    """Class names are those of the base at hand; names pin nothing, so others are worth knowing and no more."""
+    base = whole.base
+    pairs = zip(whole.owner.manifest.base.classes, base.classes, strict=False)
+    renamed = [(label, ours, theirs) for label, (theirs, ours) in enumerate(pairs) if ours != theirs]
+    if renamed:
+        label, ours, theirs = renamed[0]
+        message = f"class {label} is called {theirs[:60]!r}, {base.name} calls it {ours[:60]!r}; {len(renamed)} differ"
+        yield Finding("H101", "hint", MANIFEST, message)

@@ -1,0 +1,71 @@
+"""How far images are from others, exactly, in whole levels; block by block, so that every pass stays in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonsets.manifests.files.pixels import Images
+
+Ids = NDArray[np.int64]
+BLOCK_BYTES: Final = 384 << 10
+EXACT_SQUARES: Final = 256
+"""So many squares of levels have a sum below 2^24 (256 x 255^2), which float32 holds exactly, in any order."""
+
+
+def apart(images: Images, rows: Ids, others: Images, ids: Ids) -> Iterator[tuple[slice, Images]]:
+    """|images[rows] - others[ids]|, some pairs at a time.
+
+    uint8 differences wrap (0 - 250 is 6 there); the larger minus the smaller cannot, and needs no wider integers.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        rows: int64 [P], which of them; all in 0..N-1.
+        others: uint8 [M, H, W, 3].
+        ids: int64 [P], what each is compared with; all in 0..M-1.
+
+    Yields:
+        Which pairs, and their differences, uint8 [B, H, W, 3], which the next block overwrites.
+    """
+    size = max(1, BLOCK_BYTES // max(1, images[:1].nbytes))
+    low, high = np.empty((2, size, *others.shape[1:]), dtype=np.uint8)
+    for start in range(0, len(rows), size):
+        some = slice(start, min(start + size, len(rows)))
+        smaller, larger = low[: some.stop - start], high[: some.stop - start]
+        first, second = _taken(images, rows[some], larger), _taken(others, ids[some], smaller)
+        if first is larger:  # it would be overwritten while it is read
+            first = first.copy()
+        np.maximum(first, second, out=larger)
+        np.minimum(first, second, out=smaller)
+        np.subtract(larger, smaller, out=larger)
+        yield some, larger
+
+
+def largest(differences: Images) -> NDArray[np.uint8]:
+    """uint8 [B]: the largest of each image's differences, uint8 [B, H, W, 3]."""
+    found: NDArray[np.uint8] = differences.reshape(len(differences), -1).max(axis=1)
+    return found
+
+
+def squared(differences: Images) -> NDArray[np.int64]:
+    """int64 [B]: the sum of squares of each image's differences, uint8 [B, H, W, 3]; exact."""
+    flat = differences.reshape(len(differences), -1)
+    parts = -(-flat.shape[1] // EXACT_SQUARES)
+    wide = np.empty((len(flat), parts * EXACT_SQUARES), dtype=np.float32)
+    wide[:, : flat.shape[1]] = flat
+    wide[:, flat.shape[1] :] = 0
+    cut = wide.reshape(len(flat), parts, EXACT_SQUARES)
+    found: NDArray[np.int64] = np.vecdot(cut, cut).astype(np.int64).sum(axis=1)
+    return found
+
+
+def _taken(images: Images, ids: Ids, buffer: Images) -> Images:
+    """images[ids]: as they lie in memory where they are consecutive, else copied into the buffer."""
+    first, count = int(ids[0]), len(ids)
+    if int(ids[-1]) - first == count - 1 and bool((np.diff(ids) == 1).all()):
+        return images[first : first + count]
+    # With any other mode numpy takes a second copy.
+    return np.take(images, ids, axis=0, out=buffer, mode="clip")

@@ -1,0 +1,227 @@
+"""A verification as one HTML page: verdict, findings, figures and the worst poisons, with nothing in it that runs.
+
+Whatever comes from a set is escaped; pictures are PNG in `data:` addresses; a policy in the page forbids everything
+else, so that it can be opened, sent and archived whoever made the set.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import groupby
+from string import Template
+from typing import Final
+
+import numpy as np
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import DamagedError, UsageError
+from poisonsets.manifests.files import png
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.records.trial import FileTarget
+from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+from poisonsets.manifests.spelling import printable
+from poisonsets.manifests.verification.findings import Finding, Report
+
+PICTURED: Final = 12
+GREY: Final = 128
+SHOWN_SIDE: Final = 128
+
+_PAGE: Final = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width">
+<title>$title</title>
+<style>
+body { font: 16px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a }
+h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
+.verdict { padding: .6rem .9rem; border-left: .4rem solid #2a7d3f; background: #eef6f0 }
+.verdict.false { border-color: #b3261e; background: #fbeeed }
+table { border-collapse: collapse; width: 100% } td, th { text-align: left; vertical-align: top; padding: .25rem .6rem;
+  border-bottom: 1px solid #ddd; overflow-wrap: anywhere } th { font-weight: 600 }
+.poison { display: flex; flex-wrap: wrap; gap: 1rem; margin: 0 0 1.2rem } figure { margin: 0 }
+img { image-rendering: pixelated; border: 1px solid #bbb; display: block } figcaption { font-size: .85rem }
+code { overflow-wrap: anywhere }
+</style>
+</head>
+<body>
+<h1>$title</h1>
+<p class="verdict $truth">$verdict</p>
+$body
+</body>
+</html>
+""")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A poison to be pictured.
+
+    Attributes:
+        caption: which it is and why it is here.
+        pictures: by what they show, uint8 [H, W, 3] each.
+    """
+
+    caption: str
+    pictures: dict[str, Images]
+
+
+def page(report: Report, shown: Sequence[Shown] = ()) -> str:
+    """The page.
+
+    Args:
+        report: what was found.
+        shown: the poisons to be pictured, in this order.
+    """
+    holding = report.holding[0].upper() + report.holding[1:]
+    verdict = {0: f"{holding}.", 1: "Claims do not hold.", 3: "The set is damaged."}
+    parts = [*_summary(report), *_findings(report), *_figures(report), *_pictures(shown)]
+    parts += _section("Not checked", _list(report.not_checked))
+    return _PAGE.substitute(
+        title=_safe(f"Verification of {report.path}"),
+        truth="true" if report.clean else "false",
+        verdict=escape(verdict[report.worst]),
+        body="\n".join(parts),
+    )
+
+
+def worst_poisons(opened: PoisonSet, base: Base, report: Report) -> tuple[Shown, ...]:
+    """At most `PICTURED` poisons: those that violations name, then those that use most of their budget.
+
+    Args:
+        opened: the set that was verified.
+        base: the base dataset it pins.
+        report: what was found in it; of a damaged set nothing is shown.
+
+    Raises:
+        DamagedError: the set is no longer what was verified.
+    """
+    if report.worst == 3 or report.figures is None:
+        return ()
+    wanted: dict[tuple[int, int], str] = {}
+    for finding in report.findings:
+        if finding.kind == "violation" and finding.trial is not None and finding.slot is not None:
+            wanted.setdefault((finding.trial, finding.slot), f"{finding.code}: {finding.message}")
+    for poison in report.figures.worst:
+        wanted.setdefault((poison.trial, poison.slot), f"uses {poison.used} of its budget")
+    chosen = sorted(list(wanted)[:PICTURED])  # a trial is read once for all of its poisons
+    found: dict[tuple[int, int], Shown] = {}
+    for number, places in groupby(chosen, key=lambda place: place[0]):
+        captions = {slot: wanted[number, slot] for _, slot in places}
+        found.update(_of_trial(opened.trial(number), base, captions))
+    return tuple(found[place] for place in list(wanted)[:PICTURED] if place in found)
+
+
+def _of_trial(trial: OpenTrial, base: Base, wanted: dict[int, str]) -> Iterator[tuple[tuple[int, int], Shown]]:
+    samples = trial.samples()
+    targets = _targets(trial, base)
+    for row, (number, slot) in enumerate(zip(samples.trials.tolist(), samples.slots.tolist(), strict=True)):
+        if number != trial.number or slot not in wanted or slot >= len(trial.record.slots.bases):
+            continue
+        poison, index = samples.images[row], trial.record.slots.bases[slot]
+        pictures = {"poison": poison}
+        if index is not None and index < len(base.train.labels) and poison.shape == base.train.images[index].shape:
+            difference, factor = amplified(poison, base.train.images[index])
+            pictures = {f"base train/{index}": base.train.images[index], "poison": poison}
+            pictures[f"difference x {factor}, grey is none"] = difference
+        caption = f"trial {number} slot {slot}: {wanted.pop(slot)}"  # a slot that stands twice is shown once
+        yield (number, slot), Shown(caption, {**pictures, **targets})
+
+
+def _targets(trial: OpenTrial, base: Base) -> dict[str, Images]:
+    """The trial's first target as the victim meets it, by name; nothing where it cannot be shown."""
+    try:
+        images = trial.target_images(base)
+    except (DamagedError, UsageError):  # the findings say why
+        return {}
+    if not len(images):
+        return {}
+    first = trial.record.targets[0]
+    name = first.key if isinstance(first, FileTarget) else f"{first.split}/{first.index}"
+    return {f"target {name}{'' if trial.record.trigger is None else ' with the trigger'}": images[0]}
+
+
+def amplified(image: Images, base: Images) -> tuple[Images, int]:
+    """The difference around grey, enlarged by a whole number so that at most a tenth of its values is cut off.
+
+    A trigger, which may be far from its base, would else hide the perturbation beside it.
+
+    Args:
+        image, base: uint8 [H, W, 3].
+
+    Returns:
+        uint8 [H, W, 3] and the factor, 1 or more.
+    """
+    delta = image.astype(np.int64) - base
+    far = int(np.quantile(np.abs(delta), 0.9, method="higher"))
+    factor = max(1, (GREY - 1) // max(1, far))
+    return np.clip(GREY + factor * delta, 0, 255).astype(np.uint8), factor
+
+
+def _summary(report: Report) -> Iterator[str]:
+    rows = [("set", report.path), ("content digest", report.content_digest or "none: the manifest cannot be read")]
+    rows += [(name, str(value)) for name, value in report.checked.items()]
+    if report.rates:
+        rows.append(("poisons a trial", report.rates_line()))
+    yield _table(rows)
+    if report.sample is not None:
+        yield from (f"<p>{_safe(line)}</p>" for line in report.sample.lines())
+
+
+def _findings(report: Report) -> Iterator[str]:
+    for one in report.counts:
+        kept = [each for each in report.findings if (each.code, each.kind) == (one.code, one.kind)] or [one.first]
+        title = f"{one.code}: {one.count} {one.kind}{'s' if one.count > 1 else ''}"
+        yield from _section(title, _table([(each.place, _sentence(each)) for each in kept]))
+        if one.count > len(kept):
+            yield f"<p>... and {one.count - len(kept)} more.</p>"
+
+
+def _sentence(finding: Finding) -> str:
+    return f"{finding.message}. {finding.remedy}" if finding.remedy else finding.message
+
+
+def _figures(report: Report) -> Iterator[str]:
+    if report.figures is not None:
+        yield from _section("Figures", _table(report.figures.rows()))
+
+
+def _pictures(shown: Sequence[Shown]) -> Iterator[str]:
+    if shown:
+        yield "<h2>Poisons that findings name, and those that use most of their budget</h2>"
+    for one in shown:
+        pictures = "".join(_figure(what, image) for what, image in one.pictures.items())
+        yield f'<p>{_safe(one.caption)}</p>\n<div class="poison">{pictures}</div>'
+
+
+def _figure(what: str, image: Images) -> str:
+    data = base64.b64encode(png.encode(image)).decode("ascii")
+    height = max(1, round(SHOWN_SIDE * image.shape[0] / image.shape[1]))
+    size = f'width="{SHOWN_SIDE}" height="{height}"'
+    return (
+        f'<figure><img src="data:image/png;base64,{data}" alt="{_safe(what)}" {size}>'
+        f"<figcaption>{_safe(what)}</figcaption></figure>"
+    )
+
+
+def _section(title: str, body: str) -> Iterator[str]:
+    yield f"<h2>{_safe(title)}</h2>"
+    yield body
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    cells = "".join(f"<tr><th>{_safe(name)}</th><td>{_safe(value)}</td></tr>\n" for name, value in rows)
+    return f"<table>\n{cells}</table>"
+
+
+def _list(items: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{_safe(item)}</li>' for item in items)}</ul>"
+
+
+def _safe(text: str) -> str:
+    """Text from anywhere: one line, no control characters, at most 400 characters, no markup."""
+    return escape(printable(text))

@@ -1,0 +1,238 @@
+"""Verify a poison set: recompute from its bytes every claim that bytes can prove, and list those they cannot.
+
+Integrity comes first; a set that is damaged is not judged further. Nothing here imports torch, runs anything from
+the set, or writes a file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import DamagedError, UsageError
+from poisonsets.manifests.overlay.poison_counts import Counts, spans
+from poisonsets.manifests.overlay.poison_counts import counts as count_poisons
+from poisonsets.manifests.records.base import BasePin
+from poisonsets.manifests.records.origin import DrawnSetup, FileSetup, ForeignSetup, NamedSetup
+from poisonsets.manifests.records.trial import Unconstrained
+from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet, open_set
+from poisonsets.manifests.sets.shard import Samples
+from poisonsets.manifests.spelling import spelled
+from poisonsets.manifests.trials.named import trials_of
+from poisonsets.manifests.verification.case import Case, Setup, Whole
+from poisonsets.manifests.verification.check_registry import FIGURES_CHECKS, SET_CHECKS, TRIAL_CHECKS
+from poisonsets.manifests.verification.checks import integrity
+from poisonsets.manifests.verification.findings import Finding, Findings, Report
+from poisonsets.manifests.verification.sample import Sample, Sampled
+from poisonsets.manifests.verification.tally import Tally
+
+NOT_PROVABLE = (
+    "that the named attack, settings and seed made these pixels",
+    "that the attacker knew no more than the listed surrogates, and how those were trained",
+    "that the seed was not chosen among many, and the words of the card",
+)
+
+
+def verify(
+    path: Path,
+    find_base: Callable[[BasePin], Base],
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    setup: Setup | None = None,
+    sample: Sample | None = None,
+    compat: bool = False,
+) -> Report:
+    """Check a poison set.
+
+    Args:
+        path: the set's folder.
+        find_base: gives the base dataset that a manifest pins, or raises MissingError.
+        progress: told (trials done, trials in all).
+        setup: the setup that its trials shall be compared with; None compares with what the manifest itself gives.
+        sample: read and judge these trials only; of the others no more than the files' names and sizes.
+        compat: add what the published benchmark's checker would have said.
+
+    Raises:
+        MissingError: the folder or the base is not there.
+    """
+    judged = _Judged()
+    try:
+        opened = open_set(path)
+    except DamagedError as error:
+        judged.findings.add(integrity.damaged("D101", "manifest.json", error.message))
+        return _report(path, None, judged, (), None, setup)
+    trials, sampled = _chosen(opened, sample)
+    for finding in integrity.check_files(opened, unread=_shards(opened, sampled)):
+        judged.findings.add(finding)
+    if judged.findings.worst == 0:
+        whole = Whole(opened, find_base(opened.manifest.base).as_pinned(opened.manifest.base), setup)
+        for code, check_set in SET_CHECKS.items():
+            _collect(partial(check_set, whole), code, None, judged.findings)
+        for done, trial in enumerate(trials):
+            _check_trial(whole, trial, judged)
+            if progress is not None:
+                progress(done + 1, len(trials))
+        for code, check_figures in FIGURES_CHECKS.items() if compat else ():
+            _collect(partial(check_figures, judged.tally.figures()), code, None, judged.findings)
+        judged.finished = True
+    return _report(path, opened, judged, trials, sampled, setup)
+
+
+@dataclass
+class _Judged:
+    """What has been found so far; `finished` where the trials were judged at all."""
+
+    findings: Findings = field(default_factory=Findings)
+    counts: list[Counts] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    finished: bool = False
+
+
+def _chosen(opened: PoisonSet, sample: Sample | None) -> tuple[tuple[OpenTrial, ...], Sampled | None]:
+    """The trials to read, and what is said of that where they are not all."""
+    if sample is None:
+        return opened.trials, None
+    numbers = [trial.number for trial in opened.trials]
+    read = sample.chosen(numbers)
+    unread = tuple(sorted(set(numbers) - set(read)))
+    return tuple(map(opened.trial, read)), Sampled(sample.part, sample.parts, sample.seed, read, unread)
+
+
+def _shards(opened: PoisonSet, sampled: Sampled | None) -> frozenset[str]:
+    """The files of the trials that are not read."""
+    unread = () if sampled is None else sampled.unread
+    return frozenset(path for number in unread for path in opened.trial(number).shards())
+
+
+def _check_trial(whole: Whole, trial: OpenTrial, judged: _Judged) -> None:
+    """Every check of one trial; its poisons are counted where no claim is false, measured where they can be."""
+    findings = judged.findings
+    try:
+        samples = trial.samples()
+    except DamagedError as error:
+        findings.add(_damaged(trial.number, error))
+        return
+    if samples.images.shape[1:] != whole.base.train.images.shape[1:]:
+        return  # V104 has said that the declared sizes are not the base's; there is nothing to compare
+    case = _case(whole, trial, samples)
+    for code, check in TRIAL_CHECKS.items():
+        _collect(partial(check, case), code, trial.number, findings)
+    with suppress(DamagedError, UsageError):  # of a trigger, and the checks have said so
+        judged.tally.add(case)
+    if findings.worst == 0:
+        record = trial.record
+        counted = count_poisons(
+            whole.base.train.labels, record, record.composition, whole.base.poison_classes, case.moved
+        )
+        judged.counts.append(counted)
+
+
+def _case(whole: Whole, trial: OpenTrial, samples: Samples) -> Case:
+    """A trial's samples as the checks see them."""
+    keys = tuple(zip(samples.trials.tolist(), samples.slots.tolist(), strict=True))
+    count = len(trial.record.slots.labels)
+    seen = Counter(keys)
+    row_of = {
+        slot: row
+        for row, (number, slot) in enumerate(keys)
+        if number == trial.number and slot < count and seen[number, slot] == 1
+    }
+    return Case(whole, trial, keys, samples.images, samples.labels, row_of)
+
+
+def _collect(run: Callable[[], Iterator[Finding]], code: str, trial: int | None, findings: Findings) -> None:
+    """Take in what a check yields. A file that it cannot read is damage; a claim it cannot act on is false.
+
+    Args:
+        run: the check.
+        code: its code.
+        trial: the number of the trial that it looks at; None where that is the set.
+        findings: where they go.
+    """
+    try:
+        for finding in run():
+            findings.add(finding)
+    except DamagedError as error:
+        findings.add(_damaged(trial, error))
+    except UsageError as error:
+        if not code.startswith("H"):  # a hint is no claim; the check of the claim has said the same
+            findings.add(Finding(code, "violation", _place(trial), error.message, trial=trial))
+
+
+def _damaged(trial: int | None, error: DamagedError) -> Finding:
+    return replace(integrity.damaged("D105", _place(trial), error.message), trial=trial)
+
+
+def _place(trial: int | None) -> str:
+    return "the set" if trial is None else f"trial {trial}"
+
+
+def _report(
+    path: Path,
+    opened: PoisonSet | None,
+    judged: _Judged,
+    trials: tuple[OpenTrial, ...],
+    sampled: Sampled | None,
+    setup: Setup | None,
+) -> Report:
+    findings = judged.findings
+    return Report(
+        path=str(path),
+        content_digest=None if opened is None else opened.manifest.content_digest,
+        findings=tuple(findings.kept),
+        total=findings.total,
+        checked={} if opened is None else _counted(opened, trials, _shards(opened, sampled)),
+        rates=spans(judged.counts) if findings.worst == 0 else {},
+        exempt=tuple(trial.number for trial in trials if _exempts(trial)),
+        not_checked=NOT_PROVABLE + _not_checked(opened, sampled, setup),
+        worst=findings.worst,
+        hints=findings.hints,
+        figures=judged.tally.figures() if judged.finished else None,
+        sample=sampled,
+        counts=findings.counts(),
+    )
+
+
+def _counted(opened: PoisonSet, trials: tuple[OpenTrial, ...], unread: frozenset[str]) -> dict[str, int]:
+    """How much was looked at."""
+    files = [record for record in opened.manifest.files if record.path not in unread]
+    return {
+        "trials": len(trials),
+        "poisons": sum(len(trial.record.slots.labels) for trial in trials),
+        "files": len(files),
+        "bytes": sum(record.bytes for record in files),
+    }
+
+
+def _not_checked(opened: PoisonSet | None, sampled: Sampled | None, given: Setup | None) -> tuple[str, ...]:
+    """What of this set in particular was not checked, in words."""
+    if opened is None:
+        return ()
+    setup = opened.manifest.setup
+    unsaid = []
+    if sampled is not None and sampled.unread:
+        unsaid.append(f"anything in trials {spelled(sampled.unread)}, which were not read")
+    if isinstance(setup, FileSetup | ForeignSetup):
+        if given is None:
+            unsaid.append("that targets and bases are those of the named setup file")
+        return tuple(unsaid)
+    numbers = [trial.number for trial in opened.trials]
+    if isinstance(setup, DrawnSetup) and setup.candidates is not None:
+        unsaid.append(
+            f"that the attack chose its {setup.poisons} of {setup.candidates} candidates by the rule it names"
+        )
+    if isinstance(setup, NamedSetup) and len(numbers) < trials_of(setup.name):
+        unsaid.append(f"that the trials were not chosen for their outcome: the setup has more than {spelled(numbers)}")
+    if isinstance(setup, DrawnSetup) and numbers != list(range(len(numbers))):
+        unsaid.append(f"that the trials were not chosen for their outcome: the seed draws more than {spelled(numbers)}")
+    return tuple(unsaid)
+
+
+def _exempts(trial: OpenTrial) -> bool:
+    constraint = trial.record.constraint
+    return not isinstance(constraint, Unconstrained) and constraint.exempt_trigger

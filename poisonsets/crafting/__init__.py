@@ -1,0 +1,1 @@
+"""From a craft request to a poison set on disk."""

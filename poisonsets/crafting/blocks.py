@@ -1,0 +1,84 @@
+"""A block of trials: what is crafted in one go, the same whoever crafts it.
+
+Convolutions round differently in batches of other sizes, so the partition into blocks is a fixed function of the
+trials, never of free memory or workers, and a block is crafted whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.stream import Stream
+from poisonsets.manifests.trials.plan import Plan
+from poisonsets.surrogates import Surrogates
+
+BLOCK_PIXELS = 256 * 32 * 32
+
+
+@dataclass(frozen=True)
+class Block:
+    """Trials of equal size that share their surrogates, as integers.
+
+    Attributes:
+        plans: T trials of P candidates each.
+        bases: uint8 [T, P, H, W, 3].
+        targets: uint8 [T, K, H, W, 3].
+        seeds: one a trial.
+        surrogates: positions in the list of all surrogates.
+    """
+
+    plans: tuple[Plan, ...]
+    bases: Images
+    targets: Images
+    seeds: tuple[int, ...]
+    surrogates: tuple[int, ...]
+
+    def halves(self) -> tuple[Block, Block]:
+        """The first and the second half of its trials, of which there are at least two."""
+        middle = len(self.plans) // 2
+        first, second = (
+            replace(self, plans=self.plans[h], bases=self.bases[h], targets=self.targets[h], seeds=self.seeds[h])
+            for h in (slice(None, middle), slice(middle, None))
+        )
+        return first, second
+
+
+def partition(
+    plans: Sequence[Plan], base: Base, *, attack: str, seed: int, batched: bool, surrogates: Surrogates
+) -> Iterator[Block]:
+    """Consecutive trials of one shape and one choice of surrogates, at most 256 images of 32x32 pixels a block.
+
+    Args:
+        plans: the trials, in order.
+        base: where their images are.
+        attack: its name; with the seed and the trial's number it seeds the trial.
+        seed: the set's seed.
+        batched: False for attacks that take one trial at a time.
+        surrogates: the attacker's networks.
+    """
+    height, width = base.train.side
+
+    def shape(plan: Plan) -> tuple[int, int, int, tuple[int, ...]]:
+        return len(plan.bases), plan.keep, len(plan.targets), surrogates.of_trial(plan.trial, seed)
+
+    for (poisons, _, _, networks), alike in groupby(plans, key=shape):
+        room = max(1, BLOCK_PIXELS // (height * width * poisons)) if batched else 1
+        run = list(alike)
+        for start in range(0, len(run), room):
+            yield _block(run[start : start + room], base, attack, seed, networks)
+
+
+def _block(plans: Sequence[Plan], base: Base, attack: str, seed: int, surrogates: tuple[int, ...]) -> Block:
+    return Block(
+        plans=tuple(plans),
+        bases=np.stack([base.train.images[list(plan.bases)] for plan in plans]),
+        targets=np.stack([np.stack([base.split(t.split).images[t.index] for t in plan.targets]) for plan in plans]),
+        seeds=tuple(Stream("craft", seed, attack, plan.trial).seed() for plan in plans),
+        surrogates=surrogates,
+    )

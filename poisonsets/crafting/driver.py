@@ -1,0 +1,205 @@
+"""Craft a poison set: plans in, a finished set on disk out. The one driver of all attacks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from poisonsets.crafting import provenance
+from poisonsets.crafting.blocks import Block, partition
+from poisonsets.crafting.crafter import Attacker, Crafter, Result
+from poisonsets.crafting.request import TRIGGER, Order, check
+from poisonsets.manifests import limits
+from poisonsets.manifests.errors import DamagedError, MissingError, ViolationError
+from poisonsets.manifests.files import canonical_json, png, store
+from poisonsets.manifests.files.pixels import Images, pixel_digest
+from poisonsets.manifests.records.trial import Outcome, Slots, Trial
+from poisonsets.manifests.sets import writer
+from poisonsets.manifests.sets.reader import open_set
+from poisonsets.manifests.trials.plan import composition_of
+from poisonsets.manifests.verification.checks import integrity
+from poisonsets.manifests.workers import worked
+
+CURVE_POINTS = 21
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a crafting run came to.
+
+    Attributes:
+        content_digest: the set's identity.
+        trials: how many trials the set has.
+        taken_over: how many of them an interrupted run had finished.
+        refused: for each refused trial its number and why.
+    """
+
+    content_digest: str
+    trials: int
+    taken_over: int
+    refused: tuple[tuple[int, str], ...]
+
+
+def craft_set(
+    output: Path,
+    order: Order,
+    *,
+    workers: int = 1,
+    device: str = "cpu",
+    resume: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Done:
+    """Craft a set and write it.
+
+    Equal orders give equal content digests on one machine, whatever the workers and interruptions.
+
+    Args:
+        output: the set's folder; it must not exist or be empty.
+        order: what to craft.
+        workers: processes to craft with; they share nothing but the order.
+        device: where the attack runs.
+        resume: go on with an unfinished set of the same order.
+        progress: told (steps done, steps in all).
+
+    Raises:
+        UsageError: the order asks for something the attack or the base cannot give.
+        MissingError: the output folder or a surrogate is refused.
+        ViolationError: every trial was refused; nothing is left on disk then.
+    """
+    check(order)
+    if resume and (output / writer.MANIFEST).exists():
+        return _as_finished(output, order)
+    watch = provenance.Stopwatch()
+    with writer.writing(output, order.request(device), resume=resume) as unfinished:
+        blocks = [block for block in _blocks(order) if not _finished(block, unfinished.finished)]
+        taken_over = len(unfinished.finished)
+        make = partial(Crafter, _attacker(order, device))
+        refused: list[tuple[int, str]] = []
+        for results in worked(blocks, make, workers=workers, progress=progress):
+            for result in results:
+                if result.images is None:
+                    refused.append((result.plan.trial, result.refusal))
+                elif result.plan.trial not in unfinished.finished:
+                    unfinished.add_trial(trial_record(order, result, result.images), result.images)
+        if not unfinished.finished:
+            shutil.rmtree(writer.unfinished(output), ignore_errors=True)  # nothing in it to go on with
+            raise ViolationError(f"{output}: every trial was refused ({refused[0][1]}), so there is no set to write")
+        for path, data in _files(order):
+            unfinished.add_file(path, data)
+        run = watch.record(device=device, workers=workers, taken_over=taken_over, refused=refused)
+        manifest = unfinished.publish(order.head(), run)
+    return Done(manifest.content_digest, len(manifest.trials), taken_over, tuple(refused))
+
+
+def _as_finished(output: Path, order: Order) -> Done:
+    """What an earlier run of the same order came to, where it was stopped after its set was complete.
+
+    Raises:
+        MissingError: the folder holds a set of another order.
+        DamagedError: the set is not whole.
+    """
+    opened = open_set(output)
+    for finding in integrity.check_files(opened):
+        raise DamagedError(f"{output}: {finding.place}: {finding.message}", "Remove the set and craft it again")
+    manifest, trials = opened.manifest, opened.manifest.trials
+    refused = _refused(output)
+    same = all(getattr(manifest, key) == value for key, value in order.head().items())
+    same &= {*(trial.trial for trial in trials), *(number for number, _ in refused)} == {
+        plan.trial for plan in order.plans
+    }
+    same &= all((trial.constraint, trial.composition.rule) == (order.budget, order.composition) for trial in trials)
+    if not same:
+        raise MissingError(
+            f"{output}: the output folder holds a set that was made by another command", "Choose another output folder"
+        )
+    partial = writer.unfinished(output)
+    if not (partial / writer.PAYLOAD).exists():
+        shutil.rmtree(partial, ignore_errors=True)
+    return Done(manifest.content_digest, len(trials), len(trials), refused)
+
+
+def _refused(output: Path) -> tuple[tuple[int, str], ...]:
+    """The trials that a finished set's run record says were refused, and why."""
+    run = canonical_json.loads(store.read_file(output / writer.RUN, limits.RUN_BYTES), writer.RUN)
+    return tuple((int(number), str(reason)) for number, reason in run.get("refused", {}).items())
+
+
+def trial_record(order: Order, result: Result, images: Images) -> Trial:
+    """The manifest's record of a crafted trial."""
+    plan = result.plan
+    labels = (plan.adversarial_label,) * len(images)
+    moved = (images != order.base.train.images[list(result.bases)]).any(axis=(1, 2, 3))
+    curve = _thinned(result.history)
+    return Trial(
+        trial=plan.trial,
+        targets=plan.targets,
+        source_classes=plan.source_classes,
+        adversarial_label=plan.adversarial_label,
+        labels=order.attack.traits.labels,
+        constraint=order.budget,
+        composition=composition_of(order.composition, plan),
+        trigger=None if order.trigger is None else TRIGGER,
+        slots=Slots(bases=result.bases, labels=labels),
+        pixels=pixel_digest(images, np.array(labels, dtype=np.int64)),
+        outcome=Outcome(
+            moved=int(moved.sum()),
+            objective=tuple(f"{value:.6g}" for value in curve),
+            halvings=result.halvings,
+        ),
+    )
+
+
+def _files(order: Order) -> Iterator[tuple[str, bytes]]:
+    """The set's files besides shards: the trigger's pictures, and the surrogates where they are included."""
+    if order.trigger is not None:
+        for path, picture in order.trigger[0].pictures().items():
+            yield path, png.encode(picture)
+    if order.surrogates.included:
+        for one in order.surrogates.weights:
+            yield f"surrogates/{one.digest}.safetensors", store.read_file(one.path, limits.FILE_BYTES)
+
+
+def _attacker(order: Order, device: str) -> Attacker:
+    reads = order.attack.traits.needs & {"source images", "training"}
+    return Attacker(
+        attack=order.attack.name,
+        settings=dict(order.settings),
+        budget=order.budget,
+        files=order.surrogates.files,
+        composition=order.composition,
+        mirror=order.base.mirror,
+        base=order.base if reads else None,
+        trigger=None if order.trigger is None else order.trigger[0],
+        device=device,
+        precision=order.precision,
+    )
+
+
+def _blocks(order: Order) -> list[Block]:
+    batched = order.attack.traits.batched
+    return list(
+        partition(
+            order.plans,
+            order.base,
+            attack=order.attack.name,
+            seed=order.seed,
+            batched=batched,
+            surrogates=order.surrogates,
+        )
+    )
+
+
+def _finished(block: Block, finished: Mapping[int, Trial]) -> bool:
+    return all(plan.trial in finished for plan in block.plans)
+
+
+def _thinned(history: Sequence[float]) -> list[float]:
+    """At most 21 points of a curve, the first and the last among them."""
+    if len(history) <= CURVE_POINTS:
+        return list(history)
+    return [history[round(i * (len(history) - 1) / (CURVE_POINTS - 1))] for i in range(CURVE_POINTS)]

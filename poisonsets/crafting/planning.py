@@ -1,0 +1,139 @@
+"""From what a user asks for to the trials of an order: where they come from, what they are, what bounds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from poisonsets.interface import Budget, Traits
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.records.origin import DrawnSetup, NamedSetup, SetupRecord
+from poisonsets.manifests.records.trial import Linf, Unconstrained
+from poisonsets.manifests.trials.drawn import draw
+from poisonsets.manifests.trials.named import RULES, compute, trials_of
+from poisonsets.manifests.trials.plan import CompositionRule, Plan
+from poisonsets.manifests.trials.setup_file import read_setup
+from poisonsets.registry import Entry
+
+POISONS = 25
+TRIALS = 10
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What may be asked of drawn trials; None leaves it to the default.
+
+    Attributes:
+        poisons: a trial; 25 where neither this nor `rate` is given.
+        rate: poisons as a share "a/b" of the training images of the adversarial class.
+        candidates: of which the attack keeps as many as `poisons`.
+        targets: images of one class a trial.
+        class_pair: (adversarial label, target class).
+        source_classes: classes that targets are drawn from, and that a backdoor's trigger acts on.
+    """
+
+    poisons: int | None = None
+    rate: str | None = None
+    candidates: int | None = None
+    targets: int | None = None
+    class_pair: tuple[int, int] | None = None
+    source_classes: tuple[int, ...] | None = None
+
+
+def planned(
+    base: Base,
+    entry: Entry,
+    *,
+    setup: str | None,
+    trials: Sequence[int] | None,
+    seed: int,
+    asked: Draw,
+    composition: CompositionRule,
+) -> tuple[SetupRecord, tuple[Plan, ...]]:
+    """Where the trials come from, and the trials themselves.
+
+    Args:
+        base: the dataset.
+        entry: the attack; its traits say which images it makes poisons of and whether it is a backdoor.
+        setup: the name of a published setup, or a file; None draws.
+        trials: their numbers; None takes a setup's all, or 0-9 of a drawn one.
+        seed: of drawn trials.
+        asked: what was asked of drawn trials.
+        composition: `supplant` needs drawn trials.
+
+    Raises:
+        UsageError: options that exclude one another, a setup that does not suit the attack, or a trial that the setup
+            or the base does not have.
+    """
+    if setup is None:
+        record = drawn_setup(base, entry.traits, seed=seed, asked=asked, composition=composition)
+        return record, tuple(draw(base, record, number) for number in trials or range(TRIALS))
+    if asked != Draw():
+        raise UsageError(
+            "--setup fixes the trials",
+            "Leave out --poisons, --rate, --candidates, --targets, --class-pair, --source-classes",
+        )
+    if entry.traits.labels == "adversarial":
+        raise UsageError(
+            f"{entry.name} changes labels: its bases are not those that a setup names", "Leave out --setup"
+        )
+    if composition == "supplant":
+        raise UsageError("a published setup names no images to supplant", "Add --composition in-place or add")
+    backdoor = "trigger" in entry.traits.needs
+    if setup in RULES:
+        named = NamedSetup(name=setup, backdoor=backdoor)
+        return named, tuple(compute(base, named, n) for n in trials or range(trials_of(setup)))
+    file = read_setup(Path(setup))
+    numbers = range(len(file.entries)) if trials is None else trials
+    return file.record, tuple(file.plan(base, number, backdoor=backdoor) for number in numbers)
+
+
+def drawn_setup(base: Base, traits: Traits, *, seed: int, asked: Draw, composition: CompositionRule) -> DrawnSetup:
+    """The record of trials to be drawn for an attack of these traits.
+
+    Raises:
+        UsageError: a number of poisons and a rate, or values that no setup takes.
+    """
+    if asked.poisons and asked.rate:
+        raise UsageError("--poisons and --rate are two ways of saying one thing", "Give one of them")
+    backdoor = "trigger" in traits.needs
+    sources = asked.source_classes
+    if sources is None:
+        sources = base.poison_classes if backdoor and traits.source_classes == "all" and not asked.class_pair else ()
+    try:
+        return DrawnSetup(
+            seed=seed,
+            poisons=None if asked.rate else asked.poisons or POISONS,
+            rate=asked.rate,
+            candidates=asked.candidates,
+            targets=asked.targets or 1,
+            class_pair=asked.class_pair,
+            source_classes=sources,
+            backdoor=backdoor,
+            bases="source" if traits.labels == "adversarial" else "adversarial",
+            supplant=composition == "supplant",
+        )
+    except ValidationError as error:
+        fault = error.errors()[0]
+        option = "".join(f"--{part}: " for part in fault["loc"][:1])
+        raise UsageError(
+            option + fault["msg"].removeprefix("Value error, "), "See `poisonsets craft --help`"
+        ) from error
+
+
+def budget_of(entry: Entry, settings: Mapping[str, Any], levels: int | None) -> Budget:
+    """The constraint of an attack's poisons.
+
+    Args:
+        entry: an attack that keeps no budget has none, whatever is asked for.
+        settings: one of them may take the trigger out of the budget (`Traits.exempting`).
+        levels: the l-infinity radius in levels of 255; None for no constraint.
+    """
+    if levels is None or not entry.traits.constrained:
+        return Unconstrained()
+    return Linf(levels=levels, exempt_trigger=entry.traits.leaves_out(settings))

@@ -1,0 +1,60 @@
+"""The base's training split as an attack reads it: floats on the device, with a trigger on where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from poisonsets.manifests.bases.dataset import Split
+from poisonsets.manifests.files.pixels import Images, Labels
+from poisonsets.manifests.overlay.stamp import Trigger, stamp_all, train_id
+
+
+class SplitImages:
+    """A split's images by index; implements `interface.TrainingImages`."""
+
+    def __init__(self, split: Split, device: torch.device) -> None:
+        self._split = split
+        self._device = device
+
+    @property
+    def labels(self) -> Labels:
+        """int64 [N]."""
+        return self._split.labels
+
+    def images(self, ids: Sequence[int]) -> Tensor:
+        """float32 [n, 3, H, W] in 0..1 on the device."""
+        return as_floats(self._split.images[np.array(ids, dtype=np.int64)], self._device)
+
+    def stamped(self, ids: Sequence[int], trigger: Trigger) -> Tensor:
+        """The same with a trigger on, each image at the place that its id gives."""
+        clean = self._split.images[np.array(ids, dtype=np.int64)]
+        return as_floats(stamp_all(clean, trigger, [train_id(index) for index in ids]), self._device)
+
+
+def as_floats(images: Images, device: torch.device) -> Tensor:
+    """uint8 [..., H, W, 3] to float32 [..., 3, H, W] in 0..1."""
+    order = (*range(images.ndim - 3), images.ndim - 1, images.ndim - 3, images.ndim - 2)
+    return (torch.from_numpy(images).permute(order).to(device).float() / 255).contiguous()
+
+
+def stamped(images: Tensor, trigger: Trigger, ids: Sequence[str]) -> Tensor:
+    """The images, rounded to levels, with the trigger on each; no gradient flows through.
+
+    Args:
+        images: float32 [N, 3, H, W] in 0..1.
+        trigger: what to put on them.
+        ids: names each image for a random place, `train/17`.
+
+    Returns:
+        float32 [N, 3, H, W], whole levels in 0..1, on the images' device.
+
+    Raises:
+        UsageError: the trigger does not fit.
+    """
+    levels = (images.detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    result = torch.from_numpy(stamp_all(levels, trigger, ids))
+    return (result.permute(0, 3, 1, 2).to(torch.float32) / 255).contiguous().to(images.device)

@@ -1,0 +1,1 @@
+"""What attacks have in common: descent, features, gradients, pairing."""

@@ -1,0 +1,186 @@
+"""The frame that gradient matching and its comparisons share: restarts, signed Adam with its decay, augmentation.
+
+Geiping et al. (2021, "Witches' Brew"), algorithm 1. Table 2 of that paper runs feature objectives in
+the same frame; any objective of this package can. What differs: the best restart is the one with the lowest
+objective over one fixed set of augmentations; the authors' code takes the last step's loss, one noisy draw each. A
+start is cut to the budget and to 0..1; theirs to the budget alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from poisonsets.budget import project
+from poisonsets.interface import Budget, Context, Crafted, Task
+from poisonsets.manifests.records.trial import L2, Linf
+from poisonsets.methods.augment import draw_views, viewed
+
+Objective: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Images [T, P, 3, H, W] to the loss of each trial, [T], and a positive multiple of the gradient of their sum."""
+Before: TypeAlias = Callable[[int, int, Tensor], None]
+"""Told, before each step: the restart, the step, both from 0, and the images [T, P, 3, H, W] without a view."""
+
+EVALUATED_VIEWS = 4
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How an objective is minimised.
+
+    Attributes:
+        steps: optimiser steps a restart.
+        step_size: of the first step, in units of the images' standard deviation.
+        optimiser: `adam`, or `signed-adam`: Adam on the signs of the gradient.
+        decays: whether the step size falls to a tenth after 3/8, 5/8 and 7/8 of the steps.
+        restarts: independent starts, of which the best is kept.
+        start: `bases`, or `normal`: a perturbation drawn from N(0, radius^2), cut to the budget.
+        augment: whether each step sees every image in another view.
+        choice: `evaluated`, or `published`: by the loss of the last step.
+    """
+
+    steps: int
+    step_size: float
+    optimiser: Literal["adam", "signed-adam"] = "signed-adam"
+    decays: bool = True
+    restarts: int = 1
+    start: Literal["bases", "normal"] = "normal"
+    augment: bool = True
+    choice: Literal["evaluated", "published"] = "evaluated"
+
+
+def differentiable(loss: Callable[[Tensor], Tensor]) -> Objective:
+    """The objective of a loss that autograd can differentiate, images [T, P, 3, H, W] to [T]."""
+
+    def objective(images: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = images.detach().requires_grad_()
+        losses = loss(leaf)
+        (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+        return losses.detach(), gradient
+
+    return objective
+
+
+def descend(
+    task: Task, context: Context, objective: Objective, frame: Frame, *, before: Before | None = None
+) -> Crafted:
+    """Minimise an objective over the perturbations of a block's trials.
+
+    Args:
+        task: its bases are where a perturbation is measured from.
+        context: its first surrogate gives the normalisation, its generators all randomness.
+        objective: called once a step, and at the start and the end of each restart `EVALUATED_VIEWS` times (once where
+            nothing is augmented).
+        frame: how.
+        before: for objectives that change; the curve has each value as it was measured, the last ones and the ranks
+            of restarts by the objective as it was after the restart's last step.
+
+    Returns:
+        For each trial the images of its best restart, projected, and that restart's curve: the loss of its start, of
+        the images before each further step, and of the end. The first and the last are means over the same fixed
+        views, the others are each in the step's own view.
+    """
+    views = [_draw(task, context) if frame.augment else None for _ in range(EVALUATED_VIEWS if frame.augment else 1)]
+
+    def scored(images: Tensor) -> Tensor:
+        return torch.stack([_step(objective, images, view, context)[0] for view in views]).mean(0)
+
+    best: Tensor | None = None
+    images, curves = task.bases, torch.zeros(0)
+    for restart in range(frame.restarts):
+        told = partial(before, restart) if before else None
+        run = _run(task, context, objective, frame, scored=scored, told=told, done=restart * frame.steps)
+        rank = run.curve[:, -1] if frame.choice == "evaluated" else run.last
+        # What is not a number ranks last; compared, it would never be beaten where it comes first.
+        rank = torch.where(rank.isnan(), torch.inf, rank)
+        if best is None:
+            images, curves, best = run.images, run.curve, rank
+            continue
+        better = rank < best
+        images = torch.where(better[:, None, None, None, None], run.images, images)
+        curves = torch.where(better[:, None], run.curve, curves)
+        best = torch.where(better, rank, best)
+    return Crafted(images, tuple(tuple(curve) for curve in curves.tolist()))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A restart's end: images [T, P, 3, H, W], curve [T, steps + 1], and the loss measured in the last step, [T]."""
+
+    images: Tensor
+    curve: Tensor
+    last: Tensor
+
+
+def _run(
+    task: Task,
+    context: Context,
+    objective: Objective,
+    frame: Frame,
+    *,
+    scored: Callable[[Tensor], Tensor],
+    told: Callable[[int, Tensor], None] | None,
+    done: int,
+) -> _Run:
+    """One restart, before which so many steps were done."""
+    scale = context.surrogates[0].std.view(1, 1, 3, 1, 1)
+    scaled = _start(task, context, frame) / scale
+    optimiser = torch.optim.Adam([scaled], lr=frame.step_size, betas=(0.9, 0.999))
+    # A short run's drops may coincide; published, each of them counts.
+    drops = [int(frame.steps // share) for share in (2.667, 1.6, 1.142)] if frame.decays else []
+    curve, loss = [], torch.zeros(0)
+    for step in range(frame.steps):
+        if step > 0:
+            optimiser.param_groups[0]["lr"] *= 0.1 ** drops.count(step)
+        images = scaled * scale
+        if told:
+            told(step, images)
+        opening = None if step else scored(images)
+        view = _draw(task, context) if frame.augment else None
+        loss, gradient = _step(objective, images, view, context)
+        curve.append(loss if opening is None else opening)
+        scaled.grad = torch.sign(gradient) if frame.optimiser == "signed-adam" else gradient * scale
+        optimiser.step()
+        scaled.copy_(project(scaled * scale, task.bases, task.budget) / scale)
+        context.progress(done + step + 1, frame.restarts * frame.steps)
+    images = project(scaled * scale, task.bases, task.budget)
+    return _Run(images, torch.stack([*curve, scored(images)], dim=1), loss)
+
+
+def _step(objective: Objective, images: Tensor, view: Tensor | None, context: Context) -> tuple[Tensor, Tensor]:
+    """The loss of the images in a view, and the gradient with respect to the images themselves."""
+    if view is None:
+        return objective(images.detach())
+    leaf = images.detach().requires_grad_()
+    seen = viewed(leaf, view, context.surrogates[0].mean, mirror=context.mirror)
+    loss, gradient = objective(seen.detach())
+    (through,) = torch.autograd.grad(seen, leaf, gradient)
+    return loss, through
+
+
+def _start(task: Task, context: Context, frame: Frame) -> Tensor:
+    if frame.start == "bases":
+        return task.bases.clone()
+    shape = task.bases.shape[1:]
+    noise = torch.stack([torch.randn(shape, generator=generator) for generator in context.generators])
+    return project(task.bases + noise.to(context.device) * _radius(task.budget, shape.numel()), task.bases, task.budget)
+
+
+def _radius(budget: Budget, values: int) -> float:
+    """The largest move of a value in 0..1; under l2 the root mean square one, without a constraint 16 levels."""
+    if isinstance(budget, Linf):
+        return budget.levels / 255
+    if isinstance(budget, L2):
+        return float((budget.squared_levels / values) ** 0.5 / 255)
+    return 16 / 255
+
+
+def _draw(task: Task, context: Context) -> Tensor:
+    trials, poisons = task.bases.shape[:2]
+    drawn = torch.stack([draw_views(poisons, generator) for generator in context.generators])
+    return drawn.to(context.device).view(trials, poisons, 3)

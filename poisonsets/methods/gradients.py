@@ -1,0 +1,209 @@
+"""Weight gradients of a network, and the exact gradient of how they match with respect to the images they come from.
+
+For a mismatch B(g) of the weight gradient g = grad_theta L(theta, x), the gradient with respect to the images is that
+of <v, g> with v = dB/dg held constant. Of a convolution's second gradients only what leads to the images is computed,
+seven products of a forward pass's size in all; autograd's own double backward also differentiates with respect to the
+weights. The values are the same but for the order in which floats are added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
+
+from poisonsets.interface import Surrogate
+from poisonsets.methods.convolutions import images_alone
+from poisonsets.methods.descent import Objective
+
+Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Logits float32 [N, C] and positions int64 [N] to the mean loss, 0-dimensional."""
+Mismatch: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""A weight gradient float32 [D], all trainable tensors as one vector, to a loss, 0-dimensional, and its derivative [D].
+
+By formula, since a vector may be as large as the network and autograd would hold several at a time.
+"""
+
+TINY = 1e-12
+PIECE = 1 << 16
+
+
+def margin(logits: Tensor, positions: Tensor) -> Tensor:
+    """The mean of Carlini and Wagner's (2017) margin: the largest other logit minus the wanted one.
+
+    What differs from the form in the code of Geiping et al. (2021): there the largest logit is over all classes and
+    the margin stops at -100, so that an image of the wanted class has no gradient, and a set of such images a cosine
+    of 0/0. Where the wanted class does not lead, both are the same.
+
+    Args:
+        logits: float32 [N, C], of at least two classes.
+        positions: int64 [N], the wanted classes.
+    """
+    wanted = logits.gather(1, positions[:, None])[:, 0]
+    others = logits.scatter(1, positions[:, None], -torch.inf).amax(1)
+    return (others - wanted).mean()
+
+
+def cosine(wanted: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+    """1 - <wanted, found> / (||wanted|| ||found||) of two vectors [D], 1 where one is zero; its derivative by found."""
+    long, short = length_of(wanted), length_of(found)
+    alike = _dot(wanted, found) / (long * short)
+    return 1 - alike, (found * (alike / short**2)).addcmul_(wanted, 1 / (long * short), value=-1)
+
+
+def euclidean(wanted: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+    """||found - wanted||^2 / (2 ||wanted||) of two vectors [D], and its derivative by found.
+
+    It is the "SE" of the code of Geiping et al. (2021).
+    """
+    apart, long = found - wanted, length_of(wanted)
+    return 0.5 * _dot(apart, apart) / long, apart.div_(long)
+
+
+def shaped(mismatch: Mismatch, generator: torch.Generator, *, clip: float, noise: float) -> Mismatch:
+    """The mismatch of a gradient that is clipped to a length and gets fresh noise N(0, (clip * noise)^2) a value."""
+
+    def of_shaped(found: Tensor) -> tuple[Tensor, Tensor]:
+        drawn = torch.randn(found.shape, generator=generator).to(found.device)
+        length = length_of(found)
+        share = (clip / length).clamp_max(1)
+        loss, slope = mismatch(drawn.mul_(clip * noise).add_(found * share))
+        if share < 1:  # along the gradient itself, clipping leaves nothing to move
+            slope = slope.sub_(found * (_dot(found, slope) / length**2))
+        return loss, slope.mul_(share)
+
+    return of_shaped
+
+
+def length_of(gradient: Tensor) -> Tensor:
+    """||gradient|| of a vector [D], but at least 1e-12, so that it can be divided by."""
+    return _dot(gradient, gradient).sqrt().clamp_min(TINY)
+
+
+def weight_gradient(
+    surrogate: Surrogate, images: Tensor, positions: Tensor, *, criterion: Criterion = F.cross_entropy, batch: int = 256
+) -> Tensor:
+    """The gradient of the mean loss of some images with respect to every trainable tensor, as one vector.
+
+    Args:
+        surrogate: a network.
+        images: float32 [N, 3, H, W] in 0..1, N at least 1.
+        positions: int64 [N], among the network's outputs.
+        criterion: the mean loss of a batch.
+        batch: how many images are in memory at once; the result is that of all together but for rounding.
+
+    Returns:
+        float32 [D], without a graph.
+    """
+    weights = {name: tensor.detach().requires_grad_() for name, tensor in surrogate.weights.items()}
+    total = torch.zeros(sum(tensor.numel() for tensor in weights.values()), device=images.device)
+    for some, those in zip(torch.split(images, batch), torch.split(positions, batch), strict=True):
+        loss = criterion(surrogate.logits(_laid_out(some), weights), those)
+        total += _flat(torch.autograd.grad(loss, list(weights.values()))) * (len(some) / len(images))
+    return total
+
+
+def matched(
+    surrogate: Surrogate,
+    images: Tensor,
+    positions: Tensor,
+    mismatch: Mismatch,
+    *,
+    criterion: Criterion = F.cross_entropy,
+) -> tuple[Tensor, Tensor]:
+    """The mismatch of some images' weight gradient, and its gradient with respect to these images.
+
+    Args:
+        surrogate: a network; its weights and gradients of them are left alone.
+        images: float32 [N, 3, H, W] in 0..1.
+        positions: int64 [N], among the network's outputs.
+        mismatch: called once, with the gradient of the images' mean loss.
+        criterion: that loss.
+
+    Returns:
+        The mismatch, 0-dimensional, and float32 [N, 3, H, W]; neither has a graph.
+    """
+    weights = {name: tensor.detach().requires_grad_() for name, tensor in surrogate.weights.items()}
+    leaf = _laid_out(images).requires_grad_()
+    with images_alone():
+        loss = criterion(surrogate.logits(leaf, weights), positions)
+    gradient = _flat(torch.autograd.grad(loss, list(weights.values()), create_graph=True))
+    value, direction = mismatch(gradient.detach())
+    # The graph alone is needed from here on, not the vector.
+    edge = get_gradient_edge(gradient)
+    del gradient
+    (of_images,) = torch.autograd.grad(edge, leaf, direction)
+    return value, of_images.contiguous()
+
+
+@dataclass(frozen=True)
+class Match:
+    """What the poisons' gradient in one network is to match.
+
+    Attributes:
+        surrogate: the network.
+        positions: int64 [P], the poisons' labels among its outputs.
+        mismatch: from the poisons' gradient to the loss.
+    """
+
+    surrogate: Surrogate
+    positions: Tensor
+    mismatch: Mismatch
+
+
+def matching_objective(trials: Sequence[Sequence[Match]], *, batch: int) -> Objective:
+    """The objective of gradient matching: of each trial the mean mismatch over its networks and batches of poisons.
+
+    As in the code of Geiping et al. (2021), each batch is matched on its own, and the gradient is the sum over the
+    networks, not the mean.
+
+    Args:
+        trials: for each trial what is to be matched in each of its networks; read at every call.
+        batch: how many poisons are matched together, in the order of their slots; the last batch may be smaller.
+    """
+
+    def objective(images: Tensor) -> tuple[Tensor, Tensor]:
+        found = [_matched_by_all(matches, poisons, batch) for matches, poisons in zip(trials, images, strict=True)]
+        losses, gradients = zip(*found, strict=True)
+        return torch.stack(losses), torch.stack(gradients)
+
+    return objective
+
+
+def _matched_by_all(matches: Sequence[Match], images: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """The mean mismatch of one trial's images [P, 3, H, W], and the sum over the networks of its gradients."""
+    losses, total = [], torch.zeros_like(images)
+    for one in matches:
+        for start in range(0, len(images), batch):
+            some = slice(start, start + batch)
+            loss, gradient = matched(one.surrogate, images[some], one.positions[some], one.mismatch)
+            losses.append(loss)
+            total[some] += gradient
+    return torch.stack(losses).mean(), total
+
+
+def gradient_norms(surrogate: Surrogate, images: Tensor, positions: Tensor) -> Tensor:
+    """The length of each image's own gradient of the cross-entropy, float32 [N]; one pass an image."""
+    each = zip(torch.split(images, 1), torch.split(positions, 1), strict=True)
+    return torch.stack([length_of(weight_gradient(surrogate, image, position)) for image, position in each])
+
+
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    """The product of two vectors, in pieces: one float32 sum of millions of terms is wrong in its fourth digit."""
+    pieces = zip(torch.split(one, PIECE), torch.split(other, PIECE), strict=True)
+    return torch.stack([torch.dot(a, b) for a, b in pieces]).sum()
+
+
+def _laid_out(images: Tensor) -> Tensor:
+    """The images detached and channels-last, in which convolutions and their gradients cost least."""
+    return images.detach().contiguous(memory_format=torch.channels_last)
+
+
+def _flat(tensors: tuple[Tensor, ...]) -> Tensor:
+    """One vector of all, filters with their channels last, as they lie in memory: another order would cost a copy."""
+    return torch.cat([(one.permute(0, 2, 3, 1) if one.dim() == 4 else one).flatten() for one in tensors])

@@ -1,0 +1,68 @@
+"""Settings by name: a TOML file of this folder, or the user's own, holds a table of settings for each attack.
+
+`published` is no file: it is the attacks' own defaults, the values of their papers.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+from poisonsets import attacks, registry
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.files import store
+from poisonsets.settings import settings_of
+
+PUBLISHED: Final = "published"
+FILE_BYTES: Final = 1 << 20
+FOLDER: Final = Path(__file__).parent
+
+
+def names() -> tuple[str, ...]:
+    """The names `settings_file` knows, `published` first."""
+    return (PUBLISHED, *sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def settings_file(name: str, attack: registry.Entry) -> dict[str, str]:
+    """The settings that a file gives an attack, as they would be typed.
+
+    Args:
+        name: one of `names()`, or the path of a TOML file with tables like `[bullseye-polytope]`.
+        attack: whose table is wanted; a file without one gives nothing.
+
+    Raises:
+        UsageError: no such name, not TOML, or a table that is no attack's.
+        MissingError, DamagedError: the file cannot be read.
+    """
+    if name == PUBLISHED:
+        return {}
+    path = FOLDER / f"{name}.toml" if name in names() else Path(name)
+    if path.suffix != ".toml":
+        raise UsageError(f"there are no settings called {name!r}", f"Known are {', '.join(names())}, or a .toml file")
+    return _tables(path).get(attack.name, {})
+
+
+def tables() -> dict[str, dict[str, dict[str, str]]]:
+    """Every shipped file by name: the settings it gives to each attack."""
+    return {name: _tables(FOLDER / f"{name}.toml") for name in names() if name != PUBLISHED}
+
+
+def _tables(path: Path) -> dict[str, dict[str, str]]:
+    """The tables of a file by the attacks' full names, each checked against its attack."""
+    try:
+        document = tomllib.loads(store.read_file(path, FILE_BYTES, follow=True).decode())
+    except ValueError as error:
+        raise UsageError(f"{path}: not a TOML file ({str(error)[:100]})") from error
+    found = {}
+    for table, values in document.items():
+        if not isinstance(values, dict):
+            raise UsageError(f"{path}: {table} is no table", "Write [attack-name], then its settings")
+        entry = attacks.find(table)
+        found[entry.name] = _spelled(values)
+        settings_of(entry, found[entry.name])
+    return found
+
+
+def _spelled(values: dict[str, Any]) -> dict[str, str]:
+    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in values.items()}

@@ -1,0 +1,39 @@
+"""A small base, a set of ours on it, and one call to import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forge import small_base, small_set
+from triples import Import
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.interop import formats
+from poisonsets.manifests.interop.importing.claims import Declared
+from poisonsets.manifests.interop.importing.import_set import Imported, import_set
+
+
+@pytest.fixture(scope="session")
+def base() -> Base:
+    return small_base()
+
+
+@pytest.fixture(scope="session")
+def native(tmp_path_factory: pytest.TempPathFactory, base: Base) -> Path:
+    """Two trials of noise, four poisons each."""
+    return small_set(tmp_path_factory.mktemp("sets") / "native", base)
+
+
+@pytest.fixture
+def importing(tmp_path: Path, base: Base) -> Import:
+    """Import into the test's folder `set`; keywords of `Declared` and of `import_set` alike."""
+
+    def run(source: Path, form: str = "auto", **options: Any) -> Imported:
+        own = {key: options.pop(key) for key in ("number", "only", "skip_bad") if key in options}
+        against = options.pop("against", base)
+        chosen = formats.named(form, source)
+        return import_set(tmp_path / "set", chosen, source, against, Declared(**options), name="imported", **own)
+
+    return run

@@ -1,0 +1,374 @@
+"""The other formats people left behind: Witches' Brew's four exports, perturbations alone, HDF5, PNG folders, tars."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from forge import check
+from PIL import Image
+from triples import Import, dumped, moved
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import DamagedError, UsageError
+from poisonsets.manifests.files import npy
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.interop.importing import claims
+from poisonsets.manifests.sets.reader import open_set
+
+NORMALISED = "normalised:witches-brew"
+SCALE = np.array([0.247032, 0.243485, 0.261588]) * 255
+
+
+@pytest.fixture
+def bases(base: Base) -> list[int]:
+    """Five training images of class 2, not in their order."""
+    return np.flatnonzero(base.train.labels == 2)[[3, 0, 4, 1, 2]].tolist()
+
+
+@pytest.fixture
+def poisons(base: Base, bases: list[int]) -> Images:
+    return moved(base, bases)
+
+
+@pytest.fixture
+def target(base: Base) -> int:
+    return int(np.flatnonzero(base.test.labels == 1)[2])
+
+
+def delta(base: Base, bases: list[int], poisons: Images) -> np.ndarray:
+    return poisons.astype(np.float64) - base.train.images[bases]
+
+
+def imported(folder: Path, base: Base, bases: list[int], poisons: Images) -> None:
+    """The set there has exactly these poisons, in any order, and every claim of it holds."""
+    trial = open_set(folder).trials[0]
+    images, labels = trial.poisons()
+    found = dict(zip(trial.record.slots.bases, images, strict=True))
+    assert sorted(found) == sorted(bases)
+    assert all(np.array_equal(found[index], image) for index, image in zip(bases, poisons, strict=True))
+    assert (labels == 2).all()
+    assert check(folder, base).clean
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("ids", [torch.tensor, list])
+def test_witches_brew_packed(
+    tmp_path: Path,
+    base: Base,
+    bases: list[int],
+    poisons: Images,
+    target: int,
+    importing: Import,
+    zipped: bool,
+    ids: Any,
+) -> None:
+    values = torch.from_numpy(delta(base, bases, poisons) / SCALE).permute(0, 3, 1, 2).float()
+    path = tmp_path / "poisons_packed_2020-11-01.pth"
+    torch.save([values, ids(bases)], path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UsageError, match=r"differences from .* could be in several units"):
+        importing(path, target=target)
+    assert importing(path, target=target, unit=NORMALISED).format == "packed"
+    imported(tmp_path / "set", base, bases, poisons)
+
+
+def test_the_feature_attacks_checkpoints(
+    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
+) -> None:
+    mean, deviation = np.array([0.4914, 0.4822, 0.4465]), np.array([0.2023, 0.1994, 0.2010])
+    values = torch.from_numpy((poisons / 255 - mean) / deviation).permute(0, 3, 1, 2).float()
+    torch.save({"poison": [(one, 2) for one in values], "idx": bases}, tmp_path / "poison_00049.pth")
+    importing(tmp_path / "poison_00049.pth", target=target, unit="normalised:cifar10")
+    imported(tmp_path / "set", base, bases, poisons)
+
+
+def png(path: Path, image: Images) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+def limited(folder: Path, base: Base, bases: list[int], poisons: Images, target: int) -> Path:
+    for index, image in zip(bases, poisons, strict=True):
+        png(folder / "train" / "class 2" / f"{index}.png", image)
+    for name in base.classes:
+        (folder / "train" / name).mkdir(exist_ok=True)
+    png(folder / "targets" / "class 2" / f"{target}.png", base.test.images[target])
+    return folder
+
+
+def test_witches_brew_limited(
+    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
+) -> None:
+    done = importing(limited(tmp_path / "brew", base, bases, poisons, target))
+    assert (done.format, done.remarks) == ("folder", ())
+    imported(tmp_path / "set", base, bases, poisons)
+    (found,) = open_set(tmp_path / "set").manifest.trials[0].targets
+    assert found.model_dump() == {"source": "split", "split": "test", "index": target, "label": 1}
+
+
+def test_witches_brew_full(
+    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
+) -> None:
+    folder = limited(tmp_path / "brew", base, bases, poisons, target)
+    for index, (image, label) in enumerate(zip(base.train.images, base.train.labels, strict=True)):
+        if index not in bases:
+            png(folder / "train" / base.classes[label] / f"{index}.png", image)
+    png(folder / "test" / "class 0" / "1.png", base.test.images[1])
+    done = importing(folder)
+    assert done.remarks[0].text == "36 images, of which 5 are not the base's own: they are taken for the poisons"
+    imported(tmp_path / "set", base, bases, poisons)
+
+
+def test_class_folders_alone(
+    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
+) -> None:
+    limited(tmp_path / "brew", base, bases, poisons, target)
+    importing(tmp_path / "brew" / "train", "folder", target=target)
+    imported(tmp_path / "set", base, bases, poisons)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8])
+def test_witches_brew_numpy(
+    tmp_path: Path,
+    base: Base,
+    bases: list[int],
+    poisons: Images,
+    target: int,
+    importing: Import,
+    dtype: type[np.generic],
+) -> None:
+    images = base.train.images.astype(dtype)
+    images[bases] = poisons
+    (tmp_path / "brew").mkdir()
+    np.save(tmp_path / "brew" / "poisoned_training_data.npy", images)
+    np.save(tmp_path / "brew" / "poisoned_training_labels.npy", base.train.labels.astype(np.float64))
+    assert importing(tmp_path / "brew", target=target).format == "numpy"
+    imported(tmp_path / "set", base, bases, poisons)
+
+
+@pytest.mark.parametrize("change", ["shares", "nan", "short", "labels", "cut"])
+def test_witches_brew_numpy_that_is_none(tmp_path: Path, base: Base, importing: Import, change: str) -> None:
+    images, labels = base.train.images.astype(np.float64), base.train.labels.astype(np.float64)
+    images = images / 255 if change == "shares" else images[:-1] if change == "short" else images
+    images[3, 3, 3, 0] = np.nan if change == "nan" else images[3, 3, 3, 0]
+    labels[5] = np.nan if change == "labels" else labels[5]
+    (tmp_path / "brew").mkdir()
+    np.save(tmp_path / "brew" / "poisoned_training_data.npy", images)
+    np.save(tmp_path / "brew" / "poisoned_training_labels.npy", labels)
+    if change == "cut":
+        path = tmp_path / "brew" / "poisoned_training_data.npy"
+        path.write_bytes(path.read_bytes()[:-1])
+    done = importing(tmp_path / "brew", target=0)
+    assert (done.worst, done.content_digest) == (3, None)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("channels_first", [False, True])
+def test_perturbations_in_a_zip(
+    tmp_path: Path,
+    base: Base,
+    bases: list[int],
+    poisons: Images,
+    target: int,
+    importing: Import,
+    compressed: bool,
+    channels_first: bool,
+) -> None:
+    values = (delta(base, bases, poisons) / 255).astype(np.float32)
+    values = values.transpose(0, 3, 1, 2) if channels_first else values
+    save = np.savez_compressed if compressed else np.savez
+    save(tmp_path / "p.npz", delta=values, ids=np.array(bases), labels=np.full(5, 2))
+    assert importing(tmp_path / "p.npz", target=target).format == "perturbation"
+    imported(tmp_path / "set", base, bases, poisons)
+
+
+def test_perturbations_a_row_a_training_image(
+    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
+) -> None:
+    values = np.zeros(base.train.images.shape, np.int8)
+    values[bases] = delta(base, bases, poisons)
+    np.save(tmp_path / "noise.npy", values)
+    done = importing(tmp_path / "noise.npy", target=target)
+    assert done.remarks[0].kind == "hint"
+    imported(tmp_path / "set", base, bases, poisons)
+
+
+def test_perturbations_a_row_a_base_of_the_setup(
+    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
+) -> None:
+    entry = {"target class": 1, "target index": target, "base class": 2, "base indices": np.array(bases)}
+    setup = claims.setup(str(dumped(tmp_path / "setup.pickle", [entry])))
+    np.save(tmp_path / "noise.npy", delta(base, bases, poisons).astype(np.float32))
+    done = importing(tmp_path / "noise.npy", target=target)
+    assert done.remarks[0].text == "differences from bases that nobody names: give --setup"
+    importing(tmp_path / "noise.npy", setup=setup)
+    imported(tmp_path / "set", base, bases, poisons)
+
+
+def test_hdf5_of_named_arrays(
+    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
+) -> None:
+    with h5py.File(tmp_path / "theirs.h5", "w") as file:
+        file["poisons"], file["bases"], file["target_indices"] = poisons, bases, [target]
+        file["anything"] = [1.5]
+    assert importing(tmp_path / "theirs.h5").format == "hdf5"
+    imported(tmp_path / "set", base, bases, poisons)
+
+
+def test_hdf5_of_floats_is_refused(tmp_path: Path, poisons: Images, importing: Import) -> None:
+    with h5py.File(tmp_path / "floats.h5", "w") as file:
+        file["poisons"] = poisons / 255
+    done = importing(tmp_path / "floats.h5", target=0)
+    assert "does not hold integers" in done.remarks[0].text
+
+
+def test_an_npz_of_named_arrays(
+    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
+) -> None:
+    np.savez(tmp_path / "p.npz", poisons=poisons / 255, bases=bases, target_indices=[target], adversarial_label=[2])
+    assert importing(tmp_path / "p.npz").format == "numpy"
+    imported(tmp_path / "set", base, bases, poisons)
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "an array nobody knows": {"poisons": np.zeros((1, 8, 8, 3), np.uint8), "magic": np.zeros(1)},
+    "no poisons": {"labels": np.zeros(1, np.int64)},
+    "labels short": {"poisons": np.full((2, 8, 8, 3), 9, np.uint8), "labels": np.zeros(1, np.int64)},
+    "labels between": {"poisons": np.full((1, 8, 8, 3), 9, np.uint8), "labels": np.array([0.5])},
+    "poisons of rank 3": {"poisons": np.full((8, 8, 3), 9, np.uint8)},
+    "channels both ways": {"poisons": np.full((1, 3, 8, 3), 9, np.uint8)},
+    "objects": {"poisons": np.array([None])},
+    "text": {"poisons": np.array(["a"])},
+    "targets short": {
+        "poisons": np.full((1, 8, 8, 3), 99, np.uint8),
+        "target_labels": np.zeros(2, np.int64),
+        "target_indices": np.zeros(1, np.int64),
+    },
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_arrays_that_make_no_trial(tmp_path: Path, importing: Import, name: str) -> None:
+    np.savez(tmp_path / "p.npz", **WRONG[name])
+    done = importing(tmp_path / "p.npz", "numpy", target=0)
+    assert (done.worst, done.content_digest) == (3, None)
+
+
+def test_npy_headers_are_read_strictly() -> None:
+    file = io.BytesIO()
+    np.save(file, np.arange(6, dtype=np.float32).reshape(2, 3))
+    good = file.getvalue()
+    assert np.array_equal(npy.parsed(good, "x"), np.arange(6).reshape(2, 3))
+    assert npy.encoded(np.arange(6, dtype=np.float32).reshape(2, 3)) == good
+    for bad in (
+        good[:-1],
+        good + b"\0",
+        good.replace(b"(2, 3)", b"(9, 3)"),
+        good.replace(b"(2, 3)", b"(2,-3)"),
+        good.replace(b"'<f4'", b"'|O' "),
+        good.replace(b"{", b"["),
+        b"\x93NUMPY\x01\x00\xff\xff" + bytes(70000),
+        b"",
+    ):
+        with pytest.raises(DamagedError):
+            npy.parsed(bad, "x")
+
+
+FOLDERS: dict[str, tuple[str, str]] = {
+    "class nobody knows": ("train/class 9/1.png", "Did you mean class"),
+    "name that is no id": ("train/class 2/poison.png", "named by an id"),
+    "class called as a folder": ("train/targets/1.png", "no one class"),
+    "class called test": ("train/test/1.png", "no one class"),
+    "other file": ("train/class 2/notes.txt", "named by an id"),
+    "target of another class": ("targets/class 0/1.png", "2 adversarial classes"),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_folders_that_make_no_trial(
+    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import, name: str
+) -> None:
+    folder = limited(tmp_path / "brew", base, bases, poisons, target)
+    path, message = FOLDERS[name]
+    (folder / path).parent.mkdir(exist_ok=True)
+    if path.endswith("png"):
+        png(folder / path, base.train.images[0])
+    else:
+        (folder / path).write_text("x")
+    done = importing(folder)
+    assert (done.worst, done.content_digest) == (3, None)
+    assert message in done.remarks[0].text
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "I;16", "CMYK"])
+def test_pictures_other_than_8_bit_rgb_are_refused(
+    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import, mode: str
+) -> None:
+    folder = limited(tmp_path / "brew", base, bases, poisons, target)
+    path = folder / "train" / "class 2" / f"{bases[0]}.png"
+    image = Image.fromarray(poisons[0]).convert("L" if mode == "I;16" else mode)
+    image.convert(mode).save(path, "TIFF" if mode == "CMYK" else "PNG")
+    done = importing(folder)
+    assert "not an 8-bit RGB PNG file" in done.remarks[0].text
+
+
+@pytest.mark.parametrize("part", ["train", "targets"])
+def test_pictures_of_another_size_are_refused_one_by_one(
+    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import, part: str
+) -> None:
+    folder = limited(tmp_path / "brew", base, bases, poisons, target)
+    png(folder / part / "class 2" / "30.png", np.zeros((7, 9, 3), np.uint8))
+    done = importing(folder)
+    assert (done.worst, done.content_digest) == (3, None)
+    assert "30.png: 9x7 pixels, the images of small have 8x8" in done.remarks[0].text
+
+
+def test_differences_without_rows_are_refused(tmp_path: Path, base: Base, importing: Import) -> None:
+    np.savez(tmp_path / "p.npz", delta=np.full((8, 8, 3), 2, np.int8), ids=np.array([1]))
+    done = importing(tmp_path / "p.npz", target=0)
+    assert (done.worst, done.content_digest) == (3, None)
+    assert "an array of shape [8, 8, 3], wanted [P, H, W, 3]" in done.remarks[0].text
+
+
+NO_PIXELS: dict[str, np.ndarray] = {
+    "wrapped": np.full((1, 8, 8, 3), 250, np.uint8),
+    "not a number": np.full((1, 8, 8, 3), np.nan),
+    "infinite": np.full((1, 8, 8, 3), np.inf),
+}
+
+
+@pytest.mark.parametrize("name", NO_PIXELS)
+@pytest.mark.parametrize("unit", [None, "0-255", "0-1", NORMALISED])
+def test_a_stated_unit_makes_no_pixels_of_what_is_none(
+    tmp_path: Path, importing: Import, name: str, unit: str | None
+) -> None:
+    np.savez(tmp_path / "p.npz", delta=NO_PIXELS[name], ids=np.array([1]))
+    done = importing(tmp_path / "p.npz", target=0, unit=unit)
+    assert (done.worst, done.content_digest) == (3, None)
+
+
+def test_levels_are_no_normalised_values(tmp_path: Path, poisons: Images, importing: Import) -> None:
+    np.savez(tmp_path / "p.npz", poisons=poisons)
+    with pytest.raises(UsageError, match="bytes, which are levels"):
+        importing(tmp_path / "p.npz", target=0, unit=NORMALISED)
+
+
+def test_a_target_of_which_nothing_is_said_is_asked_for(
+    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
+) -> None:
+    arrays = {"poisons": poisons, "bases": np.array(bases)}
+    np.savez(tmp_path / "none.npz", **arrays, target_labels=[1], target_indices=[-1])
+    done = importing(tmp_path / "none.npz")
+    assert (done.worst, done.content_digest) == (1, None)
+    text = "a target without pixels and without an index"
+    assert done.remarks[0].text == f"{text}: give --setup or --target"
+    np.savez(tmp_path / "one.npz", **arrays, target_labels=[1, 1], target_indices=[target, -1])
+    assert importing(tmp_path / "one.npz", target=target).remarks[0].text.startswith(text)
+    importing(tmp_path / "none.npz", target=target)
+    imported(tmp_path / "set", base, bases, poisons)
+    assert [one.index for one in open_set(tmp_path / "set").manifest.trials[0].targets] == [target]

@@ -1,0 +1,234 @@
+"""The manifest's model: everything the format must be able to say can be said, and nothing loosely."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from poisonsets.manifests.records.manifest import Manifest
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "poisonset-1" / "manifest.json"
+DIGEST = "ab" * 32
+Edit = Callable[[dict[str, Any]], Any]
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(GOLDEN.read_bytes())
+    return loaded
+
+
+def validated(document: dict[str, Any]) -> dict[str, Any]:
+    """What the model makes of a document, written out again."""
+    return Manifest.model_validate_json(json.dumps(document)).model_dump(mode="json")
+
+
+def trial(**fields: Any) -> Edit:
+    return lambda document: document["trials"][0].update(fields)
+
+
+def top(**fields: Any) -> Edit:
+    return lambda document: document.update(fields)
+
+
+def base(**fields: Any) -> Edit:
+    return lambda document: document["base"].update(fields)
+
+
+def trigger(**record: Any) -> Edit:
+    def edit(document: dict[str, Any]) -> None:
+        document["triggers"]["other"] = record
+        document["trials"][0]["trigger"] = "other"
+        pictures = [record[key] for key in ("image", "mask") if record.get(key)]
+        document["trigger_pixels"].update(dict.fromkeys(pictures, "0" * 64))
+
+    return edit
+
+
+EXEMPT = {"norm": "linf", "levels": 16, "exempt_trigger": True}
+FIXED = {"rule": "fixed", "row": 22, "column": 22}
+RANDOM = {"rule": "random", "seed": 3}
+SURROGATE = {
+    "digest": DIGEST,
+    "network": "resnet18",
+    "recipe": {"width": "0.25", "classes": [0, 1], "flip": True, "drops": []},
+    "included": True,
+    "trials": [0],
+}
+
+SAYABLE: dict[str, Edit] = {
+    "a fractional published bound": trial(constraint={"norm": "linf", "levels": 25, "exempt_trigger": False}),
+    "l2": trial(constraint={"norm": "l2", "squared_levels": 1, "exempt_trigger": False}),
+    "l2 over a whole image": trial(constraint={"norm": "l2", "squared_levels": 255**2 * 3, "exempt_trigger": False}),
+    "an exempt trigger": trial(constraint=EXEMPT, trigger="cross"),
+    "no constraint": trial(constraint={"norm": "none"}),
+    "a set's name": top(name="Bullseye (no), v1: a+b=c@d/e_f-g.".replace("(no), ", "")),
+    "fewer victims' classes": base(poison_classes=[2, 0]),
+    "add": trial(composition={"rule": "add"}),
+    "supplant": trial(composition={"rule": "supplant", "removed": [5, 2, 9]}),
+    "a patch with a mask": trigger(kind="patch", image="triggers/t.png", mask="triggers/m.png", place=FIXED),
+    "a patch anywhere": trigger(kind="patch", image="triggers/t.png", mask=None, place=RANDOM),
+    "a blend": trigger(kind="blend", image="triggers/t.png", alpha="0.5", place=FIXED),
+    "a blend anywhere": trigger(kind="blend", image="triggers/t.png", alpha="0.5", place=RANDOM),
+    "stripes": trigger(kind="sine", amplitude="0.4", frequency="5.6", alpha="0.1"),
+    "a full image": trigger(kind="image", image="triggers/t.png", alpha="0.5"),
+    "several targets": trial(targets=[{"source": "split", "split": "test", "index": i, "label": 0} for i in range(3)]),
+    "a target of the train split": trial(targets=[{"source": "split", "split": "train", "index": 1, "label": 0}]),
+    "a target of a file": trial(targets=[{"source": "file", "key": "00000-00000000", "label": 0, "pixels": DIGEST}]),
+    "source classes": trial(targets=[], source_classes=[0, 2]),
+    "named lists": trial(
+        lists={name: [1, 2] for name in ("poison-train", "poison-val", "clean-train", "clean-val", "adversarial-test")}
+    ),
+    "dirty labels": trial(labels="adversarial", slots={"bases": [1, 2], "labels": [0, 2]}),
+    "unknown bases": trial(slots={"bases": [None, 2], "labels": [1, 1]}),
+    "a repeated base": trial(slots={"bases": [2, 2], "labels": [1, 1]}),
+    "no outcome": trial(outcome=None),
+    "small numbers": trial(outcome={"moved": 0, "objective": ["1e-05", "-0.5", "0"], "halvings": 6}),
+    "a foreign setup": top(setup={"kind": "foreign", "name": "a stranger's folder"}),
+    "a setup file": top(setup={"kind": "file", "name": "setup.pickle", "digest": DIGEST}),
+    "drawn by rate": top(
+        setup={
+            "kind": "drawn",
+            "seed": 0,
+            "poisons": None,
+            "rate": "1/10",
+            "candidates": None,
+            "targets": 1,
+            "class_pair": [6, 0],
+            "source_classes": [0],
+            "backdoor": True,
+            "bases": "source",
+            "supplant": True,
+        }
+    ),
+    "a named setup": top(setup={"kind": "named", "name": "witches-brew-cifar10", "backdoor": False}),
+    "surrogates with pools": top(surrogates=[SURROGATE, {**SURROGATE, "digest": "cd" * 32, "trials": None}]),
+    "settings of every type": top(
+        attack={
+            "name": "a",
+            "version": 3,
+            "settings": {"a": True, "b": 1, "c": "0.5", "d": None},
+            "trigger": "sine,alpha=0.1",
+            "precision": "bf16",
+            "block_pixels": 262144,
+        }
+    ),
+    "a commit": top(tool={"name": "poisonsets", "version": "0.1.0", "commit": "0" * 40}),
+    "a surrogate in the set": lambda document: (
+        document["files"].append({"path": f"surrogates/{DIGEST}.safetensors", "bytes": 1, "sha256": DIGEST})
+        or document["files"].sort(key=lambda record: record["path"])
+    ),
+}
+
+
+@pytest.mark.parametrize("say", SAYABLE.values(), ids=SAYABLE.keys())
+def test_it_can_be_said(document: dict[str, Any], say: Edit) -> None:
+    before = json.dumps(document)
+    say(document)
+    assert json.dumps(document) != before
+    assert validated(document) == document
+
+
+def files(*paths: str) -> Edit:
+    return top(files=[{"path": path, "bytes": 1, "sha256": DIGEST} for path in paths])
+
+
+REFUSED: dict[str, Edit] = {
+    "another version": top(format="poisonset/2"),
+    "a float": trial(trial=0.0),
+    "a boolean for an integer": trial(trial=False),
+    "a string for an integer": top(seed="7"),
+    "an integer for a string": top(name=7),
+    "a negative index": top(seed=-1),
+    "an index that a double cannot hold": top(seed=2**53 + 1),
+    "an unknown field": top(surprise=1),
+    "an unknown field of a trial": trial(surprise=1),
+    "an unknown field of a constraint": trial(constraint={"norm": "none", "levels": 8}),
+    "no levels": trial(constraint={"norm": "linf"}),
+    "zero levels": trial(constraint={"norm": "linf", "levels": 0, "exempt_trigger": False}),
+    "fractional levels": trial(constraint={"norm": "linf", "levels": "8/255", "exempt_trigger": False}),
+    "another norm": trial(constraint={"norm": "l1", "levels": 8}),
+    "another composition": trial(composition={"rule": "by-count"}),
+    "an unlisted list": trial(lists={"everything": [1]}),
+    "unequal slots": trial(slots={"bases": [1, 2], "labels": [1]}),
+    "a label out of range": trial(adversarial_label=100_000),
+    "an undeclared trigger": trial(trigger="none such"),
+    "a number for a decimal": trigger(kind="image", image="triggers/t.png", alpha=0.5),
+    "an infinite decimal": trigger(kind="image", image="triggers/t.png", alpha="inf"),
+    "a key that is no key": trial(targets=[{"source": "file", "key": "0-0", "label": 0, "pixels": DIGEST}]),
+    "unsorted trials": lambda document: document["trials"].reverse(),
+    "a trial twice": lambda document: document["trials"].append(document["trials"][-1]),
+    "no trials": top(trials=[]),
+    "unsorted files": lambda document: document["files"].reverse(),
+    "a file twice": files("README.md", "README.md"),
+    "a path above": files("../README.md"),
+    "an absolute path": files("/README.md"),
+    "a hidden path": files(".README.md"),
+    "a deep path": files("a/b/c.tar"),
+    "a path with a drive": files("C:\\a.tar"),
+    "an upper-case digest": top(content_digest=DIGEST.upper()),
+    "a short digest": top(content_digest=DIGEST[:-1]),
+    "no file without a hash": top(unhashed=[]),
+    "a file without a hash twice": top(unhashed=["run.json", "run.json"]),
+    "an exemption without a trigger": trial(constraint=EXEMPT, trigger=None),
+    "an exemption for stripes": lambda document: (
+        trigger(kind="sine", amplitude="0.4", frequency="5.6", alpha="0.1")(document),
+        trial(constraint=EXEMPT)(document),
+    ),
+    "an exemption for a blend": lambda document: (
+        trigger(kind="blend", image="triggers/t.png", alpha="0.5", place=FIXED)(document),
+        trial(constraint=EXEMPT)(document),
+    ),
+    "a trial that asks nothing": trial(targets=[], source_classes=[]),
+    "an adversarial label beyond the classes": trial(adversarial_label=3),
+    "a poison's label beyond the classes": trial(labels="adversarial", slots={"bases": [1, 2], "labels": [0, 3]}),
+    "a source class beyond the classes": trial(source_classes=[3]),
+    "a target's label beyond the classes": trial(
+        targets=[{"source": "split", "split": "test", "index": 0, "label": 3}]
+    ),
+    "no train split": lambda document: document["base"]["splits"].pop("train"),
+    "no test split": lambda document: document["base"]["splits"].pop("test"),
+    "splits of two sizes": lambda document: document["base"]["splits"]["test"].update(height=9),
+    "no victims' class": base(poison_classes=[]),
+    "a victims' class twice": base(poison_classes=[0, 1, 1]),
+    "a victims' class beyond the classes": base(poison_classes=[0, 3]),
+    "no classes": base(classes=[]),
+    "a set's name that ends a line": top(name="a\nlicense: mit"),
+    "a set's name that ends a quotation": top(name='a" #'),
+    "a set's name that begins with a space": top(name=" a"),
+    "a set without a name": top(name=""),
+    "a long name of a set": top(name="a" * 201),
+    "another file without a hash": top(unhashed=["manifest.json"]),
+    "a rate and a number": top(
+        setup={"kind": "drawn", "seed": 0, "poisons": 1, "rate": "1/10", "class_pair": None, "source_classes": []}
+    ),
+    "neither a rate nor a number": top(
+        setup={"kind": "drawn", "seed": 0, "poisons": None, "rate": None, "class_pair": None, "source_classes": []}
+    ),
+    "a rate without a whole": top(
+        setup={"kind": "drawn", "seed": 0, "poisons": None, "rate": "0/10", "class_pair": None, "source_classes": []}
+    ),
+    "a base of three splits": lambda document: document["base"]["splits"].update(
+        extra=document["base"]["splits"]["test"]
+    ),
+    "a name that is long": top(tool={"name": "x" * 201, "version": "1", "commit": None}),
+}
+
+
+@pytest.mark.parametrize("spoil", REFUSED.values(), ids=REFUSED.keys())
+def test_it_is_refused(document: dict[str, Any], spoil: Edit) -> None:
+    assert validated(document) == document
+    spoil(document)
+    with pytest.raises(ValidationError):
+        validated(document)
+
+
+def test_values_are_frozen() -> None:
+    manifest = Manifest.model_validate_json(GOLDEN.read_bytes())
+    with pytest.raises(ValidationError, match="frozen"):
+        manifest.trials[0].trial = 3

@@ -1,0 +1,143 @@
+"""The writer: what an interrupted run finished is taken over, and what is not whole is crafted again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from forge import check, noise_order, small_base
+
+from poisonsets.crafting.driver import Done, Order, craft_set
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import MissingError
+from poisonsets.manifests.files import store
+from poisonsets.manifests.sets import writer
+
+
+@pytest.fixture(scope="module")
+def base() -> Base:
+    return small_base()
+
+
+@pytest.fixture(scope="module")
+def order(base: Base) -> Order:
+    return noise_order(base)
+
+
+@pytest.fixture(scope="module")
+def digest(order: Order, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return craft_set(tmp_path_factory.mktemp("whole") / "set", order).content_digest
+
+
+def interrupted(final: Path, order: Order) -> None:
+    """Stop a run after its trials, before it is published."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer.SetWriter, "publish", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            craft_set(final, order)
+    assert not final.exists()
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def resumed(final: Path, order: Order) -> Done:
+    return craft_set(final, order, resume=True)
+
+
+def test_finished_trials_are_taken_over(order: Order, digest: str, tmp_path: Path) -> None:
+    interrupted(tmp_path / "set", order)
+    done = resumed(tmp_path / "set", order)
+    assert (done.taken_over, done.trials, done.content_digest) == (2, 2, digest)
+
+
+def _cut_shard(partial: Path) -> None:
+    path = partial / "set" / "poisons" / "trial-00001-000.tar"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _flip_shard(partial: Path) -> None:
+    path = partial / "set" / "poisons" / "trial-00001-000.tar"
+    data = bytearray(path.read_bytes())
+    data[4000] ^= 1
+    path.write_bytes(data)
+
+
+def _no_shard(partial: Path) -> None:
+    (partial / "set" / "poisons" / "trial-00001-000.tar").unlink()
+
+
+def _cut_entry(partial: Path) -> None:
+    path = partial / "journal" / "00001.json"
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def _no_entry(partial: Path) -> None:
+    (partial / "journal" / "00001.json").unlink()
+
+
+def _no_payload(partial: Path) -> None:
+    shutil.rmtree(partial / "set")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "left"),
+    [(_cut_shard, 1), (_flip_shard, 1), (_no_shard, 1), (_cut_entry, 1), (_no_entry, 1), (_no_payload, 0)],
+)
+def test_what_is_not_whole_is_crafted_again(
+    order: Order, digest: str, tmp_path: Path, spoil: Callable[[Path], None], left: int
+) -> None:
+    interrupted(tmp_path / "set", order)
+    spoil(tmp_path / "set.partial")
+    done = resumed(tmp_path / "set", order)
+    assert (done.taken_over, done.content_digest) == (left, digest)
+
+
+@pytest.mark.parametrize("leftover", ["request.json.0123456789ab", "set/poisons/trial-00000-000.tar.0123456789ab"])
+def test_half_written_files_of_a_killed_process_do_not_matter(
+    order: Order, base: Base, digest: str, tmp_path: Path, leftover: str
+) -> None:
+    path = tmp_path / "set.partial" / f"{leftover}{store.TEMPORARY}"
+    if leftover.startswith("set/"):
+        interrupted(tmp_path / "set", order)
+    else:  # killed before it had said what was asked for: there is nothing to resume, so it is a new set
+        path.parent.mkdir()
+    path.write_bytes(b"half")
+    assert resumed(tmp_path / "set", order).content_digest == digest
+    assert check(tmp_path / "set", base).clean
+
+
+def test_an_unfinished_set_is_not_touched_without_resume(order: Order, tmp_path: Path) -> None:
+    interrupted(tmp_path / "set", order)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(MissingError, match="--resume"):
+        craft_set(tmp_path / "set", order)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_another_order_does_not_resume(base: Base, order: Order, tmp_path: Path) -> None:
+    interrupted(tmp_path / "set", order)
+    for other in (noise_order(base, seed=4), noise_order(base, levels=9), noise_order(base, trials=1)):
+        with pytest.raises(MissingError, match="another command"):
+            resumed(tmp_path / "set", other)
+    assert resumed(tmp_path / "set", order).taken_over == 2
+
+
+def test_two_processes_do_not_write_one_set(order: Order, tmp_path: Path) -> None:
+    interrupted(tmp_path / "set", order)
+    with store.locked(tmp_path / "set.partial"), pytest.raises(MissingError, match="another process"):
+        resumed(tmp_path / "set", order)
+    assert resumed(tmp_path / "set", order).trials == 2
+
+
+def test_the_current_folder_can_become_the_set(
+    order: Order, digest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "set").mkdir()
+    monkeypatch.chdir(tmp_path / "set")
+    assert craft_set(Path(), order).content_digest == digest
+    assert (tmp_path / "set" / "manifest.json").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]

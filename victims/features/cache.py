@@ -1,0 +1,175 @@
+"""Features of (image, view) from a frozen network, each computed once and then remembered.
+
+In eval mode a feature is a function of the image and its view alone, so remembering it changes nothing: 40
+epochs of the transfer protocol see each image in about 32 of 81 views, and the clean images of all trials
+are the same.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from poisonsets.manifests.errors import ViolationError
+from poisonsets.victims.device import exact_arithmetic
+from poisonsets.victims.networks import Classifier
+from poisonsets.victims.training.views import apply_views, plain_view, view_count
+
+
+def forward_batch(device: torch.device) -> int:
+    """Images a forward pass: a fixed function of the device's kind, never of free memory."""
+    return 64 if device.type == "cpu" else 1024
+
+
+class FeatureCache:
+    """Features of numbered images in numbered views, computed when first asked for.
+
+    Every forward pass has the same batch size, a short one filled up with copies: a feature's last bits may
+    depend on the batch size, and must not depend on what was asked for before. Memory grows with the
+    entries in use: 2,500 images in 162 views of 512 features come to 415 MB in float16.
+
+    Args:
+        network: frozen, in eval mode, on the device.
+        images: uint8 [N, H, W, 3] on the device.
+        pad: black pixels around an image before the crop.
+        flip: whether mirrored views exist.
+        dtype: what a feature is rounded to when it is remembered, float32 or float16. Half the memory, and
+            logits move by about a ten-thousandth of their standard deviation.
+
+    Attributes:
+        adopted: [A, D] of `dtype` on the device: features that were computed elsewhere, see `adopt`.
+        forwards: images that went through the network.
+    """
+
+    def __init__(
+        self, network: Classifier, images: Tensor, *, pad: int, flip: bool, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.network, self.images = network, images
+        self.pad, self.flip, self.dtype = pad, flip, dtype
+        self.views = view_count(pad, flip=flip)
+        self.batch = forward_batch(images.device)
+        self.forwards = 0
+        self._place = torch.full((len(images) * self.views,), -1, dtype=torch.int32)
+        self.adopted = torch.empty((0, network.feature_width), dtype=dtype, device=images.device)
+        self._store = self.adopted
+        self._used = 0
+
+    @property
+    def remembered(self) -> Tensor:
+        """[R, D] of `dtype` on the device: what was computed here, in the order it was asked for."""
+        return self._store[: self._used]
+
+    def adopt(self, image_ids: Tensor, features: Tensor) -> None:
+        """Take over the features of some images in all their views; only before anything was asked for.
+
+        Args:
+            image_ids: int64 [M] in 0..N-1, on the CPU.
+            features: [M * views, D] of `dtype` on the device, all views of one image after the other.
+        """
+        keys = self.keys(image_ids[:, None], torch.arange(self.views)).flatten()
+        self._place[keys] = torch.arange(len(keys), dtype=torch.int32)
+        self.adopted = features
+
+    def keys(self, image_ids: Tensor, view_ids: Tensor) -> Tensor:
+        """The number of an image in a view, int64 of the shape of both: image * views + view."""
+        return image_ids * self.views + view_ids
+
+    def fill(self, keys: Tensor) -> None:
+        """Compute those that are not there yet, in as few forward passes as possible.
+
+        Args:
+            keys: int64, any shape, on the CPU; may repeat.
+
+        Raises:
+            ViolationError: as `computed`.
+        """
+        missing = torch.unique(keys[self._place[keys] < 0])
+        if len(missing) == 0:
+            return
+        features = self.computed(missing)
+        self._reserve(self._used + len(missing))
+        self._store[self._used : self._used + len(missing)] = features
+        first = len(self.adopted) + self._used
+        self._place[missing] = torch.arange(first, first + len(missing), dtype=torch.int32)
+        self._used += len(missing)
+
+    def places(self, keys: Tensor) -> Tensor:
+        """Where features stand in `adopted` and then `remembered`, the one laid behind the other.
+
+        Args:
+            keys: int64 or int32, any shape, on the CPU; all were filled.
+
+        Returns:
+            int64 of that shape, on the CPU. It stays right when more is remembered later.
+        """
+        return self._place[keys].to(torch.int64)
+
+    def get(self, image_ids: Tensor, view_ids: Tensor) -> Tensor:
+        """The features float32 [M, D], on the device.
+
+        Args:
+            image_ids: int64 [M] in 0..N-1, on the CPU.
+            view_ids: int64 [M], on the CPU.
+        """
+        keys = self.keys(image_ids, view_ids)
+        self.fill(keys)
+        places = self.places(keys).to(self.images.device)
+        if not len(self.adopted):
+            return self._store[places].float()
+        found = self.adopted[places.clamp(max=len(self.adopted) - 1)]
+        computed = places >= len(self.adopted)
+        found[computed] = self._store[places[computed] - len(self.adopted)]
+        return found.float()
+
+    def plain(self) -> Tensor:
+        """The features float32 [N, D] of all images as they are, in order."""
+        ids = torch.arange(len(self.images))
+        return self.get(ids, torch.full_like(ids, plain_view(self.pad)))
+
+    @torch.no_grad()
+    @exact_arithmetic()
+    def computed(self, keys: Tensor) -> Tensor:
+        """Features [M, D] of `dtype`, computed anew and not remembered.
+
+        Args:
+            keys: int64 [M] on the CPU, see `keys`.
+
+        Raises:
+            ViolationError: float16 cannot hold them: one is not finite, or rounding moves one by more than
+                2^-10 of the largest, because all are tiny.
+        """
+        found = torch.empty((len(keys), self.network.feature_width), dtype=self.dtype, device=self.images.device)
+        for start in range(0, len(keys), self.batch):
+            part = keys[start : start + self.batch]
+            features = self._forward(part)
+            rounded = found[start : start + len(part)]
+            rounded.copy_(features)
+            if self.dtype == torch.float16:
+                _refuse_coarse(features, rounded)
+        return found
+
+    def _forward(self, keys: Tensor) -> Tensor:
+        padded = torch.cat([keys, keys[-1:].expand(self.batch - len(keys))]).to(self.images.device)
+        images = self.images[padded // self.views]
+        inputs = apply_views(images, padded % self.views, self.pad, flip=self.flip)
+        self.forwards += self.batch
+        return self.network.features(inputs)[: len(keys)]
+
+    def _reserve(self, entries: int) -> None:
+        if entries <= len(self._store):
+            return
+        most = len(self._place)
+        grown = self._store.new_empty((min(most, max(entries, len(self._store) * 3 // 2)), self._store.shape[1]))
+        grown[: self._used] = self._store[: self._used]
+        self._store = grown
+
+
+def _refuse_coarse(features: Tensor, rounded: Tensor) -> None:
+    # Both sides in float32; a NaN or an infinity on either makes the comparison false.
+    moved = (features - rounded.float()).abs().max()
+    if not bool(moved <= features.abs().max() * 2.0**-10):
+        raise ViolationError(
+            f"the extractor gives features (largest {float(features.abs().max()):.3g}) that are not finite or that "
+            "float16 cannot hold",
+            "Score with --cache fp32, or use another extractor",
+        )

@@ -1,0 +1,162 @@
+"""All views of the clean training images, computed once for all trials, attacks and processes, in one file.
+
+    CACHE/features/KEY.h5               an array of `manifests.arrays`, [images * views, D]: bits of float16 or float32
+    CACHE/features/KEY.part-00007.h5    until that is complete, what it will hold (`feature_parts`)
+    CACHE/features/KEY.lock             held by the process that computes it
+
+KEY is the sha256 of what its record says it is: extractor, training split, views, dtype, images, kind of device and
+version of torch. With 162 views, 2,500 images of 512 features take 396 MiB in float16.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.files import array_file, canonical_json, store
+from poisonsets.victims.features import parts
+from poisonsets.victims.features.cache import FeatureCache
+from poisonsets.victims.protocols import Protocol
+
+FeaturePrecision: TypeAlias = Literal["fp16", "fp32"]
+"""What remembered features of training images are rounded to."""
+
+ENOUGH_TRIALS: Final = 4
+"""From so many trials on, computing every view takes fewer forward passes than computing those that are drawn."""
+
+DTYPES: Final[dict[FeaturePrecision, torch.dtype]] = {"fp16": torch.float16, "fp32": torch.float32}
+_BITS: Final[dict[torch.dtype, np.dtype[Any]]] = {torch.float16: np.dtype("<u2"), torch.float32: np.dtype("<u4")}
+_VALUES: Final[dict[torch.dtype, np.dtype[Any]]] = {torch.float16: np.dtype("<f2"), torch.float32: np.dtype("<f4")}
+_PATIENCE_SECONDS: Final = 12 * 3600.0
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """Where the clean features of one extractor and base are kept.
+
+    Attributes:
+        folder: the cache folder.
+        extractor: digest of the extractor's weights.
+        train: digest of the training split.
+    """
+
+    folder: Path
+    extractor: str
+    train: str
+
+    def adopt(
+        self,
+        cache: FeatureCache,
+        ids: NDArray[np.int64],
+        *,
+        build: bool,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> bool:
+        """Give a cache of the training split every view of some images, from the file or computed for it.
+
+        Args:
+            cache: nothing was asked of it yet.
+            ids: int64 [M], which images of the split.
+            build: compute the file where there is none, from the part on where another process was stopped; one that
+                still computes it is waited for.
+            progress: told the parts that are done, and all, while this process computes it.
+
+        Returns:
+            Whether there is a file now.
+
+        Raises:
+            DamagedError: the file is not what was written; the remedy is to remove it.
+            MissingError: the folder or the disk refuses it.
+            ViolationError: as `FeatureCache.computed`.
+        """
+        record = self._record(cache, ids)
+        key = hashlib.sha256(canonical_json.dumps(record)).hexdigest()
+        path = self.folder / "features" / f"{key}.h5"
+        if build and (not path.exists() or any(parts.left(path))):
+            self._build(path, cache, ids, record, progress or (lambda done, total: None))
+        if not path.exists():
+            return False
+        remedy = f"Remove {path}, it is computed again when needed"
+        bits = array_file.read(path, _shape(cache, len(ids)), _BITS[cache.dtype], record, remedy=remedy)
+        values = bits.view(_VALUES[cache.dtype]).astype(_VALUES[cache.dtype].newbyteorder("="), copy=False)
+        cache.adopt(torch.from_numpy(ids), torch.from_numpy(values).to(cache.images.device))
+        return True
+
+    def _build(
+        self,
+        path: Path,
+        cache: FeatureCache,
+        ids: NDArray[np.int64],
+        record: dict[str, Any],
+        progress: Callable[[int, int], None],
+    ) -> None:
+        store.make_folder(path.parent)
+        with store.locked(path.with_suffix(".lock"), patience=_PATIENCE_SECONDS):
+            # Whoever held the lock before may have finished it, and may have been killed before it removed the parts.
+            if path.exists():
+                parts.forget(path)
+                return
+            parts.write(
+                path,
+                partial(_computed, cache, torch.from_numpy(ids)),
+                _shape(cache, len(ids)),
+                _BITS[cache.dtype],
+                record,
+                rows=_part_rows(cache),
+                progress=progress,
+            )
+
+    def _record(self, cache: FeatureCache, ids: NDArray[np.int64]) -> dict[str, Any]:
+        return {
+            "format": "poisonset-features/1",
+            "extractor": self.extractor,
+            "train": self.train,
+            "pad": cache.pad,
+            "flip": cache.flip,
+            "dtype": str(cache.dtype).removeprefix("torch."),
+            "ids": hashlib.sha256(ids.astype("<i8").tobytes()).hexdigest(),
+            "images": len(ids),
+            "features": cache.network.feature_width,
+            # The last bits depend on both.
+            "device": cache.images.device.type,
+            "torch": torch.__version__,
+        }
+
+
+def shared_images(protocol: Protocol, base: Base) -> NDArray[np.int64]:
+    """Which training images victims of a protocol have in common, whichever trials they are of.
+
+    By count these are the first images of each class; those that come in where a trial's bases are taken out of
+    them are few and computed on demand. Otherwise all images of the victims' classes.
+    """
+    labels = base.train.labels
+    if protocol.size is None:
+        return np.flatnonzero(np.isin(labels, base.poison_classes))
+    first = protocol.size // len(base.poison_classes)
+    return np.sort(np.concatenate([np.flatnonzero(labels == label)[:first] for label in base.poison_classes]))
+
+
+def _shape(cache: FeatureCache, images: int) -> tuple[int, int]:
+    return images * cache.views, cache.network.feature_width
+
+
+def _part_rows(cache: FeatureCache) -> int:
+    """Rows of a part: forward passes that take up to half a minute with a full-width ResNet-18 on a slow device."""
+    return cache.batch * (16 if cache.images.device.type == "cpu" else 128)
+
+
+def _computed(cache: FeatureCache, ids: Tensor, start: int, stop: int) -> NDArray[Any]:
+    """The bits of some rows of the file, [stop - start, D]."""
+    place = torch.arange(start, stop)
+    features = cache.computed(cache.keys(ids[place // cache.views], place % cache.views))
+    return features.cpu().numpy().astype(_VALUES[cache.dtype], copy=False).view(_BITS[cache.dtype])

@@ -1,0 +1,1 @@
+"""Rows of results, their folder, and what they add up to."""

@@ -1,0 +1,175 @@
+"""A results folder: one canonical JSON file a job, so that work can stop, resume and be shared out.
+
+    RESULTS/settings.json         what every row was made with: set, base, protocols, extractors, device
+    RESULTS/checkpoints/          whole networks in training, while there are jobs to be done
+    RESULTS/rows/JOB.json         one row and its checksum; JOB is the sha256 of what the job is
+    RESULTS/trajectories/JOB.h5   where asked for: how the job's victims came to it; stored before the row is
+
+Which trials and victim seeds a call asks for is no part of the settings: a later call may add some.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from poisonsets.manifests.errors import DamagedError, MissingError
+from poisonsets.manifests.files import canonical_json, store
+from poisonsets.victims.results.row import Row
+from poisonsets.victims.results.trajectory import TrajectoryRecord, read_trajectory
+
+SETTINGS: Final = "settings.json"
+CHECKPOINTS: Final = "checkpoints"
+FILE_BYTES: Final = 16 << 20
+_REMEDY: Final = "Remove the file and score again with --resume"
+
+
+@dataclass(frozen=True)
+class ResultsFolder:
+    """An open results folder; `open_results` makes it."""
+
+    path: Path
+
+    def row(self, job: str, **expected: object) -> Row | None:
+        """The row of a job, None where it has none yet.
+
+        Args:
+            job: the key of the job.
+            expected: fields of the row that the job fixes.
+
+        Raises:
+            DamagedError: the file is not a row, was changed since it was written, or is the row of another job.
+        """
+        path = self.path / "rows" / f"{job}.json"
+        if not (path.exists() or path.is_symlink()):
+            return None
+        row = _read_row(path)
+        for field, wanted in expected.items():
+            if getattr(row, field) != wanted:
+                raise DamagedError(
+                    f"{path}: {field} is {str(getattr(row, field))[:80]}, the job has {str(wanted)[:80]}", _REMEDY
+                )
+        return row
+
+    def write(self, row: Row) -> None:
+        """Store a row under its job.
+
+        Raises:
+            MissingError: the folder cannot be written.
+        """
+        path = self.path / "rows" / f"{row.job}.json"
+        store.write_file(path, canonical_json.checksummed(row.model_dump(mode="json")))
+
+    def has_trajectory(self, wanted: TrajectoryRecord) -> bool:
+        """Whether the trajectory of a job is there, and whole.
+
+        Args:
+            wanted: what it is of.
+
+        Raises:
+            DamagedError: as `read_trajectory`, or it is of another job.
+        """
+        path = trajectory_path(self.path, wanted.job)
+        if not (path.exists() or path.is_symlink()):
+            return False
+        if (found := read_trajectory(path).record) != wanted:
+            what = next(name for name in type(wanted).model_fields if getattr(found, name) != getattr(wanted, name))
+            raise DamagedError(
+                f"{path}: {what} is {str(getattr(found, what))[:80]}, the job has {str(getattr(wanted, what))[:80]}",
+                _REMEDY,
+            )
+        return True
+
+
+def trajectory_path(results: Path, job: str) -> Path:
+    """Where a results folder keeps the trajectory of the job with this key."""
+    return results / "trajectories" / f"{job}.h5"
+
+
+@contextmanager
+def open_results(path: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[ResultsFolder]:
+    """Make a results folder, or go on with one made by the same settings; it is locked in the block.
+
+    Args:
+        path: the folder; made where it does not exist.
+        settings: a JSON document of what all rows have in common.
+        resume: go on with rows that are there.
+
+    Raises:
+        MissingError: the folder holds something and `resume` is off, it was made by other settings, or another
+            process is writing there.
+        DamagedError: its settings cannot be read.
+    """
+    refuse_used(path, resume=resume)
+    store.make_folder(path)
+    with store.locked(path):
+        # Once more: another process may have come between.
+        refuse_used(path, resume=resume)
+        if known := (path / SETTINGS).exists():
+            _refuse_others(path, settings)
+        for kind in ("json", "h5"):
+            store.sweep(path, f"*.{kind}.*")
+        if not known:
+            store.write_file(path / SETTINGS, canonical_json.dumps(settings))
+        yield ResultsFolder(path)
+
+
+def refuse_used(path: Path, *, resume: bool) -> None:
+    """Refuse a folder that rows cannot go to; nothing is written.
+
+    What a start that was killed at once left half written is no obstacle.
+
+    Args:
+        path: the folder, there or not.
+        resume: whether it may hold results.
+
+    Raises:
+        MissingError: it holds something and `resume` is off, or it is no folder, or no results folder.
+    """
+    store.refuse_unwritable(path / SETTINGS if path.is_dir() else path)
+    try:
+        names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    except OSError as error:
+        raise store.refused(path, error) from error
+    if names and all(fnmatch.fnmatchcase(name, f"{SETTINGS}.*{store.TEMPORARY}") for name in names):
+        return
+    if not (names and resume):
+        store.refuse_nonempty(path, "Go on with --resume or choose another one")
+    elif SETTINGS not in names:
+        raise MissingError(f"{path}: no results folder, it has no {SETTINGS}", "Choose another one")
+
+
+def _refuse_others(path: Path, settings: dict[str, Any]) -> None:
+    found = canonical_json.loads(store.read_file(path / SETTINGS, FILE_BYTES), str(path / SETTINGS))
+    if not isinstance(found, dict):
+        raise DamagedError(f"{path / SETTINGS}: not a JSON object")
+    for key in sorted(found | settings):
+        was, now = (str(one[key])[:80] if key in one else "not given" for one in (found, settings))
+        if (key in found, found.get(key)) != (key in settings, settings.get(key)):
+            raise MissingError(
+                f"{path}: its rows were made by other settings ({key} is {was}, now {now})",
+                "Choose another results folder",
+            )
+
+
+def _read_row(path: Path) -> Row:
+    document = canonical_json.loads(store.read_file(path, FILE_BYTES, remedy=_REMEDY), str(path))
+    if not isinstance(document, dict) or document.get("checksum") != canonical_json.checksum(document):
+        raise DamagedError(f"{path}: its checksum is not that of its contents", _REMEDY)
+    del document["checksum"]
+    try:
+        # From JSON, where a list may be a tuple, though everything else is strict.
+        row = Row.model_validate_json(canonical_json.dumps(document))
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in fault["loc"])
+        raise DamagedError(f"{path}: not a result row ({place}: {fault['msg'][:100]})", _REMEDY) from error
+    if row.job != path.stem:
+        raise DamagedError(f"{path}: the row of another job ({row.job[:12]})", _REMEDY)
+    return row

@@ -1,0 +1,164 @@
+"""The result of one job: a row that agrees with itself, and the key that names the job."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Self
+
+from pydantic import model_validator
+
+from poisonsets.manifests.files import canonical_json
+from poisonsets.manifests.records.fields import Decimal, Index, Label, Name, Sha256, Strict, Text
+from poisonsets.victims.results.threat import ThreatLevel
+
+
+class TargetRow(Strict):
+    """What became of one target: labels, and what the two victims call it (no control, no prediction)."""
+
+    label: Label
+    adversarial_label: Label
+    predicted_poisoned: Label
+    predicted_control: Label | None
+
+
+class OfJob(Strict):
+    """What says of which job it is, and cannot say so of another.
+
+    Attributes:
+        job: `job_key` of the other seven.
+        poison_classes: the classes the victim knows.
+
+    Raises:
+        ValueError: pydantic's ValidationError where the job is that of other fields.
+    """
+
+    job: Sha256
+    content_digest: Sha256
+    trial: Index
+    poison_classes: tuple[Label, ...]
+    protocol: Text
+    protocol_version: Index
+    extractor: Sha256 | None
+    victim_seed: Index
+
+    @model_validator(mode="after")
+    def _of_its_job(self) -> Self:
+        key = job_key(
+            content_digest=self.content_digest,
+            trial=self.trial,
+            poison_classes=self.poison_classes,
+            protocol=self.protocol,
+            protocol_version=self.protocol_version,
+            extractor=self.extractor,
+            victim_seed=self.victim_seed,
+        )
+        if self.job != key:
+            raise ValueError(f"job is {self.job[:12]}, its fields are those of job {key[:12]}")
+        return self
+
+
+class Row(OfJob):
+    """The result of one job; a row that contradicts itself cannot be made.
+
+    Attributes:
+        success: every target is classified as the adversarial label after training on the poisons.
+        control: the same of the clean control; None where there is none.
+        source_images: test images of the trial's source classes that were asked for, with the trigger on where there
+            is one; 0 where it has no source classes.
+        source_poisoned, source_control: those of them that are classified as the adversarial label after training
+            on the poisons, and by the clean control.
+        control_rows: digest of the control's training rows; jobs of one victim seed with equal ones share
+            one control. None where there is none.
+        training_images: rows of the victim's training set.
+        poisons: those of them that are poisons.
+        clean_correct, control_correct: test images of the victim's classes given their own label, of
+            clean_images.
+        threat_level: of the extractor against the surrogates of the set at hand, which the job does not
+            name: scoring computes it anew for a stored row. Unknown of a set that has no manifest.
+        seconds: wall time, the job's share of its block's.
+        peak_memory_bytes: on a GPU the most allocated during the job, else the most the process ever held.
+
+    Raises:
+        ValueError: pydantic's ValidationError where a field is out of range or contradicts another.
+    """
+
+    network: Name
+    width: Decimal
+    targets: tuple[TargetRow, ...]
+    success: bool
+    control: bool | None
+    source_images: Index
+    source_poisoned: Index
+    source_control: Index | None
+    control_rows: Sha256 | None
+    training_images: Index
+    poisons: Index
+    clean_correct: Index
+    clean_images: Index
+    control_correct: Index | None
+    threat_level: ThreatLevel
+    seconds: Decimal
+    device: Text
+    peak_memory_bytes: Index
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Row:
+        if not self.targets or self.success != all(
+            target.predicted_poisoned == target.adversarial_label for target in self.targets
+        ):
+            raise ValueError(f"success is {self.success}, its targets say otherwise")
+        self._control_agrees()
+        if max(self.clean_correct, self.control_correct or 0) > self.clean_images:
+            raise ValueError(f"more correct test images than the {self.clean_images} there are")
+        if max(self.source_poisoned, self.source_control or 0) > self.source_images:
+            raise ValueError(f"more hits than the {self.source_images} images of source classes")
+        if self.poisons > self.training_images:
+            raise ValueError(f"{self.poisons} poisons in a training set of {self.training_images} images")
+        return self
+
+    def _control_agrees(self) -> None:
+        predicted = [target.predicted_control for target in self.targets]
+        absent = {
+            value is None
+            for value in (self.control, self.source_control, self.control_rows, self.control_correct, *predicted)
+        }
+        if len(absent) > 1:
+            raise ValueError("some of its fields have a clean control, some have none")
+        meant = all(target.predicted_control == target.adversarial_label for target in self.targets)
+        if self.control is not None and self.control != meant:
+            raise ValueError(f"control is {self.control}, its targets say otherwise")
+
+
+def job_key(
+    *,
+    content_digest: str,
+    trial: int,
+    poison_classes: Sequence[int],
+    protocol: str,
+    protocol_version: int,
+    extractor: str | None,
+    victim_seed: int,
+) -> str:
+    """The sha256 that names a job, and the file its row stands in.
+
+    Args:
+        content_digest: of the poison set.
+        trial: its number.
+        poison_classes: the classes victims know, in the order of their outputs.
+        protocol: the protocol's id, with its overrides.
+        protocol_version: the protocol's version.
+        extractor: digest of the weights that training starts from; None from scratch.
+        victim_seed: which of several victims.
+    """
+    job = [
+        "job/3",
+        content_digest,
+        trial,
+        list(poison_classes),
+        protocol,
+        protocol_version,
+        extractor,
+        victim_seed,
+    ]
+    return hashlib.sha256(canonical_json.dumps(job)).hexdigest()

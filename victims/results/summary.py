@@ -1,0 +1,200 @@
+"""Rows to rates: per protocol and extractor the success rate beside its clean control, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from poisonsets.manifests.errors import UsageError
+from poisonsets.victims.results.row import Row
+from poisonsets.victims.results.statistics import Interval, bootstrap_over_trials, mcnemar_exact, wilson, wilson_of_mean
+
+SOURCE_METRIC = (
+    "test images of the source classes, with the trigger on where there is one, classified as the adversarial label"
+)
+METRIC = "targets classified as the adversarial label after training on the poisons"
+
+IntervalMethod: TypeAlias = Literal["wilson over trials", "bootstrap over trials", "wilson over images"]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Successes among n victims, the 95 % interval of their rate, and how it was found.
+
+    With one victim seed the interval is Wilson's over trials. With several it is a bootstrap over trials, or, where
+    every trial has the same mean and a bootstrap has no width, Wilson's of that mean over the number of trials.
+    """
+
+    successes: int
+    n: int
+    interval: Interval
+    interval_method: IntervalMethod
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The victims of one protocol and extractor.
+
+    Attributes:
+        protocol: its id.
+        extractor: digest of the extractor's weights; None from scratch.
+        network, width: the extractor's shape.
+        threat_levels: those of the trials, each once.
+        trials, victim_seeds: how many of each.
+        poisons: each pair (poisons, rows of the training set) that occurs, ascending.
+        poisoned: victims trained on the poisons.
+        control: clean controls, counted by the same metric; None where no trial has one. Its n counts targets:
+            where trials share a control, the interval is about the targets that a few controls were asked for,
+            not about other controls.
+        sources: images of source classes counted over all victims; None where no trial has any. The
+            interval is over trials, whose images share a victim; of a single trial over its images, which says
+            nothing about other trials.
+        control_sources: the same of the clean controls: what the trigger does to a clean victim.
+        distinct_controls: how many controls were trained, one for each different (victim seed, training rows).
+        mcnemar_p: exact McNemar p value of poisoned against control over trials that have both. None
+            without such trials; with several victim seeds, because victims of one trial are not independent;
+            and where trials share a control, because then one draw of a control decides many pairs at once,
+            and the test takes pairs as independent.
+        clean: correct and all test predictions of the poisoned victims, summed.
+        control_clean: the same of the controls.
+    """
+
+    protocol: str
+    extractor: str | None
+    network: str
+    width: str
+    threat_levels: tuple[str, ...]
+    trials: int
+    victim_seeds: int
+    poisons: tuple[tuple[int, int], ...]
+    poisoned: Rate
+    control: Rate | None
+    sources: Rate | None
+    control_sources: Rate | None
+    distinct_controls: int
+    mcnemar_p: float | None
+    clean: tuple[int, int]
+    control_clean: tuple[int, int] | None
+
+    def record(self) -> dict[str, Any]:
+        """As JSON: counts are integers, rates and the p value decimal strings."""
+        clean, control_clean = self.clean, self.control_clean
+        return {
+            "metric": METRIC,
+            "protocol": self.protocol,
+            "extractor": self.extractor,
+            "network": self.network,
+            "width": self.width,
+            "threat_levels": list(self.threat_levels),
+            "trials": self.trials,
+            "victim_seeds": self.victim_seeds,
+            "poisons": [{"poisons": count, "training_images": images} for count, images in self.poisons],
+            "poisoned": _rate_record(self.poisoned),
+            "control": None if self.control is None else _rate_record(self.control),
+            "source_metric": SOURCE_METRIC,
+            "sources": None if self.sources is None else _rate_record(self.sources),
+            "control_sources": None if self.control_sources is None else _rate_record(self.control_sources),
+            "distinct_controls": self.distinct_controls,
+            "mcnemar_p": None if self.mcnemar_p is None else f"{self.mcnemar_p:.6g}",
+            "clean_correct": clean[0],
+            "clean_images": clean[1],
+            "control_clean_correct": None if control_clean is None else control_clean[0],
+            "control_clean_images": None if control_clean is None else control_clean[1],
+        }
+
+
+def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:
+    """One summary a pair of protocol and extractor, in the order the pairs first appear.
+
+    Raises:
+        UsageError: the rows are of more than one poison set or choice of classes, or a job has two rows.
+    """
+    groups: dict[tuple[str, str | None], list[Row]] = {}
+    jobs, sets, classes = set(), set(), set()
+    for row in rows:
+        if row.job in jobs:
+            raise UsageError(f"two rows of trial {row.trial}, victim seed {row.victim_seed} (job {row.job[:12]})")
+        jobs.add(row.job)
+        sets.add(row.content_digest)
+        classes.add(row.poison_classes)
+        groups.setdefault((row.protocol, row.extractor), []).append(row)
+    if len(sets) > 1:
+        raise UsageError(f"rows of {len(sets)} poison sets, a rate is of one")
+    if len(classes) > 1:
+        raise UsageError(f"rows of victims that know different classes: {sorted(map(list, classes))}")
+    return tuple(_summary(group) for group in groups.values())
+
+
+def _summary(rows: Sequence[Row]) -> Summary:
+    first = rows[0]
+    paired = [row for row in rows if row.control is not None]
+    seeds = len({row.victim_seed for row in rows})
+    control_correct = sum(row.control_correct or 0 for row in paired)
+    controls = len({(row.victim_seed, row.control_rows) for row in paired})
+    return Summary(
+        protocol=first.protocol,
+        extractor=first.extractor,
+        network=first.network,
+        width=first.width,
+        threat_levels=tuple(sorted({row.threat_level for row in rows})),
+        trials=len({row.trial for row in rows}),
+        victim_seeds=seeds,
+        poisons=tuple(sorted({(row.poisons, row.training_images) for row in rows})),
+        poisoned=_rate([(row.trial, row.success) for row in rows], seeds),
+        control=_rate([(row.trial, bool(row.control)) for row in paired], seeds) if paired else None,
+        sources=_image_rate([(row.trial, row.source_poisoned, row.source_images) for row in rows]),
+        control_sources=_image_rate([(row.trial, row.source_control or 0, row.source_images) for row in paired]),
+        distinct_controls=controls,
+        mcnemar_p=_mcnemar(paired) if paired and seeds == 1 and controls == len(paired) else None,
+        clean=(sum(row.clean_correct for row in rows), sum(row.clean_images for row in rows)),
+        control_clean=(control_correct, sum(row.clean_images for row in paired)) if paired else None,
+    )
+
+
+def _rate(outcomes: Sequence[tuple[int, bool]], seeds: int) -> Rate:
+    successes, n = sum(success for _, success in outcomes), len(outcomes)
+    if seeds == 1:
+        return Rate(successes, n, wilson(successes, n), "wilson over trials")
+    by_trial: dict[int, list[bool]] = {}
+    for trial, success in outcomes:
+        by_trial.setdefault(trial, []).append(success)
+    # A trial's mean stands for its victims, so that trials with fewer finished victims count alike.
+    means = [sum(values) / len(values) for values in by_trial.values()]
+    if len(set(means)) == 1:
+        return Rate(successes, n, wilson_of_mean(means[0], len(means)), "wilson over trials")
+    interval = bootstrap_over_trials([[mean] for mean in means], seed=0)
+    return Rate(successes, n, interval, "bootstrap over trials")
+
+
+def _image_rate(counted: Sequence[tuple[int, int, int]]) -> Rate | None:
+    """Hits among images, each entry (trial, hits, images); None without images."""
+    asked = [entry for entry in counted if entry[2]]
+    if not asked:
+        return None
+    hits, images = sum(entry[1] for entry in asked), sum(entry[2] for entry in asked)
+    shares: dict[int, list[float]] = {}
+    for trial, found, among in asked:
+        shares.setdefault(trial, []).append(found / among)
+    means = [sum(values) / len(values) for values in shares.values()]
+    if len(means) == 1:
+        return Rate(hits, images, wilson(hits, images), "wilson over images")
+    if len(set(means)) == 1:
+        return Rate(hits, images, wilson_of_mean(means[0], len(means)), "wilson over trials")
+    return Rate(hits, images, bootstrap_over_trials([[mean] for mean in means], seed=0), "bootstrap over trials")
+
+
+def _mcnemar(paired: Sequence[Row]) -> float:
+    only_poisoned = sum(row.success and not row.control for row in paired)
+    only_control = sum(bool(row.control) and not row.success for row in paired)
+    return mcnemar_exact(only_poisoned, only_control)
+
+
+def _rate_record(rate: Rate) -> dict[str, Any]:
+    return {
+        "successes": rate.successes,
+        "n": rate.n,
+        "low": f"{rate.interval.low:.6f}",
+        "high": f"{rate.interval.high:.6f}",
+        "interval_method": rate.interval_method,
+    }

@@ -1,0 +1,1 @@
+"""From a poison set and protocols to jobs, and from jobs to rows."""

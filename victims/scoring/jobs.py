@@ -1,0 +1,175 @@
+"""One job: what names it, its row on disk, its pixels.
+
+A job is (content digest, trial, classes, protocol, extractor digest, victim seed). Jobs are independent and named by
+what they are.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.records.origin import ForeignSetup
+from poisonsets.victims.networks.weights import Weights
+from poisonsets.victims.protocols import Protocol
+from poisonsets.victims.results.folder import ResultsFolder
+from poisonsets.victims.results.row import Row, TargetRow, job_key
+from poisonsets.victims.results.threat import ThreatLevel, threat_level
+from poisonsets.victims.scoring.subject import ScorableManifest, ScorableTrial
+from poisonsets.victims.trainers.predictions import Verdict
+
+
+@dataclass(frozen=True)
+class Job:
+    """A victim to be trained and questioned; its row is named by what it is."""
+
+    trial: ScorableTrial
+    protocol: Protocol
+    extractor: Weights | None
+    victim_seed: int
+    manifest: ScorableManifest
+
+    def identity(self) -> dict[str, Any]:
+        """The row's fields that name it."""
+        return {
+            "content_digest": self.manifest.content_digest,
+            "trial": self.trial.record.trial,
+            "poison_classes": self.manifest.base.poison_classes,
+            "protocol": self.protocol.id,
+            "protocol_version": self.protocol.version,
+            "extractor": self.extractor_digest,
+            "victim_seed": self.victim_seed,
+        }
+
+    @property
+    def key(self) -> str:
+        """The sha256 that names it, see `rows.job_key`."""
+        return job_key(**self.identity())
+
+    def shape(self) -> dict[str, Any]:
+        """The row's fields that follow from the protocol."""
+        return {"network": self.protocol.network, "width": self.protocol.width}
+
+    @property
+    def extractor_digest(self) -> str | None:
+        """The digest of the weights that training starts from; None from scratch."""
+        return None if self.extractor is None else self.extractor.digest
+
+    def threat_level(self) -> ThreatLevel:
+        """Of the extractor against the set's surrogates; of an imported set, whose format names none, unknown."""
+        shape, declared = (self.protocol.network, self.protocol.width), self.manifest.surrogates
+        if not declared and isinstance(getattr(self.manifest, "setup", None), ForeignSetup):
+            declared = None
+        return threat_level(self.extractor, shape, declared, self.trial.record.trial)
+
+
+def stored_row(job: Job, folder: ResultsFolder) -> Row | None:
+    """The row a folder holds of a job, None where it has none.
+
+    Raises:
+        DamagedError: as `ResultsFolder.row`, or it has other targets than the trial.
+    """
+    row = folder.row(job.key, **job.identity(), **job.shape())
+    if row is None:
+        return None
+    record = job.trial.record
+    wanted = [(target.label, record.adversarial_label) for target in record.targets]
+    if [(target.label, target.adversarial_label) for target in row.targets] != wanted:
+        raise DamagedError(
+            f"{folder.path}: row {row.job[:12]} has other targets than trial {record.trial}",
+            "Remove it and score again with --resume",
+        )
+    # The set at hand may name other surrogates than that of an equal content digest the row was made with.
+    return row.model_copy(update={"threat_level": job.threat_level()})
+
+
+def finished_row(job: Job, verdict: Verdict, *, seconds: float, device: torch.device) -> Row:
+    """The row of a job.
+
+    Args:
+        job: what was to be done.
+        verdict: what came out.
+        seconds: wall time, the job's share of its block's.
+        device: where it was computed.
+    """
+    record, count = job.trial.record, len(job.trial.record.targets)
+    adversarial, control = record.adversarial_label, None if verdict.control is None else verdict.control[:count]
+    sources, calm = verdict.poisoned[count:], None if verdict.control is None else verdict.control[count:]
+    targets = tuple(
+        TargetRow(
+            label=target.label,
+            adversarial_label=adversarial,
+            predicted_poisoned=verdict.poisoned[i],
+            predicted_control=None if control is None else control[i],
+        )
+        for i, target in enumerate(record.targets)
+    )
+    return Row(
+        job=job.key,
+        **job.identity(),
+        **job.shape(),
+        targets=targets,
+        success=all(label == adversarial for label in verdict.poisoned[:count]),
+        control=None if control is None else all(label == adversarial for label in control),
+        source_images=len(sources),
+        source_poisoned=sources.count(adversarial),
+        source_control=None if calm is None else calm.count(adversarial),
+        control_rows=verdict.control_rows,
+        training_images=verdict.training_images,
+        poisons=verdict.poisons,
+        clean_correct=verdict.correct,
+        clean_images=verdict.images,
+        control_correct=verdict.control_correct,
+        threat_level=job.threat_level(),
+        seconds=f"{seconds:.3f}",
+        device=str(device),
+        peak_memory_bytes=_peak(device),
+    )
+
+
+def pixels(trial: ScorableTrial, base: Base) -> tuple[Images, Images]:
+    """A trial's poisons uint8 [P, H, W, 3], and what its victims are asked for, uint8 [K + S, H, W, 3].
+
+    That is its targets, then the test images of its source classes, all with the trigger on where there is one.
+
+    Raises:
+        DamagedError: sizes or labels are not those its record and the base give.
+    """
+    images, labels = trial.poisons()
+    targets, sources = trial.target_images(base), trial.source_images(base)
+    record, side = trial.record, (*base.train.side, 3)
+    for what, found, count in (
+        ("poisons", images, len(record.slots.labels)),
+        ("targets", targets, len(record.targets)),
+        ("images of source classes", sources, int(np.isin(base.test.labels, record.source_classes).sum())),
+    ):
+        if found.dtype != np.uint8 or found.shape != (count, *side):
+            raise DamagedError(
+                f"trial {record.trial}: {what} are {found.dtype} {list(found.shape)}, wanted uint8 {[count, *side]}"
+            )
+    if not np.array_equal(labels, np.array(record.slots.labels)):
+        raise DamagedError(f"trial {record.trial}: labels of its poisons are not those its record lists")
+    return images, np.concatenate([targets, sources])
+
+
+def forget_peak(device: torch.device) -> None:
+    """Begin to measure the most memory in use anew, where the device can."""
+    if device.type == "cuda":
+        torch.empty(0, device=device)  # begins CUDA, which has no statistics to forget until something is there
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    # The kernel counts in kibibytes, except on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

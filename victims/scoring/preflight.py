@@ -1,0 +1,143 @@
+"""Refuse before any training what cannot be scored: another base, other classes, protocols that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import MissingError, UsageError
+from poisonsets.manifests.records.trial import SplitTarget, Trial
+from poisonsets.manifests.training_sets.training_set import WholeSet
+from poisonsets.victims.networks import build
+from poisonsets.victims.networks.image_size import LARGER, misfit, refuse_single
+from poisonsets.victims.networks.normalisation import NONE
+from poisonsets.victims.protocols import Protocol
+from poisonsets.victims.scoring.subject import ScorableManifest, ScorableSet, ScorableTrial
+from poisonsets.victims.trainers.training_rows import training_rows
+
+
+def preflight(
+    opened: ScorableSet, base: Base, protocols: Sequence[Protocol], numbers: Sequence[int] | None
+) -> tuple[ScorableTrial, ...]:
+    """The trials to score, after everything is refused that does not depend on extractors.
+
+    Args:
+        opened: the set.
+        base: the base to score it on.
+        protocols: how victims are to be trained.
+        numbers: of the trials; all where None.
+
+    Raises:
+        MissingError: as `check_base`, or a protocol's network cannot take the base's images.
+        UsageError: as `check_base` and `chosen_trials`; a protocol mirrors images that may not be mirrored, its
+            composition cannot be met by a trial or is another one for a whole training set, or its last step would
+            have a single image that its network cannot be trained on.
+    """
+    check_base(opened.manifest, base)
+    chosen = chosen_trials(opened, base, numbers)
+    # Trials of a whole training set have the same rows: one stands for all.
+    alike = {(trial.record.slots, trial.record.composition): trial.record for trial in reversed(chosen)}
+    for protocol in dict.fromkeys(protocols):
+        if isinstance(opened, WholeSet) and protocol.composition != "trial":
+            raise UsageError(
+                f"protocol {protocol.id} composes training sets {protocol.composition}, {opened.path} is a whole one",
+                "Add `composition=trial` to the protocol",
+            )
+        for name in ("flip", "flip_target"):
+            if getattr(protocol, name) and not base.mirror:
+                raise UsageError(
+                    f"protocol {protocol.id} mirrors images, those of {base.name} have no meaning in a mirror",
+                    f"Add `{name}=false` to the protocol",
+                )
+        lengths = {length for record in alike.values() for length in _lengths(record, protocol, base)}
+        if protocol.training == "scratch":
+            network = build(protocol.network, len(base.poison_classes), protocol.width, *NONE)
+            if (unfit := misfit(network, base.train.side)) is not None:
+                raise MissingError(f"protocol {protocol.id}: {unfit}", LARGER)
+            for images in sorted(lengths):
+                refuse_single(network, base.train.side, images=images, batch=protocol.batch)
+    return chosen
+
+
+def _lengths(record: Trial, protocol: Protocol, base: Base) -> tuple[int, ...]:
+    """How many images a trial's victim and its clean control are trained on.
+
+    Raises:
+        UsageError: one of the two training sets cannot be made, or holds labels that a victim does not know.
+    """
+    where = f"trial {record.trial}, protocol {protocol.id}"
+    classes = base.poison_classes
+    try:
+        # Which images are kept depends on the victim seed, how many does not.
+        rows, control = training_rows(protocol, record, base.train.labels, classes, 0)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error.message}", error.remedy) from error
+    if control is None:
+        return (len(rows),)
+    if not np.isin(control.label, classes).all():
+        raise UsageError(f"{where}: bases of the poisons are of classes that victims do not know, so it has no control")
+    return len(rows), len(control)
+
+
+def check_base(manifest: ScorableManifest, base: Base) -> None:
+    """Refuse a base other than the one the set pins.
+
+    Raises:
+        MissingError: a split has another digest.
+        UsageError: the set was made for other classes.
+    """
+    base.as_pinned(manifest.base)
+    if manifest.base.poison_classes != base.poison_classes:
+        raise UsageError(
+            f"the set is for classes {list(manifest.base.poison_classes)}, "
+            f"victims of {base.name} know {list(base.poison_classes)}"
+        )
+
+
+def chosen_trials(opened: ScorableSet, base: Base, numbers: Sequence[int] | None) -> tuple[ScorableTrial, ...]:
+    """The trials to score, each with targets and labels that a victim can be asked for.
+
+    Args:
+        opened: the set.
+        base: its base.
+        numbers: of the trials; all where None.
+
+    Raises:
+        UsageError: the set has no such trial, or a trial has no target, a target outside its split, or a
+            label that victims do not know.
+    """
+    by_number = {trial.record.trial: trial for trial in opened.trials}
+    wanted = sorted(by_number) if numbers is None else list(dict.fromkeys(numbers))
+    for number in wanted:
+        if number not in by_number:
+            raise UsageError(f"trial {number} is not in the set, which has {len(by_number)} trials")
+        _check_trial(by_number[number].record, base)
+    return tuple(by_number[number] for number in wanted)
+
+
+def _check_trial(record: Trial, base: Base) -> None:
+    where = f"trial {record.trial}"
+    if not record.targets:
+        raise UsageError(f"{where} has no target", "Protocols score single targets only")
+    if len(record.targets) > 1:
+        raise UsageError(f"{where} has {len(record.targets)} targets", "Protocols score single targets only")
+    strange = {record.adversarial_label, *record.slots.labels} - set(base.poison_classes)
+    if strange:
+        raise UsageError(f"{where} uses label {min(strange)}, victims know {list(base.poison_classes)}")
+    for target in record.targets:
+        if isinstance(target, SplitTarget):
+            split = base.split(target.split)
+            if target.index >= len(split.labels):
+                raise UsageError(
+                    f"{where}: target {target.split}/{target.index}, the split has {len(split.labels)} images"
+                )
+            if int(split.labels[target.index]) != target.label:
+                raise UsageError(
+                    f"{where}: target {target.split}/{target.index} is recorded as class {target.label}, "
+                    f"the base has class {split.labels[target.index]}"
+                )
+    outside = [index for index in record.slots.bases if index is not None and index >= len(base.train.labels)]
+    if outside:
+        raise UsageError(f"{where}: base image {outside[0]}, the split has {len(base.train.labels)} images")

@@ -1,0 +1,170 @@
+"""Score a poison set: every trial's victim is trained beside its clean control, one row a job.
+
+Jobs are done block by block, and a block's rows are stored when it is done: a kill loses at most one block.
+Finished jobs are skipped on `resume`. Everything that can be refused is refused before any training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import UsageError, ViolationError
+from poisonsets.manifests.files import store
+from poisonsets.manifests.workers import worked
+from poisonsets.victims.features.store import FeaturePrecision
+from poisonsets.victims.networks.weights import Weights
+from poisonsets.victims.protocols import Protocol
+from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder, open_results
+from poisonsets.victims.results.row import Row
+from poisonsets.victims.results.summary import Summary, summarise
+from poisonsets.victims.scoring.extractors import matched
+from poisonsets.victims.scoring.jobs import Job, stored_row
+from poisonsets.victims.scoring.preflight import preflight
+from poisonsets.victims.scoring.subject import ScorableManifest, ScorableSet
+from poisonsets.victims.scoring.worker import Making, RowMaker, blocks, trajectory_record
+from poisonsets.victims.training.loop import Precision
+from poisonsets.victims.training.pretrain import Progress
+
+
+@dataclass(frozen=True)
+class Score:
+    """The rows of the jobs that were asked for, and a summary a pair of protocol and extractor."""
+
+    rows: tuple[Row, ...]
+    summaries: tuple[Summary, ...]
+
+
+def score_set(
+    opened: ScorableSet,
+    base: Base,
+    *,
+    protocols: Sequence[Protocol],
+    extractors: Sequence[Weights],
+    trials: Sequence[int] | None = None,
+    victim_seeds: Sequence[int] = (0,),
+    results: Path | None = None,
+    resume: bool = False,
+    trajectories: bool = False,
+    cache: Path | None = None,
+    features: FeaturePrecision = "fp16",
+    precision: Precision = "fp32",
+    shard: tuple[int, int] = (0, 1),
+    workers: int = 1,
+    device: torch.device,
+    progress: Progress | None = None,
+    sharing: Progress | None = None,
+) -> Score:
+    """Train the victims of a poison set and count their targets.
+
+    Args:
+        opened: the set.
+        base: the base dataset the set pins.
+        protocols: how victims are trained; each is run with every extractor of its network and width.
+        extractors: frozen feature extractors; those of one digest count once.
+        trials: numbers of the trials to score; all where left out.
+        victim_seeds: one victim a trial for each; more narrow the interval of a rate only as far as victims
+            of one trial differ. A seed given twice counts once.
+        results: a folder that keeps rows, locked meanwhile; without one they are only returned.
+        resume: go on with the rows a folder holds.
+        trajectories: watch every victim and its control in training, and keep what they make of the targets after
+            each epoch beside the rows, see `trajectories.read_trajectory`. Rows are the same; a stored one without
+            its trajectory is done again. Each step costs a pass over the targets, forward and back, and a control
+            that serves several trials is trained for each block of jobs, as a whole network for each job.
+        cache: the cache folder, where from four trials on the features of clean images are kept for all
+            attacks and processes; without one they are only remembered.
+        features: what remembered features of training images are rounded to, `fp16` or `fp32`.
+        precision: of the passes in which whole networks are trained, `fp32` or `bf16`.
+        shard: (i, n): every n-th job from job i on, 0-based. Rows of all shards in one folder are the whole.
+        workers: processes to train victims in; rows do not depend on it, but each process trains its own controls.
+        device: where to compute.
+        progress: told the jobs done and all jobs.
+        sharing: told the parts done, and all, of the file of clean features while this process computes it; worker
+            processes tell nothing.
+
+    Raises:
+        MissingError: the base is another one, or the results folder cannot be used.
+        UsageError: extractors and protocols do not match, a trial cannot be scored this way, trajectories are asked
+            for without a results folder.
+        ViolationError: a victim diverged; it has no row.
+        DamagedError: the set's files are damaged, or a stored row is, or its trajectory where they are asked for.
+    """
+    if trajectories and results is None:
+        raise UsageError("trajectories are kept in a results folder, and there is none", "Name a results folder")
+    chosen = preflight(opened, base, protocols, trials)
+    pairs = matched(protocols, extractors, base)
+    seeds = tuple(dict.fromkeys(victim_seeds))
+    wanted = [Job(t, *pair, seed, opened.manifest) for pair in pairs for t in chosen for seed in seeds]
+    wanted = wanted[shard[0] :: shard[1]]
+    rows: dict[str, Row] = {}
+    settings = _settings(opened.manifest, pairs, base, device) | {"cache": features, "precision": precision}
+    making = Making(base, device, cache, features, precision, results, trajectories)
+    with _folder(results, settings, resume=resume) as folder:
+        make = partial(RowMaker, making, sharing if workers == 1 else None)
+        for row in _all_rows(wanted, folder, make, workers, watched=trajectories):
+            rows[row.job] = row
+            if progress:
+                progress(len(rows), len(wanted))
+        if results is not None:
+            store.remove_folder(results / CHECKPOINTS)
+    ordered = tuple(rows[job.key] for job in wanted)
+    return Score(ordered, summarise(ordered))
+
+
+def _folder(
+    results: Path | None, settings: dict[str, Any], *, resume: bool
+) -> AbstractContextManager[ResultsFolder | None]:
+    return nullcontext() if results is None else open_results(results, settings, resume=resume)
+
+
+def _all_rows(
+    jobs: Sequence[Job], folder: ResultsFolder | None, make: Callable[[], RowMaker], workers: int, *, watched: bool
+) -> Iterator[Row]:
+    """The stored rows first, then those of the other jobs, which their makers store.
+
+    Raises:
+        ViolationError: a victim diverged; the other rows of its block are stored before.
+    """
+    missing: list[Job] = []
+    for job in jobs:
+        row = stored_row(job, folder) if folder else None
+        if row is None or (watched and folder and not _has_trajectory(job, row, folder)):
+            missing.append(job)
+        else:
+            yield row
+    for made in worked(list(blocks(missing)), make, workers=workers, progress=lambda done, total: None):
+        yield from [one for one in made if isinstance(one, Row)]
+        for one in made:
+            if isinstance(one, ViolationError):
+                raise one
+
+
+def _has_trajectory(job: Job, row: Row, folder: ResultsFolder) -> bool:
+    """Whether a stored row has its trajectory.
+
+    Raises:
+        DamagedError: as `ResultsFolder.has_trajectory`.
+    """
+    return folder.has_trajectory(trajectory_record(job, control=row.control is not None))
+
+
+def _settings(
+    manifest: ScorableManifest, pairs: Sequence[tuple[Protocol, Weights | None]], base: Base, device: torch.device
+) -> dict[str, Any]:
+    return {
+        "format": "poisonset-results/3",
+        "content_digest": manifest.content_digest,
+        "base": {name: pin.digest for name, pin in manifest.base.splits.items()},
+        "protocols": sorted({f"{protocol.id} v{protocol.version}" for protocol, _ in pairs}),
+        "extractors": sorted({extractor.digest for _, extractor in pairs if extractor is not None}),
+        "poison_classes": list(base.poison_classes),
+        "device": str(device),
+        "torch": torch.__version__,
+    }

@@ -1,0 +1,177 @@
+"""Blocks of jobs to rows: what a process needs to train victims, in whichever process it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import ViolationError
+from poisonsets.manifests.records.trial import Trial
+from poisonsets.victims.features.store import FeaturePrecision, FeatureStore
+from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder, trajectory_path
+from poisonsets.victims.results.row import Row
+from poisonsets.victims.results.trajectory import Trajectory, TrajectoryRecord, write_trajectory
+from poisonsets.victims.scoring.jobs import Job, finished_row, forget_peak, pixels
+from poisonsets.victims.trainers.linear_probe.trainer import FrozenVictims
+from poisonsets.victims.trainers.predictions import Question, Verdict
+from poisonsets.victims.trainers.whole_network.trainer import TrainedVictims
+from poisonsets.victims.training.loop import Precision
+
+
+@dataclass(frozen=True)
+class Making:
+    """How rows are made that are not there yet.
+
+    Attributes:
+        base: the base dataset the set pins.
+        device: where to compute.
+        cache: the cache folder, for the features of clean images; without one they are only remembered.
+        features: what remembered features are rounded to.
+        precision: of the passes in which whole networks are trained.
+        results: the results folder, which this process or its parent holds locked; rows and whole networks in
+            training are kept there. Without one nothing is.
+        watched: watch victims in training, and keep their trajectories in the results folder.
+    """
+
+    base: Base
+    device: torch.device
+    cache: Path | None
+    features: FeaturePrecision
+    precision: Precision
+    results: Path | None
+    watched: bool = False
+
+
+@dataclass(frozen=True)
+class JobBlock:
+    """Jobs of one protocol and extractor that are done together.
+
+    Attributes:
+        jobs: at least one.
+        beside: trial and victim seed of every job of that protocol and extractor that is to be done, here or elsewhere.
+    """
+
+    jobs: tuple[Job, ...]
+    beside: tuple[tuple[Trial, int], ...]
+
+
+def blocks(jobs: Sequence[Job]) -> Iterator[JobBlock]:
+    """The jobs in blocks, those of one protocol and extractor after those of another.
+
+    Where victims are whole networks, those of one seed come one after the other: few are remembered, and those that
+    are equal are of one seed.
+    """
+    groups: dict[tuple[str, str | None], list[Job]] = {}
+    for job in jobs:
+        groups.setdefault((job.protocol.id, job.extractor_digest), []).append(job)
+    for group in groups.values():
+        batched = group[0].protocol.batched
+        size = FrozenVictims.block if batched else TrainedVictims.block
+        if not batched:
+            group.sort(key=lambda job: job.victim_seed)
+        beside = tuple((job.trial.record, job.victim_seed) for job in group)
+        for start in range(0, len(group), size):
+            yield JobBlock(tuple(group[start : start + size]), beside)
+
+
+class RowMaker:
+    """Trains victims; what those of one protocol and extractor share is kept until another pair comes.
+
+    Args:
+        making: how.
+        sharing: as the `progress` of `FrozenVictims.share`.
+    """
+
+    def __init__(self, making: Making, sharing: Callable[[int, int], None] | None = None) -> None:
+        self._making, self._sharing = making, sharing
+        self._pair: tuple[str, str | None] | None = None
+        self._victims: FrozenVictims | TrainedVictims | None = None
+
+    def run(
+        self, block: JobBlock, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[Row | ViolationError]:
+        """The row of each job, or why it has none: its victim or control diverged.
+
+        Rows are stored here, by the process that made them and after their trajectories: what waited for another
+        process to store it would be lost with that one, and victims forget their checkpoints when the next block comes.
+
+        Raises:
+            UsageError, DamagedError, MissingError: as the victims' `verdicts` and `jobs.pixels`.
+        """
+        started, making = time.perf_counter(), self._making
+        forget_peak(making.device)
+        victims = self._of(block)
+        loaded = {job.trial.record.trial: pixels(job.trial, making.base) for job in block.jobs}
+        verdicts = victims.verdicts(
+            [Question(job.trial.record, *loaded[job.trial.record.trial], job.victim_seed) for job in block.jobs]
+        )
+        for job, verdict in zip(block.jobs, verdicts, strict=True):
+            if making.watched and making.results is not None and isinstance(verdict, Verdict):
+                write_trajectory(trajectory_path(making.results, job.key), _trajectory(job, verdict))
+        seconds = (time.perf_counter() - started) / len(block.jobs)
+        made = [
+            finished_row(job, verdict, seconds=seconds, device=making.device)
+            if isinstance(verdict, Verdict)
+            else verdict
+            for job, verdict in zip(block.jobs, verdicts, strict=True)
+        ]
+        for row in made:
+            if making.results is not None and isinstance(row, Row):
+                ResultsFolder(making.results).write(row)
+        progress(1, 1)
+        return made
+
+    def _of(self, block: JobBlock) -> FrozenVictims | TrainedVictims:
+        first = block.jobs[0]
+        pair = (first.protocol.id, first.extractor_digest)
+        if self._victims is None or self._pair != pair:
+            self._victims, self._pair = None, pair  # the old ones' memory is free before the new ones take theirs
+            self._victims = _victims(block, self._making, self._sharing)
+        return self._victims
+
+
+def trajectory_record(job: Job, *, control: bool) -> TrajectoryRecord:
+    """What the trajectory of a job is of, with a clean control or without."""
+    record = job.trial.record
+    return TrajectoryRecord(
+        job=job.key,
+        **job.identity(),
+        labels=tuple(target.label for target in record.targets),
+        adversarial_label=record.adversarial_label,
+        epochs=job.protocol.epochs,
+        control=control,
+    )
+
+
+def _trajectory(job: Job, verdict: Verdict) -> Trajectory:
+    poisoned, *control = verdict.curves
+    return Trajectory(trajectory_record(job, control=bool(control)), poisoned, control[0] if control else None)
+
+
+def _victims(
+    block: JobBlock, making: Making, sharing: Callable[[int, int], None] | None
+) -> FrozenVictims | TrainedVictims:
+    """What trains them: heads on remembered features where that is all there is to train, else whole networks."""
+    protocol, extractor, base = block.jobs[0].protocol, block.jobs[0].extractor, making.base
+    if extractor is None or not protocol.batched:
+        network = None if extractor is None else extractor.network
+        return TrainedVictims(
+            protocol,
+            network,
+            base,
+            making.device,
+            precision=making.precision,
+            checkpoints=None if making.results is None else making.results / CHECKPOINTS,
+            watched=making.watched,
+        )
+    victims = FrozenVictims(
+        protocol, extractor.network, base, making.device, features=making.features, watched=making.watched
+    )
+    if making.cache is not None:
+        victims.share(FeatureStore(making.cache, extractor.digest, base.train.digest), block.beside, sharing)
+    return victims

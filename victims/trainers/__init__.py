@@ -1,0 +1,1 @@
+"""How a victim is trained on a composed training set."""

@@ -1,0 +1,213 @@
+"""Victims watched while they train, without a trace in them: no draw, no running statistic, no value is touched.
+
+Source: Geiping et al. (2021), "Witches' Brew", Figs. 2 and 9: the cosine, averaged over the batches of an epoch, of
+the gradient of the targets' adversarial loss with the gradient of a batch's training loss, at the same parameters,
+over all trainable parameters as one vector; and the targets' losses.
+
+The batch's gradient is the one its step is made with: of the mean cross-entropy, without weight decay, in the mode
+that trains (training mode from scratch; eval mode on an extractor), in the precision that trains, on augmented views.
+The targets' gradient is taken in eval mode, in float32, on their images as they are asked for, not augmented; from
+scratch its running statistics include the batch of the step. What differs from the paper: victims are those of the
+protocol (there, from scratch); where only a head trains, trainable parameters are the head's; several targets count
+by their mean loss; and the gradient under the targets' true label, the right half of Fig. 2, is not measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from poisonsets.manifests.records.trial import Trial
+from poisonsets.victims.trainers.curves import SERIES, Curves, curves_of
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The K targets of a trial as a victim is shown them.
+
+    Attributes:
+        inputs: float32 on the device, what the trained model takes: images [K, 3, H, W] in 0..1, or features [K, D].
+        adversarial: int64 [K] on the device, the position of the adversarial label among the victim's classes.
+        labels: int64 [K] on the device, the positions of the true labels; -1 for one that is no such class.
+    """
+
+    inputs: Tensor
+    adversarial: Tensor
+    labels: Tensor
+
+
+def sight_of(trial: Trial, inputs: Tensor, classes: Sequence[int]) -> Sight:
+    """The sight of a trial's targets.
+
+    Args:
+        trial: its record.
+        inputs: of its K targets, as for `Sight`.
+        classes: the labels a victim knows, in the order of its outputs; the adversarial label is one of them.
+    """
+    place = {label: i for i, label in enumerate(classes)}
+    wanted = torch.full((len(inputs),), place[trial.adversarial_label])
+    labels = torch.tensor([place.get(target.label, -1) for target in trial.targets])
+    return Sight(inputs, wanted.to(inputs.device), labels.to(inputs.device))
+
+
+def readings(logits: Tensor, sight: Sight) -> Tensor:
+    """Losses and confidences [..., 4, K] in the order of `SERIES`, from logits [..., K, C] of the sight's targets."""
+    logs = torch.log_softmax(logits, -1)
+    adversarial = logs.gather(-1, sight.adversarial[..., None])[..., 0]
+    true = logs.gather(-1, sight.labels.clamp(min=0)[..., None])[..., 0]
+    true = true.masked_fill(sight.labels < 0, float("nan"))
+    return torch.stack([-adversarial, adversarial.exp(), -true, true.exp()], -2)
+
+
+def cosine(one: Tensor, other: Tensor) -> Tensor:
+    """Of vectors float64 [..., P], each with its partner: float64 [...], 0 where one of the two vanishes."""
+    lengths = torch.linalg.vector_norm(one, dim=-1) * torch.linalg.vector_norm(other, dim=-1)
+    return torch.where(lengths > 0, (one * other).sum(-1) / lengths, 0.0).clamp(-1, 1)
+
+
+class NetworkWatch:
+    """Watches one model in `fit`; what it has seen is kept with a checkpoint.
+
+    Args:
+        model: what is trained; it takes the sight's inputs.
+        sight: the targets.
+    """
+
+    def __init__(self, model: nn.Module, sight: Sight) -> None:
+        self._model, self._sight = model, sight
+        self._values = [value for value in model.parameters() if value.requires_grad]
+        self._rows: list[Tensor] = []
+        self._cosines: list[Tensor] = []
+
+    def step(self) -> None:
+        """Told when the gradients of a batch stand beside the values they were taken at."""
+        training = self._model.training
+        self._model.eval()
+        loss = F.cross_entropy(self._model(self._sight.inputs), self._sight.adversarial)
+        wanted = torch.autograd.grad(loss, self._values, allow_unused=True, materialize_grads=True)
+        self._model.train(training)
+        batch = [torch.zeros_like(value) if value.grad is None else value.grad for value in self._values]
+        self._cosines.append(cosine(_vector(wanted), _vector(batch)))
+
+    @torch.no_grad()
+    def epoch(self) -> None:
+        """Told after the last step of an epoch."""
+        training = self._model.training
+        self._model.eval()
+        found = readings(self._model(self._sight.inputs), self._sight).flatten()
+        self._model.train(training)
+        mean = torch.stack(self._cosines).mean()
+        self._cosines.clear()
+        self._rows.append(torch.cat([found, mean[None].float()]).cpu())
+
+    def state(self) -> Tensor:
+        """All that was seen, float32 [epochs, 4 K + 1] on the CPU, the columns of `curves_of`."""
+        return torch.stack(self._rows)
+
+    def restore(self, seen: Tensor) -> None:
+        """Go on after these epochs, a `state`.
+
+        Raises:
+            ValueError: it is of other targets.
+        """
+        columns = len(SERIES) * len(self._sight.labels) + 1
+        if seen.dtype != torch.float32 or seen.shape != (len(seen), columns):
+            raise ValueError(f"curves are {seen.dtype} {list(seen.shape)}")
+        self._rows = list(seen)
+
+    def curves(self) -> Curves:
+        """All that was seen; at least one epoch."""
+        return curves_of(self.state().numpy())
+
+
+class HeadWatch:
+    """Watches heads that train together; one head may be watched by the targets of several trials.
+
+    Everything is computed in float64 and rounded to float32 at the end: in float32 the last bits would tell with
+    which others a head was watched.
+
+    Args:
+        sights: each with the number of the plan whose head it watches.
+    """
+
+    def __init__(self, sights: Sequence[tuple[int, Sight]]) -> None:
+        self._sights = sights
+        self._seen: list[list[Tensor]] = [[] for _ in sights]
+
+    def block(self, plans: Sequence[int]) -> BlockWatch | None:
+        """What watches a block of heads, those of these plans in this order; None where none of them is watched."""
+        places = {plan: place for place, plan in enumerate(plans)}
+        mine = [i for i, (plan, _) in enumerate(self._sights) if plan in places]
+        if not mine:
+            return None
+        sights = [self._sights[i][1] for i in mine]
+        return BlockWatch(sights, [places[self._sights[i][0]] for i in mine], [self._seen[i] for i in mine])
+
+    def curves(self) -> list[Curves]:
+        """What each sight saw, in their order, after their heads were trained."""
+        return [curves_of(torch.stack(rows).numpy()) for rows in self._seen]
+
+
+class BlockWatch:
+    """The watch of one block; `HeadWatch.block` makes it.
+
+    Args:
+        sights: of M trials, with features [K, D]; K may differ.
+        places: which head of the block each watches.
+        seen: where each sight's row of an epoch, float32 [4 K + 1], is put.
+    """
+
+    def __init__(self, sights: Sequence[Sight], places: Sequence[int], seen: Sequence[list[Tensor]]) -> None:
+        device = sights[0].inputs.device
+        self._counts, self._seen, self._places = [len(one.labels) for one in sights], seen, torch.tensor(places)
+        self._places = self._places.to(device)
+        padded = {name: _padded([getattr(one, name) for one in sights]) for name in _PADDED}
+        self._sight = Sight(padded["inputs"].double(), padded["adversarial"], padded["labels"])
+        # A target that only fills up has no share in the mean, and so no gradient.
+        self._share = _padded([torch.full((n, 1), 1 / n, device=device, dtype=torch.float64) for n in self._counts])
+        self._cosines: list[Tensor] = []
+
+    def step(self, weight: Tensor, bias: Tensor, weight_gradient: Tensor, bias_gradient: Tensor) -> None:
+        """Told when a batch's gradients are known, and the values are those they were taken at.
+
+        Args:
+            weight, weight_gradient: float32 [T, C, D], of all heads of the block.
+            bias, bias_gradient: float32 [T, C].
+        """
+        slope = torch.softmax(self._logits(weight, bias), 2)
+        slope.scatter_add_(2, self._sight.adversarial[..., None], -torch.ones_like(slope[..., :1]))
+        slope *= self._share
+        wanted = torch.cat([torch.bmm(slope.mT, self._sight.inputs).flatten(1), slope.sum(1)], 1)
+        batch = torch.cat([weight_gradient.flatten(1), bias_gradient], 1)[self._places].double()
+        self._cosines.append(cosine(wanted, batch))
+
+    def epoch(self, weight: Tensor, bias: Tensor) -> None:
+        """Told after the last step of an epoch, with values as for `step`."""
+        found = readings(self._logits(weight, bias), self._sight).float().cpu()
+        means = torch.stack(self._cosines).mean(0).float().cpu()
+        self._cosines.clear()
+        for rows, values, mean, count in zip(self._seen, found, means, self._counts, strict=True):
+            rows.append(torch.cat([values[:, :count].flatten(), mean[None]]))
+
+    def _logits(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """Float64 [M, K, C]."""
+        values, offsets = weight[self._places].double(), bias[self._places].double()
+        return torch.baddbmm(offsets[:, None], self._sight.inputs, values.mT)
+
+
+_PADDED: Final = ("inputs", "adversarial", "labels")
+
+
+def _padded(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors [K, ...] with K of their own as one [M, largest K, ...], filled up with zeros."""
+    return nn.utils.rnn.pad_sequence(list(parts), batch_first=True)
+
+
+def _vector(gradients: Sequence[Tensor]) -> Tensor:
+    """One vector float64 of all gradients, in the order of the parameters."""
+    return torch.cat([gradient.reshape(-1) for gradient in gradients]).double()

@@ -1,0 +1,69 @@
+"""What a victim and its clean control are trained on: the composition rule's rows, less what the victim does not keep.
+
+`manifests.compose` decides the rows; here a protocol's share of them is taken, by victim seed, of both alike.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from poisonsets.manifests.overlay.compose import Rows, clean_control, compose
+from poisonsets.manifests.records.trial import Trial
+from poisonsets.manifests.stream import Stream
+from poisonsets.victims.protocols import Protocol
+
+
+def training_rows(
+    protocol: Protocol, trial: Trial, labels: NDArray[np.int64], classes: tuple[int, ...], victim_seed: int
+) -> tuple[Rows, Rows | None]:
+    """The rows of a trial's victim, and of its clean control where there is one.
+
+    Poisons are always kept, and with them, in the control, the bases in their place. Of the clean images the first
+    ones in an order drawn from the victim seed are kept, the share rounded up. Where more than a head is trained, both
+    are put in the order of their bases, so that controls with the same images are one control whatever the trial:
+    the order of an epoch is drawn anyway.
+
+    Args:
+        protocol: composition, `keep` and training.
+        trial: its record.
+        labels: int64 [N], those of the base's training split.
+        classes: the classes the victim knows.
+        victim_seed: which of several victims.
+
+    Raises:
+        UsageError: as `compose`.
+    """
+    rule = protocol.rule(trial)
+    rows = compose(labels, trial, rule, classes)
+    control = clean_control(labels, rows, rule, classes)
+    aligned = control is not None and np.array_equal(control.base, rows.base)
+    lost = _lost(rows, protocol.keep, victim_seed, images=len(labels))
+    left = (rows.slot >= 0) | ~np.isin(rows.base, lost)
+    if control is not None:
+        control = _taken(control, np.flatnonzero(left if aligned else ~np.isin(control.base, lost)))
+    rows = _taken(rows, np.flatnonzero(left))
+    if protocol.training == "frozen":
+        return rows, control
+    order = np.argsort(rows.base, kind="stable")
+    if control is not None:
+        control = _taken(control, order if aligned else np.argsort(control.base, kind="stable"))
+    return _taken(rows, order), control
+
+
+def _lost(rows: Rows, keep: str, victim_seed: int, *, images: int) -> NDArray[np.int64]:
+    """The clean images that are not kept, ids into the training split."""
+    clean = np.unique(rows.base[rows.slot < 0])
+    count = -(-len(clean) * Fraction(keep).numerator // Fraction(keep).denominator)
+    if count == len(clean):
+        return clean[:0]
+    # Drawn over the whole split, so that trials of one seed keep the same images as far as their rows allow.
+    rank = torch.randperm(images, generator=torch.Generator().manual_seed(Stream("keep", victim_seed).seed())).numpy()
+    return clean[np.argsort(rank[clean])[count:]]
+
+
+def _taken(rows: Rows, places: NDArray[np.int64]) -> Rows:
+    return Rows(rows.base[places], rows.slot[places], rows.label[places])

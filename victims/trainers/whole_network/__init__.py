@@ -1,0 +1,1 @@
+"""A network trained end to end or from scratch."""

@@ -1,0 +1,52 @@
+"""The forward pass that training repeats: compiled once for all victims of a network where that pays."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.victims.networks import Classifier
+from poisonsets.victims.protocols import Protocol
+from poisonsets.victims.training.loop import Precision, autocast
+
+WORTH: Final = 2000
+"""Training steps of one victim from which on compiling is waited for: a fixed number, never a measurement."""
+
+
+def forward_of(network: Classifier, protocol: Protocol, base: Base, precision: Precision) -> Callable[[Tensor], Tensor]:
+    """From images float32 [N, 3, H, W] to logits, with gradients.
+
+    Compiled on a GPU for victims from scratch that take at least `WORTH` steps; never on a CPU, where the compiler
+    gains nothing. The network itself where the compiler is missing or refuses.
+
+    Args:
+        network: on the device; its values and statistics are changed, so that it must be initialised after this.
+        protocol: what victims are trained by.
+        base: what they are trained on.
+        precision: of the forward pass.
+    """
+    steps = protocol.epochs * (len(base.train.labels) // protocol.batch)
+    device = network.mean.device
+    if device.type != "cuda" or protocol.training != "scratch" or steps < WORTH:
+        return network
+    if importlib.util.find_spec("triton") is None:
+        return network
+    compiled: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False)
+    probe = torch.zeros(protocol.batch, 3, *base.train.side, device=device).contiguous(
+        memory_format=torch.channels_last
+    )
+    network.train()
+    try:
+        with autocast(device, precision):
+            total = compiled(probe).float().sum()
+        torch.autograd.backward(total)
+    except RuntimeError:  # what the compiler raises is of this class, whatever is missing
+        return network
+    finally:
+        network.zero_grad(set_to_none=True)
+    return compiled

@@ -1,0 +1,70 @@
+"""What a whole-network victim starts from: its shape and normalisation, and its initial values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import UsageError
+from poisonsets.victims.networks import Classifier, NetworkSpec, build
+from poisonsets.victims.networks.normalisation import normalisation
+from poisonsets.victims.protocols import Protocol
+from poisonsets.victims.training.labels import images_of
+
+
+def victim_spec(protocol: Protocol, extractor: Classifier | None, base: Base) -> NetworkSpec:
+    """The victim's network: the extractor's with an output for each class, from scratch the protocol's own.
+
+    The statistics that `normalise=own` stands for from scratch are those of the clean base, so that poisons
+    do not move them and victim and control see the same numbers.
+
+    Args:
+        protocol: network, width, normalisation.
+        extractor: what training starts from; not looked at from scratch.
+        base: the victim knows its `poison_classes`.
+
+    Raises:
+        UsageError: an extractor is wanted and not given, or its head is to be kept and has other outputs.
+    """
+    classes = len(base.poison_classes)
+    if protocol.training == "scratch":
+        mean, std = normalisation(protocol.normalise, images_of(base.train, base.poison_classes)[0])
+        return NetworkSpec(protocol.network, classes, protocol.width, mean, std)
+    if extractor is None:
+        raise UsageError(f"protocol {protocol.id} needs an extractor", "Give weights of its network and width")
+    if protocol.head == "kept" and extractor.spec.classes != classes:
+        raise UsageError(
+            f"protocol {protocol.id} keeps the extractor's head, which has {extractor.spec.classes} outputs for "
+            f"{classes} classes",
+            "Use an extractor trained on the victim's classes, or `head=fresh`",
+        )
+    return replace(extractor.spec, classes=classes)
+
+
+def begin(network: Classifier, protocol: Protocol, extractor: Classifier | None, generator: torch.Generator) -> None:
+    """Put a victim's initial values into a network, and the network into the mode it is trained in.
+
+    That is training mode from scratch and eval mode on an extractor, whose running statistics stay as they are.
+
+    Args:
+        network: of `victim_spec`.
+        protocol: training and head.
+        extractor: as for `victim_spec`.
+        generator: on the CPU; from scratch all values are drawn from it, else those of a fresh head.
+    """
+    spec = network.spec
+    if protocol.training == "scratch" or extractor is None:
+        fresh = build(spec.name, spec.classes, spec.width, spec.mean, spec.std, generator=generator)
+        network.load_state_dict(fresh.state_dict())
+        network.train()
+        return
+    head = {}
+    if protocol.head == "fresh":
+        # As PyTorch's layers start, drawn in the order of `transfer.draw`: weights, then biases.
+        bound = network.feature_width**-0.5
+        for name, shape in (("head.weight", network.head.weight.shape), ("head.bias", network.head.bias.shape)):
+            head[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+    network.load_state_dict(extractor.state_dict() | head)
+    network.eval()

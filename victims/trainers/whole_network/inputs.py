@@ -1,0 +1,45 @@
+"""What a step of training is shown: views of its images, or what a frozen extractor makes of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from poisonsets.victims.networks import Classifier
+from poisonsets.victims.protocols import Protocol
+from poisonsets.victims.training.loop import Look
+from poisonsets.victims.training.views import apply_shifts, apply_views, view_count
+
+ASKED: Final = 256
+"""Images of a forward pass in eval mode."""
+
+
+def look_of(network: Classifier, protocol: Protocol, images: Tensor) -> Look:
+    """What a victim's steps are given.
+
+    Args:
+        network: the victim; where only its head is trained, it gives the features.
+        protocol: augmentation and training.
+        images: uint8 [N, H, W, 3] on the device, the training set.
+    """
+
+    def seen(here: Tensor, views: Tensor) -> Tensor:
+        if protocol.augment == "sub-pixel":
+            return apply_shifts(images[here], views, protocol.pad, flip=protocol.flip, outside=network.mean)
+        return apply_views(images[here], views, protocol.pad, flip=protocol.flip)
+
+    if protocol.training != "frozen":
+        return seen
+
+    @torch.no_grad()
+    def features(here: Tensor, views: Tensor) -> Tensor:
+        return network.features(seen(here, views))
+
+    if view_count(protocol.pad, flip=protocol.flip) > 1:
+        return features
+    every = torch.arange(len(images), device=images.device)
+    parts = [every[start : start + ASKED] for start in range(0, len(every), ASKED)]
+    once = torch.cat([features(part, torch.zeros_like(part)) for part in parts])
+    return lambda here, _views: once[here]

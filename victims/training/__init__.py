@@ -1,0 +1,1 @@
+"""Training a network: views, the loop, pretraining, checkpoints."""

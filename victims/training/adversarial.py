@@ -1,0 +1,72 @@
+"""Adversarial examples for training robust networks, and for counting how robust they are.
+
+Source: Madry et al. (2018, "Towards Deep Learning Models Resistant to Adversarial Attacks"): projected gradient
+ascent from a uniform random start in the l-infinity ball; training replaces every image by its example. What the
+paper leaves open and how it is here: examples are made with the network in eval mode, so that batch normalisation
+uses its running statistics, an example does not depend on its batch, and the statistics see examples only in the
+training step itself. Examples stay float32, they are not rounded to levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from poisonsets.victims.networks import Classifier
+from poisonsets.victims.training.pgd import pgd_step
+from poisonsets.victims.training.pretraining import Recipe
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """How examples are made.
+
+    Attributes:
+        radius: of the l-infinity ball, in units of 0..1.
+        steps: ascent steps, at least 1.
+        step: how far one moves a value, in units of 0..1.
+    """
+
+    radius: float
+    steps: int
+    step: float
+
+
+def adversary_of(recipe: Recipe) -> Adversary | None:
+    """The adversary that a recipe trains against; None for plain training."""
+    if not recipe.adversary:
+        return None
+    return Adversary(recipe.adversary / 255, recipe.adversary_steps, float(recipe.adversary_step) / 255)
+
+
+def attacked(
+    network: Classifier, images: Tensor, labels: Tensor, adversary: Adversary, generator: torch.Generator
+) -> Tensor:
+    """The last iterates of the adversary's ascent, which are in the ball and in 0..1.
+
+    Args:
+        network: in either mode, which it keeps; no gradient is left in it.
+        images: float32 [N, 3, H, W] in 0..1.
+        labels: int64 [N], positions among the network's outputs.
+        adversary: how.
+        generator: a CPU generator, of the random starts.
+
+    Returns:
+        float32 [N, 3, H, W] that requires no gradient.
+    """
+    least = (images - adversary.radius).clamp(min=0)
+    most = (images + adversary.radius).clamp(max=1)
+
+    def project(moved: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(moved, least), most)
+
+    noise = torch.rand(images.shape, generator=generator).to(images.device)
+    found = project(images + (2 * noise - 1) * adversary.radius)
+    training = network.training
+    network.eval()
+    for _ in range(adversary.steps):
+        found, _losses = pgd_step(found, labels, network, project, step=adversary.step)
+    network.train(training)
+    return found

@@ -1,0 +1,149 @@
+"""A long run on disk: one safetensors file from which training goes on to the same bytes as without a break.
+
+It holds the model, the optimiser's buffers, the generator's state, what a watched run has shown and the number of
+epochs done, and in its metadata the key of the run and a sha256 of all of that. Nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as tensor_bytes
+from torch import Tensor, nn
+
+from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.files import canonical_json, store
+
+CHECKPOINT_BYTES: Final = 6 << 30
+_KEY: Final = "poisonsets-checkpoint"
+
+
+class Kept(Protocol):
+    """What has a state beside the model's; `watching.NetworkWatch` is one."""
+
+    def state(self) -> Tensor:
+        """Float32 on the CPU, one row an epoch that is done."""
+
+    def restore(self, seen: Tensor, /) -> None:
+        """Go on from a state; a ValueError where it is another one's."""
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """Where one run is kept; what `fit` takes as its keeper.
+
+    Attributes:
+        path: the file; it is there in full or not at all.
+        key: names the run: everything that decides its bytes.
+        every: epochs between two writes; the last epoch is always kept, so that a finished run is not done again.
+        watch: what watches the run, kept with it; the key names what it looks at.
+    """
+
+    path: Path
+    key: str
+    every: int = 10
+    watch: Kept | None = None
+
+    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> int:
+        """Put all three where the kept run was; the epochs it had done, 0 without a file.
+
+        Raises:
+            DamagedError: the file is damaged, or of another run.
+            MissingError: it cannot be read.
+        """
+        if not self.path.exists():
+            return 0
+        remedy = f"Remove {self.path}, the victim is trained again from the start"
+        data = store.read_file(self.path, CHECKPOINT_BYTES, remedy=remedy)
+        try:
+            record, tensors = _parsed(data)
+            if record["key"] != self.key or record["digest"] != _digest(record["epochs"], tensors):
+                raise ValueError("it is of another run, or its bytes have changed")
+            _restore(tensors, model, optimizer, generator)
+            if self.watch:
+                if len(tensors["watch"]) != record["epochs"]:
+                    raise ValueError("not every epoch was watched")
+                self.watch.restore(tensors["watch"])
+            return int(record["epochs"])
+        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise DamagedError(f"{self.path}: no checkpoint of this victim ({str(error)[:120]})", remedy) from error
+
+    def epoch(
+        self, done: int, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, *, last: bool
+    ) -> None:
+        """Write the file after every `every`th epoch and after the last one.
+
+        Raises:
+            MissingError: it cannot be written.
+        """
+        if not last and done % self.every:
+            return
+        tensors = _tensors(model, optimizer, generator) | ({"watch": self.watch.state()} if self.watch else {})
+        record = {"key": self.key, "epochs": done, "digest": _digest(done, tensors)}
+        store.write_file(
+            self.path, tensor_bytes(tensors, metadata={_KEY: canonical_json.dumps(record).decode("ascii")})
+        )
+
+    def forget(self) -> None:
+        """Remove the file, where there is one.
+
+        Raises:
+            MissingError: the disk or its permissions refuse.
+        """
+        store.remove_file(self.path, missing_ok=True)
+
+
+def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> dict[str, Tensor]:
+    found = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for place, buffers in optimizer.state_dict()["state"].items():
+        found |= {f"optimiser.{place}.{name}": value for name, value in buffers.items() if value is not None}
+    found["generator"] = generator.get_state()
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
+
+
+def _restore(
+    tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
+) -> None:
+    values = [value for group in optimizer.param_groups for value in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind == "optimiser":
+            place, _, buffer = rest.partition(".")
+            state.setdefault(int(place), {})[buffer] = tensor
+            if buffer != "step":
+                state[int(place)][buffer] = _laid_as(values[int(place)], tensor, name)
+    model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    generator.set_state(tensors["generator"])
+
+
+def _laid_as(value: Tensor, buffer: Tensor, name: str) -> Tensor:
+    """A buffer in the memory format of its parameter: files hold none, and a fused step walks both as they lie."""
+    if buffer.shape != value.shape:
+        raise ValueError(f"buffer {name} is {list(buffer.shape)}")
+    return torch.empty_like(value).copy_(buffer)
+
+
+def _parsed(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    tensors = parse_tensors(data)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    record = canonical_json.loads(header["__metadata__"][_KEY].encode("ascii"), "a checkpoint's metadata")
+    if not isinstance(record, dict) or type(record.get("epochs")) is not int:
+        raise ValueError("its record is another one")
+    return record, tensors
+
+
+def _digest(epochs: int, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(f"victim-checkpoint/1 {epochs}\n".encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

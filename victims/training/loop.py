@@ -1,0 +1,184 @@
+"""The one training loop: same draws, same machine and versions, same bytes, whether or not it was interrupted.
+
+What is trained, what a step sees and where a run is kept are passed in, so that networks from a recipe, victims
+from scratch, fine-tuned victims and lone heads go through the same lines. Nothing in an epoch waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
+from typing import Literal, Protocol, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from poisonsets.manifests.errors import ViolationError
+from poisonsets.victims.protocols import Augment, Optimiser
+from poisonsets.victims.training.views import view_count
+
+Precision: TypeAlias = Literal["fp32", "bf16"]
+Look: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""From rows int64 [M] and their drawn views [M] or [M, 3], on the device, to what the model is given."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Every setting of the loop, by the names that recipes and protocols have for them."""
+
+    epochs: int
+    batch: int
+    learning_rate: str
+    drops: tuple[int, ...]
+    factor: str
+    momentum: str
+    weight_decay: str
+    pad: int
+    flip: bool
+    optimiser: Optimiser = "sgd"
+    nesterov: bool = False
+    augment: Augment = "crop"
+
+
+def schedule_of(settings: object) -> Schedule:
+    """The schedule of a recipe or a protocol; what a recipe does not have is as by default."""
+    names = [field.name for field in fields(Schedule)]
+    return Schedule(**{name: getattr(settings, name) for name in names if hasattr(settings, name)})
+
+
+class Keeper(Protocol):
+    """Where a long run is kept; `checkpoint.KeptRun` is one."""
+
+    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> int:
+        """Put all three where the kept run was, and say how many epochs that is; 0 where nothing is kept."""
+
+    def epoch(
+        self, done: int, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, *, last: bool
+    ) -> None:
+        """Told after each epoch how many are done, and whether that was the last; keeps the run when it sees fit."""
+
+
+class Watch(Protocol):
+    """What looks at a run without a trace in it; `watching.NetworkWatch` is one."""
+
+    def step(self) -> None:
+        """Told in each step when the batch's gradients stand beside the values they were taken at."""
+
+    def epoch(self) -> None:
+        """Told after the last step of each epoch, before the run is kept."""
+
+
+def fit(
+    model: nn.Module,
+    look: Look,
+    labels: Tensor,
+    schedule: Schedule,
+    *,
+    generator: torch.Generator,
+    forward: Callable[[Tensor], Tensor] | None = None,
+    precision: Precision = "fp32",
+    keeper: Keeper | None = None,
+    watch: Watch | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Train every parameter of a model by cross-entropy, in the mode it is in.
+
+    Draws are made on the CPU, order before views in each epoch, and moved to the device once an epoch.
+
+    Args:
+        model: changed in place.
+        look: gives a step's inputs.
+        labels: int64 [N] on the device, positions among the model's outputs.
+        schedule: every setting.
+        generator: on the CPU; `look` and `forward` may draw from it too.
+        forward: from inputs to logits; the model itself where left out. A compiled step is passed here.
+        precision: `bf16` computes the forward pass and the loss by autocast, weights stay float32.
+        keeper: resumes and keeps the run.
+        watch: looks at every step; the run is the same bytes without it.
+        progress: told after each epoch.
+
+    Raises:
+        ViolationError: a value of the model is not finite after an epoch.
+        DamagedError: as the keeper's `resume`.
+    """
+    # Not `forward or model`: whether a compiled module is true is asked of its length, which it may not have.
+    device, step = labels.device, model if forward is None else forward
+    optimizer = optimiser_of(model, schedule)
+    first = keeper.resume(model, optimizer, generator) if keeper else 0
+    for epoch in range(schedule.epochs):
+        if epoch in schedule.drops:
+            drop_rate(optimizer, float(schedule.factor))
+        if epoch < first:
+            continue
+        order = torch.randperm(len(labels), generator=generator).to(device)
+        views = drawn_views(schedule, len(labels), generator).to(device)
+        for start in range(0, len(labels), schedule.batch):
+            here = order[start : start + schedule.batch]
+            inputs = look(here, views[start : start + schedule.batch])
+            with autocast(device, precision):
+                loss = F.cross_entropy(step(inputs), labels[here])
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            if watch:
+                watch.step()
+            optimizer.step()
+        refuse_diverged(model, schedule, epoch)
+        if watch:
+            watch.epoch()
+        if keeper:
+            keeper.epoch(epoch + 1, model, optimizer, generator, last=epoch + 1 == schedule.epochs)
+        if progress:
+            progress(epoch + 1, schedule.epochs)
+
+
+def drawn_views(schedule: Schedule, count: int, generator: torch.Generator) -> Tensor:
+    """The views of an epoch by place in its order: int64 [N], of sub-pixel ones float32 [N, 3]."""
+    if schedule.augment == "sub-pixel":
+        return torch.rand(count, 3, generator=generator)
+    return torch.randint(view_count(schedule.pad, flip=schedule.flip), (count,), generator=generator)
+
+
+def optimiser_of(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    """The schedule's optimiser of all parameters that require a gradient, as one fused kernel on a GPU.
+
+    `momentum` is the first beta of Adam and AdamW; their second is 0.999 and their epsilon 1e-8, PyTorch's defaults.
+    """
+    values = [value for value in model.parameters() if value.requires_grad]
+    rate, decay, momentum = (float(x) for x in (schedule.learning_rate, schedule.weight_decay, schedule.momentum))
+    # On a CPU the fused form rounds otherwise than the plain one, and recipes promise their bytes.
+    fused = True if values[0].is_cuda else None
+    if schedule.optimiser == "sgd":
+        return torch.optim.SGD(
+            values, lr=rate, momentum=momentum, weight_decay=decay, nesterov=schedule.nesterov, fused=fused
+        )
+    kind = torch.optim.Adam if schedule.optimiser == "adam" else torch.optim.AdamW
+    return kind(values, lr=rate, betas=(momentum, 0.999), weight_decay=decay, fused=fused)
+
+
+def drop_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Multiply every learning rate of an optimiser by a factor."""
+    for group in optimizer.param_groups:
+        group["lr"] *= factor
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """bfloat16 where it is safe, for `bf16`; float32 throughout for `fp32`."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def refuse_diverged(model: nn.Module, schedule: Schedule, epoch: int) -> None:
+    """Look at all values at once, and for a name only where one is not finite.
+
+    Raises:
+        ViolationError: one is not.
+    """
+    tensors = {name: torch.isfinite(tensor).all() for name, tensor in model.state_dict().items()}
+    if not bool(torch.stack(list(tensors.values())).all()):
+        name = next(name for name, finite in tensors.items() if not bool(finite))
+        raise ViolationError(
+            f"training diverged in epoch {epoch + 1}: tensor {name} is not finite at learning rate "
+            f"{schedule.learning_rate}",
+            "Lower the learning rate",
+        )

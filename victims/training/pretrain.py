@@ -1,0 +1,264 @@
+"""Train a network on clean images: same recipe, base, machine and versions, same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from poisonsets.manifests.bases.dataset import Base, Split
+from poisonsets.manifests.errors import DamagedError, UsageError, ViolationError
+from poisonsets.manifests.files.pixels import Images, Labels
+from poisonsets.manifests.stream import Stream
+from poisonsets.victims.device import exact_arithmetic
+from poisonsets.victims.networks import Classifier, build
+from poisonsets.victims.networks.dropout import dropping
+from poisonsets.victims.networks.image_size import refuse_single, refuse_size
+from poisonsets.victims.networks.normalisation import normalisation
+from poisonsets.victims.networks.weights import Weights, load_weights, save_weights
+from poisonsets.victims.training.adversarial import Adversary, adversary_of, attacked
+from poisonsets.victims.training.labels import images_of
+from poisonsets.victims.training.loop import drop_rate, fit, schedule_of
+from poisonsets.victims.training.pretraining import Recipe
+from poisonsets.victims.training.views import apply_views, as_input
+
+__all__ = [
+    "Progress",
+    "Trained",
+    "accuracy",
+    "cached_weights",
+    "drop_rate",
+    "images_of",
+    "provenance",
+    "train_network",
+    "training_ids",
+    "training_images",
+]
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with what is done so far and all there is to do: epochs in training, jobs in scoring."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and how it does on test images of its classes.
+
+    Attributes:
+        network: in eval mode, on the device it was trained on.
+        correct: test images given their own label.
+        images: test images of the network's classes.
+        robust: those given their own label although attacked as in training; None after plain training.
+    """
+
+    network: Classifier
+    correct: int
+    images: int
+    robust: int | None = None
+
+
+def train_network(recipe: Recipe, base: Base, *, device: torch.device, progress: Progress | None = None) -> Trained:
+    """Train by `fitted_network`, and count how the network does on the test split.
+
+    Args:
+        recipe, base, device, progress: as for `fitted_network`.
+
+    Raises:
+        UsageError: as for `fitted_network`.
+    """
+    network = fitted_network(recipe, base, device=device, progress=progress)
+    with exact_arithmetic():
+        test = images_of(base.test, recipe.classes)
+        correct, total = accuracy(network, *test, device=device)
+        adversary, robust = adversary_of(recipe), None
+        if adversary:
+            starts = torch.Generator().manual_seed(Stream("robust accuracy", recipe.seed).seed())
+            robust, _ = accuracy(network, *test, device=device, adversary=adversary, generator=starts)
+    return Trained(network, correct, total, robust)
+
+
+def fitted_network(recipe: Recipe, base: Base, *, device: torch.device, progress: Progress | None = None) -> Classifier:
+    """Train from scratch with SGD and cross-entropy on augmented views of the base's training images.
+
+    All randomness comes from CPU generators seeded by the recipe's seed, so that it is the same on every device; the
+    arithmetic is not. With an adversary every step sees adversarial examples in place of the images (Madry et al.
+    2018), made against the network as it is before the step and without dropout.
+
+    Args:
+        recipe: every setting.
+        base: its training images of the recipe's classes are used.
+        device: where to compute.
+        progress: told after each epoch.
+
+    Returns:
+        The network in eval mode, on the device.
+
+    Raises:
+        UsageError: a class of the recipe has no training image or fewer than it asks for, views are mirrored
+            although the base's images may not be, the network cannot take images of the base's size or a step of
+            one image that the batch size leaves, or the training diverged.
+    """
+    if recipe.flip and not base.mirror:
+        raise UsageError(f"the recipe mirrors images, those of {base.name} have no meaning in a mirror")
+    images, labels = training_images(recipe, base)
+    mean, std = normalisation(recipe.normalise, images)
+    generator = torch.Generator().manual_seed(Stream("train", recipe.seed).seed())
+    network = build(recipe.network, len(recipe.classes), recipe.width, mean, std, generator=generator)
+    refuse_size(network, base.train.side)
+    refuse_single(network, base.train.side, images=len(labels), batch=recipe.batch)
+    network.to(device)
+    with exact_arithmetic():
+        on_device = (torch.tensor(images, device=device), torch.tensor(labels, device=device))
+        _fit(network, recipe, *on_device, generator=generator, progress=progress)
+    return network.eval()
+
+
+def training_ids(recipe: Recipe, base: Base) -> NDArray[np.int64]:
+    """The images that a recipe trains on, int64 indices into the training split, ascending.
+
+    Raises:
+        UsageError: a class has no training image, or fewer than the recipe asks for.
+    """
+    each = recipe.images // len(recipe.classes)
+    chosen = []
+    for label in recipe.classes:
+        ids = np.flatnonzero(base.train.labels == label)
+        if len(ids) < max(each, 1):
+            raise UsageError(
+                f"{base.name} has {len(ids) or 'no'} training image{'s' if len(ids) > 1 else ''} of class "
+                f"{label}" + (f", the recipe asks for {each}" if each else "")
+            )
+        chosen.append(ids[:each] if each else ids)
+    return np.sort(np.concatenate(chosen))
+
+
+def training_images(recipe: Recipe, base: Base) -> tuple[Images, Labels]:
+    """The images of `training_ids`, and their labels' positions in the recipe's classes.
+
+    Raises:
+        UsageError: as `training_ids`.
+    """
+    ids = training_ids(recipe, base)
+    return images_of(Split(base.train.images[ids], base.train.labels[ids], ""), recipe.classes)
+
+
+def cached_weights(
+    recipe: Recipe, base: Base, cache: Path, *, device: torch.device, progress: Progress | None = None
+) -> Weights:
+    """A recipe's weights from `cache/weights/<recipe digest>.safetensors`, trained the first time.
+
+    Args:
+        recipe, base, device, progress: as for `train_network`.
+        cache: the cache folder; made where it does not exist.
+
+    Raises:
+        DamagedError: the stored file is damaged, or made by another recipe or from another base; the remedy is to
+            remove it.
+        UsageError: as for `train_network`; nothing is stored then.
+        MissingError: the folder cannot be written.
+    """
+    path = cache / "weights" / f"{recipe.digest(base.train.digest)}.safetensors"
+    if not path.exists():
+        trained = train_network(recipe, base, device=device, progress=progress)
+        # Another process may have stored them meanwhile: equal recipes give equal bytes, so replacing is harmless.
+        save_weights(path, trained.network, recipe.record(), provenance(base, trained), overwrite=True)
+    remedy = f"Remove {path}, it is trained again when needed"
+    try:
+        weights = load_weights(path)
+    except DamagedError as error:
+        raise DamagedError(error.message, remedy) from error
+    made_by, made_from = weights.record["recipe"], weights.record["provenance"]
+    if made_by != recipe.record():
+        raise DamagedError(f"{path}: made by another recipe than the one that names it", remedy)
+    for name in ("train", "test"):
+        if made_from.get(name) != base.split(name).digest:
+            raise DamagedError(
+                f"{path}: made from a {name} split {str(made_from.get(name))[:12]}, "
+                f"{base.name} has {base.split(name).digest[:12]}",
+                remedy,
+            )
+    return weights
+
+
+def provenance(base: Base, trained: Trained) -> dict[str, Any]:
+    """What a weight file says of its training: base, digests, image side, test accuracy as counts.
+
+    A robust network's has `robust` too: test images given their own label under the recipe's adversary.
+    """
+    robust = {} if trained.robust is None else {"robust": trained.robust}
+    return robust | {
+        "base": base.name,
+        "train": base.train.digest,
+        "test": base.test.digest,
+        "side": list(base.train.side),
+        "correct": trained.correct,
+        "images": trained.images,
+        "torch": torch.__version__,
+    }
+
+
+@torch.no_grad()
+def accuracy(
+    network: Classifier,
+    images: Images,
+    labels: Labels,
+    *,
+    device: torch.device,
+    batch: int = 256,
+    adversary: Adversary | None = None,
+    generator: torch.Generator | None = None,
+) -> tuple[int, int]:
+    """How many images a network in eval mode classifies correctly, and how many there are.
+
+    Args:
+        network: on `device`.
+        images: uint8 [N, H, W, 3].
+        labels: int64 [N], positions among the network's outputs.
+        device: where to compute.
+        batch: images a forward pass.
+        adversary: attacks every image first, where there is one.
+        generator: of the adversary's starts; a CPU generator, one seeded with 0 where left out.
+    """
+    network.eval()
+    starts = generator or torch.Generator().manual_seed(0)
+    correct = 0
+    for start in range(0, len(labels), batch):
+        inputs = as_input(torch.tensor(images[start : start + batch], device=device))
+        wanted = torch.tensor(labels[start : start + batch], device=device)
+        if adversary:
+            inputs = attacked(network, inputs, wanted, adversary, starts)
+        correct += int((network(inputs).argmax(1) == wanted).sum())
+    return correct, len(labels)
+
+
+def _fit(
+    network: Classifier,
+    recipe: Recipe,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    generator: torch.Generator,
+    progress: Progress | None,
+) -> None:
+    adversary, dropout = adversary_of(recipe), float(recipe.dropout)
+
+    def look(here: Tensor, views: Tensor) -> Tensor:
+        inputs = apply_views(images[here], views, recipe.pad, flip=recipe.flip)
+        return attacked(network, inputs, labels[here], adversary, generator) if adversary else inputs
+
+    def forward(inputs: Tensor) -> Tensor:
+        with dropping(network, dropout, generator):
+            logits: Tensor = network(inputs)
+        return logits
+
+    network.train()
+    try:
+        fit(network, look, labels, schedule_of(recipe), generator=generator, forward=forward, progress=progress)
+    except ViolationError as error:
+        # A recipe that diverges is a wrong choice of settings; no set is to blame.
+        raise UsageError(error.message, error.remedy) from error

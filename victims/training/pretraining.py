@@ -1,0 +1,162 @@
+"""How a network is trained from scratch on clean images: every setting, and a digest of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from decimal import Decimal
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.errors import DamagedError, UsageError
+from poisonsets.manifests.files import canonical_json
+from poisonsets.manifests.spelling import unknown
+from poisonsets.victims import networks
+from poisonsets.victims.decimals import network_width, plain_decimal
+
+Role: TypeAlias = Literal["features", "classifier", "robust"]
+Normalise: TypeAlias = Literal["own", "none"]
+
+# What recipes written by earlier versions do not say, and what they meant.
+_LATER: Final[dict[str, Any]] = {"normalise": "own"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every setting of training a network on the clean images of some classes.
+
+    Attributes:
+        network: a name of `networks.names()`.
+        width: channel multiplier, decimal string.
+        classes: labels to train on; output i of the head stands for classes[i].
+        epochs: passes over the training images, at least 1.
+        batch: images a step; the last step of an epoch takes what is left.
+        learning_rate: of SGD, decimal string.
+        drops: epochs (0-based, at their start) at which the learning rate is multiplied by `factor`.
+        factor, momentum, weight_decay: decimal strings; decay acts on every parameter.
+        pad: black pixels around an image before the random crop; 0 for no crop.
+        flip: whether views are mirrored half the time.
+        seed: of initial weights, order, views, masks and starts, 0..2**53.
+        dropout: the share of every block's output values that each training step drops (`networks.dropout`), a
+            decimal string below 1.
+        images: how many training images are used, the first ones of each class in the split's order, equally many
+            of each; 0 for all.
+        adversary: the l-infinity radius, in levels of 255, of the examples that replace every training image
+            (`adversarial.py`); 0 for plain training.
+        adversary_steps: ascent steps an example takes; 0 exactly where `adversary` is.
+        adversary_step: how far a step moves a value, in levels, decimal string; "0" exactly where `adversary` is.
+        normalise: `own` puts the mean and standard deviation, a channel, of the training images into the network's
+            first layer; `none` leaves pixels in 0..1.
+
+    Raises:
+        UsageError: a setting is out of range.
+    """
+
+    network: str
+    classes: tuple[int, ...]
+    epochs: int
+    width: str = "1"
+    batch: int = 128
+    learning_rate: str = "0.1"
+    drops: tuple[int, ...] = ()
+    factor: str = "0.1"
+    momentum: str = "0.9"
+    weight_decay: str = "0.0002"
+    pad: int = 4
+    flip: bool = False
+    seed: int = 0
+    dropout: str = "0"
+    images: int = 0
+    adversary: int = 0
+    adversary_steps: int = 0
+    adversary_step: str = "0"
+    normalise: Normalise = "own"
+
+    def __post_init__(self) -> None:
+        networks.refuse_unknown(self.network)
+        if self.normalise not in get_args(Normalise):
+            raise unknown("normalise", self.normalise, get_args(Normalise))
+        object.__setattr__(self, "width", network_width(self.width))
+        for name in ("learning_rate", "factor", "momentum", "weight_decay", "dropout", "adversary_step"):
+            object.__setattr__(self, name, plain_decimal(getattr(self, name), name))
+        if not self.classes or len(set(self.classes)) != len(self.classes):
+            raise UsageError(f"classes are {list(self.classes)}, wanted at least one and none twice")
+        for name, least in (("epochs", 1), ("batch", 1), ("pad", 0), ("seed", 0), ("images", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} is {getattr(self, name)}, wanted at least {least}")
+        if Decimal(self.dropout) >= 1:
+            raise UsageError(f"dropout is {self.dropout}, wanted below 1")
+        if self.images % len(self.classes):
+            raise UsageError(f"images are {self.images}, which is no multiple of the {len(self.classes)} classes")
+        self._refuse_adversary()
+
+    def _refuse_adversary(self) -> None:
+        if not 0 <= self.adversary <= 255:
+            raise UsageError(f"the adversary's radius is {self.adversary} levels, wanted 0..255")
+        if self.adversary and (self.adversary_steps < 1 or self.adversary_step == "0"):
+            raise UsageError(
+                f"an adversary of radius {self.adversary} takes {self.adversary_steps} steps of "
+                f"{self.adversary_step} levels",
+                "Give it at least one step, longer than 0",
+            )
+        if not self.adversary and (self.adversary_steps or self.adversary_step != "0"):
+            raise UsageError("steps of an adversary without a radius", "Give the adversary a radius of 1..255 levels")
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Recipe:
+        """The recipe that `record` wrote, from a manifest or a weights file.
+
+        Args:
+            record: lists may have become tuples. One without `normalise`, of an earlier version, means `own`.
+
+        Raises:
+            DamagedError: it lacks another setting, holds an unknown one or one of the wrong kind, or one is out of
+                range.
+        """
+        wanted: dict[str, type] = {field.name: type(field.default) for field in fields(cls)}
+        wanted |= {"network": str, "classes": tuple, "epochs": int}
+        values = _LATER | {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        remedy = "Use weights made by `train` of this version"
+        for name in sorted(wanted.keys() ^ values.keys()):
+            raise DamagedError(f"a recipe {'without' if name in wanted else 'with'} {name[:80]!r}", remedy)
+        for name, kind in wanted.items():
+            value = values[name]
+            numbers = list(value) if isinstance(value, tuple) else []
+            if type(value) is not kind or any(type(item) is not int for item in numbers):
+                raise DamagedError(f"a recipe whose {name} is {str(value)[:80]!r}", remedy)
+        try:
+            return cls(**values)
+        except UsageError as error:
+            raise DamagedError(f"a recipe that cannot be followed: {error.message}", error.remedy) from error
+
+    def record(self) -> dict[str, Any]:
+        """Every setting as integers, strings, booleans and lists, for manifests and weight files."""
+        record = asdict(self)
+        return record | {"classes": list(self.classes), "drops": list(self.drops)}
+
+    def digest(self, base_digest: str) -> str:
+        """The sha256 that names what this recipe makes of a training split.
+
+        Args:
+            base_digest: the digest of the split (`Split.digest`).
+        """
+        return hashlib.sha256(canonical_json.dumps(["recipe/1", self.record(), base_digest])).hexdigest()
+
+
+def default_recipe(base: Base, role: Role) -> Recipe | None:
+    """The recipe that crafting and scoring use where no weights are given; None where a base names none.
+
+    Args:
+        base: only `digits` has them so far.
+        role: `features` for a plain feature extractor, trained on the base's `pretrain_classes`; `classifier` for a
+            network that tells the victims' classes apart, `robust` for an adversarially trained one.
+    """
+    if base.name != "digits":
+        return None
+    if role == "features":
+        return Recipe("convnet", base.pretrain_classes, epochs=30, batch=32, learning_rate="0.05", drops=(20,))
+    plain = Recipe("convnet", base.poison_classes, epochs=30, batch=32, learning_rate="0.05", drops=(20,))
+    if role == "classifier":
+        return plain
+    return replace(plain, epochs=20, drops=(14,), adversary=32, adversary_steps=5, adversary_step="10")
