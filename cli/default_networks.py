@@ -1,4 +1,4 @@
-"""Which networks a command works with: the files given, or what the base's default recipe makes."""
+"""Which networks a command works with: the files given, or what the base's default pretraining makes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WHAT = {
 def attackers(
     entry: Entry, base: Base, given: list[Path], pool: list[Path], *, include: bool, quiet: bool
 ) -> Surrogates:
-    """The attacker's networks: the files given, or what the base's default recipe for the attack's need makes.
+    """The attacker's networks: the files given, or what the base's default pretraining for the attack's need makes.
 
     Raises:
         UsageError: both kinds of surrogates were given, or the attack uses none.
@@ -63,7 +63,7 @@ def role_of(entry: Entry) -> Role | None:
 
 
 def default_network(base: Base, option: str, *, role: Role = "features", quiet: bool) -> Weights:
-    """The network of a base's default recipe, trained the first time.
+    """The network of a base's default pretraining, trained the first time.
 
     Args:
         base: the base.
@@ -72,25 +72,25 @@ def default_network(base: Base, option: str, *, role: Role = "features", quiet: 
         quiet: say nothing about it.
 
     Raises:
-        MissingError: the base has no default recipe.
+        MissingError: the base has no default pretraining.
     """
     import torch
 
     from poisonsets.victims.training.pretrain import cached_weights
-    from poisonsets.victims.training.pretraining import default_recipe
+    from poisonsets.victims.training.pretraining import default_pretraining
 
-    recipe = default_recipe(base, role)
+    pretraining = default_pretraining(base, role)
     what, flag = WHAT[role]
-    if recipe is None:
+    if pretraining is None:
         raise MissingError(
             f"a {what} is needed and the base {base.name} has no default one",
             f"Type: poisonsets train --base {base.name} --net resnet18{flag} -o weights.safetensors, then {option} it",
         )
     with output.progress(f"training the default {base.name} {what}", quiet=quiet) as report:
-        weights = cached_weights(recipe, base, options.cache_folder(), device=torch.device("cpu"), progress=report)
+        weights = cached_weights(pretraining, base, options.cache_folder(), device=torch.device("cpu"), progress=report)
     output.note(
-        f"using the default {what} of {base.name}: {recipe.network} trained on classes "
-        f"{spelling.spelled(recipe.classes)} ({weights.digest[:12]}...)",
+        f"using the default {what} of {base.name}: {pretraining.network} trained on classes "
+        f"{spelling.spelled(pretraining.classes)} ({weights.digest[:12]}...)",
         quiet=quiet,
     )
     return weights

@@ -18,7 +18,7 @@ from poisonsets.interface import Surrogate
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.overlay.compose import Rows, compose_slots, composed_images
+from poisonsets.manifests.overlay.compose import TrainingRows, compose_slots, composed_images
 from poisonsets.manifests.records.origin import SurrogateRecord
 from poisonsets.manifests.records.trial import Composition, Slots
 from poisonsets.manifests.stream import Stream
@@ -30,7 +30,7 @@ from poisonsets.victims.networks.weights import Weights, load_weights
 from poisonsets.victims.training.loop import Precision, autocast
 from poisonsets.victims.training.pgd import pgd_step
 from poisonsets.victims.training.pretrain import fitted_network, training_ids
-from poisonsets.victims.training.pretraining import Recipe
+from poisonsets.victims.training.pretraining import Pretraining
 from poisonsets.victims.training.views import shifted
 
 __all__ = [
@@ -73,13 +73,13 @@ class Surrogates:
         return (Stream("surrogate", seed, trial).below(len(self.weights)),)
 
     def records(self, trials: Iterable[int], seed: int) -> tuple[SurrogateRecord, ...]:
-        """What the manifest says of each network: digest, recipe, and with a pool the trials that drew it."""
+        """What the manifest says of each network: digest, pretraining, and with a pool the trials that drew it."""
         numbers = tuple(trials)
         return tuple(
             SurrogateRecord(
                 digest=one.digest,
                 network=one.record["network"],
-                recipe={**_frozen(one.record["recipe"]), "width": one.record["width"]},
+                pretraining={**_frozen(one.record["pretraining"]), "width": one.record["width"]},
                 included=self.included,
                 trials=tuple(n for n in numbers if i in self.of_trial(n, seed)) if self.pool else None,
             )
@@ -123,12 +123,12 @@ def retrained(
     device: torch.device,
     precision: Precision = "fp32",
 ) -> Surrogate:
-    """The network that a surrogate's recipe makes of the training set that the poisons are composed into.
+    """The network that a surrogate's pretraining makes of the training set that the poisons are composed into.
 
-    Where the recipe takes part of the images, the network is trained on that part and on all poisons.
+    Where the pretraining takes part of the images, the network is trained on that part and on all poisons.
 
     Args:
-        file: the surrogate's file and digest; its recipe is used, with another seed.
+        file: the surrogate's file and digest; its pretraining is used, with another seed.
         base: the clean dataset.
         slots: the poisons' bases and labels.
         poisons: uint8 [P, H, W, 3].
@@ -139,17 +139,17 @@ def retrained(
 
     Raises:
         MissingError, DamagedError: as `load_surrogate`.
-        UsageError: as `Recipe.of_record` and `fitted_network`.
+        UsageError: as `Pretraining.of_record` and `fitted_network`.
     """
-    recipe = Recipe.of_record(_unchanged(*file).record["recipe"])
-    rows = compose_slots(base.train.labels, slots, rule, recipe.classes)
-    seen = (rows.slot >= 0) | np.isin(rows.base, training_ids(recipe, base))
-    chosen = Rows(rows.base[seen], rows.slot[seen], rows.label[seen])
+    pretraining = Pretraining.of_record(_unchanged(*file).record["pretraining"])
+    rows = compose_slots(base.train.labels, slots, rule, pretraining.classes)
+    seen = (rows.slot >= 0) | np.isin(rows.base, training_ids(pretraining, base))
+    chosen = TrainingRows(rows.base[seen], rows.slot[seen], rows.label[seen])
     images = composed_images(base.train.images, chosen, poisons)
     # A digest of every training image at every retraining would say nothing to anybody.
     composed = replace(base, train=Split(images, chosen.label, ""))
-    network = fitted_network(replace(recipe, seed=seed, images=0), composed, device=device)
-    return surrogate_of(network, recipe.classes, device, precision)
+    network = fitted_network(replace(pretraining, seed=seed, images=0), composed, device=device)
+    return surrogate_of(network, pretraining.classes, device, precision)
 
 
 class _Attacked:
@@ -223,6 +223,6 @@ def _unfolded(network: Classifier) -> Classifier:
     return copied.to(memory_format=torch.channels_last)
 
 
-def _frozen(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe with its lists as the tuples that a manifest's frozen values take."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in recipe.items()}
+def _frozen(pretraining: dict[str, Any]) -> dict[str, Any]:
+    """A pretraining with its lists as the tuples that a manifest's frozen values take."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in pretraining.items()}

@@ -49,8 +49,8 @@ def extractor_of_digits(digits: Base, cache: Path) -> Weights:
     import torch
 
     from poisonsets.victims.training.pretrain import cached_weights
-    from poisonsets.victims.training.pretraining import default_recipe
+    from poisonsets.victims.training.pretraining import default_pretraining
 
-    recipe = default_recipe(digits, "features")
-    assert recipe is not None
-    return cached_weights(recipe, digits, cache, device=torch.device("cpu"))
+    pretraining = default_pretraining(digits, "features")
+    assert pretraining is not None
+    return cached_weights(pretraining, digits, cache, device=torch.device("cpu"))

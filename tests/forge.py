@@ -13,7 +13,7 @@ import numpy as np
 
 from poisonsets import attacks
 from poisonsets.crafting.driver import craft_set
-from poisonsets.crafting.request import Order
+from poisonsets.crafting.request import CraftRequest
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.files.pixels import pixel_digest
@@ -45,9 +45,11 @@ def small_base(classes: int = 3, each: int = 12, side: int = 8, seed: int = 0) -
     return Base("small", names, split(each), split(each // 2), everything, everything, mirror=False)
 
 
-def noise_order(base: Base, *, trials: int = 2, levels: int = 8, seed: int = 3, setup: DrawnSetup = SETUP) -> Order:
+def noise_order(
+    base: Base, *, trials: int = 2, levels: int = 8, seed: int = 3, setup: DrawnSetup = SETUP
+) -> CraftRequest:
     """An order for a noise set; it needs no network."""
-    return Order(
+    return CraftRequest(
         name="small noise",
         attack=attacks.find("noise"),
         settings={},

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.overlay.compose import Rows
+from poisonsets.manifests.overlay.compose import TrainingRows
 from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.protocols import Protocol
@@ -28,7 +28,7 @@ def calibrated(network: Classifier, images: Images) -> Classifier:
     return network.eval()
 
 
-def training_images(rows: Rows, clean: Images, poisons: Images) -> Tensor:
+def training_images(rows: TrainingRows, clean: Images, poisons: Images) -> Tensor:
     """The pixels uint8 [N, H, W, 3] of a training set's rows."""
     images = clean[np.maximum(rows.base, 0)]
     images[rows.slot >= 0] = poisons[rows.slot[rows.slot >= 0]]
@@ -56,8 +56,8 @@ def published_head(
     )
     network.eval()
     for epoch in range(protocol.epochs):
-        if epoch in protocol.drops:
-            optimizer.param_groups[0]["lr"] *= float(protocol.factor)
+        if epoch in protocol.lr_milestones:
+            optimizer.param_groups[0]["lr"] *= float(protocol.lr_gamma)
         for start in range(0, len(labels), protocol.batch):
             batch = draws.order[epoch, start : start + protocol.batch]
             views = draws.views[epoch, batch]
@@ -72,7 +72,9 @@ def published_head(
     return head
 
 
-def features_of(rows: Rows, clean: FeatureCache, poisons: FeatureCache | None) -> Callable[[Tensor, Tensor], Tensor]:
+def features_of(
+    rows: TrainingRows, clean: FeatureCache, poisons: FeatureCache | None
+) -> Callable[[Tensor, Tensor], Tensor]:
     """The features of a training set's rows, image by image from the cache that has them."""
     base, slot = torch.from_numpy(rows.base), torch.from_numpy(rows.slot)
 

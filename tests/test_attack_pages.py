@@ -25,7 +25,7 @@ from poisonsets.crafting import planning
 from poisonsets.interface import Range
 from poisonsets.manifests import open_base, spelling
 from poisonsets.manifests.overlay.stamp import footprint, stamp
-from poisonsets.presets import names, settings_file, tables
+from poisonsets.presets import names, preset_settings, tables
 from poisonsets.settings import parsed_settings, recorded, settings_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,7 +117,7 @@ def test_the_indexs_settings_file_fits_its_attacks(tmp_path: Path) -> None:
     (shown,) = re.findall(r"^```toml\n(.*?)^```", INDEX, re.MULTILINE | re.DOTALL)
     path = tmp_path / "mine.toml"
     path.write_text(shown)
-    assert settings_file(str(path), OURS["gradient-matching"]) == {"restarts": "4", "augment": "false"}
+    assert preset_settings(str(path), OURS["gradient-matching"]) == {"restarts": "4", "augment": "false"}
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -174,10 +174,10 @@ def test_a_command_parses(where: str, line: str, cache: Path) -> None:
     entry = attacks.find(given["attack"])
     if where in OURS:
         assert entry.name == where
-    settings = {**settings_file(given["settings"], entry), **options.assignments(given["setting"] or [])}
+    settings = {**preset_settings(given["preset"], entry), **options.assignments(given["setting"] or [])}
     resolved = settings_of(entry, settings)
     entry.factory(**resolved)
-    assert given["settings"] != "digits" or entry.name in tables()["digits"], "a table that is not there"
+    assert given["preset"] != "digits" or entry.name in tables()["digits"], "a table that is not there"
     assert not given["trigger"] or "trigger" in entry.traits.needs
     if given["base"] != "digits":
         return
@@ -190,7 +190,7 @@ def test_a_command_parses(where: str, line: str, cache: Path) -> None:
         candidates=given["candidates"],
         targets=given["targets"],
         class_pair=options.pair(given["class_pair"]) if given["class_pair"] else None,
-        source_classes=base.poison_classes if given["source_classes"] == "all" else None,
+        source_classes=base.victim_classes if given["source_classes"] == "all" else None,
     )
     _, plans = planning.planned(
         base,

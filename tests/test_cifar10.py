@@ -28,9 +28,9 @@ from poisonsets.manifests.records.trial import SplitTarget
 from poisonsets.manifests.sets.reader import PoisonSet, open_set
 from poisonsets.victims.networks.weights import save_weights
 from poisonsets.victims.training.pretrain import provenance, train_network
-from poisonsets.victims.training.pretraining import Recipe
+from poisonsets.victims.training.pretraining import Pretraining
 
-PROTOCOL = "cifar10-transfer/resnet18@drops=none,epochs=2,width=0.25"
+PROTOCOL = "cifar10-transfer/resnet18@lr_milestones=none,epochs=2,width=0.25"
 SETUP = "cifar10_transfer_learning.pickle"
 IMAGES = 1500
 # The benchmark's file, and its trial 0 as the standard unpickler reads it.
@@ -95,10 +95,10 @@ def extractor(base: Base, path: Path) -> str:
     """Train the network on a small part of the base; `train` would take the whole of it."""
     part = Split.of(base.train.images[:IMAGES], base.train.labels[:IMAGES])
     few = Split.of(base.test.images[:64], base.test.labels[:64])
-    small = Base("cifar10-part", base.classes, part, few, base.poison_classes, base.pretrain_classes, mirror=True)
-    recipe = Recipe("resnet18", tuple(range(10)), epochs=1, width="0.25", flip=True)
-    trained = train_network(recipe, small, device=torch.device("cpu"))
-    return save_weights(path, trained.network, recipe.record(), provenance(small, trained))
+    small = Base("cifar10-part", base.classes, part, few, base.victim_classes, base.pretrain_classes, mirror=True)
+    pretraining = Pretraining("resnet18", tuple(range(10)), epochs=1, width="0.25", flip=True)
+    trained = train_network(pretraining, small, device=torch.device("cpu"))
+    return save_weights(path, trained.network, pretraining.record(), provenance(small, trained))
 
 
 def test_the_poisons_are_those_of_the_published_trial(loop: Loop) -> None:

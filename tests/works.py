@@ -16,7 +16,7 @@ from forge import noise_order, small_base, small_set
 import poisonsets.manifests.interop.importing.import_set as importing
 from poisonsets.crafting import provenance
 from poisonsets.crafting.driver import craft_set
-from poisonsets.crafting.request import Order
+from poisonsets.crafting.request import CraftRequest
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.interop.exporting.export_set import export_set
 from poisonsets.manifests.interop.formats import formats
@@ -52,7 +52,7 @@ def works(folder: Path) -> tuple[Work, ...]:
     """
     base = small_base(classes=2, each=4, side=4)
     setup = noise_order(base).setup.model_copy(update={"poisons": 2})
-    order: Order = noise_order(base, setup=setup)
+    order: CraftRequest = noise_order(base, setup=setup)
     with on(HastyDisk()):
         made = small_set(folder / "set", base, setup=setup)
         export_set(folder / "triples", open_set(made), base, formats()["triple"])

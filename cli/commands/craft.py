@@ -61,8 +61,8 @@ def craft(
     include_surrogates: Annotated[
         bool, typer.Option("--include-surrogates", help="Put the attacker's networks into the set.")
     ] = False,
-    settings: Annotated[
-        str, typer.Option(help="Settings by name or TOML file (`list settings`); --set overrides them.")
+    preset: Annotated[
+        str, typer.Option(help="Settings by name or TOML file (`list presets`); --set overrides them.")
     ] = "published",
     setting: Annotated[list[str] | None, typer.Option("--set", help="A setting of the attack, key=value.")] = None,
     composition: Annotated[
@@ -95,15 +95,15 @@ def craft(
     from poisonsets import attacks
     from poisonsets.crafting import planning
     from poisonsets.crafting.driver import craft_set
-    from poisonsets.crafting.request import Order
+    from poisonsets.crafting.request import CraftRequest
     from poisonsets.manifests.bases.cache import open_base
     from poisonsets.manifests.sets import writer
-    from poisonsets.presets import settings_file
+    from poisonsets.presets import preset_settings
     from poisonsets.settings import settings_of
     from poisonsets.victims.device import resolve
 
     entry = attacks.find(attack)
-    resolved = settings_of(entry, {**settings_file(settings, entry), **given})
+    resolved = settings_of(entry, {**preset_settings(preset, entry), **given})
     writer.refuse_output(out, resume=resume)
     where = str(resolve(device))
     opened = open_base(base, cache=options.cache_folder(), holdout=holdout, split_seed=split_seed, resize=resize)
@@ -119,7 +119,7 @@ def craft(
     record, plans = planning.planned(
         opened, entry, setup=setup, trials=chosen, seed=seed, asked=asked, composition=rule
     )
-    order = Order(
+    order = CraftRequest(
         name=name or re.sub(r"[^A-Za-z0-9._-]", "-", out.resolve().name).lstrip("._-")[:200] or entry.name,
         attack=entry,
         settings=resolved,
@@ -143,7 +143,7 @@ def craft(
 def _classes(text: str | None, base: Base) -> tuple[int, ...] | None:
     if text is None:
         return None
-    return base.poison_classes if text == EVERY else tuple(spelling.parsed(text, "--source-classes"))
+    return base.victim_classes if text == EVERY else tuple(spelling.parsed(text, "--source-classes"))
 
 
 def _trigger(entry: Entry, spec: str | None, base: Base, seed: int) -> tuple[Trigger, str] | None:

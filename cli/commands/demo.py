@@ -16,7 +16,7 @@ from poisonsets.cli.score_table import clean_cell, rate_cell
 from poisonsets.manifests.errors import ViolationError
 
 if TYPE_CHECKING:
-    from poisonsets.crafting.request import Order
+    from poisonsets.crafting.request import CraftRequest
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.victims.networks.weights import Weights
     from poisonsets.victims.scoring.score import Score
@@ -74,10 +74,10 @@ def demo(
     )
 
 
-def _order(attack: str, base: Base, network: Weights, *, trials: int, levels: int) -> Order:
+def _order(attack: str, base: Base, network: Weights, *, trials: int, levels: int) -> CraftRequest:
     """The set of one attack: the same trials for every attack."""
     from poisonsets import attacks
-    from poisonsets.crafting.request import Order
+    from poisonsets.crafting.request import CraftRequest
     from poisonsets.manifests.records.origin import DrawnSetup
     from poisonsets.manifests.records.trial import Linf
     from poisonsets.manifests.trials.drawn import draw
@@ -86,7 +86,7 @@ def _order(attack: str, base: Base, network: Weights, *, trials: int, levels: in
 
     entry = attacks.find(attack)
     setup = DrawnSetup(seed=0, poisons=POISONS)
-    return Order(
+    return CraftRequest(
         name=f"digits-{attack}",
         attack=entry,
         settings=settings_of(entry, ATTACKS[attack]),
@@ -100,7 +100,7 @@ def _order(attack: str, base: Base, network: Weights, *, trials: int, levels: in
     )
 
 
-def _step(order: Order, folder: Path, network: Weights, *, workers: int, quiet: bool) -> Step:
+def _step(order: CraftRequest, folder: Path, network: Weights, *, workers: int, quiet: bool) -> Step:
     """Craft one set, verify what is on disk, score what is on disk."""
     import torch
 

@@ -10,14 +10,14 @@ import typer
 from poisonsets.cli import options, output
 from poisonsets.manifests.errors import UsageError
 
-Rows = list[dict[str, Any]]
+Table = list[dict[str, Any]]
 
 
 def list_things(
-    what: Annotated[str, typer.Argument(help="attacks, settings, triggers, setups, bases ...")],
+    what: Annotated[str, typer.Argument(help="attacks, presets, triggers, setups, bases ...")],
     as_json: options.Json = False,
 ) -> None:
-    """List attacks, bases, networks, protocols, suites, setups, settings, triggers, formats or checks."""
+    """List attacks, bases, networks, protocols, suites, setups, presets, triggers, formats or checks."""
     if what not in LISTS:
         from poisonsets.manifests.spelling import nearest
 
@@ -33,7 +33,7 @@ def list_things(
     output.table("", columns, [[_cell(row[column]) for column in columns] for row in rows])
 
 
-def _attacks() -> Rows:
+def _attacks() -> Table:
     from poisonsets.attacks import attacks
     from poisonsets.settings import recorded
 
@@ -50,7 +50,7 @@ def _attacks() -> Rows:
     ]
 
 
-def _bases() -> Rows:
+def _bases() -> Table:
     from poisonsets.manifests.bases.registry import kinds, spelling
 
     return [
@@ -59,11 +59,11 @@ def _bases() -> Rows:
     ]
 
 
-def _networks() -> Rows:
+def _networks() -> Table:
     from poisonsets.victims.networks import NetworkSpec, names, skeleton, spellings
 
     built = {name: skeleton(NetworkSpec(name, 10, "1", ("0",) * 3, ("1",) * 3)) for name in names()}
-    rows: Rows = [
+    rows: Table = [
         {
             "name": name,
             "features": network.feature_width,
@@ -77,7 +77,7 @@ def _networks() -> Rows:
     return rows + [{"name": name, **unknown} for name in others]
 
 
-def _protocols() -> Rows:
+def _protocols() -> Table:
     from poisonsets.victims.protocols import suite, suites
 
     return [
@@ -94,13 +94,13 @@ def _protocols() -> Rows:
     ]
 
 
-def _suites() -> Rows:
+def _suites() -> Table:
     from poisonsets.victims.protocols import suite, suites
 
     return [{"name": name, "protocols": [protocol.id for protocol in suite(name)]} for name in suites()]
 
 
-def _setups() -> Rows:
+def _setups() -> Table:
     from poisonsets.manifests.trials.named import RULES
 
     return [
@@ -117,7 +117,7 @@ def _setups() -> Rows:
     ]
 
 
-def _checks() -> Rows:
+def _checks() -> Table:
     from poisonsets.manifests.verification.check_registry import promises
     from poisonsets.manifests.verification.checks import integrity
 
@@ -127,7 +127,7 @@ def _checks() -> Rows:
     return damage + claims
 
 
-def _settings() -> Rows:
+def _presets() -> Table:
     from poisonsets.presets import PUBLISHED, tables
 
     shipped = {
@@ -139,7 +139,7 @@ def _settings() -> Rows:
     ]
 
 
-def _triggers() -> Rows:
+def _triggers() -> Table:
     from poisonsets.settings import parsed_settings, recorded
     from poisonsets.triggers import kinds
 
@@ -153,7 +153,7 @@ def _triggers() -> Rows:
     ]
 
 
-def _formats() -> Rows:
+def _formats() -> Table:
     from poisonsets.manifests.interop.formats import formats
 
     return [
@@ -162,14 +162,14 @@ def _formats() -> Rows:
     ]
 
 
-LISTS: dict[str, Callable[[], Rows]] = {
+LISTS: dict[str, Callable[[], Table]] = {
     "attacks": _attacks,
     "bases": _bases,
     "networks": _networks,
     "protocols": _protocols,
     "suites": _suites,
     "setups": _setups,
-    "settings": _settings,
+    "presets": _presets,
     "triggers": _triggers,
     "formats": _formats,
     "checks": _checks,

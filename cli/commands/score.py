@@ -104,7 +104,7 @@ def score(
     from poisonsets.victims.scoring.extractors import refuse_unmet
     from poisonsets.victims.scoring.preflight import preflight
     from poisonsets.victims.scoring.score import score_set
-    from poisonsets.victims.training.pretraining import default_recipe
+    from poisonsets.victims.training.pretraining import default_pretraining
 
     opened, dataset = subject.opened, subject.base
     if results is not None:
@@ -117,8 +117,8 @@ def score(
     scored = preflight(opened, dataset, wanted, chosen)
     given = [load_weights(file) for file in extractor or []]
     if not given and any(one.training != "scratch" for one in wanted):
-        if (recipe := default_recipe(dataset, "features")) is not None:
-            refuse_unmet(wanted, [(recipe.network, recipe.width)])
+        if (pretraining := default_pretraining(dataset, "features")) is not None:
+            refuse_unmet(wanted, [(pretraining.network, pretraining.width)])
         given = [default_network(dataset, "--extractor", quiet=quiet)]
     with output.progresses("scoring", "clean features", quiet=quiet) as (tick, sharing):
         outcome = score_set(

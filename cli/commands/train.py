@@ -29,7 +29,7 @@ def train(
     width: Annotated[str, typer.Option(help="Channel multiplier: 0.25 makes resnet18 16 channels wide.")] = "1",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 20,
     learning_rate: Annotated[str, typer.Option(help="First learning rate of SGD.")] = "0.1",
-    drops: Annotated[str | None, typer.Option(help="Epochs at which the rate falls to a tenth: 10,15.")] = None,
+    lr_milestones: Annotated[str | None, typer.Option(help="Epochs at which the rate falls to a tenth: 10,15.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 128,
     images: Annotated[int, typer.Option(min=0, help="Train on the first N images, equally many a class; 0: all.")] = 0,
     dropout: Annotated[str, typer.Option(help="Share of each block's output values that a step drops.")] = "0",
@@ -53,12 +53,12 @@ def train(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train a network and write it as safetensors with its recipe and provenance."""
+    """Train a network and write it as safetensors with its pretraining and provenance."""
     labels = None if classes is None else tuple(spelling.parsed(classes, "--classes"))
-    if drops is None:
+    if lr_milestones is None:
         falls = tuple(sorted({epochs // 2, epochs * 3 // 4} - {0})) if epochs > 3 else ()
     else:
-        falls = tuple(spelling.parsed(drops, "--drops"))
+        falls = tuple(spelling.parsed(lr_milestones, "--lr-milestones"))
     layer = options.choice("--normalise", normalise, NORMALISE) or "own"
     views = options.choice("--augment", augment, AUGMENT) or "crop"
     adversary = _adversary(adversary_epsilon, adversary_steps, adversary_step, asked=adversarial)
@@ -69,7 +69,7 @@ def train(
     from poisonsets.victims.device import resolve
     from poisonsets.victims.networks.weights import save_weights
     from poisonsets.victims.training.pretrain import provenance, train_network
-    from poisonsets.victims.training.pretraining import Recipe
+    from poisonsets.victims.training.pretraining import Pretraining
 
     if out.exists() or out.is_symlink():
         raise MissingError(f"{out}: exists already", "Remove it or choose another name")
@@ -78,15 +78,15 @@ def train(
     for label in labels or ():
         if label >= len(opened.classes):
             raise UsageError(f"--classes {classes}: {opened.name} has classes 0-{len(opened.classes) - 1}")
-    recipe = Recipe(
+    pretraining = Pretraining(
         net,
         labels or opened.pretrain_classes,
         epochs=epochs,
         width=width,
         batch=batch,
         learning_rate=learning_rate,
-        drops=falls,
-        pad=Recipe.pad if views == "crop" else 0,
+        lr_milestones=falls,
+        pad=Pretraining.pad if views == "crop" else 0,
         flip=opened.mirror and views == "crop",
         seed=seed,
         dropout=dropout,
@@ -95,8 +95,8 @@ def train(
         **adversary,
     )
     with output.progress(f"training {net}", quiet=quiet) as report:
-        trained = train_network(recipe, opened, device=resolve(device), progress=report)
-    digest = save_weights(out, trained.network, recipe.record(), provenance(opened, trained))
+        trained = train_network(pretraining, opened, device=resolve(device), progress=report)
+    digest = save_weights(out, trained.network, pretraining.record(), provenance(opened, trained))
     counts = {"correct": trained.correct, "robust": trained.robust, "images": trained.images}
     if as_json:
         output.document({"schema_version": 1, "path": str(out), "digest": digest, **counts})
@@ -112,7 +112,7 @@ def _share(correct: int, images: int) -> str:
 
 
 def _adversary(levels: int | None, steps: int | None, step: str | None, *, asked: bool) -> dict[str, Any]:
-    """The recipe's settings of the adversary, empty for plain training.
+    """The pretraining's settings of the adversary, empty for plain training.
 
     Raises:
         UsageError: it has settings although none was asked for.

@@ -48,7 +48,7 @@ def build(spec: Spec, source: Path | None, progress: Progress | None = None) -> 
         classes=contents.classes,
         train=Split.of(train.images, train.labels),
         test=Split.of(test.images, test.labels),
-        poison_classes=spec.kind.poison_classes or everything,
+        victim_classes=spec.kind.victim_classes or everything,
         pretrain_classes=spec.kind.pretrain_classes or everything,
         mirror=spec.kind.mirror,
     )

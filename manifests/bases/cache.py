@@ -81,7 +81,7 @@ def find_base(pin: BasePin, *, cache: Path) -> Base:
     """The base whose splits have the digests that a manifest pins, whatever it is called; nothing is written.
 
     Of several that show the same images the one that agrees most with the pin is taken, and it has the pin's
-    `poison_classes`: which classes victims know is a matter of the set, not of who else has these images.
+    `victim_classes`: which classes victims know is a matter of the set, not of who else has these images.
 
     Raises:
         MissingError: no such base is cached or embedded.
@@ -188,7 +188,7 @@ def _matches(ours: BasePin, wanted: BasePin) -> bool:
 def _closeness(ours: BasePin, wanted: BasePin) -> tuple[bool, ...]:
     """Sorts the bases with equal digests: the same pin last, then equal classes, then as many classes."""
     same = ours.classes == wanted.classes
-    return ours == wanted, same and ours.poison_classes == wanted.poison_classes, same, _as_many(ours, wanted)
+    return ours == wanted, same and ours.victim_classes == wanted.victim_classes, same, _as_many(ours, wanted)
 
 
 def _as_many(ours: BasePin, wanted: BasePin) -> bool:

@@ -40,7 +40,7 @@ class Base:
         name: the base's name without any local path.
         classes: a name for each label.
         train, test: the two splits; targets come from test, bases of poisons from train.
-        poison_classes: the labels trials and victims use.
+        victim_classes: the labels trials and victims use.
         pretrain_classes: the labels a feature extractor may be trained on (disjoint from the above for `digits`).
         mirror: whether an image and its mirror image show the same thing (not so for digits).
     """
@@ -49,7 +49,7 @@ class Base:
     classes: tuple[str, ...]
     train: Split
     test: Split
-    poison_classes: tuple[int, ...]
+    victim_classes: tuple[int, ...]
     pretrain_classes: tuple[int, ...]
     mirror: bool
 
@@ -62,7 +62,7 @@ class Base:
         return BasePin(
             name=self.name,
             classes=self.classes,
-            poison_classes=self.poison_classes,
+            victim_classes=self.victim_classes,
             splits={"train": self.train.pin(), "test": self.test.pin()},
         )
 
@@ -83,4 +83,4 @@ class Base:
                     f"{self.name} has {found[:12]}...",
                     "Give the base it was made from",
                 )
-        return replace(self, poison_classes=pin.poison_classes)
+        return replace(self, victim_classes=pin.victim_classes)

@@ -39,7 +39,7 @@ Reader: TypeAlias = Callable[[Path, int | None, Progress], Contents]
 
 
 @dataclass(frozen=True)
-class Kind:
+class BaseKind:
     """A kind of base dataset.
 
     Attributes:
@@ -49,7 +49,7 @@ class Kind:
         read: reads the source.
         has_test: whether the source has a test split; asked before a single image is read.
         mirror: whether an image and its mirror image show the same thing.
-        poison_classes: labels that trials and victims use; None means all.
+        victim_classes: labels that trials and victims use; None means all.
         pretrain_classes: labels a feature extractor may be trained on; None means all.
         download: whether the command line can fetch it.
     """
@@ -60,6 +60,6 @@ class Kind:
     read: Reader
     has_test: Callable[[Path], bool] = lambda _source: True
     mirror: bool = True
-    poison_classes: tuple[int, ...] | None = None
+    victim_classes: tuple[int, ...] | None = None
     pretrain_classes: tuple[int, ...] | None = None
     download: bool = False

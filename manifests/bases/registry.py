@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from poisonsets.manifests.bases import kinds as folder
 from poisonsets.manifests.bases.holdout import parse_fraction
-from poisonsets.manifests.bases.kind import Kind
+from poisonsets.manifests.bases.kind import BaseKind
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.limits import IMAGE_SIDE
 
@@ -22,13 +22,13 @@ NAME_LENGTH = 200
 
 
 @cache
-def kinds() -> Mapping[str, Kind]:
+def kinds() -> Mapping[str, BaseKind]:
     """All kinds by name, in alphabetical order.
 
     Raises:
         ValueError: two files declare one name.
     """
-    found: dict[str, Kind] = {}
+    found: dict[str, BaseKind] = {}
     for module in pkgutil.iter_modules(folder.__path__):
         for kind in importlib.import_module(f"{folder.__name__}.{module.name}").KINDS:
             if kind.name in found:
@@ -49,7 +49,7 @@ class Spec:
         resize: the side in pixels every image is resized to; None keeps their size.
     """
 
-    kind: Kind
+    kind: BaseKind
     path: Path | None
     holdout: str | None
     split_seed: int
@@ -130,6 +130,6 @@ def _resolved(path: str) -> Path:
         raise UsageError(f"{path}: no path ({' '.join(str(error).split())[:120]})", "Check its spelling") from error
 
 
-def spelling(kind: Kind) -> str:
+def spelling(kind: BaseKind) -> str:
     """How a spec of this kind is written, for instance `folder:PATH`."""
     return f"{kind.name}:PATH" if kind.source == "spec" else kind.name

@@ -123,7 +123,7 @@ def read(path: Path) -> Base:
         classes=record.pin.classes,
         train=train,
         test=test,
-        poison_classes=record.pin.poison_classes,
+        victim_classes=record.pin.victim_classes,
         pretrain_classes=record.pretrain_classes,
         mirror=record.mirror,
     )

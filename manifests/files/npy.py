@@ -99,7 +99,7 @@ def read_zip(path: Path) -> dict[str, NDArray[Any]]:
     return {name.removesuffix(".npy"): parsed(archive.read(name), f"{path}: {name}") for name in names}
 
 
-class Rows:
+class NpyRows:
     """A large array in a `.npy` file, read some rows at a time.
 
     Args:

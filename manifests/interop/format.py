@@ -13,7 +13,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
-from poisonsets.manifests.verification.findings import Kind
+from poisonsets.manifests.verification.findings import FindingKind
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Remark:
         text: in words that are equal where the oddity is, so that a hundred trials can be told in one line.
     """
 
-    kind: Kind
+    kind: FindingKind
     text: str
 
 

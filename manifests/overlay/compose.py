@@ -35,7 +35,7 @@ Rule = InPlace | Add | Supplant | ByCount
 
 
 @dataclass(frozen=True)
-class Rows:
+class TrainingRows:
     """A training set as int64 columns of equal length.
 
     Attributes:
@@ -57,7 +57,7 @@ class Rows:
         return hashlib.sha256(columns.tobytes()).hexdigest()
 
 
-def compose(labels: NDArray[np.int64], trial: Trial, rule: Rule, classes: Sequence[int]) -> Rows:
+def compose(labels: NDArray[np.int64], trial: Trial, rule: Rule, classes: Sequence[int]) -> TrainingRows:
     """The rows of a victim's training set.
 
     Args:
@@ -72,7 +72,7 @@ def compose(labels: NDArray[np.int64], trial: Trial, rule: Rule, classes: Sequen
     return compose_slots(labels, trial.slots, rule, classes)
 
 
-def compose_slots(labels: NDArray[np.int64], slots_of: Slots, rule: Rule, classes: Sequence[int]) -> Rows:
+def compose_slots(labels: NDArray[np.int64], slots_of: Slots, rule: Rule, classes: Sequence[int]) -> TrainingRows:
     """As `compose`, of poisons that are no trial yet: their bases and labels alone decide."""
     bases = np.array([-1 if base is None else base for base in slots_of.bases], dtype=np.int64)
     poison_labels = np.array(slots_of.labels, dtype=np.int64)
@@ -85,11 +85,11 @@ def compose_slots(labels: NDArray[np.int64], slots_of: Slots, rule: Rule, classe
         kept = np.flatnonzero(np.isin(labels, classes))
         if isinstance(rule, Supplant):
             kept = kept[~np.isin(kept, rule.removed)]
-    clean = Rows(kept, np.full(len(kept), -1, dtype=np.int64), labels[kept])
-    return _joined(clean, Rows(bases, slots, poison_labels))
+    clean = TrainingRows(kept, np.full(len(kept), -1, dtype=np.int64), labels[kept])
+    return _joined(clean, TrainingRows(bases, slots, poison_labels))
 
 
-def composed_images(clean: Images, rows: Rows, poisons: Images | None) -> Images:
+def composed_images(clean: Images, rows: TrainingRows, poisons: Images | None) -> Images:
     """The images of a training set, uint8 [N, H, W, 3], in the order of its rows.
 
     Args:
@@ -104,7 +104,9 @@ def composed_images(clean: Images, rows: Rows, poisons: Images | None) -> Images
     return images
 
 
-def clean_control(labels: NDArray[np.int64], rows: Rows, rule: Rule, classes: Sequence[int]) -> Rows | None:
+def clean_control(
+    labels: NDArray[np.int64], rows: TrainingRows, rule: Rule, classes: Sequence[int]
+) -> TrainingRows | None:
     """The same training set with every base in place of its poison, under its true label.
 
     Images that a supplanting trial removed come back in the place of as many poisons. None where a base is unknown.
@@ -119,10 +121,10 @@ def clean_control(labels: NDArray[np.int64], rows: Rows, rule: Rule, classes: Se
         clean = rows.base[rows.slot < 0]
         removed = np.array(rule.removed, dtype=np.int64)
         restored = np.sort(np.concatenate([clean, removed[np.isin(labels[removed], classes)]]))
-        return Rows(restored, np.full(len(restored), -1, dtype=np.int64), labels[restored])
+        return TrainingRows(restored, np.full(len(restored), -1, dtype=np.int64), labels[restored])
     if (rows.base < 0).any():
         return None
-    return Rows(rows.base, np.full(len(rows), -1, dtype=np.int64), labels[rows.base])
+    return TrainingRows(rows.base, np.full(len(rows), -1, dtype=np.int64), labels[rows.base])
 
 
 def _in_place(
@@ -131,7 +133,7 @@ def _in_place(
     poison_labels: NDArray[np.int64],
     slots: NDArray[np.int64],
     classes: Sequence[int],
-) -> Rows:
+) -> TrainingRows:
     """Each poison in its base's row; a second poison of one base, or one of unknown base, is added at the end."""
     kept = np.flatnonzero(np.isin(labels, classes))
     slot_column = np.full(len(kept), -1, dtype=np.int64)
@@ -142,7 +144,9 @@ def _in_place(
     replacing = there[first]
     slot_column[row[replacing]], label_column[row[replacing]] = slots[replacing], poison_labels[replacing]
     added = np.setdiff1d(slots, replacing)
-    return _joined(Rows(kept, slot_column, label_column), Rows(bases[added], slots[added], poison_labels[added]))
+    return _joined(
+        TrainingRows(kept, slot_column, label_column), TrainingRows(bases[added], slots[added], poison_labels[added])
+    )
 
 
 def _first_of_each_class(
@@ -172,8 +176,8 @@ def _first_of_each_class(
     return np.concatenate(kept)
 
 
-def _joined(first: Rows, second: Rows) -> Rows:
-    return Rows(
+def _joined(first: TrainingRows, second: TrainingRows) -> TrainingRows:
+    return TrainingRows(
         np.concatenate([first.base, second.base]),
         np.concatenate([first.slot, second.slot]),
         np.concatenate([first.label, second.label]),

@@ -24,13 +24,13 @@ class BasePin(Strict):
 
     name: Name
     classes: Annotated[tuple[Text, ...], Field(min_length=1, max_length=limits.CLASSES)]
-    poison_classes: Annotated[tuple[Label, ...], Field(min_length=1, max_length=limits.CLASSES)]
+    victim_classes: Annotated[tuple[Label, ...], Field(min_length=1, max_length=limits.CLASSES)]
     splits: dict[Split, SplitPin]
 
     @model_validator(mode="after")
     def _whole(self) -> BasePin:
-        if len(set(self.poison_classes)) != len(self.poison_classes) or max(self.poison_classes) >= len(self.classes):
-            raise ValueError(f"poison_classes does not name different ones of the {len(self.classes)} classes")
+        if len(set(self.victim_classes)) != len(self.victim_classes) or max(self.victim_classes) >= len(self.classes):
+            raise ValueError(f"victim_classes does not name different ones of the {len(self.classes)} classes")
         if set(self.splits) != {"train", "test"}:
             raise ValueError("splits does not pin exactly train and test")
         if len({(split.height, split.width) for split in self.splits.values()}) != 1:

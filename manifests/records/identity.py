@@ -51,7 +51,7 @@ def content_digest(
             entry["trigger"] = _trigger_identity(triggers[trial.trigger], trigger_pixels)
         described.append(entry)
     splits = {name: split.digest for name, split in base.splits.items()}
-    document = {"base": splits, "poison_classes": list(base.poison_classes), "trials": described}
+    document = {"base": splits, "victim_classes": list(base.victim_classes), "trials": described}
     return hashlib.sha256(canonical_json.dumps(document)).hexdigest()
 
 

@@ -79,6 +79,6 @@ class SurrogateRecord(Strict):
 
     digest: Sha256
     network: Name
-    recipe: dict[Name, Setting | tuple[Index, ...]]
+    pretraining: dict[Name, Setting | tuple[Index, ...]]
     included: bool = False
     trials: tuple[Index, ...] | None = None

@@ -20,7 +20,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.files import canonical_json, png, store
 from poisonsets.manifests.files.pixels import Images, Labels
-from poisonsets.manifests.overlay.compose import Rows, Rule, compose, composed_images
+from poisonsets.manifests.overlay.compose import Rule, TrainingRows, compose, composed_images
 from poisonsets.manifests.overlay.stamp import Trigger, stamp, stamp_all
 from poisonsets.manifests.records.fields import first_fault
 from poisonsets.manifests.records.manifest import Manifest
@@ -46,7 +46,7 @@ class TrainingSet:
 
     images: Images
     labels: Labels
-    rows: Rows
+    rows: TrainingRows
 
 
 class OpenTrial:
@@ -139,7 +139,7 @@ class OpenTrial:
             UsageError: the rule cannot be met.
         """
         base = base.as_pinned(self._owner.manifest.base)
-        rows = compose(base.train.labels, self.record, rule or self.record.composition, base.poison_classes)
+        rows = compose(base.train.labels, self.record, rule or self.record.composition, base.victim_classes)
         images = composed_images(base.train.images, rows, self.poisons()[0])
         return TrainingSet(images, rows.label, rows)
 

@@ -34,7 +34,7 @@ class Matching:
         self._base, self._shape = base, (height, width, 3)
         self._wanted: dict[bytes, list[int]] = {}
         self._shown: set[bytes] = set()
-        known = np.flatnonzero(np.isin(train.labels, base.poison_classes))
+        known = np.flatnonzero(np.isin(train.labels, base.victim_classes))
         # From the last to the first, so that `pop` gives the first that is left.
         for row in known[::-1].tolist():
             pixels = pixels_of(train.images[row])
@@ -70,7 +70,7 @@ class Matching:
         pixels = pixels_of(image)
         self._digest.update(_key(pixels, label))
         self.images += 1
-        if label not in base.poison_classes:
+        if label not in base.victim_classes:
             self.elsewhere += 1
             return
         self._met.setdefault(pixels, label)

@@ -37,7 +37,7 @@ def open_training_set(
 
     Args:
         shards: a folder, one `.tar`, or a pattern `part-{000..009}.tar`.
-        base: the dataset it was made from; victims know its `poison_classes`.
+        base: the dataset it was made from; victims know its `victim_classes`.
         asked: from `read_targets` or `source_targets`.
         progress: told now and then the images read; their total is not known.
 
@@ -109,7 +109,7 @@ def _targets(asked: Asked, base: Base) -> tuple[AskedTarget, ...]:
 
 
 def _found(matching: Matching, base: Base, trials: tuple[WholeTrial, ...], shards: int) -> Found:
-    tested = base.test.images[np.isin(base.test.labels, base.poison_classes)]
+    tested = base.test.images[np.isin(base.test.labels, base.victim_classes)]
     sources = trials[0].source_ids(base)
     labels = matching.other_labels()
     return Found(
@@ -143,7 +143,7 @@ def _content_digest(base: Base, digest: str, asked: Asked) -> str:
     document = {
         "format": "training-set/1",
         "base": {name: pin.digest for name, pin in base.pin().splits.items()},
-        "poison_classes": list(base.poison_classes),
+        "victim_classes": list(base.victim_classes),
         "samples": digest,
         "asked": asked.identity(),
     }

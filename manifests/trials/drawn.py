@@ -24,7 +24,7 @@ def draw(base: Base, record: DrawnSetup, number: int) -> Plan:
     the images that the poisons supplant, without replacement, from the training images of the adversarial label.
 
     Args:
-        base: the dataset; trials use its `poison_classes` only.
+        base: the dataset; trials use its `victim_classes` only.
         record: the seed; the number of poisons, or a rate of the training images of the adversarial label (rounded
             down); `candidates`, of which an attack keeps as many as `poisons`; the number of `targets`;
             `class_pair` fixes (adversarial label, target class); `source_classes` restricts the target's class, and
@@ -68,13 +68,13 @@ def draw(base: Base, record: DrawnSetup, number: int) -> Plan:
 
 def _allowed_classes(base: Base, record: DrawnSetup) -> tuple[int, ...]:
     """The classes that targets are drawn from."""
-    known_classes = set(base.poison_classes)
+    known_classes = set(base.victim_classes)
     for label in (*record.source_classes, *(record.class_pair or ())):
         if label not in known_classes:
-            known = ", ".join(map(str, base.poison_classes[:20]))
+            known = ", ".join(map(str, base.victim_classes[:20]))
             raise UsageError(f"class {label} is not one of the poison classes of base {base.name}", f"They are {known}")
     if record.class_pair is None:
-        return record.source_classes or base.poison_classes
+        return record.source_classes or base.victim_classes
     adversarial, target_class = record.class_pair
     if adversarial == target_class:
         raise UsageError(f"the class pair {adversarial}:{target_class} names one class twice", "Give two classes")
@@ -88,7 +88,7 @@ def _adversarial_labels(base: Base, record: DrawnSetup, target_class: int) -> Se
         return record.class_pair[:1]
     # A class may be declared without an image; drawing it would end the trial.
     there = set(np.unique(base.train.labels).tolist())
-    others = [label for label in base.poison_classes if label != target_class and label in there]
+    others = [label for label in base.victim_classes if label != target_class and label in there]
     # An adversarial label among the source classes would ask nothing of the attack for that class.
     outside = [label for label in others if label not in record.source_classes]
     if not others:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from poisonsets.manifests.verification.figures import Figures
     from poisonsets.manifests.verification.sample import Sampled
 
-Kind = Literal["damage", "violation", "hint"]
+FindingKind = Literal["damage", "violation", "hint"]
 EXIT_CODES = {"damage": 3, "violation": 1, "hint": 0}
 
 
@@ -32,7 +32,7 @@ class Finding:
     """
 
     code: str
-    kind: Kind
+    kind: FindingKind
     place: str
     message: str
     remedy: str = ""
@@ -57,7 +57,7 @@ class Counted:
     """
 
     code: str
-    kind: Kind
+    kind: FindingKind
     count: int
     trials: tuple[int, ...]
     first: Finding
@@ -131,9 +131,9 @@ class Findings:
     worst: int = 0
     hints: int = 0
     _hints_kept: int = 0
-    _first: dict[tuple[str, Kind], Finding] = field(default_factory=dict)
-    _counts: Counter[tuple[str, Kind]] = field(default_factory=Counter)
-    _trials: dict[tuple[str, Kind], set[int]] = field(default_factory=dict)
+    _first: dict[tuple[str, FindingKind], Finding] = field(default_factory=dict)
+    _counts: Counter[tuple[str, FindingKind]] = field(default_factory=Counter)
+    _trials: dict[tuple[str, FindingKind], set[int]] = field(default_factory=dict)
 
     def add(self, finding: Finding) -> None:
         """Take a finding in."""

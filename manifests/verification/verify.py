@@ -127,7 +127,7 @@ def _check_trial(whole: Whole, trial: OpenTrial, judged: _Judged) -> None:
     if findings.worst == 0:
         record = trial.record
         counted = count_poisons(
-            whole.base.train.labels, record, record.composition, whole.base.poison_classes, case.moved
+            whole.base.train.labels, record, record.composition, whole.base.victim_classes, case.moved
         )
         judged.counts.append(counted)
 

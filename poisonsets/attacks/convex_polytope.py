@@ -10,7 +10,7 @@ from torch import Tensor
 
 from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
 from poisonsets.methods.descent import descend, differentiable
-from poisonsets.methods.features import Optimiser, Reading, descent_frame, target_features
+from poisonsets.methods.features import FeatureSpec, Optimiser, optimiser_spec, target_features
 from poisonsets.methods.simplex import nearest_in_hull
 from poisonsets.registry import attack
 
@@ -59,8 +59,8 @@ def convex_polytope(
         restarts: random starts, of which the one with the lowest objective is kept; 1 with adam starts at the bases.
         augment: whether every step sees the poisons shifted and mirrored at random, as Witches' Brew.
     """
-    reading = Reading(maps=end_to_end != "off", dropout=dropout, draws=draws)
-    frame = descent_frame(
+    reading = FeatureSpec(maps=end_to_end != "off", dropout=dropout, draws=draws)
+    frame = optimiser_spec(
         steps=steps, learning_rate=learning_rate, optimiser=optimiser, restarts=restarts, augment=augment
     )
 

@@ -13,7 +13,7 @@ from poisonsets.budget import project
 from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
 from poisonsets.manifests.errors import UsageError
 from poisonsets.methods.descent import Objective, descend
-from poisonsets.methods.features import Reading, descent_frame, target_features
+from poisonsets.methods.features import FeatureSpec, optimiser_spec, target_features
 from poisonsets.registry import attack
 
 Evaluate: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -84,7 +84,7 @@ def feature_collision(
         if optimiser == "line-search":
             first = task.targets[:, :1]
             return search.run(task, context, evaluate, (1 - watermark) * task.bases + watermark * first)
-        frame = descent_frame(
+        frame = optimiser_spec(
             steps=steps, learning_rate=learning_rate, optimiser=optimiser, restarts=restarts, augment=augment
         )
         return descend(task, context, _mean_over_poisons(task, evaluate, penalty), frame)
@@ -110,7 +110,7 @@ def _check(optimiser: str, restarts: int, penalty: float, *, augment: bool) -> N
 def _evaluation(task: Task, context: Context) -> Evaluate:
     """The squared feature distance of the block's poisons, any of them at a time."""
     poisons = task.bases.shape[1]
-    aims = [goals[-1] for goals in target_features(task, context, Reading())]
+    aims = [goals[-1] for goals in target_features(task, context, FeatureSpec())]
 
     def evaluate(images: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         leaf = images.detach().requires_grad_()

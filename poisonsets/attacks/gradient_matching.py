@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import torch.nn.functional as F
 
 from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
-from poisonsets.methods.descent import Frame, descend
+from poisonsets.methods.descent import OptimiserSpec, descend
 from poisonsets.methods.gradients import (
     Criterion,
     Match,
@@ -93,7 +93,7 @@ def gradient_matching(
                 found.append(Match(network, network.positions(task.labels[trial]), mismatch))
             return found
 
-        frame = Frame(
+        frame = OptimiserSpec(
             steps=steps,
             step_size=step_size * batch / PUBLISHED_BATCH / len(context.surrogates),
             optimiser=optimiser,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from poisonsets.interface import Attack, Context, Crafted, Range, Surrogate, Task, Traits
 from poisonsets.manifests.errors import UsageError
-from poisonsets.methods.descent import Frame, descend, differentiable
+from poisonsets.methods.descent import OptimiserSpec, descend, differentiable
 from poisonsets.registry import attack
 
 
@@ -77,7 +77,7 @@ def metapoison(
         def loss(images: Tensor) -> Tensor:
             return torch.stack([after_training(trial, poisons) for trial, poisons in enumerate(images)])
 
-        frame = Frame(
+        frame = OptimiserSpec(
             steps=steps,
             step_size=step_size / len(context.surrogates),
             restarts=restarts,

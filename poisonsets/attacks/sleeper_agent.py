@@ -13,7 +13,7 @@ from torch import Tensor
 from poisonsets.interface import Attack, Context, Crafted, Range, Surrogate, Task, TrainingImages, Traits
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.overlay.stamp import Trigger
-from poisonsets.methods.descent import Frame, descend
+from poisonsets.methods.descent import OptimiserSpec, descend
 from poisonsets.methods.gradients import Match, cosine, gradient_norms, matching_objective, weight_gradient
 from poisonsets.registry import attack
 
@@ -70,7 +70,7 @@ def sleeper_agent(
     """
 
     def craft(task: Task, context: Context) -> Crafted:
-        frame = Frame(
+        frame = OptimiserSpec(
             steps=steps,
             step_size=step_size * batch / PUBLISHED_BATCH / len(context.surrogates),
             restarts=restarts,
@@ -142,7 +142,7 @@ def _crafted(
     kept: Tensor,
     aimed: _Sources,
     *,
-    frame: Frame,
+    frame: OptimiserSpec,
     batch: int,
     retraining: int,
 ) -> Crafted:

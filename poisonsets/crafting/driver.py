@@ -13,7 +13,7 @@ import numpy as np
 from poisonsets.crafting import provenance
 from poisonsets.crafting.blocks import Block, partition
 from poisonsets.crafting.crafter import Attacker, Crafter, Result
-from poisonsets.crafting.request import TRIGGER, Order, check
+from poisonsets.crafting.request import TRIGGER, CraftRequest, check
 from poisonsets.manifests import limits
 from poisonsets.manifests.errors import DamagedError, MissingError, ViolationError
 from poisonsets.manifests.files import canonical_json, png, store
@@ -47,7 +47,7 @@ class Done:
 
 def craft_set(
     output: Path,
-    order: Order,
+    order: CraftRequest,
     *,
     workers: int = 1,
     device: str = "cpu",
@@ -96,7 +96,7 @@ def craft_set(
     return Done(manifest.content_digest, len(manifest.trials), taken_over, tuple(refused))
 
 
-def _as_finished(output: Path, order: Order) -> Done:
+def _as_finished(output: Path, order: CraftRequest) -> Done:
     """What an earlier run of the same order came to, where it was stopped after its set was complete.
 
     Raises:
@@ -129,7 +129,7 @@ def _refused(output: Path) -> tuple[tuple[int, str], ...]:
     return tuple((int(number), str(reason)) for number, reason in run.get("refused", {}).items())
 
 
-def trial_record(order: Order, result: Result, images: Images) -> Trial:
+def trial_record(order: CraftRequest, result: Result, images: Images) -> Trial:
     """The manifest's record of a crafted trial."""
     plan = result.plan
     labels = (plan.adversarial_label,) * len(images)
@@ -154,7 +154,7 @@ def trial_record(order: Order, result: Result, images: Images) -> Trial:
     )
 
 
-def _files(order: Order) -> Iterator[tuple[str, bytes]]:
+def _files(order: CraftRequest) -> Iterator[tuple[str, bytes]]:
     """The set's files besides shards: the trigger's pictures, and the surrogates where they are included."""
     if order.trigger is not None:
         for path, picture in order.trigger[0].pictures().items():
@@ -164,7 +164,7 @@ def _files(order: Order) -> Iterator[tuple[str, bytes]]:
             yield f"surrogates/{one.digest}.safetensors", store.read_file(one.path, limits.FILE_BYTES)
 
 
-def _attacker(order: Order, device: str) -> Attacker:
+def _attacker(order: CraftRequest, device: str) -> Attacker:
     reads = order.attack.traits.needs & {"source images", "training"}
     return Attacker(
         attack=order.attack.name,
@@ -180,7 +180,7 @@ def _attacker(order: Order, device: str) -> Attacker:
     )
 
 
-def _blocks(order: Order) -> list[Block]:
+def _blocks(order: CraftRequest) -> list[Block]:
     batched = order.attack.traits.batched
     return list(
         partition(

@@ -104,7 +104,7 @@ def drawn_setup(base: Base, traits: Traits, *, seed: int, asked: Draw, compositi
     backdoor = "trigger" in traits.needs
     sources = asked.source_classes
     if sources is None:
-        sources = base.poison_classes if backdoor and traits.source_classes == "all" and not asked.class_pair else ()
+        sources = base.victim_classes if backdoor and traits.source_classes == "all" and not asked.class_pair else ()
     try:
         return DrawnSetup(
             seed=seed,

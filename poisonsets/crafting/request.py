@@ -26,7 +26,7 @@ TRIGGER = "trigger"
 
 
 @dataclass(frozen=True)
-class Order:
+class CraftRequest:
     """Everything that decides what a set will hold.
 
     Attributes:
@@ -95,7 +95,7 @@ class Order:
         )
 
 
-def check(order: Order) -> None:
+def check(order: CraftRequest) -> None:
     """Refuse an order that cannot be carried out, before anything is written.
 
     Raises:
@@ -115,7 +115,7 @@ def check(order: Order) -> None:
         raise UsageError(f"no manifest can say this: {first_fault(error)}", "Change --name or the setting") from error
 
 
-def _check_plans(order: Order) -> None:
+def _check_plans(order: CraftRequest) -> None:
     if not order.plans:
         raise UsageError("no trials to craft", "Give --trials, for instance 0-9")
     if len(order.plans) > limits.TRIALS:
@@ -143,7 +143,7 @@ def _check_plans(order: Order) -> None:
             raise UsageError(f"{where} is composed by {order.composition}, but the trial says otherwise")
 
 
-def _check_trigger(order: Order) -> None:
+def _check_trigger(order: CraftRequest) -> None:
     wanted = TRIGGER in order.attack.traits.needs
     if order.trigger is None:
         if wanted:
@@ -169,7 +169,7 @@ def _check_trigger(order: Order) -> None:
             )
 
 
-def _check_networks(order: Order) -> None:
+def _check_networks(order: CraftRequest) -> None:
     needs = order.attack.traits.needs & {"features", "gradients", "robust"}
     if not needs:
         return
@@ -186,7 +186,7 @@ def _check_networks(order: Order) -> None:
             )
         if needs - {"features"}:
             _check_classifier(order, one)
-        if "robust" in needs and not one.record["recipe"].get("adversary"):
+        if "robust" in needs and not one.record["pretraining"].get("adversary"):
             raise UsageError(
                 f"{one.path}: not adversarially trained, which {order.attack.name} needs",
                 "Train one: poisonsets train --adversarial ...",
@@ -199,7 +199,7 @@ def _check_networks(order: Order) -> None:
             )
 
 
-def _check_classifier(order: Order, one: Weights) -> None:
+def _check_classifier(order: CraftRequest, one: Weights) -> None:
     """Refuse a network that cannot say what the attack asks it: another base's classes, or too few of this one's."""
     trained_on = one.record["provenance"].get("train")
     if trained_on not in (None, order.base.train.digest):
@@ -215,7 +215,7 @@ def _check_classifier(order: Order, one: Weights) -> None:
         raise UsageError(
             f"{one.path}: knows classes {_few(one.record['classes'])}, {order.attack.name} needs a classifier of "
             f"class {unknown[0]} too",
-            f"Train one: poisonsets train --base {order.base.name} --classes {_few(order.base.poison_classes)} ...",
+            f"Train one: poisonsets train --base {order.base.name} --classes {_few(order.base.victim_classes)} ...",
         )
 
 

@@ -30,7 +30,7 @@ EVALUATED_VIEWS = 4
 
 
 @dataclass(frozen=True)
-class Frame:
+class OptimiserSpec:
     """How an objective is minimised.
 
     Attributes:
@@ -67,7 +67,7 @@ def differentiable(loss: Callable[[Tensor], Tensor]) -> Objective:
 
 
 def descend(
-    task: Task, context: Context, objective: Objective, frame: Frame, *, before: Before | None = None
+    task: Task, context: Context, objective: Objective, frame: OptimiserSpec, *, before: Before | None = None
 ) -> Crafted:
     """Minimise an objective over the perturbations of a block's trials.
 
@@ -121,7 +121,7 @@ def _run(
     task: Task,
     context: Context,
     objective: Objective,
-    frame: Frame,
+    frame: OptimiserSpec,
     *,
     scored: Callable[[Tensor], Tensor],
     told: Callable[[int, Tensor], None] | None,
@@ -163,7 +163,7 @@ def _step(objective: Objective, images: Tensor, view: Tensor | None, context: Co
     return loss, through
 
 
-def _start(task: Task, context: Context, frame: Frame) -> Tensor:
+def _start(task: Task, context: Context, frame: OptimiserSpec) -> Tensor:
     if frame.start == "bases":
         return task.bases.clone()
     shape = task.bases.shape[1:]

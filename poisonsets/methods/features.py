@@ -11,13 +11,13 @@ from torch import Tensor
 
 from poisonsets.interface import Context, Surrogate, Task
 from poisonsets.methods.augment import draw_views, viewed
-from poisonsets.methods.descent import Frame
+from poisonsets.methods.descent import OptimiserSpec
 
 Optimiser: TypeAlias = Literal["adam", "signed-adam"]
 
 
 @dataclass(frozen=True)
-class Reading:
+class FeatureSpec:
     """How an attack reads a network's features.
 
     Attributes:
@@ -60,7 +60,7 @@ class Reading:
 
 
 def target_features(
-    task: Task, context: Context, reading: Reading, *, views: int = 1
+    task: Task, context: Context, reading: FeatureSpec, *, views: int = 1
 ) -> tuple[tuple[Tensor, ...], ...]:
     """For each surrogate the features that a block's targets have, as `Reading.of` orders them; no gradient is kept.
 
@@ -81,7 +81,9 @@ def target_features(
         return tuple(reading.of(network, images, context.generators) for network in context.surrogates)
 
 
-def descent_frame(*, steps: int, learning_rate: float, optimiser: Optimiser, restarts: int, augment: bool) -> Frame:
+def optimiser_spec(
+    *, steps: int, learning_rate: float, optimiser: Optimiser, restarts: int, augment: bool
+) -> OptimiserSpec:
     """How the polytope attacks minimise: `adam` as their papers do, `signed-adam` as Witches' Brew does.
 
     Adam keeps its step size and starts at the bases; with several restarts, which would all end in one place, it
@@ -95,7 +97,7 @@ def descent_frame(*, steps: int, learning_rate: float, optimiser: Optimiser, res
         augment: whether each step sees the poisons in random views.
     """
     signed = optimiser == "signed-adam"
-    return Frame(
+    return OptimiserSpec(
         steps=steps,
         step_size=learning_rate,
         optimiser=optimiser,

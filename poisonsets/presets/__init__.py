@@ -1,4 +1,4 @@
-"""Settings by name: a TOML file of this folder, or the user's own, holds a table of settings for each attack.
+"""Presets: settings by name. A TOML file of this folder, or the user's own, holds a table of settings for each attack.
 
 `published` is no file: it is the attacks' own defaults, the values of their papers.
 """
@@ -20,12 +20,12 @@ FOLDER: Final = Path(__file__).parent
 
 
 def names() -> tuple[str, ...]:
-    """The names `settings_file` knows, `published` first."""
+    """The names `preset_settings` knows, `published` first."""
     return (PUBLISHED, *sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
-def settings_file(name: str, attack: registry.Entry) -> dict[str, str]:
-    """The settings that a file gives an attack, as they would be typed.
+def preset_settings(name: str, attack: registry.Entry) -> dict[str, str]:
+    """The settings that a preset gives an attack, as they would be typed.
 
     Args:
         name: one of `names()`, or the path of a TOML file with tables like `[bullseye-polytope]`.
@@ -39,7 +39,7 @@ def settings_file(name: str, attack: registry.Entry) -> dict[str, str]:
         return {}
     path = FOLDER / f"{name}.toml" if name in names() else Path(name)
     if path.suffix != ".toml":
-        raise UsageError(f"there are no settings called {name!r}", f"Known are {', '.join(names())}, or a .toml file")
+        raise UsageError(f"there is no preset called {name!r}", f"Known are {', '.join(names())}, or a .toml file")
     return _tables(path).get(attack.name, {})
 
 

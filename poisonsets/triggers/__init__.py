@@ -9,9 +9,9 @@ from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.overlay.stamp import Trigger, stamp
 from poisonsets.manifests.records.origin import Setting
 from poisonsets.settings import parsed_settings, recorded
-from poisonsets.triggers.kinds import Kind, Made, find, kind, kinds
+from poisonsets.triggers.kinds import Made, TriggerKind, find, kind, kinds
 
-__all__ = ["Kind", "Made", "find", "kind", "kinds", "parsed"]
+__all__ = ["Made", "TriggerKind", "find", "kind", "kinds", "parsed"]
 
 
 def parsed(spec: str, base: Base, *, seed: int) -> tuple[Trigger, str]:

@@ -33,7 +33,7 @@ Factory: TypeAlias = Callable[..., Maker]
 
 
 @dataclass(frozen=True)
-class Kind:
+class TriggerKind:
     """A registered kind.
 
     Attributes:
@@ -50,21 +50,21 @@ class Kind:
         return (self.factory.__doc__ or "").strip().splitlines()[0]
 
 
-_kinds: dict[str, Kind] = {}
+_kinds: dict[str, TriggerKind] = {}
 
 
 def kind(name: str) -> Callable[[Factory], Factory]:
     """Register a factory as a kind of trigger. Its keyword-only arguments with defaults are the kind's options."""
 
     def register(factory: Factory) -> Factory:
-        _kinds[name] = Kind(name, factory)
+        _kinds[name] = TriggerKind(name, factory)
         return factory
 
     return register
 
 
 @cache
-def kinds() -> dict[str, Kind]:
+def kinds() -> dict[str, TriggerKind]:
     """All kinds by name, in alphabetical order."""
     package = importlib.import_module("poisonsets.triggers")
     for module in pkgutil.iter_modules(package.__path__):
@@ -72,7 +72,7 @@ def kinds() -> dict[str, Kind]:
     return dict(sorted(_kinds.items()))
 
 
-def find(name: str) -> Kind:
+def find(name: str) -> TriggerKind:
     """The kind of that name.
 
     Raises:

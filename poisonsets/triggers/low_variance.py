@@ -127,5 +127,5 @@ def _drawn_image(base: Base, seed: int) -> int:
 
 
 def _of_known_classes(base: Base, split: Split) -> list[int]:
-    found: list[int] = np.flatnonzero(np.isin(split.labels, base.poison_classes)).tolist()
+    found: list[int] = np.flatnonzero(np.isin(split.labels, base.victim_classes)).tolist()
     return found

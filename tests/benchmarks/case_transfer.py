@@ -22,7 +22,7 @@ from torchvision import transforms
 
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.files.pixels import Images, pixel_digest
-from poisonsets.manifests.overlay.compose import Rows, compose
+from poisonsets.manifests.overlay.compose import TrainingRows, compose
 from poisonsets.manifests.records.manifest import Manifest, Tool
 from poisonsets.manifests.records.origin import AttackRecord, ForeignSetup
 from poisonsets.manifests.records.trial import InPlace, Slots, SplitTarget, Trial, Unconstrained
@@ -176,10 +176,10 @@ def _scored(attacks: int, trials: int, *, controls: bool = True) -> None:
 
 
 @cache
-def _first() -> tuple[Rows, Draws]:
+def _first() -> tuple[TrainingRows, Draws]:
     """The training set of the first trial, and what its victim draws."""
     trial, base = _set(0).trials[0], _base()
-    rows = compose(base.train.labels, trial.record, PROTOCOL.rule(trial.record), base.poison_classes)
+    rows = compose(base.train.labels, trial.record, PROTOCOL.rule(trial.record), base.victim_classes)
     width = _extractor().network.feature_width
     return rows, draw(PROTOCOL, victim_generator(0, rows), rows=len(rows), features=width, classes=CLASSES)
 

@@ -129,10 +129,10 @@ def test_a_named_base_is_used_with_the_classes_of_the_set(
     plain = cache.open_base
 
     def all_ten(*arguments: Any, **options: Any) -> Any:
-        return replace(plain(*arguments, **options), poison_classes=tuple(range(10)))
+        return replace(plain(*arguments, **options), victim_classes=tuple(range(10)))
 
     score = ("score", honest, *BY_COUNT, "--base", "digits", "--trials", "0", "-q", "--json")
     wanted = cli(*score).document()["rows"][0]
     monkeypatch.setattr(cache, "open_base", all_ten)
     (row,) = cli(*score).document()["rows"]
-    assert (row["job"], row["poison_classes"], row["targets"]) == (wanted["job"], [5, 6, 7, 8, 9], wanted["targets"])
+    assert (row["job"], row["victim_classes"], row["targets"]) == (wanted["job"], [5, 6, 7, 8, 9], wanted["targets"])

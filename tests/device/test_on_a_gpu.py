@@ -23,7 +23,7 @@ from poisonsets.victims.trainers.whole_network import compiled
 from poisonsets.victims.training.checkpoint import KeptRun
 from poisonsets.victims.training.loop import Schedule, fit, optimiser_of
 from poisonsets.victims.training.pretrain import cached_weights
-from poisonsets.victims.training.pretraining import Recipe
+from poisonsets.victims.training.pretraining import Pretraining
 
 PLAIN = Schedule(3, 8, "0.05", (2,), "0.1", "0.9", "0.001", 0, False)
 HALF = ("0.5", "0.5", "0.5")
@@ -39,8 +39,8 @@ def gpu() -> Iterator[Gpu]:
 @pytest.fixture(scope="module")
 def network(digits: Base, cache: Path) -> Path:
     """A quarter of the default network of `digits`, after one epoch."""
-    recipe = Recipe("convnet", (0, 1, 2, 3, 4), epochs=1, width="0.25", batch=32)
-    return cached_weights(recipe, digits, cache, device=torch.device("cpu")).path
+    pretraining = Pretraining("convnet", (0, 1, 2, 3, 4), epochs=1, width="0.25", batch=32)
+    return cached_weights(pretraining, digits, cache, device=torch.device("cpu")).path
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,7 @@ def identity_document(document: dict[str, Any]) -> dict[str, Any]:
     splits = document["base"]["splits"]
     return {
         "base": {name: splits[name]["digest"] for name in splits},
-        "poison_classes": document["base"]["poison_classes"],
+        "victim_classes": document["base"]["victim_classes"],
         "trials": trials,
     }
 

@@ -204,7 +204,9 @@ def a_surrogate(file: Path, scratch: Path) -> Verdict:
     shutil.copytree(GOLDEN, scratch / "set")
     placed(name)(file, scratch / "set")
     document = canonical_json.loads((scratch / "set" / "manifest.json").read_bytes(), "golden")
-    document["surrogates"] = [{"digest": digest, "network": "convnet", "recipe": {}, "included": True, "trials": None}]
+    document["surrogates"] = [
+        {"digest": digest, "network": "convnet", "pretraining": {}, "included": True, "trials": None}
+    ]
     sha256 = hashlib.sha256(data).hexdigest()
     document["files"].append({"path": name, "bytes": len(data), "sha256": sha256})
     document["files"].sort(key=lambda record: record["path"])

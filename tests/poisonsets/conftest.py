@@ -19,8 +19,8 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Weights, ...
     mean, std = ("0.5", "0.5", "0.5"), ("0.25", "0.2", "0.3")
     for seed in range(3):
         network = build("convnet", 2, "0.25", mean, std, generator=torch.Generator().manual_seed(seed))
-        recipe = {"classes": [0, 1], "epochs": 0, "drops": [1, 2], "seed": seed}
-        save_weights(folder / f"{seed}.safetensors", network, recipe, {"side": [8, 8]})
+        pretraining = {"classes": [0, 1], "epochs": 0, "lr_milestones": [1, 2], "seed": seed}
+        save_weights(folder / f"{seed}.safetensors", network, pretraining, {"side": [8, 8]})
     return tuple(load_weights(folder / f"{seed}.safetensors") for seed in range(3))
 
 

@@ -17,7 +17,7 @@ from poisonsets.manifests.records.trial import Add, Composition, InPlace, Slots,
 from poisonsets.surrogates import Surrogates, load_surrogate, retrained, surrogate_of
 from poisonsets.victims.networks.weights import Weights, load_weights
 from poisonsets.victims.training.pretrain import cached_weights
-from poisonsets.victims.training.pretraining import Recipe
+from poisonsets.victims.training.pretraining import Pretraining
 
 CPU = torch.device("cpu")
 
@@ -46,8 +46,8 @@ def test_records_name_digests_recipes_and_trials(tiny_weights: tuple[Weights, ..
         records = surrogates.records(iter(trials), 7)
         for i, (record, weights) in enumerate(zip(records, tiny_weights, strict=True)):
             assert (record.digest, record.network, record.included) == (weights.digest, "convnet", False)
-            assert record.recipe["width"] == "0.25"
-            assert record.recipe["drops"] == (1, 2)
+            assert record.pretraining["width"] == "0.25"
+            assert record.pretraining["lr_milestones"] == (1, 2)
             wanted = tuple(trial for trial in trials if surrogates.of_trial(trial, 7) == (i,))
             assert record.trials == (wanted if pool else None)
             assert SurrogateRecord.model_validate_json(record.model_dump_json()) == record
@@ -109,8 +109,8 @@ def test_dropout_is_a_function_of_its_generator(tiny_weights: tuple[Weights, ...
 
 def test_a_surrogate_is_trained_anew_on_the_poisons(cache: Path) -> None:
     base = small_base()
-    recipe = Recipe("convnet", (0, 1, 2), epochs=1, width="0.25", batch=12)
-    weights = cached_weights(recipe, base, cache, device=CPU)
+    pretraining = Pretraining("convnet", (0, 1, 2), epochs=1, width="0.25", batch=12)
+    weights = cached_weights(pretraining, base, cache, device=CPU)
     file, black = (weights.path, weights.digest), np.zeros((3, 8, 8, 3), np.uint8)
     slots = Slots(bases=(0, 1, 2), labels=tuple(int(label) for label in base.train.labels[:3]))
 
@@ -127,10 +127,10 @@ def test_a_surrogate_is_trained_anew_on_the_poisons(cache: Path) -> None:
 
 
 def test_a_surrogate_of_few_images_sees_all_poisons_when_trained_anew(cache: Path) -> None:
-    """The recipe's part of the images is the first ones of each class; the poisons here are the last ones."""
+    """The pretraining's part of the images is the first ones of each class; the poisons here are the last ones."""
     base = small_base()
-    recipe = Recipe("convnet", (0, 1, 2), epochs=1, width="0.25", batch=12, images=9)
-    weights = cached_weights(recipe, base, cache, device=CPU)
+    pretraining = Pretraining("convnet", (0, 1, 2), epochs=1, width="0.25", batch=12, images=9)
+    weights = cached_weights(pretraining, base, cache, device=CPU)
     late = tuple(int(np.flatnonzero(base.train.labels == label)[-1]) for label in range(3))
     slots = Slots(bases=late, labels=(0, 1, 2))
     images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))

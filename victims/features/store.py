@@ -141,9 +141,9 @@ def shared_images(protocol: Protocol, base: Base) -> NDArray[np.int64]:
     """
     labels = base.train.labels
     if protocol.size is None:
-        return np.flatnonzero(np.isin(labels, base.poison_classes))
-    first = protocol.size // len(base.poison_classes)
-    return np.sort(np.concatenate([np.flatnonzero(labels == label)[:first] for label in base.poison_classes]))
+        return np.flatnonzero(np.isin(labels, base.victim_classes))
+    first = protocol.size // len(base.victim_classes)
+    return np.sort(np.concatenate([np.flatnonzero(labels == label)[:first] for label in base.victim_classes]))
 
 
 def _shape(cache: FeatureCache, images: int) -> tuple[int, int]:

@@ -4,8 +4,8 @@ Source: Krizhevsky et al. (2012, "ImageNet Classification with Deep Convolutiona
 Schwarzschild et al. (2021, "Just How Toxic is Data Poisoning?") for the baselines of feature collision and
 hidden-trigger backdoors. What differs from the benchmark's code: the last maps are averaged to the size that code
 demands (nothing happens at 32x32), and `alexnet-htbd` lacks the two dropout layers of rate 0.5 before its hidden ones,
-which act in training only and draw from PyTorch's global generator. A recipe's `dropout` is the nearest thing: it acts
-on the output of every layer.
+which act in training only and draw from PyTorch's global generator. A pretraining's `dropout` is the nearest thing:
+it acts on the output of every layer.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def normalisation(name: str, images: Images) -> tuple[Three, Three]:
     """Mean and standard deviation as decimal strings.
 
     Args:
-        name: the `normalise` of a protocol or a recipe.
+        name: the `normalise` of a protocol or a pretraining.
         images: uint8 [N, H, W, 3], whose statistics `own` stands for.
     """
     if name == "none":

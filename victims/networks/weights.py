@@ -1,7 +1,7 @@
 """Network weights on disk: one safetensors file that says what it is, and is checked before it is used.
 
 The file's single metadata key `poisonsets` holds canonical JSON: network, width, classes (the labels the
-head's outputs stand for), mean, std, recipe, provenance, digest and checksum. Equal networks and records
+head's outputs stand for), mean, std, pretraining, provenance, digest and checksum. Equal networks and records
 give equal bytes. Nothing in a file is executed, and no tensor is allocated before its name and shape are
 those of the network it claims to be.
 """
@@ -40,12 +40,12 @@ _FIELDS: Final = {
     "classes",
     "mean",
     "std",
-    "recipe",
+    "pretraining",
     "provenance",
     "digest",
     "checksum",
 }
-# What manifests allow in a surrogate's recipe, since crafting copies it there.
+# What manifests allow in a surrogate's pretraining, since crafting copies it there.
 _STATEMENTS: Final = TypeAdapter(dict[Name, bool | Index | Text | list[Index] | None], config=ConfigDict(strict=True))
 _TYPE_NAMES: Final = {torch.float32: "F32", torch.int64: "I64"}
 
@@ -91,7 +91,7 @@ def weights_digest(network: Classifier) -> str:
 def save_weights(
     path: Path,
     network: Classifier,
-    recipe: dict[str, Any],
+    pretraining: dict[str, Any],
     provenance: dict[str, Any],
     *,
     classes: Sequence[int] | None = None,
@@ -102,10 +102,10 @@ def save_weights(
     Args:
         path: the file to write; it is there in full or not at all.
         network: any network of `networks`, not a folded one.
-        recipe: the record of the recipe it was trained with. Keys are names as in manifests; values are None,
+        pretraining: the record of the pretraining it was trained with. Keys are names as in manifests; values are None,
             booleans, strings of at most 4096 characters, integers in 0..2**53 or lists of such integers.
         provenance: what it was trained on, for instance `training.provenance`; the same keys and values.
-        classes: the label of each output; those of the recipe where left out.
+        classes: the label of each output; those of the pretraining where left out.
         overwrite: replace an existing file.
 
     Returns:
@@ -113,13 +113,13 @@ def save_weights(
 
     Raises:
         MissingError: the file exists already, or cannot be written.
-        UsageError: classes are unknown or not one for each output, or the recipe or provenance holds something
+        UsageError: classes are unknown or not one for each output, or the pretraining or provenance holds something
             else.
     """
-    for what, statements in (("recipe", recipe), ("provenance", provenance)):
+    for what, statements in (("pretraining", pretraining), ("provenance", provenance)):
         if fault := _fault(statements):
             raise UsageError(f"{path}: {what} {fault}", "Use names, and integers, strings, booleans or lists")
-    labels = list(classes if classes is not None else recipe.get("classes", ()))
+    labels = list(classes if classes is not None else pretraining.get("classes", ()))
     spec = network.spec
     if len(labels) != spec.classes or len(set(labels)) != len(labels):
         raise UsageError(f"{path}: {len(set(labels))} class labels for a network with {spec.classes} outputs")
@@ -132,7 +132,7 @@ def save_weights(
         "classes": labels,
         "mean": list(spec.mean),
         "std": list(spec.std),
-        "recipe": recipe,
+        "pretraining": pretraining,
         "provenance": provenance,
         "digest": digest,
     }
@@ -148,7 +148,7 @@ def load_weights(path: Path) -> Weights:
     Raises:
         MissingError: there is no such file.
         DamagedError: it is a link or no regular file, too large, no safetensors file, without our record,
-            of an unknown network, its recipe or provenance holds what a manifest may not, or its tensors are
+            of an unknown network, its pretraining or provenance holds what a manifest may not, or its tensors are
             not those of the network or not those its digest names.
     """
     data = store.read_file(path, WEIGHTS_BYTES, remedy=_OURS)
@@ -210,7 +210,7 @@ def _header(data: bytes, path: Path) -> tuple[dict[str, Any], dict[str, tuple[st
         raise DamagedError(f"{path}: holds no weights written by poisonsets", _OURS) from error
     if not isinstance(record, dict) or set(record) != _FIELDS or not _plain(record):
         raise DamagedError(f"{path}: its record lacks a field or has one of the wrong kind", _OURS)
-    for what in ("recipe", "provenance"):
+    for what in ("pretraining", "provenance"):
         if fault := _fault(record[what]):
             raise DamagedError(f"{path}: the record's {what} {fault}", _OURS)
     if record["checksum"] != _checksum(record):
@@ -225,7 +225,7 @@ def _checksum(record: dict[str, Any]) -> str:
 
 
 def _fault(statements: dict[str, Any]) -> str:
-    """What in a recipe or provenance manifests would not take; empty where there is nothing."""
+    """What in a pretraining or provenance manifests would not take; empty where there is nothing."""
     try:
         _STATEMENTS.validate_python(statements)
     except ValidationError as error:
@@ -239,7 +239,7 @@ def _plain(record: dict[str, Any]) -> bool:
         "network": str,
         "width": str,
         "classes": list,
-        "recipe": dict,
+        "pretraining": dict,
         "provenance": dict,
         "digest": str,
         "checksum": str,

@@ -49,7 +49,7 @@ class Protocol:
         epochs: passes over the training set.
         batch: images a step; the last, smaller batch of an epoch is used.
         learning_rate: decimal string.
-        drops: epochs (0-based, at their start) at which the learning rate is multiplied by `factor`.
+        drops: epochs (0-based, at their start) at which the learning rate is multiplied by `lr_gamma`.
         factor: decimal string.
         momentum: of `sgd`; the first beta of the others, whose second is 0.999. Decimal string.
         weight_decay: decimal string; decay acts on everything that is trained.
@@ -80,8 +80,8 @@ class Protocol:
     epochs: int = 40
     batch: int = 128
     learning_rate: str = "0.01"
-    drops: tuple[int, ...] = (30,)
-    factor: str = "0.1"
+    lr_milestones: tuple[int, ...] = (30,)
+    lr_gamma: str = "0.1"
     momentum: str = "0.9"
     weight_decay: str = "0.0002"
     normalise: Normalise = "own"
@@ -97,13 +97,13 @@ class Protocol:
             if getattr(self, name) not in values:
                 raise unknown(name, getattr(self, name), values)
         object.__setattr__(self, "width", network_width(self.width))
-        for name in ("learning_rate", "factor", "momentum", "weight_decay", "keep"):
+        for name in ("learning_rate", "lr_gamma", "momentum", "weight_decay", "keep"):
             object.__setattr__(self, name, plain_decimal(getattr(self, name), name))
         for name, least, most in _RANGES:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise UsageError(f"{name} is {value}, wanted {least} to {most}")
-        object.__setattr__(self, "drops", tuple(sorted(set(self.drops))))
+        object.__setattr__(self, "lr_milestones", tuple(sorted(set(self.lr_milestones))))
         if self.pad == 0 and not self.flip:
             object.__setattr__(self, "augment", "none")
         self._refuse_misfits()

@@ -20,7 +20,7 @@ SUITE: Final = tuple(
         training="scratch",
         epochs=200,
         learning_rate="0.1",
-        drops=(100, 150),
+        lr_milestones=(100, 150),
         normalise="cifar10",
     )
     for network in ("resnet18", "mobilenetv2", "vgg11")

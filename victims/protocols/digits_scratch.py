@@ -1,6 +1,6 @@
 """Suite `digits-scratch`: a victim from scratch that one CPU core trains in seconds, on scikit-learn's digits.
 
-Nothing of it is published. It has the images of `digits-transfer` and the epochs of the base's default recipes.
+Nothing of it is published. It has the images of `digits-transfer` and the epochs of the base's default pretrainings.
 """
 
 from __future__ import annotations
@@ -19,6 +19,6 @@ SUITE: Final = (
         epochs=30,
         batch=32,
         learning_rate="0.05",
-        drops=(20,),
+        lr_milestones=(20,),
     ),
 )

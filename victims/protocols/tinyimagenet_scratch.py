@@ -19,7 +19,7 @@ SUITE: Final = (
         training="scratch",
         epochs=200,
         learning_rate="0.1",
-        drops=(100, 150),
+        lr_milestones=(100, 150),
         normalise="tinyimagenet",
     ),
 )

@@ -1,6 +1,6 @@
 """Suite `witches-brew-imagenet`: the victim of Witches' Brew on ImageNet, 224x224 pixels, one a trial.
 
-Source: Geiping et al. (2021), "Witches' Brew": the recipe of `witches-brew-cifar10` with sub-pixel shifts of up to 28
+Source: Geiping et al. (2021), "Witches' Brew": the settings of `witches-brew-cifar10` with sub-pixel shifts of up to 28
 pixels and ImageNet's usual normalisation. No base of this project has such images yet: the suite is a preset.
 """
 

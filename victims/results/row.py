@@ -27,7 +27,7 @@ class OfJob(Strict):
 
     Attributes:
         job: `job_key` of the other seven.
-        poison_classes: the classes the victim knows.
+        victim_classes: the classes the victim knows.
 
     Raises:
         ValueError: pydantic's ValidationError where the job is that of other fields.
@@ -36,7 +36,7 @@ class OfJob(Strict):
     job: Sha256
     content_digest: Sha256
     trial: Index
-    poison_classes: tuple[Label, ...]
+    victim_classes: tuple[Label, ...]
     protocol: Text
     protocol_version: Index
     extractor: Sha256 | None
@@ -47,7 +47,7 @@ class OfJob(Strict):
         key = job_key(
             content_digest=self.content_digest,
             trial=self.trial,
-            poison_classes=self.poison_classes,
+            victim_classes=self.victim_classes,
             protocol=self.protocol,
             protocol_version=self.protocol_version,
             extractor=self.extractor,
@@ -134,7 +134,7 @@ def job_key(
     *,
     content_digest: str,
     trial: int,
-    poison_classes: Sequence[int],
+    victim_classes: Sequence[int],
     protocol: str,
     protocol_version: int,
     extractor: str | None,
@@ -145,7 +145,7 @@ def job_key(
     Args:
         content_digest: of the poison set.
         trial: its number.
-        poison_classes: the classes victims know, in the order of their outputs.
+        victim_classes: the classes victims know, in the order of their outputs.
         protocol: the protocol's id, with its overrides.
         protocol_version: the protocol's version.
         extractor: digest of the weights that training starts from; None from scratch.
@@ -155,7 +155,7 @@ def job_key(
         "job/3",
         content_digest,
         trial,
-        list(poison_classes),
+        list(victim_classes),
         protocol,
         protocol_version,
         extractor,

@@ -117,7 +117,7 @@ def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:
             raise UsageError(f"two rows of trial {row.trial}, victim seed {row.victim_seed} (job {row.job[:12]})")
         jobs.add(row.job)
         sets.add(row.content_digest)
-        classes.add(row.poison_classes)
+        classes.add(row.victim_classes)
         groups.setdefault((row.protocol, row.extractor), []).append(row)
     if len(sets) > 1:
         raise UsageError(f"rows of {len(sets)} poison sets, a rate is of one")

@@ -34,5 +34,5 @@ def threat_level(
     used = [s for s in surrogates if trial is None or s.trials is None or trial in s.trials]
     if extractor is not None and any(surrogate.digest == extractor.digest for surrogate in used):
         return "white-box"
-    same = any((surrogate.network, surrogate.recipe.get("width", "1")) == shape for surrogate in used)
+    same = any((surrogate.network, surrogate.pretraining.get("width", "1")) == shape for surrogate in used)
     return "grey-box" if same else "black-box"

@@ -90,10 +90,10 @@ def _refuse_misfit(protocol: Protocol, extractor: Weights, base: Base) -> None:
             "Train one with `train --normalise none`, or add `normalise=own` to the protocol",
         )
     labels = tuple(extractor.record["classes"])
-    if protocol.head == "kept" and labels != base.poison_classes:
+    if protocol.head == "kept" and labels != base.victim_classes:
         raise MissingError(
             f"{extractor.path}: its head is for classes {list(labels)}, protocol {protocol.id} keeps it for "
-            f"{list(base.poison_classes)}",
+            f"{list(base.victim_classes)}",
             "Use an extractor trained on the victim's classes, or `head=fresh`",
         )
 

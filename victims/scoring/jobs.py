@@ -42,7 +42,7 @@ class Job:
         return {
             "content_digest": self.manifest.content_digest,
             "trial": self.trial.record.trial,
-            "poison_classes": self.manifest.base.poison_classes,
+            "victim_classes": self.manifest.base.victim_classes,
             "protocol": self.protocol.id,
             "protocol_version": self.protocol.version,
             "extractor": self.extractor_digest,

@@ -53,7 +53,7 @@ def preflight(
                 )
         lengths = {length for record in alike.values() for length in _lengths(record, protocol, base)}
         if protocol.training == "scratch":
-            network = build(protocol.network, len(base.poison_classes), protocol.width, *NONE)
+            network = build(protocol.network, len(base.victim_classes), protocol.width, *NONE)
             if (unfit := misfit(network, base.train.side)) is not None:
                 raise MissingError(f"protocol {protocol.id}: {unfit}", LARGER)
             for images in sorted(lengths):
@@ -68,7 +68,7 @@ def _lengths(record: Trial, protocol: Protocol, base: Base) -> tuple[int, ...]:
         UsageError: one of the two training sets cannot be made, or holds labels that a victim does not know.
     """
     where = f"trial {record.trial}, protocol {protocol.id}"
-    classes = base.poison_classes
+    classes = base.victim_classes
     try:
         # Which images are kept depends on the victim seed, how many does not.
         rows, control = training_rows(protocol, record, base.train.labels, classes, 0)
@@ -89,10 +89,10 @@ def check_base(manifest: ScorableManifest, base: Base) -> None:
         UsageError: the set was made for other classes.
     """
     base.as_pinned(manifest.base)
-    if manifest.base.poison_classes != base.poison_classes:
+    if manifest.base.victim_classes != base.victim_classes:
         raise UsageError(
-            f"the set is for classes {list(manifest.base.poison_classes)}, "
-            f"victims of {base.name} know {list(base.poison_classes)}"
+            f"the set is for classes {list(manifest.base.victim_classes)}, "
+            f"victims of {base.name} know {list(base.victim_classes)}"
         )
 
 
@@ -123,9 +123,9 @@ def _check_trial(record: Trial, base: Base) -> None:
         raise UsageError(f"{where} has no target", "Protocols score single targets only")
     if len(record.targets) > 1:
         raise UsageError(f"{where} has {len(record.targets)} targets", "Protocols score single targets only")
-    strange = {record.adversarial_label, *record.slots.labels} - set(base.poison_classes)
+    strange = {record.adversarial_label, *record.slots.labels} - set(base.victim_classes)
     if strange:
-        raise UsageError(f"{where} uses label {min(strange)}, victims know {list(base.poison_classes)}")
+        raise UsageError(f"{where} uses label {min(strange)}, victims know {list(base.victim_classes)}")
     for target in record.targets:
         if isinstance(target, SplitTarget):
             split = base.split(target.split)

@@ -164,7 +164,7 @@ def _settings(
         "base": {name: pin.digest for name, pin in manifest.base.splits.items()},
         "protocols": sorted({f"{protocol.id} v{protocol.version}" for protocol, _ in pairs}),
         "extractors": sorted({extractor.digest for _, extractor in pairs if extractor is not None}),
-        "poison_classes": list(base.poison_classes),
+        "victim_classes": list(base.victim_classes),
         "device": str(device),
         "torch": torch.__version__,
     }

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from poisonsets.manifests.overlay.compose import Rows, clean_control, compose
+from poisonsets.manifests.overlay.compose import TrainingRows, clean_control, compose
 from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.stream import Stream
 from poisonsets.victims.protocols import Protocol
@@ -19,7 +19,7 @@ from poisonsets.victims.protocols import Protocol
 
 def training_rows(
     protocol: Protocol, trial: Trial, labels: NDArray[np.int64], classes: tuple[int, ...], victim_seed: int
-) -> tuple[Rows, Rows | None]:
+) -> tuple[TrainingRows, TrainingRows | None]:
     """The rows of a trial's victim, and of its clean control where there is one.
 
     Poisons are always kept, and with them, in the control, the bases in their place. Of the clean images the first
@@ -54,7 +54,7 @@ def training_rows(
     return _taken(rows, order), control
 
 
-def _lost(rows: Rows, keep: str, victim_seed: int, *, images: int) -> NDArray[np.int64]:
+def _lost(rows: TrainingRows, keep: str, victim_seed: int, *, images: int) -> NDArray[np.int64]:
     """The clean images that are not kept, ids into the training split."""
     clean = np.unique(rows.base[rows.slot < 0])
     count = -(-len(clean) * Fraction(keep).numerator // Fraction(keep).denominator)
@@ -65,5 +65,5 @@ def _lost(rows: Rows, keep: str, victim_seed: int, *, images: int) -> NDArray[np
     return clean[np.argsort(rank[clean])[count:]]
 
 
-def _taken(rows: Rows, places: NDArray[np.int64]) -> Rows:
-    return Rows(rows.base[places], rows.slot[places], rows.label[places])
+def _taken(rows: TrainingRows, places: NDArray[np.int64]) -> TrainingRows:
+    return TrainingRows(rows.base[places], rows.slot[places], rows.label[places])

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.training.pgd import pgd_step
-from poisonsets.victims.training.pretraining import Recipe
+from poisonsets.victims.training.pretraining import Pretraining
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Adversary:
     step: float
 
 
-def adversary_of(recipe: Recipe) -> Adversary | None:
-    """The adversary that a recipe trains against; None for plain training."""
-    if not recipe.adversary:
+def adversary_of(pretraining: Pretraining) -> Adversary | None:
+    """The adversary that a pretraining trains against; None for plain training."""
+    if not pretraining.adversary:
         return None
-    return Adversary(recipe.adversary / 255, recipe.adversary_steps, float(recipe.adversary_step) / 255)
+    return Adversary(pretraining.adversary / 255, pretraining.adversary_steps, float(pretraining.adversary_step) / 255)
 
 
 def attacked(

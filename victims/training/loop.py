@@ -1,6 +1,6 @@
 """The one training loop: same draws, same machine and versions, same bytes, whether or not it was interrupted.
 
-What is trained, what a step sees and where a run is kept are passed in, so that networks from a recipe, victims
+What is trained, what a step sees and where a run is kept are passed in, so that networks from a pretraining, victims
 from scratch, fine-tuned victims and lone heads go through the same lines. Nothing in an epoch waits for the device.
 """
 
@@ -26,13 +26,13 @@ Look: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Every setting of the loop, by the names that recipes and protocols have for them."""
+    """Every setting of the loop, by the names that pretrainings and protocols have for them."""
 
     epochs: int
     batch: int
     learning_rate: str
-    drops: tuple[int, ...]
-    factor: str
+    lr_milestones: tuple[int, ...]
+    lr_gamma: str
     momentum: str
     weight_decay: str
     pad: int
@@ -43,7 +43,7 @@ class Schedule:
 
 
 def schedule_of(settings: object) -> Schedule:
-    """The schedule of a recipe or a protocol; what a recipe does not have is as by default."""
+    """The schedule of a pretraining or a protocol; what a pretraining does not have is as by default."""
     names = [field.name for field in fields(Schedule)]
     return Schedule(**{name: getattr(settings, name) for name in names if hasattr(settings, name)})
 
@@ -108,8 +108,8 @@ def fit(
     optimizer = optimiser_of(model, schedule)
     first = keeper.resume(model, optimizer, generator) if keeper else 0
     for epoch in range(schedule.epochs):
-        if epoch in schedule.drops:
-            drop_rate(optimizer, float(schedule.factor))
+        if epoch in schedule.lr_milestones:
+            drop_rate(optimizer, float(schedule.lr_gamma))
         if epoch < first:
             continue
         order = torch.randperm(len(labels), generator=generator).to(device)
@@ -147,7 +147,7 @@ def optimiser_of(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     """
     values = [value for value in model.parameters() if value.requires_grad]
     rate, decay, momentum = (float(x) for x in (schedule.learning_rate, schedule.weight_decay, schedule.momentum))
-    # On a CPU the fused form rounds otherwise than the plain one, and recipes promise their bytes.
+    # On a CPU the fused form rounds otherwise than the plain one, and pretrainings promise their bytes.
     fused = True if values[0].is_cuda else None
     if schedule.optimiser == "sgd":
         return torch.optim.SGD(
@@ -157,10 +157,10 @@ def optimiser_of(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     return kind(values, lr=rate, betas=(momentum, 0.999), weight_decay=decay, fused=fused)
 
 
-def drop_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+def drop_rate(optimizer: torch.optim.Optimizer, lr_gamma: float) -> None:
     """Multiply every learning rate of an optimiser by a factor."""
     for group in optimizer.param_groups:
-        group["lr"] *= factor
+        group["lr"] *= lr_gamma
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:

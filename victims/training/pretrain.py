@@ -1,4 +1,4 @@
-"""Train a network on clean images: same recipe, base, machine and versions, same bytes."""
+"""Train a network on clean images: same pretraining, base, machine and versions, same bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from poisonsets.victims.networks.weights import Weights, load_weights, save_weig
 from poisonsets.victims.training.adversarial import Adversary, adversary_of, attacked
 from poisonsets.victims.training.labels import images_of
 from poisonsets.victims.training.loop import drop_rate, fit, schedule_of
-from poisonsets.victims.training.pretraining import Recipe
+from poisonsets.victims.training.pretraining import Pretraining
 from poisonsets.victims.training.views import apply_views, as_input
 
 __all__ = [
@@ -62,36 +62,40 @@ class Trained:
     robust: int | None = None
 
 
-def train_network(recipe: Recipe, base: Base, *, device: torch.device, progress: Progress | None = None) -> Trained:
+def train_network(
+    pretraining: Pretraining, base: Base, *, device: torch.device, progress: Progress | None = None
+) -> Trained:
     """Train by `fitted_network`, and count how the network does on the test split.
 
     Args:
-        recipe, base, device, progress: as for `fitted_network`.
+        pretraining, base, device, progress: as for `fitted_network`.
 
     Raises:
         UsageError: as for `fitted_network`.
     """
-    network = fitted_network(recipe, base, device=device, progress=progress)
+    network = fitted_network(pretraining, base, device=device, progress=progress)
     with exact_arithmetic():
-        test = images_of(base.test, recipe.classes)
+        test = images_of(base.test, pretraining.classes)
         correct, total = accuracy(network, *test, device=device)
-        adversary, robust = adversary_of(recipe), None
+        adversary, robust = adversary_of(pretraining), None
         if adversary:
-            starts = torch.Generator().manual_seed(Stream("robust accuracy", recipe.seed).seed())
+            starts = torch.Generator().manual_seed(Stream("robust accuracy", pretraining.seed).seed())
             robust, _ = accuracy(network, *test, device=device, adversary=adversary, generator=starts)
     return Trained(network, correct, total, robust)
 
 
-def fitted_network(recipe: Recipe, base: Base, *, device: torch.device, progress: Progress | None = None) -> Classifier:
+def fitted_network(
+    pretraining: Pretraining, base: Base, *, device: torch.device, progress: Progress | None = None
+) -> Classifier:
     """Train from scratch with SGD and cross-entropy on augmented views of the base's training images.
 
-    All randomness comes from CPU generators seeded by the recipe's seed, so that it is the same on every device; the
+    All randomness comes from CPU generators seeded by the pretraining's seed, so it is the same on every device; the
     arithmetic is not. With an adversary every step sees adversarial examples in place of the images (Madry et al.
     2018), made against the network as it is before the step and without dropout.
 
     Args:
-        recipe: every setting.
-        base: its training images of the recipe's classes are used.
+        pretraining: every setting.
+        base: its training images of the pretraining's classes are used.
         device: where to compute.
         progress: told after each epoch.
 
@@ -99,82 +103,82 @@ def fitted_network(recipe: Recipe, base: Base, *, device: torch.device, progress
         The network in eval mode, on the device.
 
     Raises:
-        UsageError: a class of the recipe has no training image or fewer than it asks for, views are mirrored
+        UsageError: a class of the pretraining has no training image or fewer than it asks for, views are mirrored
             although the base's images may not be, the network cannot take images of the base's size or a step of
             one image that the batch size leaves, or the training diverged.
     """
-    if recipe.flip and not base.mirror:
-        raise UsageError(f"the recipe mirrors images, those of {base.name} have no meaning in a mirror")
-    images, labels = training_images(recipe, base)
-    mean, std = normalisation(recipe.normalise, images)
-    generator = torch.Generator().manual_seed(Stream("train", recipe.seed).seed())
-    network = build(recipe.network, len(recipe.classes), recipe.width, mean, std, generator=generator)
+    if pretraining.flip and not base.mirror:
+        raise UsageError(f"the pretraining mirrors images, those of {base.name} have no meaning in a mirror")
+    images, labels = training_images(pretraining, base)
+    mean, std = normalisation(pretraining.normalise, images)
+    generator = torch.Generator().manual_seed(Stream("train", pretraining.seed).seed())
+    network = build(pretraining.network, len(pretraining.classes), pretraining.width, mean, std, generator=generator)
     refuse_size(network, base.train.side)
-    refuse_single(network, base.train.side, images=len(labels), batch=recipe.batch)
+    refuse_single(network, base.train.side, images=len(labels), batch=pretraining.batch)
     network.to(device)
     with exact_arithmetic():
         on_device = (torch.tensor(images, device=device), torch.tensor(labels, device=device))
-        _fit(network, recipe, *on_device, generator=generator, progress=progress)
+        _fit(network, pretraining, *on_device, generator=generator, progress=progress)
     return network.eval()
 
 
-def training_ids(recipe: Recipe, base: Base) -> NDArray[np.int64]:
-    """The images that a recipe trains on, int64 indices into the training split, ascending.
+def training_ids(pretraining: Pretraining, base: Base) -> NDArray[np.int64]:
+    """The images that a pretraining trains on, int64 indices into the training split, ascending.
 
     Raises:
-        UsageError: a class has no training image, or fewer than the recipe asks for.
+        UsageError: a class has no training image, or fewer than the pretraining asks for.
     """
-    each = recipe.images // len(recipe.classes)
+    each = pretraining.images // len(pretraining.classes)
     chosen = []
-    for label in recipe.classes:
+    for label in pretraining.classes:
         ids = np.flatnonzero(base.train.labels == label)
         if len(ids) < max(each, 1):
             raise UsageError(
                 f"{base.name} has {len(ids) or 'no'} training image{'s' if len(ids) > 1 else ''} of class "
-                f"{label}" + (f", the recipe asks for {each}" if each else "")
+                f"{label}" + (f", the pretraining asks for {each}" if each else "")
             )
         chosen.append(ids[:each] if each else ids)
     return np.sort(np.concatenate(chosen))
 
 
-def training_images(recipe: Recipe, base: Base) -> tuple[Images, Labels]:
-    """The images of `training_ids`, and their labels' positions in the recipe's classes.
+def training_images(pretraining: Pretraining, base: Base) -> tuple[Images, Labels]:
+    """The images of `training_ids`, and their labels' positions in the pretraining's classes.
 
     Raises:
         UsageError: as `training_ids`.
     """
-    ids = training_ids(recipe, base)
-    return images_of(Split(base.train.images[ids], base.train.labels[ids], ""), recipe.classes)
+    ids = training_ids(pretraining, base)
+    return images_of(Split(base.train.images[ids], base.train.labels[ids], ""), pretraining.classes)
 
 
 def cached_weights(
-    recipe: Recipe, base: Base, cache: Path, *, device: torch.device, progress: Progress | None = None
+    pretraining: Pretraining, base: Base, cache: Path, *, device: torch.device, progress: Progress | None = None
 ) -> Weights:
-    """A recipe's weights from `cache/weights/<recipe digest>.safetensors`, trained the first time.
+    """A pretraining's weights from `cache/weights/<pretraining digest>.safetensors`, trained the first time.
 
     Args:
-        recipe, base, device, progress: as for `train_network`.
+        pretraining, base, device, progress: as for `train_network`.
         cache: the cache folder; made where it does not exist.
 
     Raises:
-        DamagedError: the stored file is damaged, or made by another recipe or from another base; the remedy is to
+        DamagedError: the stored file is damaged, or made by another pretraining or from another base; the remedy is to
             remove it.
         UsageError: as for `train_network`; nothing is stored then.
         MissingError: the folder cannot be written.
     """
-    path = cache / "weights" / f"{recipe.digest(base.train.digest)}.safetensors"
+    path = cache / "weights" / f"{pretraining.digest(base.train.digest)}.safetensors"
     if not path.exists():
-        trained = train_network(recipe, base, device=device, progress=progress)
-        # Another process may have stored them meanwhile: equal recipes give equal bytes, so replacing is harmless.
-        save_weights(path, trained.network, recipe.record(), provenance(base, trained), overwrite=True)
+        trained = train_network(pretraining, base, device=device, progress=progress)
+        # Another process may have stored them meanwhile: equal pretrainings give equal bytes, so replacing is harmless.
+        save_weights(path, trained.network, pretraining.record(), provenance(base, trained), overwrite=True)
     remedy = f"Remove {path}, it is trained again when needed"
     try:
         weights = load_weights(path)
     except DamagedError as error:
         raise DamagedError(error.message, remedy) from error
-    made_by, made_from = weights.record["recipe"], weights.record["provenance"]
-    if made_by != recipe.record():
-        raise DamagedError(f"{path}: made by another recipe than the one that names it", remedy)
+    made_by, made_from = weights.record["pretraining"], weights.record["provenance"]
+    if made_by != pretraining.record():
+        raise DamagedError(f"{path}: made by another pretraining than the one that names it", remedy)
     for name in ("train", "test"):
         if made_from.get(name) != base.split(name).digest:
             raise DamagedError(
@@ -188,7 +192,7 @@ def cached_weights(
 def provenance(base: Base, trained: Trained) -> dict[str, Any]:
     """What a weight file says of its training: base, digests, image side, test accuracy as counts.
 
-    A robust network's has `robust` too: test images given their own label under the recipe's adversary.
+    A robust network's has `robust` too: test images given their own label under the pretraining's adversary.
     """
     robust = {} if trained.robust is None else {"robust": trained.robust}
     return robust | {
@@ -238,17 +242,17 @@ def accuracy(
 
 def _fit(
     network: Classifier,
-    recipe: Recipe,
+    pretraining: Pretraining,
     images: Tensor,
     labels: Tensor,
     *,
     generator: torch.Generator,
     progress: Progress | None,
 ) -> None:
-    adversary, dropout = adversary_of(recipe), float(recipe.dropout)
+    adversary, dropout = adversary_of(pretraining), float(pretraining.dropout)
 
     def look(here: Tensor, views: Tensor) -> Tensor:
-        inputs = apply_views(images[here], views, recipe.pad, flip=recipe.flip)
+        inputs = apply_views(images[here], views, pretraining.pad, flip=pretraining.flip)
         return attacked(network, inputs, labels[here], adversary, generator) if adversary else inputs
 
     def forward(inputs: Tensor) -> Tensor:
@@ -258,7 +262,7 @@ def _fit(
 
     network.train()
     try:
-        fit(network, look, labels, schedule_of(recipe), generator=generator, forward=forward, progress=progress)
+        fit(network, look, labels, schedule_of(pretraining), generator=generator, forward=forward, progress=progress)
     except ViolationError as error:
-        # A recipe that diverges is a wrong choice of settings; no set is to blame.
+        # A pretraining that diverges is a wrong choice of settings; no set is to blame.
         raise UsageError(error.message, error.remedy) from error

@@ -18,12 +18,12 @@ from poisonsets.victims.decimals import network_width, plain_decimal
 Role: TypeAlias = Literal["features", "classifier", "robust"]
 Normalise: TypeAlias = Literal["own", "none"]
 
-# What recipes written by earlier versions do not say, and what they meant.
+# What pretrainings written by earlier versions do not say, and what they meant.
 _LATER: Final[dict[str, Any]] = {"normalise": "own"}
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Pretraining:
     """Every setting of training a network on the clean images of some classes.
 
     Attributes:
@@ -33,7 +33,7 @@ class Recipe:
         epochs: passes over the training images, at least 1.
         batch: images a step; the last step of an epoch takes what is left.
         learning_rate: of SGD, decimal string.
-        drops: epochs (0-based, at their start) at which the learning rate is multiplied by `factor`.
+        drops: epochs (0-based, at their start) at which the learning rate is multiplied by `lr_gamma`.
         factor, momentum, weight_decay: decimal strings; decay acts on every parameter.
         pad: black pixels around an image before the random crop; 0 for no crop.
         flip: whether views are mirrored half the time.
@@ -59,8 +59,8 @@ class Recipe:
     width: str = "1"
     batch: int = 128
     learning_rate: str = "0.1"
-    drops: tuple[int, ...] = ()
-    factor: str = "0.1"
+    lr_milestones: tuple[int, ...] = ()
+    lr_gamma: str = "0.1"
     momentum: str = "0.9"
     weight_decay: str = "0.0002"
     pad: int = 4
@@ -78,7 +78,7 @@ class Recipe:
         if self.normalise not in get_args(Normalise):
             raise unknown("normalise", self.normalise, get_args(Normalise))
         object.__setattr__(self, "width", network_width(self.width))
-        for name in ("learning_rate", "factor", "momentum", "weight_decay", "dropout", "adversary_step"):
+        for name in ("learning_rate", "lr_gamma", "momentum", "weight_decay", "dropout", "adversary_step"):
             object.__setattr__(self, name, plain_decimal(getattr(self, name), name))
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise UsageError(f"classes are {list(self.classes)}, wanted at least one and none twice")
@@ -104,8 +104,8 @@ class Recipe:
             raise UsageError("steps of an adversary without a radius", "Give the adversary a radius of 1..255 levels")
 
     @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> Recipe:
-        """The recipe that `record` wrote, from a manifest or a weights file.
+    def of_record(cls, record: Mapping[str, Any]) -> Pretraining:
+        """The pretraining that `record` wrote, from a manifest or a weights file.
 
         Args:
             record: lists may have become tuples. One without `normalise`, of an earlier version, means `own`.
@@ -119,33 +119,33 @@ class Recipe:
         values = _LATER | {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
         remedy = "Use weights made by `train` of this version"
         for name in sorted(wanted.keys() ^ values.keys()):
-            raise DamagedError(f"a recipe {'without' if name in wanted else 'with'} {name[:80]!r}", remedy)
+            raise DamagedError(f"a pretraining {'without' if name in wanted else 'with'} {name[:80]!r}", remedy)
         for name, kind in wanted.items():
             value = values[name]
             numbers = list(value) if isinstance(value, tuple) else []
             if type(value) is not kind or any(type(item) is not int for item in numbers):
-                raise DamagedError(f"a recipe whose {name} is {str(value)[:80]!r}", remedy)
+                raise DamagedError(f"a pretraining whose {name} is {str(value)[:80]!r}", remedy)
         try:
             return cls(**values)
         except UsageError as error:
-            raise DamagedError(f"a recipe that cannot be followed: {error.message}", error.remedy) from error
+            raise DamagedError(f"a pretraining that cannot be followed: {error.message}", error.remedy) from error
 
     def record(self) -> dict[str, Any]:
         """Every setting as integers, strings, booleans and lists, for manifests and weight files."""
         record = asdict(self)
-        return record | {"classes": list(self.classes), "drops": list(self.drops)}
+        return record | {"classes": list(self.classes), "lr_milestones": list(self.lr_milestones)}
 
     def digest(self, base_digest: str) -> str:
-        """The sha256 that names what this recipe makes of a training split.
+        """The sha256 that names what this pretraining makes of a training split.
 
         Args:
             base_digest: the digest of the split (`Split.digest`).
         """
-        return hashlib.sha256(canonical_json.dumps(["recipe/1", self.record(), base_digest])).hexdigest()
+        return hashlib.sha256(canonical_json.dumps(["pretraining/1", self.record(), base_digest])).hexdigest()
 
 
-def default_recipe(base: Base, role: Role) -> Recipe | None:
-    """The recipe that crafting and scoring use where no weights are given; None where a base names none.
+def default_pretraining(base: Base, role: Role) -> Pretraining | None:
+    """The pretraining that crafting and scoring use where no weights are given; None where a base names none.
 
     Args:
         base: only `digits` has them so far.
@@ -155,8 +155,10 @@ def default_recipe(base: Base, role: Role) -> Recipe | None:
     if base.name != "digits":
         return None
     if role == "features":
-        return Recipe("convnet", base.pretrain_classes, epochs=30, batch=32, learning_rate="0.05", drops=(20,))
-    plain = Recipe("convnet", base.poison_classes, epochs=30, batch=32, learning_rate="0.05", drops=(20,))
+        return Pretraining(
+            "convnet", base.pretrain_classes, epochs=30, batch=32, learning_rate="0.05", lr_milestones=(20,)
+        )
+    plain = Pretraining("convnet", base.victim_classes, epochs=30, batch=32, learning_rate="0.05", lr_milestones=(20,))
     if role == "classifier":
         return plain
-    return replace(plain, epochs=20, drops=(14,), adversary=32, adversary_steps=5, adversary_step="10")
+    return replace(plain, epochs=20, lr_milestones=(14,), adversary=32, adversary_steps=5, adversary_step="10")

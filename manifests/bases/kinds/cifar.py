@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from poisonsets.manifests.bases.kind import Contents, Kind, Labelled, Progress
+from poisonsets.manifests.bases.kind import BaseKind, Contents, Labelled, Progress
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.files.pickles import interpreter
@@ -145,14 +145,14 @@ def _found(source: Path, layouts: Sequence[Layout]) -> tuple[Path, Layout]:
 
 
 KINDS = (
-    Kind(
+    BaseKind(
         name="cifar10",
         summary="CIFAR-10, 32x32, 10 classes, from its python or binary version",
         source="given",
         read=partial(read, layouts=CIFAR10, classes=CIFAR10_CLASSES),
         download=True,
     ),
-    Kind(
+    BaseKind(
         name="cifar100",
         summary="CIFAR-100 with its fine labels, 32x32, from its python or binary version",
         source="given",

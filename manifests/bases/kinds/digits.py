@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from poisonsets.manifests.bases.kind import Contents, Kind, Labelled, Progress
+from poisonsets.manifests.bases.kind import BaseKind, Contents, Labelled, Progress
 from poisonsets.manifests.stream import Stream
 
 TEST_IMAGES_PER_CLASS = 60
@@ -41,13 +41,13 @@ def read(_source: Path, _resize: int | None, _progress: Progress) -> Contents:
 
 
 KINDS = (
-    Kind(
+    BaseKind(
         name="digits",
         summary="handwritten digits of scikit-learn, 32x32; features from classes 0-4, poisons in 5-9",
         source="embedded",
         read=read,
         mirror=False,
-        poison_classes=(5, 6, 7, 8, 9),
+        victim_classes=(5, 6, 7, 8, 9),
         pretrain_classes=(0, 1, 2, 3, 4),
     ),
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from poisonsets.manifests.bases.image_stack import decode_splits
-from poisonsets.manifests.bases.kind import Contents, Kind, Progress
+from poisonsets.manifests.bases.kind import BaseKind, Contents, Progress
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files.images import SUFFIXES
 
@@ -61,7 +61,7 @@ def _files(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
 
 
 KINDS = (
-    Kind(
+    BaseKind(
         name="folder",
         summary="PNG and JPEG files in train/CLASS/ and test/CLASS/, or in CLASS/ with a holdout",
         source="spec",

@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from poisonsets.manifests.bases.kind import Contents, Kind, Labelled, Progress
+from poisonsets.manifests.bases.kind import BaseKind, Contents, Labelled, Progress
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import hdf5
 from poisonsets.manifests.limits import CLASSES
@@ -55,7 +55,7 @@ def _split(file: h5py.File, name: str) -> Labelled:
 
 
 KINDS = (
-    Kind(
+    BaseKind(
         name="hdf5",
         summary="one file with train/images, train/labels and optionally test/images, test/labels",
         source="spec",

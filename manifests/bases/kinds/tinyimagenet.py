@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from poisonsets.manifests.bases.image_stack import decode_splits
-from poisonsets.manifests.bases.kind import Contents, Kind, Progress
+from poisonsets.manifests.bases.kind import BaseKind, Contents, Progress
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files import store
 
@@ -76,7 +76,7 @@ def _validation(folder: Path, wnids: Sequence[str]) -> list[tuple[Path, int]]:
 
 
 KINDS = tuple(
-    Kind(name=name, summary=f"Tiny ImageNet, 64x64, {what}", source="spec", read=partial(read, kept=kept))
+    BaseKind(name=name, summary=f"Tiny ImageNet, 64x64, {what}", source="spec", read=partial(read, kept=kept))
     for name, what, kept in (
         ("tinyimagenet", "all 200 classes", slice(None)),
         ("tinyimagenet-first", "its first 100 classes", slice(HALF)),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from poisonsets.manifests.bases.image_stack import PROGRESS_STEP, ImageStack
-from poisonsets.manifests.bases.kind import Contents, Kind, Progress
+from poisonsets.manifests.bases.kind import BaseKind, Contents, Progress
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import canonical_json, store
 from poisonsets.manifests.files.tar_reader import _shards, has_test, samples, training_shards
@@ -61,7 +61,7 @@ def _class_names(source: Path, highest: int) -> tuple[str, ...]:
 
 
 KINDS = (
-    Kind(
+    BaseKind(
         name="webdataset",
         summary="shards train-*.tar and test-*.tar with .cls and .png or .jpg members",
         source="spec",

@@ -13,7 +13,7 @@ from poisonsets.manifests.files import png
 from poisonsets.manifests.files.tar_writer import shard
 from poisonsets.manifests.interop.export_targets import targets_of
 from poisonsets.manifests.interop.formats.webdataset import asked_files
-from poisonsets.manifests.overlay.compose import Rows, Rule, compose, composed_images
+from poisonsets.manifests.overlay.compose import Rule, TrainingRows, compose, composed_images
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
 
 CLASSES: Final = "classes.json"
@@ -36,12 +36,12 @@ def full_files(opened: PoisonSet, trial: OpenTrial, base: Base, rule: Rule) -> I
     """
     poisons, _ = trial.poisons()
     try:
-        rows = compose(base.train.labels, trial.record, rule, base.poison_classes)
+        rows = compose(base.train.labels, trial.record, rule, base.victim_classes)
     except UsageError as error:
         raise UsageError(f"trial {trial.number}: {error.message}", error.remedy) from error
     for number, first in enumerate(range(0, len(rows), limits.SLOTS_PER_SHARD)):
         part = slice(first, first + limits.SLOTS_PER_SHARD)
-        some = Rows(rows.base[part], rows.slot[part], rows.label[part])
+        some = TrainingRows(rows.base[part], rows.slot[part], rows.label[part])
         keys = [f"{row:08d}" for row in range(first, first + len(some))]
         yield f"train-{number:06d}.tar", shard(keys, composed_images(base.train.images, some, poisons), some.label)
     yield CLASSES, (json.dumps(list(base.classes), indent=1) + "\n").encode()

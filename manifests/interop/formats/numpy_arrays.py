@@ -51,7 +51,7 @@ def read(path: Path, base: Base) -> ForeignTrial:
 
 def _whole(path: Path, base: Base) -> ForeignTrial:
     """The rows that are not the base's own, pixels or label, of a training set in its order."""
-    images, labels = npy.Rows(path / WHOLE[0], 4), npy.Rows(path / WHOLE[1], 1)
+    images, labels = npy.NpyRows(path / WHOLE[0], 4), npy.NpyRows(path / WHOLE[1], 1)
     if len(images) != len(base.train.labels) or len(labels) != len(images):
         raise DamagedError(
             f"{WHOLE[0]}: {len(images)} rows, {len(labels)} labels; the base has {len(base.train.labels)} images"

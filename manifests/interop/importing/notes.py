@@ -8,7 +8,7 @@ from typing import Any
 
 from poisonsets.manifests.interop.format import Remark
 from poisonsets.manifests.spelling import printable, spelled
-from poisonsets.manifests.verification.findings import EXIT_CODES, Counted, Kind
+from poisonsets.manifests.verification.findings import EXIT_CODES, Counted, FindingKind
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Grouped:
         trials: their numbers, ascending; empty where it is said of the set.
     """
 
-    kind: Kind
+    kind: FindingKind
     text: str
     trials: tuple[int, ...]
 

@@ -34,7 +34,7 @@ def classes_keep_their_size(case: Case) -> Iterator[Finding]:
         return
     change = Counter(case.record.slots.labels)
     change.subtract(int(labels[index]) for index in set(rule.removed) if index < len(labels))
-    changed = [(label, by) for label, by in sorted(change.items()) if by and label in case.base.poison_classes]
+    changed = [(label, by) for label, by in sorted(change.items()) if by and label in case.base.victim_classes]
     if changed:
         sizes = ((label, int((labels == label).sum()), by) for label, by in changed[:5])
         spelled = ", ".join(f"class {label} {size + by} for {size}" for label, size, by in sizes)

@@ -44,7 +44,7 @@ def poisons_are_no_test_images(case: Case) -> Iterator[Finding]:
 def _kept(case: Case, index: int) -> bool:
     """Whether a training image is in the victim's training set as it is."""
     rule = case.record.composition
-    if case.base.train.labels[index] not in case.base.poison_classes:
+    if case.base.train.labels[index] not in case.base.victim_classes:
         return False
     if isinstance(rule, Supplant):
         return index not in rule.removed

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 Cli = Callable[..., Any]
-LISTS = ("attacks", "bases", "networks", "protocols", "suites", "setups", "settings", "triggers", "checks", "formats")
+LISTS = ("attacks", "bases", "networks", "protocols", "suites", "setups", "presets", "triggers", "checks", "formats")
 
 
 @pytest.mark.parametrize("what", LISTS)

@@ -21,7 +21,7 @@ from poisonsets.manifests.bases.dataset import Split
 from poisonsets.manifests.records.trial import Unconstrained
 from poisonsets.manifests.sets.reader import open_set
 from poisonsets.victims.training.pretrain import cached_weights
-from poisonsets.victims.training.pretraining import Recipe
+from poisonsets.victims.training.pretraining import Pretraining
 
 Cli = Callable[..., Any]
 QUICK = {"steps": "4", "restarts": "1", "retraining": "1", "sources": "8"}
@@ -33,13 +33,15 @@ def networks(cache: Path) -> dict[str, Path]:
     """A network for each role, by role."""
     base = open_base("digits", cache=cache)
     small = {"network": "convnet", "epochs": 1, "width": "0.25", "batch": 32}
-    recipes = {
-        "features": Recipe(**small, classes=(0, 1, 2, 3, 4)),
-        "classifier": Recipe(**small, classes=(5, 6, 7, 8, 9)),
-        "robust": Recipe(**small, classes=(5, 6, 7, 8, 9), adversary=8, adversary_steps=1, adversary_step="8"),
+    pretrainings = {
+        "features": Pretraining(**small, classes=(0, 1, 2, 3, 4)),
+        "classifier": Pretraining(**small, classes=(5, 6, 7, 8, 9)),
+        "robust": Pretraining(**small, classes=(5, 6, 7, 8, 9), adversary=8, adversary_steps=1, adversary_step="8"),
     }
     device = torch.device("cpu")
-    return {role: cached_weights(recipe, base, cache, device=device).path for role, recipe in recipes.items()}
+    return {
+        role: cached_weights(pretraining, base, cache, device=device).path for role, pretraining in pretrainings.items()
+    }
 
 
 def command(attack: str, networks: dict[str, Path], *more: str) -> tuple[str, ...]:
@@ -116,7 +118,7 @@ def test_candidates_are_chosen_among(cli: Cli, networks: dict[str, Path]) -> Non
 
 def test_settings_files_and_set_meet(cli: Cli, networks: dict[str, Path], here: Path) -> None:
     (here / "mine.toml").write_text("[bullseye-polytope]\nsteps = 3\nlearning_rate = 0.5\n")
-    given = ("--surrogate", networks["features"], "--settings", "mine.toml", "--set", "steps=2", "-o", "set")
+    given = ("--surrogate", networks["features"], "--preset", "mine.toml", "--set", "steps=2", "-o", "set")
     assert cli("craft", "BP", "--base", "digits", "--trials", "0", "--poisons", "3", *given).code == 0
     settings = open_set("set").manifest.attack.settings
     assert (settings["steps"], settings["learning_rate"]) == (2, "0.5")
@@ -157,7 +159,7 @@ REFUSED = {
         2,
         "999 poisons cannot be drawn",
     ),
-    "no such settings": (("craft", "noise", *CRAFT, "--settings", "fast"), 2, "published, digits"),
+    "no such settings": (("craft", "noise", *CRAFT, "--preset", "fast"), 2, "published, digits"),
     "no such precision": (("craft", "noise", *CRAFT, "--precision", "fp16"), 2, "fp32 or bf16"),
 }
 
@@ -177,8 +179,8 @@ def test_a_classifier_of_another_base_is_refused(cli: Cli, networks: dict[str, P
     """Its class numbers would mean other things; a feature extractor may come from anywhere."""
     base = open_base("digits", cache=cache)
     other = replace(base, train=Split.of(255 - base.train.images, base.train.labels))
-    recipe = Recipe("convnet", (5, 6, 7, 8, 9), epochs=1, width="0.25", batch=32)
-    file = cached_weights(recipe, other, here, device=torch.device("cpu")).path
+    pretraining = Pretraining("convnet", (5, 6, 7, 8, 9), epochs=1, width="0.25", batch=32)
+    file = cached_weights(pretraining, other, here, device=torch.device("cpu")).path
     craft = ("--base", "digits", "--trials", "0", "--poisons", "4", "--surrogate", file)
     cli("craft", "WiB", *craft, "-o", "set").refused(2, "trained on another base")
     assert cli("craft", "BP", *craft, "--set", "steps=1", "-o", "set").code == 0
@@ -198,7 +200,7 @@ def test_what_the_draw_cannot_prove_is_said(
 def test_robust_networks_of_other_classes_cannot_be_joined(cli: Cli, networks: dict[str, Path], cache: Path) -> None:
     base = open_base("digits", cache=cache)
     adversary = {"adversary": 8, "adversary_steps": 1, "adversary_step": "8"}
-    recipe = Recipe("convnet", (9, 8, 7, 6, 5), epochs=1, width="0.25", batch=32, **adversary)
-    other = cached_weights(recipe, base, cache, device=torch.device("cpu")).path
+    pretraining = Pretraining("convnet", (9, 8, 7, 6, 5), epochs=1, width="0.25", batch=32, **adversary)
+    other = cached_weights(pretraining, base, cache, device=torch.device("cpu")).path
     craft = ("craft", "CLBD", "--base", "digits", "--trials", "0", "--poisons", "4", "-o", "set")
     cli(*craft, "--surrogate", networks["robust"], "--surrogate", other).refused(2, "cannot be joined")

@@ -1,4 +1,4 @@
-"""`poisonsets train`: what its options put into a recipe, and the combinations that make no sense."""
+"""`poisonsets train`: what its options put into a pretraining, and the combinations that make no sense."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ QUICK = ("train", "--base", "digits", "--net", "convnet", "--width", "0.125", "-
 OUT = ("-o", "new.safetensors")
 
 
-def recipe() -> dict[str, Any]:
-    """What the written file says of its recipe."""
+def pretraining() -> dict[str, Any]:
+    """What the written file says of its pretraining."""
     from poisonsets.victims.networks.weights import load_weights
 
-    record: dict[str, Any] = load_weights(Path("new.safetensors")).record["recipe"]
+    record: dict[str, Any] = load_weights(Path("new.safetensors")).record["pretraining"]
     return record
 
 
@@ -24,7 +24,7 @@ def test_a_plain_network_has_no_adversary(cli: Callable[..., Any], here: Path) -
     done = cli(*QUICK, *OUT)
     assert (done.code, done.err) == (0, "")
     assert "attacked" not in done.out
-    found = recipe()
+    found = pretraining()
     assert (found["adversary"], found["adversary_steps"], found["adversary_step"]) == (0, 0, "0")
     assert (found["dropout"], found["images"], found["normalise"]) == ("0", 0, "own")
 
@@ -34,7 +34,7 @@ def test_a_robust_network_says_how_it_was_made_and_how_robust_it_is(cli: Callabl
     assert (done.code, done.err) == (0, "")
     document = done.document()
     assert 0 <= document["robust"] <= document["images"] == 300
-    found = recipe()
+    found = pretraining()
     assert (found["adversary"], found["adversary_steps"], found["adversary_step"]) == (8, 7, "2")
     assert (found["dropout"], found["images"]) == ("0.1", 100)
     shown = cli("show", "new.safetensors", "--json").document()
@@ -44,7 +44,7 @@ def test_a_robust_network_says_how_it_was_made_and_how_robust_it_is(cli: Callabl
 def test_the_adversary_is_as_asked_for(cli: Callable[..., Any], here: Path) -> None:
     done = cli(*QUICK, *OUT, "--images", "50", "--adversarial", "--adversary-epsilon", "10", "--adversary-steps", "2")
     assert "attacked as in training" in done.out
-    found = recipe()
+    found = pretraining()
     assert (found["adversary"], found["adversary_steps"], found["adversary_step"]) == (10, 2, "2.5")
 
 
@@ -52,7 +52,7 @@ def test_images_may_be_shown_as_they_are(cli: Callable[..., Any], here: Path) ->
     for augment, pad in (("crop", 4), ("none", 0)):
         Path("new.safetensors").unlink(missing_ok=True)
         assert cli(*QUICK, *OUT, "--images", "50", "--augment", augment).code == 0
-        assert (recipe()["pad"], recipe()["flip"]) == (pad, False)  # digits are not mirrored
+        assert (pretraining()["pad"], pretraining()["flip"]) == (pad, False)  # digits are not mirrored
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_victim_goes_on_from_the_whole_of_a_network_that_does_not_normalise(
         (("--augment", "sub-pixel"), "--augment sub-pixel: not crop or none"),
         (("--images", "7"), "no multiple of the 5 classes"),
         (("--images", "-5"), "--images"),
-        (("--images", "5000"), "the recipe asks for 1000"),
+        (("--images", "5000"), "the pretraining asks for 1000"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

@@ -17,10 +17,10 @@ from poisonsets.manifests.verification.verify import verify
 
 def test_a_base_as_pinned_has_the_classes_of_the_set() -> None:
     base = golden_base()
-    pin = base.pin().model_copy(update={"poison_classes": (2, 1), "name": "another"})
+    pin = base.pin().model_copy(update={"victim_classes": (2, 1), "name": "another"})
     seen = base.as_pinned(pin)
-    assert seen == replace(base, poison_classes=(2, 1))
-    assert base.poison_classes == (0, 1, 2)
+    assert seen == replace(base, victim_classes=(2, 1))
+    assert base.victim_classes == (0, 1, 2)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -36,7 +36,7 @@ def test_another_base_is_refused_with_both_names(split: str) -> None:
 
 
 def test_h101_other_class_names_are_a_hint_and_no_fault() -> None:
-    renamed = replace(golden_base(), name="copy", classes=("zero", "uno", "due"), poison_classes=(0, 1))
+    renamed = replace(golden_base(), name="copy", classes=("zero", "uno", "due"), victim_classes=(0, 1))
     report = verify(GOLDEN, lambda pin: renamed)
     assert (report.worst, report.clean) == (0, True)
     (found,) = report.findings
@@ -47,11 +47,11 @@ def test_h101_other_class_names_are_a_hint_and_no_fault() -> None:
 def test_a_training_set_has_the_rows_of_the_classes_of_the_set(tmp_path: Path) -> None:
     """However the base at hand is used elsewhere."""
     trial = open_set(GOLDEN).trials[0]
-    narrow = replace(golden_base(), poison_classes=(0,))
+    narrow = replace(golden_base(), victim_classes=(0,))
     assert len(trial.training_set(narrow).labels) == len(trial.training_set(golden_base()).labels) == 36
     copy = Path(shutil.copytree(GOLDEN, tmp_path / "copy"))
     document = canonical_json.loads((copy / "manifest.json").read_bytes(), "manifest.json")
-    document["base"]["poison_classes"] = [0, 1]
+    document["base"]["victim_classes"] = [0, 1]
     (copy / "manifest.json").write_bytes(canonical_json.checksummed(document))
     assert len(open_set(copy).trials[0].training_set(golden_base()).labels) == 24
     # The claim is part of the set's identity.

@@ -82,7 +82,7 @@ def test_a_base_is_found_by_its_digests_only(source: Path, cache: Path) -> None:
     pin = add(f"webdataset:{source}", cache=cache, holdout="1/4").pin()
     other = pin.model_copy(update={"name": "cifar10"})
     assert find_base(other, cache=cache).pin() == pin
-    fewer = pin.model_copy(update={"poison_classes": (2, 0)})
+    fewer = pin.model_copy(update={"victim_classes": (2, 0)})
     assert find_base(fewer, cache=cache).pin() == fewer
     for wrong in ("train", "test"):
         splits = {**pin.splits, wrong: pin.splits[wrong].model_copy(update={"digest": "0" * 64})}
@@ -101,9 +101,9 @@ def test_of_two_bases_with_equal_images_the_one_that_agrees_is_found(source: Pat
     assert len({pin.splits["train"].digest for pin in pins}) == 1
     for pin in pins:
         assert find_base(pin, cache=cache).pin() == pin
-        renamed = pin.model_copy(update={"name": "elsewhere", "poison_classes": (1, 2)})
+        renamed = pin.model_copy(update={"name": "elsewhere", "victim_classes": (1, 2)})
         found = find_base(renamed, cache=cache)
-        assert (found.classes, found.poison_classes) == (pin.classes, (1, 2))
+        assert (found.classes, found.victim_classes) == (pin.classes, (1, 2))
 
 
 def test_digits_is_found_without_being_added(cache: Path) -> None:

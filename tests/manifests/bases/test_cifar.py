@@ -90,7 +90,7 @@ def test_every_form_gives_the_same_images_in_original_order(
     assert base.train.labels.tolist() == LABELS[:10]
     assert (base.test.images == expected(ROWS[10:])).all()
     assert base.classes == CIFAR10_CLASSES
-    assert base.poison_classes == base.pretrain_classes == tuple(range(10))
+    assert base.victim_classes == base.pretrain_classes == tuple(range(10))
     assert base.mirror
     assert build(parse_spec("cifar10"), tmp_path / folder).train.digest == base.train.digest
 

@@ -36,8 +36,8 @@ def test_images_are_the_integer_rule_enlarged_four_times() -> None:
 def test_each_class_has_sixty_test_images_and_poisons_have_enough_to_train_on() -> None:
     base = build(parse_spec("digits"), None)
     assert np.bincount(base.test.labels).tolist() == [60] * 10
-    assert np.isin(base.train.labels, base.poison_classes).sum() >= 500
-    assert set(base.poison_classes).isdisjoint(base.pretrain_classes)
+    assert np.isin(base.train.labels, base.victim_classes).sum() >= 500
+    assert set(base.victim_classes).isdisjoint(base.pretrain_classes)
     assert not base.mirror
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.overlay.compose import ByCount, Rows, Rule, clean_control, compose
+from poisonsets.manifests.overlay.compose import ByCount, Rule, TrainingRows, clean_control, compose
 from poisonsets.manifests.records.trial import Add, InPlace, Linf, Slots, Supplant, Trial
 
 few = settings(max_examples=50, deadline=None)
@@ -33,7 +33,7 @@ def trial(bases: list[int | None], labels: list[int] | None = None) -> Trial:
     )
 
 
-def table(rows: Rows) -> list[tuple[int, int, int]]:
+def table(rows: TrainingRows) -> list[tuple[int, int, int]]:
     return list(zip(rows.base.tolist(), rows.slot.tolist(), rows.label.tolist(), strict=True))
 
 
@@ -177,5 +177,5 @@ def test_rows_are_named_by_their_contents() -> None:
     digests = {compose(labels, trial([1, 4]), rule, CLASSES).digest() for rule in rules}
     assert len(digests) == 3
     assert compose(labels, trial([1, 4]), Add(), CLASSES).digest() in digests
-    pinned = Rows(*(np.array(column, dtype=np.int64) for column in ([0, 3], [-1, 0], [1, 2])))
+    pinned = TrainingRows(*(np.array(column, dtype=np.int64) for column in ([0, 3], [-1, 0], [1, 2])))
     assert pinned.digest() == "b0a56a7bfcac3e363df28b839c2c7d39978f9af24e58807bd6bc23d196377504"

@@ -23,7 +23,7 @@ from poisonsets.manifests.records.triggers import FixedPlace, RandomPlace
 from poisonsets.manifests.sets.reader import open_set
 from poisonsets.manifests.verification.verify import verify
 
-CONTENT_DIGEST = "66e99914d25a791e27533166adc2dc7845e1f8b6f9ff80f6e1b37b1b9520d6a5"
+CONTENT_DIGEST = "dfc11fc76b4e804142c51143c78de095ebcb2c4e146306d9c1b5fe0deeae8295"
 FILES = (
     "README.md",
     "manifest.json",
@@ -118,7 +118,7 @@ def test_the_content_digest_follows_from_the_specification_alone() -> None:
 
 def test_equal_trials_for_victims_of_other_classes_are_another_set() -> None:
     opened = open_set(GOLDEN).manifest
-    other = opened.base.model_copy(update={"poison_classes": (0, 1)})
+    other = opened.base.model_copy(update={"victim_classes": (0, 1)})
     renamed = opened.base.model_copy(update={"name": "another", "classes": ("a", "b", "c")})
     assert identity.digest_of(opened.model_copy(update={"base": renamed})) == CONTENT_DIGEST
     assert identity.digest_of(opened.model_copy(update={"base": other})) != CONTENT_DIGEST

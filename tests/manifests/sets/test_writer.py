@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from forge import check, noise_order, small_base
 
-from poisonsets.crafting.driver import Done, Order, craft_set
+from poisonsets.crafting.driver import CraftRequest, Done, craft_set
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import MissingError
 from poisonsets.manifests.files import store
@@ -22,16 +22,16 @@ def base() -> Base:
 
 
 @pytest.fixture(scope="module")
-def order(base: Base) -> Order:
+def order(base: Base) -> CraftRequest:
     return noise_order(base)
 
 
 @pytest.fixture(scope="module")
-def digest(order: Order, tmp_path_factory: pytest.TempPathFactory) -> str:
+def digest(order: CraftRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     return craft_set(tmp_path_factory.mktemp("whole") / "set", order).content_digest
 
 
-def interrupted(final: Path, order: Order) -> None:
+def interrupted(final: Path, order: CraftRequest) -> None:
     """Stop a run after its trials, before it is published."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer.SetWriter, "publish", _stop)
@@ -44,11 +44,11 @@ def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def resumed(final: Path, order: Order) -> Done:
+def resumed(final: Path, order: CraftRequest) -> Done:
     return craft_set(final, order, resume=True)
 
 
-def test_finished_trials_are_taken_over(order: Order, digest: str, tmp_path: Path) -> None:
+def test_finished_trials_are_taken_over(order: CraftRequest, digest: str, tmp_path: Path) -> None:
     interrupted(tmp_path / "set", order)
     done = resumed(tmp_path / "set", order)
     assert (done.taken_over, done.trials, done.content_digest) == (2, 2, digest)
@@ -88,7 +88,7 @@ def _no_payload(partial: Path) -> None:
     [(_cut_shard, 1), (_flip_shard, 1), (_no_shard, 1), (_cut_entry, 1), (_no_entry, 1), (_no_payload, 0)],
 )
 def test_what_is_not_whole_is_crafted_again(
-    order: Order, digest: str, tmp_path: Path, spoil: Callable[[Path], None], left: int
+    order: CraftRequest, digest: str, tmp_path: Path, spoil: Callable[[Path], None], left: int
 ) -> None:
     interrupted(tmp_path / "set", order)
     spoil(tmp_path / "set.partial")
@@ -98,7 +98,7 @@ def test_what_is_not_whole_is_crafted_again(
 
 @pytest.mark.parametrize("leftover", ["request.json.0123456789ab", "set/poisons/trial-00000-000.tar.0123456789ab"])
 def test_half_written_files_of_a_killed_process_do_not_matter(
-    order: Order, base: Base, digest: str, tmp_path: Path, leftover: str
+    order: CraftRequest, base: Base, digest: str, tmp_path: Path, leftover: str
 ) -> None:
     path = tmp_path / "set.partial" / f"{leftover}{store.TEMPORARY}"
     if leftover.startswith("set/"):
@@ -110,7 +110,7 @@ def test_half_written_files_of_a_killed_process_do_not_matter(
     assert check(tmp_path / "set", base).clean
 
 
-def test_an_unfinished_set_is_not_touched_without_resume(order: Order, tmp_path: Path) -> None:
+def test_an_unfinished_set_is_not_touched_without_resume(order: CraftRequest, tmp_path: Path) -> None:
     interrupted(tmp_path / "set", order)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(MissingError, match="--resume"):
@@ -118,7 +118,7 @@ def test_an_unfinished_set_is_not_touched_without_resume(order: Order, tmp_path:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_another_order_does_not_resume(base: Base, order: Order, tmp_path: Path) -> None:
+def test_another_order_does_not_resume(base: Base, order: CraftRequest, tmp_path: Path) -> None:
     interrupted(tmp_path / "set", order)
     for other in (noise_order(base, seed=4), noise_order(base, levels=9), noise_order(base, trials=1)):
         with pytest.raises(MissingError, match="another command"):
@@ -126,7 +126,7 @@ def test_another_order_does_not_resume(base: Base, order: Order, tmp_path: Path)
     assert resumed(tmp_path / "set", order).taken_over == 2
 
 
-def test_two_processes_do_not_write_one_set(order: Order, tmp_path: Path) -> None:
+def test_two_processes_do_not_write_one_set(order: CraftRequest, tmp_path: Path) -> None:
     interrupted(tmp_path / "set", order)
     with store.locked(tmp_path / "set.partial"), pytest.raises(MissingError, match="another process"):
         resumed(tmp_path / "set", order)
@@ -134,7 +134,7 @@ def test_two_processes_do_not_write_one_set(order: Order, tmp_path: Path) -> Non
 
 
 def test_the_current_folder_can_become_the_set(
-    order: Order, digest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    order: CraftRequest, digest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "set").mkdir()
     monkeypatch.chdir(tmp_path / "set")

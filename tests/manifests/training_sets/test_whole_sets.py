@@ -32,7 +32,7 @@ def twins(seed: int = 0) -> Base:
     images = base.train.images.copy()
     first, second = np.flatnonzero(base.train.labels == 2)[:2]
     images[second] = images[first]
-    return replace(base, train=Split.of(images, base.train.labels), poison_classes=(2, 0, 1))
+    return replace(base, train=Split.of(images, base.train.labels), victim_classes=(2, 0, 1))
 
 
 def changed(base: Base, seed: int) -> tuple[Images, Labels]:
@@ -60,18 +60,18 @@ def opened(tmp_path: Path, base: Base, images: Images, labels: Labels, asked: As
 def test_victims_train_on_exactly_the_set_and_controls_on_the_base(tmp_path: Path, seed: int) -> None:
     base = twins(seed)
     images, labels = changed(base, seed)
-    known = np.isin(labels, base.poison_classes)
+    known = np.isin(labels, base.victim_classes)
     if not bag(images[known], labels[known]) - bag(base.train.images, base.train.labels):
         images, labels = np.concatenate([images, images[:1] ^ 1]), np.append(labels, 0)
         known = np.append(known, True)
     (trial,) = opened(tmp_path, base, images, labels).trials
     truth, rule = base.train.labels, trial.record.composition
-    rows = compose(truth, trial.record, rule, base.poison_classes)
+    rows = compose(truth, trial.record, rule, base.victim_classes)
     trained = composed_images(base.train.images, rows, trial.poisons()[0])
     assert bag(trained, rows.label) == bag(images[known], labels[known])
-    control = clean_control(truth, rows, rule, base.poison_classes)
+    control = clean_control(truth, rows, rule, base.victim_classes)
     assert control is not None
-    assert control.base.tolist() == np.flatnonzero(np.isin(truth, base.poison_classes)).tolist()
+    assert control.base.tolist() == np.flatnonzero(np.isin(truth, base.victim_classes)).tolist()
     assert (control.slot == -1).all()
     assert np.array_equal(control.label, truth[control.base])
     # An image is the base's own wherever the base has one left.
@@ -186,7 +186,7 @@ def test_the_identity_covers_images_labels_order_and_questions_but_not_files(tmp
         digest(tmp_path, base, images[::-1], labels[::-1]),
         digest(tmp_path, base, images, relabelled),
         digest(tmp_path, base, other, labels),
-        digest(tmp_path, replace(base, poison_classes=(0, 1)), images, labels),
+        digest(tmp_path, replace(base, victim_classes=(0, 1)), images, labels),
         digest(tmp_path, base, images, labels, source_targets((0,), 2)),
         digest(tmp_path, base, images, labels, ASKED.with_trigger(Trigger(record, image=white))),
         digest(tmp_path, base, images, labels, ASKED.with_trigger(Trigger(moved, image=grey))),

@@ -20,7 +20,7 @@ BASE = Base(
     "tiny",
     tuple("abcde"),
     *(Split.of(np.zeros((len(x), 1, 1, 3), np.uint8), x.astype(np.int64)) for x in (TRAIN, TEST)),
-    poison_classes=(1, 2, 3, 4),
+    victim_classes=(1, 2, 3, 4),
     pretrain_classes=(0,),
     mirror=False,
 )
@@ -43,8 +43,8 @@ def test_every_trial_is_well_formed(number: int) -> None:
     plan = draw(BASE, record(), number)
     (target,) = plan.targets
     assert int(TEST[target.index]) == target.label
-    assert target.label in BASE.poison_classes
-    assert plan.adversarial_label in BASE.poison_classes
+    assert target.label in BASE.victim_classes
+    assert plan.adversarial_label in BASE.victim_classes
     assert plan.adversarial_label != target.label
     assert len(set(plan.bases)) == 5
     assert set(TRAIN[list(plan.bases)]) == {plan.adversarial_label}

@@ -80,6 +80,6 @@ def effective_rate(base: Base, setup: DrawnSetup) -> Fraction:
         pixels=pixel_digest(images, np.array(labels, dtype=np.int64)),
     )
     moved = np.zeros(len(labels), dtype=np.bool_)
-    found = counts(base.train.labels, trial, trial.composition, base.poison_classes, moved)
+    found = counts(base.train.labels, trial, trial.composition, base.victim_classes, moved)
     assert found.effective_rate is not None
     return Fraction(*found.effective_rate)

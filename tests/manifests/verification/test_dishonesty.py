@@ -26,7 +26,7 @@ def base() -> Base:
         base.classes,
         type(base.train).of(base.train.images, base.train.labels),
         base.test,
-        base.poison_classes,
+        base.victim_classes,
         base.pretrain_classes,
         base.mirror,
     )

@@ -111,7 +111,7 @@ def test_h401_a_target_that_the_base_itself_holds_twice(tmp_path: Path, base: Ba
         elif role == "removed":
             trial["composition"] = {"rule": "supplant", "removed": [twin, *(i for i in range(4) if i != twin)][:4]}
         elif role == "of an unknown class":
-            draft.manifest["base"]["poison_classes"] = [label for label in range(3) if label != target.label]
+            draft.manifest["base"]["victim_classes"] = [label for label in range(3) if label != target.label]
 
     found = hints(check(forge(made, tmp_path / "forged", edit), found_base), "H401")
     assert [one.place for one in found if one.trial == 0] == (["trial 0"] if role == "kept" else [])

@@ -28,7 +28,7 @@ def test_v107_a_surrogate_is_the_one_it_is_called(tmp_path: Path, data: bytes, m
     def included(draft: Draft) -> None:
         draft.extra[path] = data
         draft.manifest["surrogates"] = [
-            {"digest": digest, "network": "resnet18", "recipe": {}, "included": True, "trials": None}
+            {"digest": digest, "network": "resnet18", "pretraining": {}, "included": True, "trials": None}
         ]
 
     report = check(forge(small_set(tmp_path / "honest", base), tmp_path / "set", included), base)

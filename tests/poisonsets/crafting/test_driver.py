@@ -18,7 +18,7 @@ from forge import noise_order, small_base
 from poisonsets import attacks, registry
 from poisonsets.cli.main import run
 from poisonsets.crafting.driver import Done, craft_set
-from poisonsets.crafting.request import Order
+from poisonsets.crafting.request import CraftRequest
 from poisonsets.interface import Attack, Context, Crafted, Task, Traits
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError, ViolationError
@@ -33,14 +33,16 @@ from poisonsets.victims.networks.weights import Weights
 BASE = small_base()
 
 
-def feature_order(weights: tuple[Weights, ...], *, pool: bool = False, trials: int = 3, steps: str = "3") -> Order:
+def feature_order(
+    weights: tuple[Weights, ...], *, pool: bool = False, trials: int = 3, steps: str = "3"
+) -> CraftRequest:
     entry = attacks.find("bullseye-polytope")
     settings = settings_of(entry, {"steps": steps})
     order = noise_order(BASE, trials=trials)
     return replace(order, attack=entry, settings=settings, surrogates=Surrogates(weights, pool=pool))
 
 
-def broken_order(*bad: int, trials: int = 3) -> Order:
+def broken_order(*bad: int, trials: int = 3) -> CraftRequest:
     """An attack that gives NaN for some of the trials of its only block."""
 
     def factory() -> Attack:
@@ -94,7 +96,7 @@ def test_the_command_says_which_trial_was_refused(tmp_path: Path, cache: Path, m
 # --- refused orders --------------------------------------------------------------------------------------------
 
 
-def of_another_class(order: Order) -> Order:
+def of_another_class(order: CraftRequest) -> CraftRequest:
     """The second trial takes one base of another class."""
     first, second = order.plans
     stranger = int(np.flatnonzero(BASE.train.labels != second.adversarial_label)[0])
@@ -113,7 +115,7 @@ def of_another_class(order: Order) -> Order:
     ids=["empty", "descending", "twice", "no network", "another class"],
 )
 def test_an_order_without_meaning_is_refused_before_anything_is_written(
-    tmp_path: Path, spoil: Callable[[Order], Order], complaint: str
+    tmp_path: Path, spoil: Callable[[CraftRequest], CraftRequest], complaint: str
 ) -> None:
     with pytest.raises((UsageError, MissingError), match=complaint):
         craft_set(tmp_path / "set", spoil(noise_order(BASE)))
@@ -142,8 +144,8 @@ def test_the_manifest_says_how_the_set_was_made(tmp_path: Path, tiny_weights: tu
     assert manifest.base == BASE.pin()
     assert [one.digest for one in manifest.surrogates] == [one.digest for one in tiny_weights[:2]]
     assert all(one.trials is None and one.network == "convnet" for one in manifest.surrogates)
-    recipe = {"width": "0.25", "classes": (0, 1), "epochs": 0, "drops": (1, 2), "seed": 1}
-    assert manifest.surrogates[1].recipe == recipe
+    pretraining = {"width": "0.25", "classes": (0, 1), "epochs": 0, "lr_milestones": (1, 2), "seed": 1}
+    assert manifest.surrogates[1].pretraining == pretraining
     assert torch.__version__.startswith(manifest.libraries["torch"])  # which names the build too
     for trial in manifest.trials:
         assert trial.constraint == Linf(levels=8)
@@ -178,7 +180,7 @@ def test_a_long_objective_is_thinned_to_its_ends_and_between(tmp_path: Path, tin
 # --- resuming --------------------------------------------------------------------------------------------------
 
 
-def interrupted(folder: Path, order: Order) -> None:
+def interrupted(folder: Path, order: CraftRequest) -> None:
     """Craft a set up to the point where it would be published."""
 
     def stop(*given: object) -> None:
@@ -227,7 +229,9 @@ def unfinished(tmp_path_factory: pytest.TempPathFactory, tiny_weights: tuple[Wei
     ],
 )
 def test_another_order_cannot_go_on_with_an_unfinished_set(
-    unfinished: Path, tiny_weights: tuple[Weights, ...], other: Callable[[Order, tuple[Weights, ...]], Order]
+    unfinished: Path,
+    tiny_weights: tuple[Weights, ...],
+    other: Callable[[CraftRequest, tuple[Weights, ...]], CraftRequest],
 ) -> None:
     order = other(feature_order(tiny_weights[:2]), tiny_weights)
     with pytest.raises(MissingError, match="made by another command"):
@@ -278,7 +282,7 @@ def test_an_attack_that_raises_is_refused_by_name(tmp_path: Path, open_registry:
     assert done.trials == 6 - len(refused) > 0
 
 
-def refusing_order(kind: type[Exception], trials: int = 3) -> Order:
+def refusing_order(kind: type[Exception], trials: int = 3) -> CraftRequest:
     """An order whose attack raises for the second trial."""
 
     @registry.attack("failing", version=1, traits=Traits(batched=False), source="none: a test")

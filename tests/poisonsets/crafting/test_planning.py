@@ -12,7 +12,7 @@ from forge import small_base
 from poisonsets import attacks
 from poisonsets.crafting.driver import craft_set
 from poisonsets.crafting.planning import Draw, budget_of, drawn_setup, planned
-from poisonsets.crafting.request import CompositionRule, Order
+from poisonsets.crafting.request import CompositionRule, CraftRequest
 from poisonsets.interface import Traits
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
@@ -36,7 +36,7 @@ def test_traits_decide_what_is_drawn() -> None:
     assert setup_of("label-flip", Draw(poisons=3)) == DrawnSetup(seed=1, poisons=3, bases="source")
     assert setup_of("hidden-trigger-backdoor") == DrawnSetup(seed=1, poisons=25, backdoor=True)
     dirty = DrawnSetup(
-        seed=1, rate="1/10", backdoor=True, bases="source", source_classes=BASE.poison_classes, supplant=True
+        seed=1, rate="1/10", backdoor=True, bases="source", source_classes=BASE.victim_classes, supplant=True
     )
     assert setup_of("patch-backdoor", Draw(rate="1/10"), "supplant") == dirty
     assert setup_of("patch-backdoor", Draw(source_classes=(2,))).source_classes == (2,)
@@ -88,11 +88,11 @@ def test_the_budget_follows_the_attack_and_its_setting() -> None:
     assert budget_of(clbd, {"trigger_in_budget": False}, 8) == Linf(levels=8, exempt_trigger=True)
 
 
-def order_of(base: Base, name: str, composition: CompositionRule, asked: Draw) -> Order:
+def order_of(base: Base, name: str, composition: CompositionRule, asked: Draw) -> CraftRequest:
     entry = attacks.find(name)
     settings = settings_of(entry, {})
     record, plans = planned(base, entry, setup=None, trials=range(3), seed=5, asked=asked, composition=composition)
-    return Order(
+    return CraftRequest(
         name=name,
         attack=entry,
         settings=settings,

@@ -11,7 +11,7 @@ from torch import Tensor
 from poisonsets.interface import Budget, Context, Crafted, Task
 from poisonsets.manifests.records.trial import L2, Linf, Unconstrained
 from poisonsets.methods.augment import draw_views, viewed
-from poisonsets.methods.descent import Frame, Objective, descend, differentiable
+from poisonsets.methods.descent import Objective, OptimiserSpec, descend, differentiable
 from poisonsets.surrogates import surrogate_of
 from poisonsets.victims.networks import build
 
@@ -40,8 +40,8 @@ def context(seed: int = 0, trials: int = TRIALS, told: list[tuple[int, int]] | N
     return Context((NETWORK,), generators, CPU, lambda *at: told.append(at) if told is not None else None, mirror=True)
 
 
-def plain(steps: int, **other: object) -> Frame:
-    return Frame(**{"steps": steps, "step_size": 0.001, "start": "bases", "augment": False, **other})
+def plain(steps: int, **other: object) -> OptimiserSpec:
+    return OptimiserSpec(**{"steps": steps, "step_size": 0.001, "start": "bases", "augment": False, **other})
 
 
 def in_units(images: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ def test_adam_sees_the_gradient_in_units_of_the_standard_deviation() -> None:
     assert torch.allclose(found, (scaled * scale).detach(), atol=1e-6)
 
 
-@pytest.mark.parametrize(("steps", "drops"), [(250, (93, 156, 218)), (50, (18, 31, 43))])
+@pytest.mark.parametrize(("steps", "lr_milestones"), [(250, (93, 156, 218)), (50, (18, 31, 43))])
 def test_the_step_size_falls_after_the_published_steps(steps: int, drops: tuple[int, ...]) -> None:
     """93, 156 and 218 of 250, 18, 31 and 43 of 50: the published code's figures."""
     one = BASES[:1, :1, :, :2, :2].double().float()

@@ -8,14 +8,14 @@ import pytest
 
 from poisonsets import attacks
 from poisonsets.manifests.errors import MissingError, UsageError
-from poisonsets.presets import names, settings_file, tables
+from poisonsets.presets import names, preset_settings, tables
 from poisonsets.settings import settings_of
 
 
 def test_published_is_every_attacks_own_defaults() -> None:
     assert names()[0] == "published"
     for entry in attacks.attacks().values():
-        assert settings_file("published", entry) == {}
+        assert preset_settings("published", entry) == {}
 
 
 def test_shipped_tables_fit_their_attacks() -> None:
@@ -25,15 +25,15 @@ def test_shipped_tables_fit_their_attacks() -> None:
         assert entry.name == attack, "a table goes by the attack's full name"
         resolved = settings_of(entry, given)
         assert resolved != entry.defaults(), "a table that changes nothing"
-        assert settings_file("digits", entry) == given
+        assert preset_settings("digits", entry) == given
 
 
 def test_a_users_file_is_read_by_names_and_aliases(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("[BP]\nsteps = 7\naugment = true\nlearning_rate = 0.5\n")
     entry = attacks.find("bullseye-polytope")
-    assert settings_file(str(path), entry) == {"steps": "7", "augment": "true", "learning_rate": "0.5"}
-    assert settings_file(str(path), attacks.find("noise")) == {}
+    assert preset_settings(str(path), entry) == {"steps": "7", "augment": "true", "learning_rate": "0.5"}
+    assert preset_settings(str(path), attacks.find("noise")) == {}
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_a_file_that_fits_no_attack_is_refused(tmp_path: Path, text: str, compla
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(UsageError, match=complaint):
-        settings_file(str(path), attacks.find("noise"))
+        preset_settings(str(path), attacks.find("noise"))
 
 
 def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no settings called 'digit'.*published, digits"):
-        settings_file("digit", attacks.find("noise"))
+    with pytest.raises(UsageError, match=r"no preset called 'digit'.*published, digits"):
+        preset_settings("digit", attacks.find("noise"))
     with pytest.raises(MissingError):
-        settings_file(str(tmp_path / "none.toml"), attacks.find("noise"))
+        preset_settings(str(tmp_path / "none.toml"), attacks.find("noise"))

@@ -32,7 +32,7 @@ from poisonsets.victims.trainers.linear_probe import trainer
 
 CPU = torch.device("cpu")
 IDS = np.array([2, 3, 7, 30])
-BY_COUNT = parse("digits-transfer/convnet@size=40,epochs=6,drops=4,learning_rate=0.1,batch=8,width=0.25,pad=1")
+BY_COUNT = parse("digits-transfer/convnet@size=40,epochs=6,lr_milestones=4,learning_rate=0.1,batch=8,width=0.25,pad=1")
 
 
 def fresh(base: Base, extractor: Weights, precision: FeaturePrecision = "fp16", pad: int = 1) -> FeatureCache:

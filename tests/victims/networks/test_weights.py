@@ -17,7 +17,7 @@ from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.networks.weights import load_weights, save_weights, weights_digest
 
 MEAN, STD = ("0.123456", "0.5", "0.5"), ("0.25", "0.25", "1.000000")
-RECIPE = {"classes": [4, 7], "epochs": 3}
+PRETRAINING = {"classes": [4, 7], "epochs": 3}
 
 
 def network(seed: int = 0, width: str = "0.0625") -> Classifier:
@@ -27,7 +27,7 @@ def network(seed: int = 0, width: str = "0.0625") -> Classifier:
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     path = tmp_path / "weights.safetensors"
-    save_weights(path, network(), RECIPE, {"base": "tiny", "side": [12, 12]})
+    save_weights(path, network(), PRETRAINING, {"base": "tiny", "side": [12, 12]})
     return path
 
 
@@ -64,13 +64,13 @@ def test_a_network_comes_back(saved: Path) -> None:
     assert weights.digest == weights_digest(wanted) == weights_digest(weights.network)
     assert weights.digest == digest_of(wanted.state_dict())
     assert weights.record["classes"] == [4, 7]
-    assert weights.record["recipe"] == RECIPE
+    assert weights.record["pretraining"] == PRETRAINING
     assert weights.side == (12, 12)
 
 
 def test_equal_inputs_give_equal_bytes(saved: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.safetensors"
-    save_weights(again, load_weights(saved).network, RECIPE, {"side": [12, 12], "base": "tiny"})
+    save_weights(again, load_weights(saved).network, PRETRAINING, {"side": [12, 12], "base": "tiny"})
     assert again.read_bytes() == saved.read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.safetensors", "weights.safetensors"]
 
@@ -88,9 +88,9 @@ def test_the_digest_sees_every_tensor_and_no_layout() -> None:
 def test_an_existing_file_is_kept_unless_told(saved: Path) -> None:
     before = saved.read_bytes()
     with pytest.raises(MissingError, match="exists already"):
-        save_weights(saved, network(1), RECIPE, {})
+        save_weights(saved, network(1), PRETRAINING, {})
     assert saved.read_bytes() == before
-    save_weights(saved, network(1), RECIPE, {}, overwrite=True)
+    save_weights(saved, network(1), PRETRAINING, {}, overwrite=True)
     assert load_weights(saved).digest == weights_digest(network(1))
 
 
@@ -135,7 +135,7 @@ def test_no_cut_goes_unnoticed(saved: Path) -> None:
         {"mean": ["0.5", "0.5", "0.5"]},
         {"mean": ["nan", "0.5", "0.5"]},
         {"std": ["0.25", "0.25"]},
-        {"recipe": []},
+        {"pretraining": []},
         {"digest": "0" * 64},
         {"extra": 1},
     ],
@@ -183,7 +183,7 @@ def test_only_plain_files_are_opened(saved: Path, tmp_path: Path) -> None:
         load_weights(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("what", ["recipe", "provenance"])
+@pytest.mark.parametrize("what", ["pretraining", "provenance"])
 @pytest.mark.parametrize(
     "statement",
     [
@@ -205,7 +205,9 @@ def test_statements_that_no_manifest_takes_are_refused(saved: Path, what: str, s
     with pytest.raises(DamagedError, match=f"{saved.name}.*{what} has"):
         load_weights(saved)
     with pytest.raises(UsageError, match=f"{what} has"):
-        save_weights(saved, network(), **({"recipe": RECIPE, "provenance": {}} | {what: statement}), overwrite=True)
+        save_weights(
+            saved, network(), **({"pretraining": PRETRAINING, "provenance": {}} | {what: statement}), overwrite=True
+        )
 
 
 def test_statements_that_manifests_take_are_read(saved: Path) -> None:

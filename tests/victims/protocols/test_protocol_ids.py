@@ -39,7 +39,7 @@ def test_the_standard_protocols_have_short_ids(protocol: Protocol) -> None:
             "augment": st.sampled_from(["crop", "sub-pixel", "none"]),
             "nesterov": st.booleans(),
             "head": st.sampled_from(["fresh", "kept"]),
-            "drops": st.sets(st.integers(0, 99), max_size=3).map(lambda s: tuple(sorted(s))),
+            "lr_milestones": st.sets(st.integers(0, 99), max_size=3).map(lambda s: tuple(sorted(s))),
             "learning_rate": fractions,
             "weight_decay": fractions,
             "size": st.integers(1, 9999),
@@ -68,7 +68,7 @@ def test_one_protocol_has_one_id() -> None:
 def test_no_augmentation_has_one_spelling() -> None:
     ids = {parse(f"cifar10-transfer/resnet18@{text}").id for text in ("augment=none", "pad=0,flip=false")}
     assert ids == {"cifar10-transfer/resnet18@augment=none"}
-    assert parse("finetune/vgg11@augment=crop,pad=4").id == "finetune/vgg11@augment=crop,pad=4"
+    assert parse("cifar10-finetune/vgg11@augment=crop,pad=4").id == "cifar10-finetune/vgg11@augment=crop,pad=4"
 
 
 def test_which_protocols_train_heads_alone_and_many_at_a_time() -> None:
@@ -79,8 +79,8 @@ def test_which_protocols_train_heads_alone_and_many_at_a_time() -> None:
 
 def test_the_target_is_mirrored_where_the_protocol_says() -> None:
     images = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
-    assert np.array_equal(parse("finetune/vgg11@flip_target=true").asked(images), images[:, :, [3, 2, 1, 0]])
-    assert np.array_equal(parse("finetune/vgg11").asked(images), images)
+    assert np.array_equal(parse("cifar10-finetune/vgg11@flip_target=true").asked(images), images[:, :, [3, 2, 1, 0]])
+    assert np.array_equal(parse("cifar10-finetune/vgg11").asked(images), images)
 
 
 def test_the_rule_follows_the_composition() -> None:
@@ -110,7 +110,7 @@ def test_the_rule_follows_the_composition() -> None:
         ("digits-transfer/convnet@epochs=three", "epochs=40"),
         ("digits-transfer/convnet@epochs=0", "wanted 1 to"),
         ("digits-transfer/convnet@flip=maybe", "flip=true"),
-        ("digits-transfer/convnet@drops=3+x", "drops="),
+        ("digits-transfer/convnet@lr_milestones=3+x", "lr_milestones="),
         ("digits-transfer/convnet@learning_rate=-1", "plain decimal"),
         ("digits-transfer/convnet@epochs=3,epochs=4", "twice"),
         ("digits-transfer/convnet@composition=in-place,size=9", "by-count"),

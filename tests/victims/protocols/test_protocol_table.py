@@ -15,7 +15,7 @@ from poisonsets.victims.protocols import Protocol, suite, suites
 from poisonsets.victims.protocols._spelling import SETTINGS, shown
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "protocols.md").read_text()
-EVERYWHERE = {"factor": "0.1", "momentum": "0.9", "keep": "1", "flip_target": "false", "width": "1", "version": "1"}
+EVERYWHERE = {"lr_gamma": "0.1", "momentum": "0.9", "keep": "1", "flip_target": "false", "width": "1", "version": "1"}
 
 
 def table() -> dict[str, dict[str, str]]:
@@ -60,7 +60,7 @@ def test_what_is_the_same_everywhere_is_said_on_the_page() -> None:
 
 def test_every_setting_is_explained() -> None:
     meanings = PAGE.split("## What each setting means")[1]
-    trivial = {"batch", "epochs", "learning_rate", "weight_decay", "width", "factor", "size", "momentum"}
+    trivial = {"batch", "epochs", "learning_rate", "weight_decay", "width", "lr_gamma", "size", "momentum"}
     assert not {name for name in set(SETTINGS) - trivial if f"`{name}`" not in meanings}
 
 

@@ -21,7 +21,7 @@ from poisonsets.victims.results.row import job_key
 from poisonsets.victims.scoring.score import Score, score_set
 
 CPU = torch.device("cpu")
-PROTOCOL = parse("digits-transfer/convnet@composition=in-place,epochs=2,drops=none,batch=16,width=0.25,pad=1")
+PROTOCOL = parse("digits-transfer/convnet@composition=in-place,epochs=2,lr_milestones=none,batch=16,width=0.25,pad=1")
 Again = Callable[..., Score]
 
 
@@ -90,7 +90,7 @@ def target(predicted: int, **changes: Any) -> list[dict[str, Any]]:
         {"width": "1"},
         {"extractor": "a" * 64},
         {"victim_seed": 1},
-        {"poison_classes": [0, 1]},
+        {"victim_classes": [0, 1]},
     ],
     ids=str,
 )
@@ -110,7 +110,7 @@ def test_the_honest_edit_is_read(again: Again, results: Path) -> None:
     assert again().rows[0].seconds == "7.000"
 
 
-@pytest.mark.parametrize("key", ["device", "torch", "poison_classes", "strange"])
+@pytest.mark.parametrize("key", ["device", "torch", "victim_classes", "strange"])
 def test_settings_that_differ_in_a_key_are_named_with_it(again: Again, results: Path, key: str) -> None:
     again()
     path = results / "settings.json"
@@ -148,7 +148,7 @@ def test_the_folder_is_locked_while_it_is_written(again: Again, results: Path) -
 def test_equal_trials_for_other_classes_are_other_jobs() -> None:
     rest = {"content_digest": "c" * 64, "trial": 0, "protocol": "p", "protocol_version": 1}
     keys = {
-        job_key(**rest, poison_classes=classes, extractor="e" * 64, victim_seed=0)
+        job_key(**rest, victim_classes=classes, extractor="e" * 64, victim_seed=0)
         for classes in ((2, 3), (3, 2), (1, 2, 3))
     }
     assert len(keys) == 3
@@ -157,7 +157,7 @@ def test_equal_trials_for_other_classes_are_other_jobs() -> None:
 def test_the_threat_level_is_that_of_the_set_at_hand(again: Again, makers: Any, extractor: Weights) -> None:
     """Sets that differ in their surrogates alone have one content digest, and so the same jobs."""
     first = again()
-    known = SurrogateRecord(digest=extractor.digest, network="convnet", recipe={"width": "0.25"})
+    known = SurrogateRecord(digest=extractor.digest, network="convnet", pretraining={"width": "0.25"})
     second = again(makers.set_of(makers.trial(), surrogates=(known,)))
     assert (first.rows[0].threat_level, second.rows[0].threat_level) == ("black-box", "white-box")
     assert second.summaries[0].threat_levels == ("white-box",)

@@ -10,7 +10,7 @@ from poisonsets.victims.results.row import Row, TargetRow, job_key
 from poisonsets.victims.results.statistics import mcnemar_exact, wilson, wilson_of_mean
 from poisonsets.victims.results.summary import summarise
 
-IDENTITY = ("content_digest", "protocol", "extractor", "poison_classes")
+IDENTITY = ("content_digest", "protocol", "extractor", "victim_classes")
 
 
 def row(trial: int, *, seed: int = 0, success: bool = True, control: bool | None = False, **changes: Any) -> Row:
@@ -18,7 +18,7 @@ def row(trial: int, *, seed: int = 0, success: bool = True, control: bool | None
     identity = {
         "content_digest": "c" * 64,
         "trial": trial,
-        "poison_classes": (2, 3),
+        "victim_classes": (2, 3),
         "protocol": "digits-transfer/convnet",
         "protocol_version": 1,
         "extractor": "e" * 64,
@@ -119,7 +119,7 @@ def test_a_job_counts_once() -> None:
 
 def test_victims_of_other_classes_make_no_rate() -> None:
     with pytest.raises(UsageError, match="different classes"):
-        summarise([row(0), row(1, poison_classes=(0, 1, 3))])
+        summarise([row(0), row(1, victim_classes=(0, 1, 3))])
 
 
 @pytest.mark.parametrize(("successes", "mean"), [(0, 0.0), (1, 0.25), (4, 1.0)])

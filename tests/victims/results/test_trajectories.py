@@ -30,14 +30,14 @@ from poisonsets.victims.trainers.whole_network.trainer import TrainedVictims
 from poisonsets.victims.training import loop
 
 CPU = torch.device("cpu")
-SETTINGS = "composition=in-place,epochs=3,drops=2,batch=16,width=0.25,pad=1"
+SETTINGS = "composition=in-place,epochs=3,lr_milestones=2,batch=16,width=0.25,pad=1"
 HEADS = parse(f"digits-transfer/convnet@{SETTINGS}")
 SCRATCH = parse(f"digits-scratch/convnet@{SETTINGS}")
 WHOLE = parse(f"digits-transfer/convnet@{SETTINGS},training=end-to-end")
 IDENTITY = {
     "content_digest": "c" * 64,
     "trial": 3,
-    "poison_classes": (2, 3),
+    "victim_classes": (2, 3),
     "protocol": "p",
     "protocol_version": 1,
     "extractor": None,

@@ -1,4 +1,4 @@
-"""The embedded base from its default extractor to a clean victim, with the figures the recipe promises."""
+"""The embedded base from its default extractor to a clean victim, with the figures the pretraining promises."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.overlay.compose import Rows
+from poisonsets.manifests.overlay.compose import TrainingRows
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import suite
 from poisonsets.victims.trainers.linear_probe.trainer import FrozenVictims
 from poisonsets.victims.training.pretrain import cached_weights
-from poisonsets.victims.training.pretraining import default_recipe
+from poisonsets.victims.training.pretraining import default_pretraining
 
 CPU = torch.device("cpu")
 
@@ -32,9 +32,9 @@ def test_the_default_extractor_knows_its_own_digits(features: Weights) -> None:
 
 
 def test_the_default_classifier_tells_the_victims_digits_apart(digits: Base, cache: Path) -> None:
-    recipe = default_recipe(digits, "classifier")
-    assert recipe is not None
-    classifier = cached_weights(recipe, digits, cache, device=CPU)
+    pretraining = default_pretraining(digits, "classifier")
+    assert pretraining is not None
+    classifier = cached_weights(pretraining, digits, cache, device=CPU)
     assert classifier.record["classes"] == [5, 6, 7, 8, 9]
     assert classifier.record["provenance"]["correct"] >= 0.97 * 300
 
@@ -42,8 +42,8 @@ def test_the_default_classifier_tells_the_victims_digits_apart(digits: Base, cac
 def test_a_clean_victim_learns_digits_the_extractor_never_saw(digits: Base, features: Weights) -> None:
     (protocol,) = suite("digits-transfer")
     victims = FrozenVictims(protocol, features.network, digits, CPU)
-    rows = np.sort(np.concatenate([np.flatnonzero(digits.train.labels == c)[:100] for c in digits.poison_classes]))
-    clean = Rows(rows, np.full(500, -1, dtype=np.int64), digits.train.labels[rows])
+    rows = np.sort(np.concatenate([np.flatnonzero(digits.train.labels == c)[:100] for c in digits.victim_classes]))
+    clean = TrainingRows(rows, np.full(500, -1, dtype=np.int64), digits.train.labels[rows])
     victim = victims.control(clean, 0)
     assert victim.correct >= 0.7 * 300
     # A second victim of the same rows is the first one, another seed is another head.

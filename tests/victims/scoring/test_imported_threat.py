@@ -18,7 +18,7 @@ def test_an_imported_set_without_surrogates_has_an_unknown_threat_level(
 ) -> None:
     opened = makers.set_of(makers.trial())
     spec = extractor.network.spec
-    known = SurrogateRecord(digest=extractor.digest, network=spec.name, recipe={"width": spec.width})
+    known = SurrogateRecord(digest=extractor.digest, network=spec.name, pretraining={"width": spec.width})
     manifest = opened.manifest.model_copy(
         update={"setup": ForeignSetup(name="triple: x"), "surrogates": (known,) if declared else ()}
     )

@@ -30,8 +30,8 @@ LOG = logging.getLogger(__name__)
 SEED, KILLS = 4, 10
 PASSES, BLOCK, EVERY = 2, 2, 3
 PROTOCOLS = (
-    parse("digits-transfer/convnet@size=40,epochs=40,drops=30,learning_rate=0.1,batch=8,width=0.25,pad=5"),
-    parse("digits-scratch/convnet@composition=in-place,epochs=13,drops=11,batch=20,width=0.25,pad=1"),
+    parse("digits-transfer/convnet@size=40,epochs=40,lr_milestones=30,learning_rate=0.1,batch=8,width=0.25,pad=5"),
+    parse("digits-scratch/convnet@composition=in-place,epochs=13,lr_milestones=11,batch=20,width=0.25,pad=1"),
 )
 TIMED = {"seconds", "peak_memory_bytes", "checksum"}
 # What there is to lose, in the order in which it is done, and how much of it one kill may lose: a part of the features,

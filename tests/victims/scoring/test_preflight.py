@@ -16,8 +16,8 @@ from poisonsets.victims.protocols import parse
 from poisonsets.victims.scoring.score import score_set
 
 CPU = torch.device("cpu")
-PROTOCOL = parse("digits-transfer/convnet@composition=in-place,epochs=1,drops=none,batch=16,width=0.25,pad=1")
-BY_COUNT = parse("digits-transfer/convnet@size=30,epochs=1,drops=none,width=0.25")
+PROTOCOL = parse("digits-transfer/convnet@composition=in-place,epochs=1,lr_milestones=none,batch=16,width=0.25,pad=1")
+BY_COUNT = parse("digits-transfer/convnet@size=30,epochs=1,lr_milestones=none,width=0.25")
 
 
 def test_repeated_extractors_protocols_and_seeds_count_once(tiny_base: Base, makers: Any, extractor: Weights) -> None:

@@ -22,7 +22,7 @@ from poisonsets.victims.trainers.linear_probe.heads import train_heads
 
 CPU = torch.device("cpu")
 PROTOCOL = parse(
-    "digits-transfer/convnet@composition=in-place,epochs=15,drops=12,learning_rate=0.3,batch=8,width=0.25,pad=1"
+    "digits-transfer/convnet@composition=in-place,epochs=15,lr_milestones=12,learning_rate=0.3,batch=8,width=0.25,pad=1"
 )
 
 OWN = replace(PROTOCOL, composition="trial")
@@ -181,7 +181,7 @@ class TestResults:
         other = makers.set_of(makers.trial(), content="d" * 64)
         with pytest.raises(MissingError, match="content_digest"):
             score(other, tiny_base, extractor, results=tmp_path / "r", resume=True)
-        protocol = replace(PROTOCOL, epochs=1, drops=())
+        protocol = replace(PROTOCOL, epochs=1, lr_milestones=())
         with pytest.raises(MissingError, match="protocols"):
             score(
                 self.opened(makers, 1),
@@ -206,15 +206,17 @@ class TestResults:
 class TestThreatLevel:
     def level(self, base: Base, makers: Any, extractor: Weights, *surrogates: SurrogateRecord) -> str:
         opened = makers.set_of(makers.trial(), surrogates=surrogates)
-        protocol = replace(PROTOCOL, epochs=1, drops=())
+        protocol = replace(PROTOCOL, epochs=1, lr_milestones=())
         return score(opened, base, extractor, protocols=[protocol]).rows[0].threat_level
 
     def surrogate(self, digest: str = "a" * 64, **changes: Any) -> SurrogateRecord:
-        return SurrogateRecord(digest=digest, network="convnet", recipe={"width": "0.25"}).model_copy(update=changes)
+        return SurrogateRecord(digest=digest, network="convnet", pretraining={"width": "0.25"}).model_copy(
+            update=changes
+        )
 
     def test_it_follows_from_digest_network_and_width(self, tiny_base: Base, makers: Any, extractor: Weights) -> None:
         same, other = self.surrogate(extractor.digest), self.surrogate()
-        wide = self.surrogate(recipe={"width": "1"})
+        wide = self.surrogate(pretraining={"width": "1"})
         deep = self.surrogate(network="resnet18")
         for surrogates, wanted in (
             ([], "black-box"),
@@ -245,7 +247,7 @@ class TestRefusals:
         images[0, 0, 0, 0] ^= 1
         changed = replace(tiny_base, train=Split.of(images, tiny_base.train.labels))
         self.refuse(MissingError, "train split", opened, changed, extractor=extractor)
-        self.refuse(UsageError, "classes", opened, replace(tiny_base, poison_classes=(1, 2, 3)), extractor=extractor)
+        self.refuse(UsageError, "classes", opened, replace(tiny_base, victim_classes=(1, 2, 3)), extractor=extractor)
 
     def test_extractors_that_do_not_fit(self, tiny_base: Base, makers: Any, extractor: Weights) -> None:
         opened = makers.set_of(makers.trial())

@@ -20,8 +20,8 @@ from poisonsets.victims.protocols import parse
 from poisonsets.victims.scoring.score import score_set
 
 PROTOCOLS = (
-    parse("digits-transfer/convnet@composition=in-place,epochs=1,drops=none,batch=16,width=0.25,pad=0"),
-    parse("digits-scratch/convnet@composition=in-place,epochs=1,drops=none,batch=40,width=0.25,pad=0"),
+    parse("digits-transfer/convnet@composition=in-place,epochs=1,lr_milestones=none,batch=16,width=0.25,pad=0"),
+    parse("digits-scratch/convnet@composition=in-place,epochs=1,lr_milestones=none,batch=40,width=0.25,pad=0"),
 )
 TIMED = {"seconds", "peak_memory_bytes", "checksum"}
 

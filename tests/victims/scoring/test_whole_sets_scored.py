@@ -18,14 +18,14 @@ from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import parse
 from poisonsets.victims.scoring.score import score_set
 
-SETTINGS = "epochs=1,drops=none,batch=16,width=0.25,pad=1"
+SETTINGS = "epochs=1,lr_milestones=none,batch=16,width=0.25,pad=1"
 
 
 @pytest.fixture
 def whole(tmp_path: Path, tiny_base: Base) -> WholeSet:
     """The base with three of its images changed and one of the victims' classes lost."""
     images, labels = tiny_base.train.images.copy(), tiny_base.train.labels
-    known = np.flatnonzero(np.isin(labels, tiny_base.poison_classes))
+    known = np.flatnonzero(np.isin(labels, tiny_base.victim_classes))
     images[known[:3]] ^= 8
     kept = np.delete(np.arange(len(labels)), known[3])
     folder = write_shards(tmp_path / "shards", images[kept], labels[kept])

@@ -12,7 +12,7 @@ import torch
 
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError, ViolationError
-from poisonsets.manifests.overlay.compose import Rows
+from poisonsets.manifests.overlay.compose import TrainingRows
 from poisonsets.victims.networks import build
 from poisonsets.victims.networks.image_size import refuse_single, refuse_size
 from poisonsets.victims.networks.weights import Weights
@@ -20,12 +20,12 @@ from poisonsets.victims.protocols import parse
 from poisonsets.victims.scoring.score import score_set
 from poisonsets.victims.trainers.linear_probe.trainer import FrozenVictims
 from poisonsets.victims.training.pretrain import cached_weights, train_network
-from poisonsets.victims.training.pretraining import Recipe
+from poisonsets.victims.training.pretraining import Pretraining
 
 CPU = torch.device("cpu")
 # Weight decay times this learning rate is far above 2, so that the head grows at every step.
 WILD = parse("digits-transfer/convnet@composition=in-place,learning_rate=100000,batch=8,width=0.25,pad=1")
-RECIPE = Recipe("convnet", (0, 1), epochs=2, width="0.25", batch=16, learning_rate="0.05", pad=1)
+PRETRAINING = Pretraining("convnet", (0, 1), epochs=2, width="0.25", batch=16, learning_rate="0.05", pad=1)
 PLAIN = (("0", "0", "0"), ("1", "1", "1"))
 
 
@@ -46,7 +46,7 @@ def test_a_diverged_victim_is_refused_and_has_no_row(
 
 def test_a_diverged_control_is_refused(tiny_base: Base, extractor: Weights) -> None:
     kept = np.flatnonzero(np.isin(tiny_base.train.labels, (2, 3)))
-    clean = Rows(kept, np.full(len(kept), -1), tiny_base.train.labels[kept])
+    clean = TrainingRows(kept, np.full(len(kept), -1), tiny_base.train.labels[kept])
     with pytest.raises(ViolationError, match="clean control diverged"):
         FrozenVictims(WILD, extractor.network, tiny_base, CPU).control(clean, 0)
 
@@ -59,7 +59,7 @@ def test_features_that_are_not_finite_are_refused(tiny_base: Base, makers: Any, 
 
 
 def test_a_network_whose_training_diverged_is_refused_and_not_stored(tiny_base: Base, tmp_path: Path) -> None:
-    wild = replace(RECIPE, learning_rate="100000", epochs=30)
+    wild = replace(PRETRAINING, learning_rate="100000", epochs=30)
     with pytest.raises(UsageError, match=r"diverged.*Lower the learning rate"):
         cached_weights(wild, tiny_base, tmp_path, device=CPU)
     assert not list(tmp_path.rglob("*.safetensors"))
@@ -72,7 +72,7 @@ def shrunk(base: Base, side: int) -> Base:
 
 def test_images_too_small_for_a_network_are_refused_with_their_size(tiny_base: Base) -> None:
     with pytest.raises(UsageError, match="4x4"):
-        train_network(RECIPE, shrunk(tiny_base, 4), device=CPU)
+        train_network(PRETRAINING, shrunk(tiny_base, 4), device=CPU)
     refuse_size(build("convnet", 2, "0.25", *PLAIN), (8, 8))
 
 
@@ -101,13 +101,13 @@ def test_a_step_of_one_image_is_refused_only_where_it_fails(images: int, batch: 
 
 
 def test_cached_weights_are_those_of_the_recipe_and_the_base(tiny_base: Base, tmp_path: Path) -> None:
-    other = replace(RECIPE, seed=1)
-    for recipe in (RECIPE, other):
-        cached_weights(recipe, tiny_base, tmp_path, device=CPU)
-    names = [tmp_path / "weights" / f"{r.digest(tiny_base.train.digest)}.safetensors" for r in (RECIPE, other)]
+    other = replace(PRETRAINING, seed=1)
+    for pretraining in (PRETRAINING, other):
+        cached_weights(pretraining, tiny_base, tmp_path, device=CPU)
+    names = [tmp_path / "weights" / f"{r.digest(tiny_base.train.digest)}.safetensors" for r in (PRETRAINING, other)]
     names[0].write_bytes(names[1].read_bytes())
-    with pytest.raises(DamagedError, match=f"another recipe.*Remove .*{names[0].name}"):
-        cached_weights(RECIPE, tiny_base, tmp_path, device=CPU)
+    with pytest.raises(DamagedError, match=f"another pretraining.*Remove .*{names[0].name}"):
+        cached_weights(PRETRAINING, tiny_base, tmp_path, device=CPU)
     turned = Split.of(tiny_base.train.images[:, ::-1].copy(), tiny_base.train.labels)
     moved = tmp_path / "weights" / f"{other.digest(turned.digest)}.safetensors"
     names[1].rename(moved)

@@ -23,7 +23,7 @@ from poisonsets.victims.trainers.predictions import Question
 from poisonsets.victims.training import loop
 
 CPU = torch.device("cpu")
-SETTINGS = "composition=in-place,epochs=2,drops=1,batch=16,width=0.25,pad=1"
+SETTINGS = "composition=in-place,epochs=2,lr_milestones=1,batch=16,width=0.25,pad=1"
 HEADS = parse(f"digits-transfer/convnet@{SETTINGS}")
 SCRATCH = parse(f"digits-scratch/convnet@{SETTINGS}")
 

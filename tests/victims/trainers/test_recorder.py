@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.overlay.compose import Rows
+from poisonsets.manifests.overlay.compose import TrainingRows
 from poisonsets.manifests.records.trial import Add
 from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.networks import build
@@ -30,10 +30,10 @@ from poisonsets.victims.training.loop import Schedule, fit
 
 CPU = torch.device("cpu")
 SETTINGS = "composition=in-place,batch=16,width=0.25,pad=1"
-SCRATCH = parse(f"digits-scratch/convnet@{SETTINGS},epochs=3,drops=2")
-WHOLE = parse(f"digits-transfer/convnet@{SETTINGS},epochs=3,drops=2,training=end-to-end,learning_rate=0.01")
-FROZEN = parse(f"digits-transfer/convnet@{SETTINGS},epochs=6,drops=4,learning_rate=0.1")
-ADAM = replace(FROZEN, optimiser="adam", learning_rate="0.01", epochs=3, drops=())
+SCRATCH = parse(f"digits-scratch/convnet@{SETTINGS},epochs=3,lr_milestones=2")
+WHOLE = parse(f"digits-transfer/convnet@{SETTINGS},epochs=3,lr_milestones=2,training=end-to-end,learning_rate=0.01")
+FROZEN = parse(f"digits-transfer/convnet@{SETTINGS},epochs=6,lr_milestones=4,learning_rate=0.1")
+ADAM = replace(FROZEN, optimiser="adam", learning_rate="0.01", epochs=3, lr_milestones=())
 HALF = ("0.5", "0.5", "0.5")
 
 
@@ -127,10 +127,10 @@ def plain_head(draws: Draws, features: Tensor, labels: Tensor, sight: Sight, pro
 def test_heads_in_a_block_are_measured_as_by_plain_autograd() -> None:
     """One head under several sights, sights of one and three targets, and a head that nobody watches."""
     images, width, classes = 30, 17, 4
-    protocol = replace(FROZEN, epochs=3, drops=(), batch=8, pad=0)
+    protocol = replace(FROZEN, epochs=3, lr_milestones=(), batch=8, pad=0)
     numbers = torch.arange(images, dtype=torch.uint8)[:, None, None, None].expand(images, 1, 1, 3).contiguous()
     clean = FeatureCache(Numbered(images, width), numbers, pad=0, flip=False)  # type: ignore[arg-type]
-    rows = Rows(np.arange(images), np.full(images, -1), np.arange(images) % classes)
+    rows = TrainingRows(np.arange(images), np.full(images, -1), np.arange(images) % classes)
     labels = torch.from_numpy(rows.label)
     draws = [
         draw(protocol, victim_generator(seed, rows), rows=images, features=width, classes=classes) for seed in (0, 1, 2)
@@ -203,7 +203,7 @@ def test_curves_do_not_depend_on_company(tiny_base: Base, makers: Any, extractor
 
 def test_poisons_that_are_the_target_align_and_clean_training_does_not(tiny_base: Base, makers: Any) -> None:
     """The mechanism check of Witches' Brew: the poisoned victim's batches point where the adversarial loss falls."""
-    protocol = replace(SCRATCH, composition="trial", epochs=4, drops=())
+    protocol = replace(SCRATCH, composition="trial", epochs=4, lr_milestones=())
     victims = TrainedVictims(protocol, None, tiny_base, CPU, watched=True)
     (verdict,) = answered(victims, question(tiny_base, makers.trial(count=30, composition=Add())))
     poisoned, control = verdict.curves

@@ -13,10 +13,10 @@ from poisonsets.victims.networks.weights import weights_digest
 from poisonsets.victims.training.adversarial import Adversary, adversary_of, attacked
 from poisonsets.victims.training.labels import images_of
 from poisonsets.victims.training.pretrain import Trained, accuracy, provenance, train_network, training_images
-from poisonsets.victims.training.pretraining import Recipe
+from poisonsets.victims.training.pretraining import Pretraining
 
 CPU = torch.device("cpu")
-PLAIN = Recipe("convnet", (0, 1, 3), epochs=8, width="0.25", batch=16, learning_rate="0.05", pad=0)
+PLAIN = Pretraining("convnet", (0, 1, 3), epochs=8, width="0.25", batch=16, learning_rate="0.05", pad=0)
 ROBUST = replace(PLAIN, adversary=64, adversary_steps=3, adversary_step="30")
 STRONG = Adversary(64 / 255, 10, 12 / 255)
 
@@ -88,13 +88,13 @@ def test_every_setting_matters(tiny_base: Base, change: dict[str, object]) -> No
     short = replace(ROBUST, epochs=1)
     changed = replace(short, **change)
     assert changed.digest("base") != short.digest("base")
-    one, other = (train_network(recipe, tiny_base, device=CPU).network for recipe in (short, changed))
+    one, other = (train_network(pretraining, tiny_base, device=CPU).network for pretraining in (short, changed))
     assert weights_digest(one) != weights_digest(other)
 
 
 def test_dropout_is_the_same_every_time_and_touches_no_global_state(tiny_base: Base) -> None:
-    recipe, state = replace(PLAIN, epochs=1, dropout="0.5"), torch.get_rng_state()
-    one, other = (train_network(recipe, tiny_base, device=CPU).network for _ in range(2))
+    pretraining, state = replace(PLAIN, epochs=1, dropout="0.5"), torch.get_rng_state()
+    one, other = (train_network(pretraining, tiny_base, device=CPU).network for _ in range(2))
     assert weights_digest(one) == weights_digest(other)
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -110,5 +110,5 @@ def test_the_first_images_of_each_class_are_used(tiny_base: Base) -> None:
 
 
 def test_more_images_than_a_class_has_are_refused(tiny_base: Base) -> None:
-    with pytest.raises(UsageError, match="20 training images of class 0, the recipe asks for 21"):
+    with pytest.raises(UsageError, match="20 training images of class 0, the pretraining asks for 21"):
         train_network(replace(PLAIN, images=63), tiny_base, device=CPU)

@@ -18,7 +18,7 @@ from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.protocols import parse
 from poisonsets.victims.training.checkpoint import KeptRun
 from poisonsets.victims.training.loop import Schedule, drawn_views, fit, optimiser_of, schedule_of
-from poisonsets.victims.training.pretraining import Recipe
+from poisonsets.victims.training.pretraining import Pretraining
 from poisonsets.victims.training.views import apply_shifts, apply_views, as_input
 
 PLAIN = Schedule(4, 8, "0.05", (1, 3), "0.1", "0.9", "0.001", 2, True)
@@ -182,8 +182,8 @@ def test_nothing_of_the_global_random_state_is_used() -> None:
 
 
 def test_a_schedule_is_read_from_recipes_and_protocols() -> None:
-    recipe = Recipe("convnet", (0, 1), epochs=3, drops=(1,), learning_rate="0.5", pad=1)
-    assert schedule_of(recipe) == Schedule(3, 128, "0.5", (1,), "0.1", "0.9", "0.0002", 1, False)
+    pretraining = Pretraining("convnet", (0, 1), epochs=3, lr_milestones=(1,), learning_rate="0.5", pad=1)
+    assert schedule_of(pretraining) == Schedule(3, 128, "0.5", (1,), "0.1", "0.9", "0.0002", 1, False)
     protocol = parse("witches-brew-cifar10/resnet18@epochs=3")
     wanted = Schedule(3, 128, "0.1", (14, 24, 35), "0.1", "0.9", "0.0005", 4, True, "sgd", True, "sub-pixel")
     assert schedule_of(protocol) == wanted

@@ -14,23 +14,25 @@ from poisonsets.victims.networks.normalisation import NONE, channel_statistics
 from poisonsets.victims.networks.weights import load_weights, save_weights, weights_digest
 from poisonsets.victims.training.labels import images_of
 from poisonsets.victims.training.pretrain import cached_weights, provenance, train_network
-from poisonsets.victims.training.pretraining import Recipe, default_recipe
+from poisonsets.victims.training.pretraining import Pretraining, default_pretraining
 
 CPU = torch.device("cpu")
-RECIPE = Recipe("convnet", (0, 1, 3), epochs=6, width="0.25", batch=16, learning_rate="0.05", pad=1, drops=(5,))
+PRETRAINING = Pretraining(
+    "convnet", (0, 1, 3), epochs=6, width="0.25", batch=16, learning_rate="0.05", pad=1, lr_milestones=(5,)
+)
 
 
 def test_the_same_recipe_gives_the_same_bytes(tiny_base: Base, tmp_path: Path) -> None:
     files = []
     for name in ("one", "two"):
-        trained = train_network(RECIPE, tiny_base, device=CPU)
-        save_weights(tmp_path / name, trained.network, RECIPE.record(), provenance(tiny_base, trained))
+        trained = train_network(PRETRAINING, tiny_base, device=CPU)
+        save_weights(tmp_path / name, trained.network, PRETRAINING.record(), provenance(tiny_base, trained))
         files.append((tmp_path / name).read_bytes())
     assert files[0] == files[1]
 
 
 def test_training_learns_and_counts_test_images_of_its_classes(tiny_base: Base) -> None:
-    trained = train_network(RECIPE, tiny_base, device=CPU)
+    trained = train_network(PRETRAINING, tiny_base, device=CPU)
     assert trained.images == 30
     assert trained.correct >= 28
     assert not trained.network.training
@@ -43,7 +45,7 @@ def test_training_learns_and_counts_test_images_of_its_classes(tiny_base: Base) 
         {"epochs": 5},
         {"batch": 17},
         {"learning_rate": "0.06"},
-        {"drops": (2,)},
+        {"lr_milestones": (2,)},
         {"momentum": "0.8"},
         {"weight_decay": "0.1"},
         {"pad": 2},
@@ -54,43 +56,43 @@ def test_training_learns_and_counts_test_images_of_its_classes(tiny_base: Base) 
     ids=str,
 )
 def test_every_setting_matters(tiny_base: Base, change: dict[str, object]) -> None:
-    short = replace(RECIPE, epochs=3, drops=(1,))
+    short = replace(PRETRAINING, epochs=3, lr_milestones=(1,))
     changed = replace(short, **change)
     assert changed.digest("base") != short.digest("base")
-    plain, other = (train_network(recipe, tiny_base, device=CPU).network for recipe in (short, changed))
+    plain, other = (train_network(pretraining, tiny_base, device=CPU).network for pretraining in (short, changed))
     assert weights_digest(plain) != weights_digest(other)
 
 
 def test_global_random_state_is_untouched(tiny_base: Base) -> None:
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
-    train_network(replace(RECIPE, epochs=1), tiny_base, device=CPU)
+    train_network(replace(PRETRAINING, epochs=1), tiny_base, device=CPU)
     assert torch.equal(torch_state, torch.get_rng_state())
     assert np.array_equal(numpy_state, np.random.get_state()[1])
 
 
 def test_progress_reaches_the_end(tiny_base: Base) -> None:
     calls: list[tuple[int, int]] = []
-    train_network(replace(RECIPE, epochs=3), tiny_base, device=CPU, progress=lambda *steps: calls.append(steps))
+    train_network(replace(PRETRAINING, epochs=3), tiny_base, device=CPU, progress=lambda *steps: calls.append(steps))
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_normalisation_is_that_of_the_training_images(tiny_base: Base) -> None:
-    images, _ = images_of(tiny_base.train, RECIPE.classes)
+    images, _ = images_of(tiny_base.train, PRETRAINING.classes)
     mean, std = channel_statistics(images)
     pixels = images.reshape(-1, 3) / 255
     assert [float(m) for m in mean] == pytest.approx(pixels.mean(0), abs=1e-6)
     assert [float(s) for s in std] == pytest.approx(pixels.std(0), abs=1e-6)
-    assert train_network(replace(RECIPE, epochs=1), tiny_base, device=CPU).network.spec.mean == mean
+    assert train_network(replace(PRETRAINING, epochs=1), tiny_base, device=CPU).network.spec.mean == mean
 
 
 def test_a_network_that_does_not_normalise_sees_the_pixels(tiny_base: Base, tmp_path: Path) -> None:
-    recipe = replace(RECIPE, normalise="none")
-    trained = train_network(recipe, tiny_base, device=CPU)
+    pretraining = replace(PRETRAINING, normalise="none")
+    trained = train_network(pretraining, tiny_base, device=CPU)
     assert (trained.network.spec.mean, trained.network.spec.std) == NONE
     assert trained.correct >= 28
-    save_weights(tmp_path / "w", trained.network, recipe.record(), provenance(tiny_base, trained))
+    save_weights(tmp_path / "w", trained.network, pretraining.record(), provenance(tiny_base, trained))
     read = load_weights(tmp_path / "w")
-    assert read.record["recipe"]["normalise"] == "none"
+    assert read.record["pretraining"]["normalise"] == "none"
     assert (read.network.mean.unique().tolist(), read.network.std.unique().tolist()) == ([0.0], [1.0])
 
 
@@ -110,18 +112,18 @@ def test_images_of_keeps_order_and_gives_positions(tiny_base: Base) -> None:
 
 def test_weights_are_trained_once(tiny_base: Base, tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    recipe = replace(RECIPE, epochs=1)
+    pretraining = replace(PRETRAINING, epochs=1)
 
     def get() -> str:
         return cached_weights(
-            recipe, tiny_base, tmp_path, device=CPU, progress=lambda *steps: calls.append(steps)
+            pretraining, tiny_base, tmp_path, device=CPU, progress=lambda *steps: calls.append(steps)
         ).digest
 
     first = get()
     assert get() == first
     assert calls == [(1, 1)]
     (file,) = (tmp_path / "weights").iterdir()
-    assert file.name == f"{recipe.digest(tiny_base.train.digest)}.safetensors"
+    assert file.name == f"{pretraining.digest(tiny_base.train.digest)}.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(DamagedError, match="Remove .*" + file.name):
         get()
@@ -129,19 +131,19 @@ def test_weights_are_trained_once(tiny_base: Base, tmp_path: Path) -> None:
 
 def test_mirrored_views_need_a_base_that_allows_them(tiny_base: Base) -> None:
     with pytest.raises(UsageError, match="mirror"):
-        train_network(replace(RECIPE, flip=True), replace(tiny_base, mirror=False), device=CPU)
+        train_network(replace(PRETRAINING, flip=True), replace(tiny_base, mirror=False), device=CPU)
 
 
 def test_a_class_without_images_is_refused(tiny_base: Base) -> None:
     with pytest.raises(UsageError, match="class 9"):
-        train_network(replace(RECIPE, classes=(0, 9)), tiny_base, device=CPU)
+        train_network(replace(PRETRAINING, classes=(0, 9)), tiny_base, device=CPU)
 
 
 def test_a_record_is_canonical_json_and_says_every_field() -> None:
-    record = RECIPE.record()
+    record = PRETRAINING.record()
     assert canonical_json.loads(canonical_json.dumps(record), "record") == record
-    assert set(record) == set(Recipe.__dataclass_fields__)
-    assert RECIPE.digest("one split") != RECIPE.digest("another")
+    assert set(record) == set(Pretraining.__dataclass_fields__)
+    assert PRETRAINING.digest("one split") != PRETRAINING.digest("another")
 
 
 @pytest.mark.parametrize(
@@ -173,48 +175,48 @@ def test_a_record_is_canonical_json_and_says_every_field() -> None:
 )
 def test_settings_out_of_range_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(UsageError):
-        replace(RECIPE, **change)
+        replace(PRETRAINING, **change)
 
 
 def test_only_digits_names_a_default(tiny_base: Base) -> None:
-    assert default_recipe(tiny_base, "features") is None
-    recipe = default_recipe(replace(tiny_base, name="digits"), "features")
-    assert recipe is not None
-    assert recipe.classes == tiny_base.pretrain_classes
-    assert not recipe.flip
+    assert default_pretraining(tiny_base, "features") is None
+    pretraining = default_pretraining(replace(tiny_base, name="digits"), "features")
+    assert pretraining is not None
+    assert pretraining.classes == tiny_base.pretrain_classes
+    assert not pretraining.flip
 
 
 def test_digits_names_a_classifier_and_a_robust_one_of_the_victims_classes(tiny_base: Base) -> None:
     digits = replace(tiny_base, name="digits")
-    classifier, robust = default_recipe(digits, "classifier"), default_recipe(digits, "robust")
+    classifier, robust = default_pretraining(digits, "classifier"), default_pretraining(digits, "robust")
     assert classifier is not None
     assert robust is not None
-    assert classifier.classes == robust.classes == tiny_base.poison_classes
+    assert classifier.classes == robust.classes == tiny_base.victim_classes
     assert classifier.adversary == 0
     assert robust.adversary > 0
-    assert default_recipe(tiny_base, "robust") is None
+    assert default_pretraining(tiny_base, "robust") is None
 
 
 HARD = replace(
-    RECIPE,
+    PRETRAINING,
     dropout="0.25",
     images=30,
     adversary=8,
     adversary_steps=2,
     adversary_step="1.50",
-    drops=(2, 4),
+    lr_milestones=(2, 4),
     flip=True,
     normalise="none",
 )
 
 
-@pytest.mark.parametrize("recipe", [RECIPE, HARD], ids=["plain", "hard"])
-def test_a_recipe_is_read_from_its_record(recipe: Recipe) -> None:
-    record = recipe.record()
-    assert Recipe.of_record(record) == recipe
-    assert Recipe.of_record(canonical_json.loads(canonical_json.dumps(record), "record")) == recipe
+@pytest.mark.parametrize("pretraining", [PRETRAINING, HARD], ids=["plain", "hard"])
+def test_a_recipe_is_read_from_its_record(pretraining: Pretraining) -> None:
+    record = pretraining.record()
+    assert Pretraining.of_record(record) == pretraining
+    assert Pretraining.of_record(canonical_json.loads(canonical_json.dumps(record), "record")) == pretraining
     frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
-    assert Recipe.of_record(frozen) == recipe
+    assert Pretraining.of_record(frozen) == pretraining
 
 
 @pytest.mark.parametrize(
@@ -225,7 +227,7 @@ def test_a_recipe_is_read_from_its_record(recipe: Recipe) -> None:
         ({"epochs": True}, "epochs is 'True'"),
         ({"flip": 1}, "flip"),
         ({"classes": [0, "1"]}, "classes"),
-        ({"drops": 3}, "drops"),
+        ({"lr_milestones": 3}, "lr_milestones"),
         ({"epochs": 0}, "epochs is 0"),
         ({"network": "nosuch"}, "nosuch"),
         ({"normalise": "cifar10"}, "no normalise is called 'cifar10'"),
@@ -235,18 +237,18 @@ def test_a_recipe_is_read_from_its_record(recipe: Recipe) -> None:
 )
 def test_a_record_of_no_recipe_is_damage(change: dict[str, object], said: str) -> None:
     with pytest.raises(DamagedError, match=said):
-        Recipe.of_record(RECIPE.record() | change)
+        Pretraining.of_record(PRETRAINING.record() | change)
 
 
-@pytest.mark.parametrize("name", sorted(set(Recipe.__dataclass_fields__) - {"normalise"}))
+@pytest.mark.parametrize("name", sorted(set(Pretraining.__dataclass_fields__) - {"normalise"}))
 def test_a_record_without_a_setting_is_damage(name: str) -> None:
-    record = RECIPE.record()
+    record = PRETRAINING.record()
     del record[name]
     with pytest.raises(DamagedError, match=f"without '{name}'"):
-        Recipe.of_record(record)
+        Pretraining.of_record(record)
 
 
 def test_a_record_from_before_normalise_was_a_setting_means_own() -> None:
     record = HARD.record()
     del record["normalise"]
-    assert Recipe.of_record(record) == replace(HARD, normalise="own")
+    assert Pretraining.of_record(record) == replace(HARD, normalise="own")

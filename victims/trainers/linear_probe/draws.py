@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from poisonsets.manifests.overlay.compose import Rows
+from poisonsets.manifests.overlay.compose import TrainingRows
 from poisonsets.manifests.stream import Stream
 from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.protocols import Protocol
@@ -45,7 +45,7 @@ class Draws:
     views: Tensor
 
 
-def victim_generator(victim_seed: int, rows: Rows) -> torch.Generator:
+def victim_generator(victim_seed: int, rows: TrainingRows) -> torch.Generator:
     """The generator of one victim.
 
     Args:
@@ -102,8 +102,8 @@ def train_head(
         weight_decay=float(protocol.weight_decay),
     )
     for epoch, order in enumerate(draws.order):
-        if epoch in protocol.drops:
-            drop_rate(optimizer, float(protocol.factor))
+        if epoch in protocol.lr_milestones:
+            drop_rate(optimizer, float(protocol.lr_gamma))
         inputs = row_features(order, draws.views[epoch][order])
         wanted = labels[order].to(device)
         for start in range(0, len(order), protocol.batch):

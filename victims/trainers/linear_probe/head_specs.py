@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from poisonsets.manifests.overlay.compose import Rows
+from poisonsets.manifests.overlay.compose import TrainingRows
 from poisonsets.manifests.records.trial import Trial
 
 HeadKey: TypeAlias = tuple[int, str, str, str | None]
@@ -28,10 +28,10 @@ class HeadOrder:
         where: how a refusal names it.
     """
 
-    rows: Rows
+    rows: TrainingRows
     first_slot: int
     victim_seed: int
-    drawn_by: Rows
+    drawn_by: TrainingRows
     pixels: str | None
     where: str
 

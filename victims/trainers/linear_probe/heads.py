@@ -18,7 +18,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from poisonsets.manifests.overlay.compose import Rows
+from poisonsets.manifests.overlay.compose import TrainingRows
 from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.protocols import Protocol
@@ -46,7 +46,7 @@ class HeadPlan:
     labels: Tensor
 
 
-def head_plan(rows: Rows, labels: Tensor, draws: Draws, *, views: int, first_slot: int = 0) -> HeadPlan:
+def head_plan(rows: TrainingRows, labels: Tensor, draws: Draws, *, views: int, first_slot: int = 0) -> HeadPlan:
     """Which features a head will see.
 
     Args:
@@ -134,8 +134,8 @@ def _trained(
     speeds = torch.zeros_like(weight), torch.zeros_like(bias)
     rate = float(protocol.learning_rate)
     for epoch in range(protocol.epochs):
-        if epoch in protocol.drops:
-            rate *= float(protocol.factor)
+        if epoch in protocol.lr_milestones:
+            rate *= float(protocol.lr_gamma)
         for found, wanted in gatherer.epoch(epoch, protocol.batch):
             count = wanted.shape[1]
             seen, logits = inputs[:, :count], room[:, :count]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.overlay.compose import Rows
+from poisonsets.manifests.overlay.compose import TrainingRows
 from poisonsets.manifests.records.trial import Trial
 from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.features.store import DTYPES, ENOUGH_TRIALS, FeaturePrecision, FeatureStore, shared_images
@@ -44,7 +44,7 @@ class FrozenVictims:
     Args:
         protocol: every training setting.
         extractor: the network whose head is replaced; left as it is.
-        base: the victims know its `poison_classes`.
+        base: the victims know its `victim_classes`.
         device: where to compute.
         features: what remembered features of training images are rounded to. Those of test images and targets
             are float32 either way.
@@ -69,7 +69,7 @@ class FrozenVictims:
         watched: bool = False,
     ) -> None:
         self._protocol, self._base, self._device, self._watched = protocol, base, device, watched
-        self._classes, self._dtype = base.poison_classes, DTYPES[features]
+        self._classes, self._dtype = base.victim_classes, DTYPES[features]
         self._network = folded(extractor).to(device)
         self.clean = self._cache(base.train.images, self._dtype)
         images, labels = images_of(base.test, self._classes)
@@ -130,7 +130,7 @@ class FrozenVictims:
             for one in asked
         ]
 
-    def control(self, rows: Rows, victim_seed: int, *, where: str = "the clean control") -> Victim:
+    def control(self, rows: TrainingRows, victim_seed: int, *, where: str = "the clean control") -> Victim:
         """The victim of clean rows, trained once for each victim seed and remembered.
 
         Args:
@@ -146,7 +146,7 @@ class FrozenVictims:
             self._controls |= self._trained([order], None, None)
         return _certain(self._controls[order.key])
 
-    def _composed(self, trial: Trial, victim_seed: int) -> tuple[Rows, Rows | None]:
+    def _composed(self, trial: Trial, victim_seed: int) -> tuple[TrainingRows, TrainingRows | None]:
         """The rows of a victim and of its clean control."""
         return training_rows(self._protocol, trial, self._base.train.labels, self._classes, victim_seed)
 

@@ -23,14 +23,14 @@ def victim_spec(protocol: Protocol, extractor: Classifier | None, base: Base) ->
     Args:
         protocol: network, width, normalisation.
         extractor: what training starts from; not looked at from scratch.
-        base: the victim knows its `poison_classes`.
+        base: the victim knows its `victim_classes`.
 
     Raises:
         UsageError: an extractor is wanted and not given, or its head is to be kept and has other outputs.
     """
-    classes = len(base.poison_classes)
+    classes = len(base.victim_classes)
     if protocol.training == "scratch":
-        mean, std = normalisation(protocol.normalise, images_of(base.train, base.poison_classes)[0])
+        mean, std = normalisation(protocol.normalise, images_of(base.train, base.victim_classes)[0])
         return NetworkSpec(protocol.network, classes, protocol.width, mean, std)
     if extractor is None:
         raise UsageError(f"protocol {protocol.id} needs an extractor", "Give weights of its network and width")

@@ -23,7 +23,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.overlay.compose import Rows, composed_images
+from poisonsets.manifests.overlay.compose import TrainingRows, composed_images
 from poisonsets.manifests.records.trial import Trial
 from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.networks import Classifier, skeleton
@@ -50,11 +50,11 @@ _Key: TypeAlias = tuple[int, str, str, str | None, str | None]
 class _Run:
     """A victim to be trained, what it is watched by, and how a refusal names it; a control has no poisons."""
 
-    rows: Rows
+    rows: TrainingRows
     poisons: Images | None
     pixels: str | None
     victim_seed: int
-    drawn_by: Rows
+    drawn_by: TrainingRows
     watched_by: _Targets | None
     where: str
 
@@ -93,7 +93,7 @@ class TrainedVictims:
     Args:
         protocol: every training setting.
         extractor: the network that training starts from; left as it is, and not looked at from scratch.
-        base: the victims know its `poison_classes`.
+        base: the victims know its `victim_classes`.
         device: where to compute.
         precision: of the forward passes in training. Questions are asked in float32.
         checkpoints: a folder for runs that were interrupted, and for finished ones, which are then not done again;
@@ -122,7 +122,7 @@ class TrainedVictims:
         watched: bool = False,
     ) -> None:
         self._protocol, self._base, self._device, self._precision = protocol, base, device, precision
-        self._classes, self._folder, self._every, self._watched = base.poison_classes, checkpoints, every, watched
+        self._classes, self._folder, self._every, self._watched = base.victim_classes, checkpoints, every, watched
         self._extractor = None if protocol.training == "scratch" else extractor
         self._network = skeleton(victim_spec(protocol, extractor, base)).to_empty(device=device)
         if device.type == "cuda":

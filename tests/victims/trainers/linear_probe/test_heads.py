@@ -14,7 +14,7 @@ from plain_transfer import calibrated, features_of, published_head, training_ima
 from torch import Tensor, nn
 
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.overlay.compose import Rows
+from poisonsets.manifests.overlay.compose import TrainingRows
 from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.networks.fold import folded
@@ -26,7 +26,9 @@ from poisonsets.victims.training.views import as_input
 
 CPU = torch.device("cpu")
 CLASSES, POISONS, TRIALS = 5, 10, 3
-PROTOCOL = parse("cifar10-transfer/resnet18@size=250,epochs=8,drops=6,batch=32,learning_rate=0.03,width=0.125,pad=2")
+PROTOCOL = parse(
+    "cifar10-transfer/resnet18@size=250,epochs=8,lr_milestones=6,batch=32,learning_rate=0.03,width=0.125,pad=2"
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Case:
     images: Images
     tests: Tensor
     poisons: tuple[Images, ...]
-    rows: tuple[Rows, ...]
+    rows: tuple[TrainingRows, ...]
     draws: tuple[Draws, ...]
 
     def labels(self, trial: int) -> Tensor:
@@ -69,7 +71,7 @@ def case() -> Case:
     for trial in range(TRIALS):
         slots = np.full(250, -1)
         slots[50 * trial : 50 * trial + POISONS] = np.arange(POISONS)
-        rows.append(Rows(np.arange(250), slots, labels))
+        rows.append(TrainingRows(np.arange(250), slots, labels))
         poisons.append(pictures(generator, np.full(POISONS, 4)))
         seeded = victim_generator(trial, rows[-1])
         draws.append(draw(PROTOCOL, seeded, rows=250, features=network.feature_width, classes=CLASSES))
@@ -146,8 +148,8 @@ def test_heads_are_those_of_the_plain_loops(dtype: torch.dtype, allowed: float) 
 def test_heads_of_clean_rows_and_of_poisons_alone() -> None:
     one = case()
     clean, poisons = caches(torch.float32)
-    control = Rows(one.rows[0].base, np.full(250, -1), one.rows[0].label)
-    lonely = Rows(np.full(POISONS, -1), np.arange(POISONS), np.arange(POISONS) % CLASSES)
+    control = TrainingRows(one.rows[0].base, np.full(250, -1), one.rows[0].label)
+    lonely = TrainingRows(np.full(POISONS, -1), np.arange(POISONS), np.arange(POISONS) % CLASSES)
     short = draw(PROTOCOL, victim_generator(9, lonely), rows=POISONS, features=64, classes=CLASSES)
     labels = torch.from_numpy(lonely.label)
     alone = head_plan(lonely, labels, short, views=50, first_slot=POISONS)
@@ -178,7 +180,7 @@ def drawn(width: int, classes: int, images: int, count: int, protocol: Protocol)
     numbered = torch.arange(images, dtype=torch.uint8)[:, None, None, None].expand(images, 1, 1, 3).contiguous()
     clean = FeatureCache(Lookup(images, width), numbered, pad=0, flip=False)  # type: ignore[arg-type]
     base = np.arange(images)
-    rows = Rows(base, np.full(images, -1), base % classes)
+    rows = TrainingRows(base, np.full(images, -1), base % classes)
     found = []
     for seed in range(count):
         draws = draw(protocol, victim_generator(seed, rows), rows=images, features=width, classes=classes)
@@ -192,7 +194,7 @@ def drawn(width: int, classes: int, images: int, count: int, protocol: Protocol)
 )
 def test_a_head_does_not_depend_on_its_company(width: int, classes: int, images: int, batch: int) -> None:
     """Bit for bit, at any place in a block of any size, and where a block is filled up."""
-    protocol = replace(PROTOCOL, epochs=2, drops=(1,), batch=batch, pad=0, flip=False)
+    protocol = replace(PROTOCOL, epochs=2, lr_milestones=(1,), batch=batch, pad=0, flip=False)
     made, clean = drawn(width, classes, images, 27, protocol)
     together = train_heads(made, clean, None, protocol)
     groupings: list[Callable[[], list[nn.Linear]]] = [
@@ -208,7 +210,7 @@ def test_a_head_does_not_depend_on_its_company(width: int, classes: int, images:
 
 
 def test_a_block_never_holds_more_heads_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    protocol = replace(PROTOCOL, epochs=1, drops=(), pad=0, flip=False)
+    protocol = replace(PROTOCOL, epochs=1, lr_milestones=(), pad=0, flip=False)
     made, clean = drawn(8, 2, 12, 53, protocol)
     sizes: list[int] = []
     inner = heads._trained
@@ -220,7 +222,7 @@ def test_a_block_never_holds_more_heads_than_it_may(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_head_that_diverges_spoils_no_other() -> None:
-    protocol = replace(PROTOCOL, epochs=2, drops=(), pad=0, flip=False)
+    protocol = replace(PROTOCOL, epochs=2, lr_milestones=(), pad=0, flip=False)
     made, clean = drawn(16, 3, 20, 3, protocol)
     alone = train_heads([made[0], made[2]], clean, None, protocol)
     broken = replace(made[1], weight=torch.full_like(made[1].weight, float("inf")))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import ViolationError
-from poisonsets.manifests.overlay.compose import Rows, compose
+from poisonsets.manifests.overlay.compose import TrainingRows, compose
 from poisonsets.manifests.records.trial import InPlace
 from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.networks.fold import folded
@@ -21,11 +21,11 @@ from poisonsets.victims.trainers.linear_probe.draws import Draws, draw, train_he
 from poisonsets.victims.training.views import apply_views, as_input, plain_view, view_count
 
 CPU = torch.device("cpu")
-PROTOCOL = parse("digits-transfer/convnet@composition=in-place,epochs=12,drops=9,batch=16,width=0.25,pad=2")
+PROTOCOL = parse("digits-transfer/convnet@composition=in-place,epochs=12,lr_milestones=9,batch=16,width=0.25,pad=2")
 MIRRORED = replace(PROTOCOL, flip=True)
 
 
-def draws_for(protocol: Protocol, rows: Rows, features: int, seed: int = 0) -> Draws:
+def draws_for(protocol: Protocol, rows: TrainingRows, features: int, seed: int = 0) -> Draws:
     return draw(protocol, victim_generator(seed, rows), rows=len(rows), features=features, classes=2)
 
 
@@ -52,7 +52,7 @@ def test_remembering_equals_forwarding_every_view_again(
     assert (wanted - found).abs().max() < 1e-4 * wanted.abs().max()
     assert torch.equal(wanted.argmax(1), found.argmax(1))
     # Poisons are not simply ignored: the head without them is another one.
-    control = Rows(rows.base, np.full(len(rows), -1), rows.label)
+    control = TrainingRows(rows.base, np.full(len(rows), -1), rows.label)
     clean = train_head(features_of(control, caches[0], None), labels, draws, protocol, device=CPU)
     assert (clean.weight - ours.weight).abs().max() > 1e-4
 
@@ -112,7 +112,7 @@ class TestFeatureCache:
         assert len(others) <= whole.forwards - before < len(others) + whole.batch
         assert len(whole.remembered) == len(others)
 
-    @pytest.mark.parametrize("factor", [1e7, 1e-9, float("nan")])
+    @pytest.mark.parametrize("lr_gamma", [1e7, 1e-9, float("nan")])
     def test_what_half_precision_cannot_hold_is_refused(
         self, tiny_base: Base, extractor: Weights, factor: float
     ) -> None:
@@ -131,14 +131,14 @@ class TestFeatureCache:
 
 
 class TestDraws:
-    ROWS = Rows(np.arange(50), np.full(50, -1), np.zeros(50, dtype=np.int64))
+    ROWS = TrainingRows(np.arange(50), np.full(50, -1), np.zeros(50, dtype=np.int64))
 
     def test_they_are_a_function_of_seed_and_rows(self) -> None:
-        def flat(seed: int, rows: Rows) -> Tensor:
+        def flat(seed: int, rows: TrainingRows) -> Tensor:
             draws = draws_for(PROTOCOL, rows, 8, seed)
             return torch.cat([draws.weight.flatten(), draws.bias, draws.order.flatten(), draws.views.flatten()])
 
-        other = Rows(self.ROWS.base + 1, self.ROWS.slot, self.ROWS.label)
+        other = TrainingRows(self.ROWS.base + 1, self.ROWS.slot, self.ROWS.label)
         assert torch.equal(flat(0, self.ROWS), flat(0, self.ROWS))
         assert not torch.equal(flat(0, self.ROWS), flat(1, self.ROWS))
         assert not torch.equal(flat(0, self.ROWS), flat(0, other))
@@ -166,7 +166,7 @@ class TestDraws:
 def test_training_a_head_leaves_the_global_state_alone(tiny_base: Base, makers: Any, extractor: Weights) -> None:
     state = torch.get_rng_state()
     rows = compose(tiny_base.train.labels, makers.trial().record, InPlace(), (2, 3))
-    clean = Rows(rows.base, np.full(len(rows), -1), rows.label)
+    clean = TrainingRows(rows.base, np.full(len(rows), -1), rows.label)
     draws = draws_for(PROTOCOL, clean, extractor.network.feature_width)
     cache = FeatureCache(folded(extractor.network), torch.from_numpy(tiny_base.train.images), pad=2, flip=False)
     labels = torch.from_numpy(rows.label) - 2

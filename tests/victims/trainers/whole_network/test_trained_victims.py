@@ -29,9 +29,9 @@ from poisonsets.victims.training.labels import images_of
 
 CPU = torch.device("cpu")
 SETTINGS = "composition=in-place,batch=16,width=0.25,pad=1"
-SCRATCH = parse(f"digits-scratch/convnet@{SETTINGS},epochs=6,drops=4")
-WHOLE = parse(f"digits-transfer/convnet@{SETTINGS},epochs=10,drops=9,training=end-to-end,learning_rate=0.01")
-FROZEN = parse(f"digits-transfer/convnet@{SETTINGS},epochs=6,drops=4,learning_rate=0.1")
+SCRATCH = parse(f"digits-scratch/convnet@{SETTINGS},epochs=6,lr_milestones=4")
+WHOLE = parse(f"digits-transfer/convnet@{SETTINGS},epochs=10,lr_milestones=9,training=end-to-end,learning_rate=0.01")
+FROZEN = parse(f"digits-transfer/convnet@{SETTINGS},epochs=6,lr_milestones=4,learning_rate=0.1")
 
 
 def question(base: Base, trial: Any, seed: int = 0) -> Question:
@@ -214,7 +214,7 @@ def test_a_victim_that_diverges_has_no_verdict_and_stops_no_other(tiny_base: Bas
 @pytest.mark.parametrize("training", ["frozen", "scratch"])
 @pytest.mark.parametrize("rule", ["in-place", "add", "by-count", "supplant"])
 def test_victim_and_control_keep_the_same_images(tiny_base: Base, makers: Any, training: Any, rule: str) -> None:
-    labels, classes = tiny_base.train.labels, tiny_base.poison_classes
+    labels, classes = tiny_base.train.labels, tiny_base.victim_classes
     compositions = {"add": Add(), "supplant": Supplant(removed=tuple(np.flatnonzero(labels == 3)[-6:].tolist()))}
     record = makers.trial(composition=compositions.get(rule)).record
     protocol = replace(SCRATCH if training == "scratch" else FROZEN, keep="0.3")
@@ -240,7 +240,7 @@ def test_victim_and_control_keep_the_same_images(tiny_base: Base, makers: Any, t
 
 
 def test_controls_with_the_same_images_are_one_whatever_the_trial(tiny_base: Base, makers: Any) -> None:
-    labels, classes = tiny_base.train.labels, tiny_base.poison_classes
+    labels, classes = tiny_base.train.labels, tiny_base.victim_classes
     protocol = replace(SCRATCH, composition="by-count", size=40)
     controls = [training_rows(protocol, makers.trial(i).record, labels, classes, 0)[1] for i in (0, 1)]
     assert controls[0].digest() == controls[1].digest()
