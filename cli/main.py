@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +18,7 @@ from poisonsets import __version__
 from poisonsets.cli.commands import base, craft, demo, export, import_, lists, score, show, train, verify
 from poisonsets.cli.config import defaults, name_environment
 from poisonsets.manifests.errors import PoisonsetsError
+from poisonsets.manifests.plugins import PluginWarning
 from poisonsets.manifests.spelling import printable
 
 app = typer.Typer(
@@ -99,7 +102,10 @@ def run(arguments: Sequence[str]) -> int:
         refused by the environment, 70 a bug of ours, 130 interrupted.
     """
     try:
-        code = _invoke(arguments)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("always", category=PluginWarning)
+            warnings.showwarning = partial(_show_warning, warnings.showwarning)
+            code = _invoke(arguments)
         sys.stdout.flush()
         return code
     except PoisonsetsError as error:
@@ -129,6 +135,17 @@ def _invoke(arguments: Sequence[str]) -> int:
     if code == INTERRUPTED:  # typer's answer to Ctrl-C; it says nothing
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
+
+
+def _show_warning(
+    others: Callable[..., None], message: Warning | str, category: type[Warning], *place: Any, **more: Any
+) -> None:
+    """One line on stderr for a warning of ours; any other is shown as Python shows it."""
+    if not issubclass(category, PluginWarning):
+        others(message, category, *place, **more)
+        return
+    with suppress(OSError):
+        print(f"poisonsets: warning: {printable(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def _discard_output() -> None:

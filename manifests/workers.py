@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +16,7 @@ from multiprocessing.connection import wait
 from typing import Any, Protocol, TypeVar
 
 from poisonsets.manifests.errors import MissingError
+from poisonsets.manifests.plugins import PluginWarning
 
 Item = TypeVar("Item", contravariant=True)
 Found = TypeVar("Found", covariant=True)
@@ -96,6 +98,7 @@ def _scaled(progress: Callable[[int, int], None], number: int, items: int, done:
 def _start(make: Callable[[], Worker[Any, Any]]) -> None:
     global _worker
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    warnings.simplefilter("ignore", PluginWarning)  # the process that started this one has said it
     _worker = make()
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from poisonsets.interface import Attack, Traits
-from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.plugins import clash
 
 Factory = Callable[..., Attack]
 
@@ -64,11 +64,8 @@ def attack(
         for other in _entries.values():
             taken = wanted & {spelling.lower() for spelling in (other.name, *other.aliases)}
             if taken and other.factory is not factory:
-                raise UsageError(
-                    f"two attacks are called {min(taken)}: {name} of {factory.__module__} and "
-                    f"{other.name} of {other.factory.__module__}",
-                    "Rename one, or uninstall the package it comes with",
-                )
+                one, two = f"{name} of {factory.__module__}", f"{other.name} of {other.factory.__module__}"
+                raise clash("attacks", min(taken), one, two)
         _entries[name] = Entry(name, aliases, version, traits, source, factory)
         return factory
 

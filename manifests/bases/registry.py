@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 
-from poisonsets.manifests.bases import kinds as folder
 from poisonsets.manifests.bases.holdout import parse_fraction
 from poisonsets.manifests.bases.kind import BaseKind
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.limits import IMAGE_SIDE
+from poisonsets.manifests.plugins import by_name, load_plugins
 
 NAME_LENGTH = 200
 
@@ -26,15 +23,10 @@ def kinds() -> Mapping[str, BaseKind]:
     """All kinds by name, in alphabetical order.
 
     Raises:
-        ValueError: two files declare one name.
+        MissingError, UsageError: as `load_plugins`.
     """
-    found: dict[str, BaseKind] = {}
-    for module in pkgutil.iter_modules(folder.__path__):
-        for kind in importlib.import_module(f"{folder.__name__}.{module.name}").KINDS:
-            if kind.name in found:
-                raise ValueError(f"two kinds of base are called {kind.name}")
-            found[kind.name] = kind
-    return MappingProxyType(dict(sorted(found.items())))
+    modules = load_plugins("poisonsets.manifests.bases.kinds")
+    return by_name("bases", ((kind.name, module, kind) for module in modules for kind in module.KINDS))
 
 
 @dataclass(frozen=True)

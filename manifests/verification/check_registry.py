@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from poisonsets.manifests.plugins import clash
 from poisonsets.manifests.verification.case import Case, Whole
 from poisonsets.manifests.verification.figures import Figures
 from poisonsets.manifests.verification.findings import Finding
@@ -41,7 +42,8 @@ def promises() -> dict[str, str]:
 
 
 def _put(registry: dict[str, Check], code: str, run: Check) -> Check:
-    if any(code in known for known in (TRIAL_CHECKS, SET_CHECKS, FIGURES_CHECKS)):
-        raise ValueError(f"two checks are called {code}")
+    for known in (TRIAL_CHECKS, SET_CHECKS, FIGURES_CHECKS):
+        if code in known:
+            raise clash("checks", code, run.__module__, known[code].__module__)
     registry[code] = run
     return run

@@ -1,16 +1,11 @@
 """The attacks: one file each, one registered factory a file. The folder listing is the list of attacks."""
 
-import importlib
-import pkgutil
-from collections.abc import Callable
-from functools import cache, partial
-from importlib.metadata import entry_points
+from functools import cache
 
-from poisonsets.manifests.errors import MissingError, PoisonsetsError, UsageError
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.plugins import load_plugins
 from poisonsets.manifests.spelling import nearest
 from poisonsets.registry import Entry, registered
-
-ENTRY_POINTS = "poisonsets.attacks"
 
 
 @cache
@@ -18,26 +13,10 @@ def attacks() -> dict[str, Entry]:
     """All attacks by full name, in alphabetical order.
 
     Raises:
-        MissingError: an attack's file, or an attack of another package, cannot be loaded.
+        MissingError, UsageError: as `load_plugins`.
     """
-    package = importlib.import_module("poisonsets.attacks")
-    for module in pkgutil.iter_modules(package.__path__):
-        label = f"the attack file poisonsets/attacks/{module.name}.py"
-        _load(label, partial(importlib.import_module, f"{package.__name__}.{module.name}"), "Correct or remove it")
-    for point in entry_points(group=ENTRY_POINTS):
-        label = f"the attack {point.name} ({point.value}) of another package"
-        _load(label, point.load, "Repair or uninstall that package")
+    load_plugins(__name__, group="poisonsets.attacks")
     return dict(sorted(registered().items()))
-
-
-def _load(label: str, load: Callable[[], object], remedy: str) -> None:
-    """Import an attack, whose author we cannot know to have been careful."""
-    try:
-        load()
-    except PoisonsetsError:
-        raise
-    except Exception as error:
-        raise MissingError(f"{label} cannot be loaded: {type(error).__name__}: {error}", remedy) from error
 
 
 def find(name: str) -> Entry:

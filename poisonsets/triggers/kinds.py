@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +9,7 @@ from typing import Any, TypeAlias
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.overlay.stamp import Trigger
+from poisonsets.manifests.plugins import clash, load_plugins
 from poisonsets.manifests.spelling import unknown
 
 
@@ -54,10 +53,16 @@ _kinds: dict[str, TriggerKind] = {}
 
 
 def kind(name: str) -> Callable[[Factory], Factory]:
-    """Register a factory as a kind of trigger. Its keyword-only arguments with defaults are the kind's options."""
+    """Register a factory as a kind of trigger. Its keyword-only arguments with defaults are the kind's options.
+
+    Raises:
+        UsageError: another kind has this name already.
+    """
 
     def register(factory: Factory) -> Factory:
-        _kinds[name] = TriggerKind(name, factory)
+        other = _kinds.setdefault(name, TriggerKind(name, factory)).factory
+        if other is not factory:
+            raise clash("triggers", name, factory.__module__, other.__module__)
         return factory
 
     return register
@@ -65,10 +70,12 @@ def kind(name: str) -> Callable[[Factory], Factory]:
 
 @cache
 def kinds() -> dict[str, TriggerKind]:
-    """All kinds by name, in alphabetical order."""
-    package = importlib.import_module("poisonsets.triggers")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    """All kinds by name, in alphabetical order.
+
+    Raises:
+        MissingError, UsageError: as `load_plugins`.
+    """
+    load_plugins("poisonsets.triggers", group="poisonsets.triggers")
     return dict(sorted(_kinds.items()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from poisonsets import attacks, registry
 from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
-from poisonsets.manifests.errors import MissingError, UsageError
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.plugins import PluginWarning
 from poisonsets.registry import Entry
 from poisonsets.settings import decimal, recorded, settings_of
 
@@ -133,19 +135,24 @@ def test_an_attack_of_another_package_is_found(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.usefixtures("open_registry")
 @pytest.mark.parametrize(
     ("code", "complaint"),
-    [
-        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("", "AttributeError"),
-        (THEIRS.replace("their-attack", "noise"), "two attacks are called noise"),
-    ],
+    [("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"), ("", "AttributeError")],
 )
-def test_an_attack_of_another_package_that_cannot_be_loaded_is_named(
+def test_an_attack_of_another_package_that_cannot_be_loaded_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, complaint: str
 ) -> None:
     offer(tmp_path, monkeypatch, code)
-    with pytest.raises((MissingError, UsageError), match=r"their_package.*uninstall") as refused:
+    with pytest.warns(PluginWarning, match=r"their_package.*uninstall") as warned:
+        assert attacks.find("noise").name == "noise"
+    assert complaint in str(warned[0].message)
+
+
+@pytest.mark.usefixtures("open_registry")
+def test_an_attack_of_another_package_with_a_name_of_ours_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(tmp_path, monkeypatch, THEIRS.replace("their-attack", "noise"))
+    with pytest.raises(UsageError, match=r"two attacks are called noise: .*their_package.*uninstall"):
         attacks.find("noise")
-    assert complaint in str(refused.value)
 
 
 def offer(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
@@ -154,7 +161,7 @@ def offer(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "their_package", raising=False)
     point = EntryPoint("theirs", "their_package:factory", "poisonsets.attacks")
-    monkeypatch.setattr(attacks, "entry_points", lambda *, group: [point] if group == point.group else [])
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: [point] if group == point.group else [])
 
 
 @pytest.mark.usefixtures("open_registry")

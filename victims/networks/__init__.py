@@ -7,8 +7,6 @@ used.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +15,7 @@ from typing import TypeAlias
 import torch
 
 from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.plugins import clash, load_plugins
 from poisonsets.manifests.spelling import unknown
 from poisonsets.victims.decimals import network_width
 from poisonsets.victims.networks.classifier import Body, Classifier, NetworkSpec, channel_values
@@ -56,10 +55,16 @@ _COLLECTIONS: dict[str, Collection] = {}
 
 
 def register(name: str) -> Callable[[Family], Family]:
-    """Put a family member under its name; used as a decorator in the family's file."""
+    """Put a family member under its name; used as a decorator in the family's file.
+
+    Raises:
+        UsageError: another one has this name already.
+    """
 
     def put(family: Family) -> Family:
-        _FAMILIES[name] = family
+        other = _FAMILIES.setdefault(name, family)
+        if other is not family:
+            raise clash("networks", name, family.__module__, other.__module__)
         return family
 
     return put
@@ -72,8 +77,7 @@ def collect(prefix: str, collection: Collection) -> None:
 
 @cache
 def _discover() -> None:
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+    load_plugins(__name__, group="poisonsets.networks")
 
 
 def names() -> tuple[str, ...]:

@@ -6,8 +6,7 @@ overrides `cifar10-transfer/resnet18@epochs=20,width=0.25`.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -16,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.compose import ByCount, Rule
+from poisonsets.manifests.plugins import by_name, load_plugins
 from poisonsets.manifests.records.trial import InPlace, Trial
 from poisonsets.manifests.spelling import unknown
 from poisonsets.victims import networks
@@ -197,7 +197,7 @@ def parse(text: str) -> Protocol:
 
 def suites() -> tuple[str, ...]:
     """The names of all suites, sorted."""
-    return tuple(sorted(_registry()))
+    return tuple(_registry())
 
 
 def suite(name: str) -> tuple[Protocol, ...]:
@@ -212,13 +212,9 @@ def suite(name: str) -> tuple[Protocol, ...]:
 
 
 @cache
-def _registry() -> dict[str, tuple[Protocol, ...]]:
-    found: dict[str, tuple[Protocol, ...]] = {}
-    for module in pkgutil.iter_modules(__path__):
-        if not module.name.startswith("_"):
-            members: tuple[Protocol, ...] = importlib.import_module(f"{__name__}.{module.name}").SUITE
-            found[members[0].suite] = members
-    return found
+def _registry() -> Mapping[str, tuple[Protocol, ...]]:
+    modules = load_plugins(__name__, group="poisonsets.protocols")
+    return by_name("suites", ((module.SUITE[0].suite, module, module.SUITE) for module in modules))
 
 
 def _standard(suite_name: str, network: str) -> Protocol:

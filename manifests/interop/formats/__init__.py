@@ -1,12 +1,9 @@
 """The foreign formats, one file each; the listing of this folder is the registry."""
 
-import importlib
-import pkgutil
 import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from poisonsets.manifests import limits
@@ -14,6 +11,7 @@ from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.interop.format import Format
 from poisonsets.manifests.interop.image_arrays import unlinked
+from poisonsets.manifests.plugins import by_name, load_plugins
 from poisonsets.manifests.spelling import unknown
 
 AUTO: Final = "auto"
@@ -26,15 +24,9 @@ def formats() -> Mapping[str, Format]:
     """All formats by name, in alphabetical order.
 
     Raises:
-        ValueError: two files declare one name.
+        MissingError, UsageError: as `load_plugins`.
     """
-    found: dict[str, Format] = {}
-    for module in pkgutil.iter_modules(__path__):
-        one: Format = importlib.import_module(f"{__name__}.{module.name}").FORMAT
-        if one.name in found:
-            raise ValueError(f"two formats are called {one.name}")
-        found[one.name] = one
-    return MappingProxyType(dict(sorted(found.items())))
+    return by_name("formats", ((module.FORMAT.name, module, module.FORMAT) for module in load_plugins(__name__)))
 
 
 def named(name: str, path: Path) -> Format:

@@ -4,8 +4,6 @@ Most checks see one trial at a time as a `Case`; others see the set as a `Whole`
 all trials together tell, after them. A new check is a decorated function in a file of this folder.
 """
 
-import importlib
-import pkgutil
+from poisonsets.manifests.plugins import load_plugins
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+load_plugins(__name__)

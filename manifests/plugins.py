@@ -1,0 +1,101 @@
+"""The one loader of plugins, whatever they are: the modules of a folder of ours, then those of other packages.
+
+Only installed packages are looked at, never a working folder, and a whole folder or group at a time: no name in a set,
+a row or a weights file decides what is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import warnings
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType, ModuleType
+from typing import TypeVar
+
+from poisonsets.manifests.errors import MissingError, PoisonsetsError, UsageError
+
+Plugin = TypeVar("Plugin")
+
+
+class PluginWarning(UserWarning):
+    """A plugin of another package could not be loaded and was passed over."""
+
+
+def load_plugins(package: str, *, group: str | None = None) -> list[ModuleType]:
+    """The modules of a package of ours in alphabetical order, then those that other packages offer.
+
+    Args:
+        package: its dotted name; modules with a leading underscore are no plugins.
+        group: the entry-point group, `poisonsets.KIND`, whose entries name modules like ours; None loads ours alone.
+
+    Raises:
+        MissingError: a module of ours cannot be loaded. It is not passed over: a check that is left out would let
+            pass what it is there to refuse.
+        UsageError: two plugins have one name.
+
+    Warns:
+        PluginWarning: a module of another package cannot be loaded.
+    """
+    found = []
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        name = f"{package}.{module.name}"
+        if module.name.startswith("_"):
+            continue
+        try:
+            found.append(importlib.import_module(name))
+        except Exception as error:
+            if isinstance(error, PoisonsetsError):
+                raise
+            raise MissingError(f"{name} cannot be loaded: {_reason(error)}", "Correct or remove its file") from error
+    return found if group is None else found + _offered(group)
+
+
+def by_name(kind: str, plugins: Iterable[tuple[str, ModuleType, Plugin]]) -> Mapping[str, Plugin]:
+    """Plugins in alphabetical order of their names.
+
+    Args:
+        kind: what they are, in the plural.
+        plugins: of each its name, the module it comes from, and the plugin.
+
+    Raises:
+        UsageError: two have one name.
+    """
+    found: dict[str, tuple[str, Plugin]] = {}
+    for name, module, plugin in plugins:
+        if name in found:
+            raise clash(kind, name, module.__name__, found[name][0])
+        found[name] = module.__name__, plugin
+    return MappingProxyType({name: found[name][1] for name in sorted(found)})
+
+
+def clash(kind: str, name: str, one: str, other: str) -> UsageError:
+    """The error of two plugins of one name, for the caller to raise.
+
+    Args:
+        kind: what they are, in the plural.
+        name: the name both have.
+        one, other: what each comes from.
+    """
+    return UsageError(
+        f"two {kind} are called {name}: {one} and {other}", "Rename one, or uninstall the package it comes with"
+    )
+
+
+def _offered(group: str) -> list[ModuleType]:
+    from importlib.metadata import entry_points
+
+    found = []
+    for point in entry_points(group=group):
+        try:
+            found.append(point.load())
+        except PoisonsetsError:
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001  whose author we do not know
+            message = f"{point.name} ({point.value}) of another package cannot be loaded: {_reason(error)}"
+            warnings.warn(f"{message}. Repair or uninstall that package", PluginWarning, stacklevel=2)
+    return found
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
