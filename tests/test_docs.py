@@ -139,6 +139,36 @@ def test_the_python_page_runs(
     assert "trial 7 is not in the set" in capsys.readouterr().out
 
 
+def test_the_lines_of_the_page_on_scores_print_what_they_say(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = blocks(ROOT / "docs" / "reading-a-score.md")
+    exec(compile(block, "docs/reading-a-score.md", "exec"), {})  # noqa: S102
+    said = re.findall(r"print\(.*\)  # ([0-9. ]+)$", block, re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == said
+    assert len(said) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/reading-a-score.md", "docs/results/digits.md", "docs/results/cifar10-transfer.md"]
+)
+def test_printed_intervals_over_trials_are_wilsons(name: str) -> None:
+    """Those over more than 100 are of images, whose interval is another; a bootstrap is named behind its interval."""
+    from poisonsets.victims.results.statistics import wilson
+
+    printed = r"(\d+) of (\d+), ([\d.]+) % \[([\d.]+), ([\d.]+)\](?!, (?:bootstrap|of ten trials))"
+    found = [one for one in re.findall(printed, (ROOT / name).read_text()) if int(one[1]) <= 100]
+    assert len(found) >= 4
+    for successes, n, *shown in found:
+        rate, interval = int(successes) / int(n), wilson(int(successes), int(n))
+        assert [f"{100 * value:.1f}" for value in (rate, *interval)] == shown
+
+
+def test_the_figure_names_folders_that_exist() -> None:
+    figure = (ROOT / "docs" / "images" / "stations.svg").read_text()
+    folders = [one for line in re.findall(r'class="folder"[^>]*>([^<]+)<', figure) for one in line.split()]
+    assert len(folders) >= 9
+    assert not [folder for folder in folders if not (ROOT / folder).is_dir()]
+
+
 def test_the_setups_page_shows_a_setup(tmp_path: Path) -> None:
     from poisonsets.manifests.trials.setup_file import read_setup
 
