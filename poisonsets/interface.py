@@ -70,6 +70,11 @@ class Traits:
     trigger: str = "patch"
     selects: bool = False
 
+    @property
+    def reads_training(self) -> bool:
+        """Whether it reads the base's training images."""
+        return bool(self.needs & {"source images", "training"})
+
     def leaves_out(self, settings: Mapping[str, Any]) -> bool:
         """Whether the trigger is stamped outside of the budget, by these settings or for want of one."""
         return not self.constrained or (bool(self.exempting) and not settings[self.exempting])

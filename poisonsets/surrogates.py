@@ -38,7 +38,6 @@ __all__ = [
     "Surrogates",
     "Weights",
     "exact_arithmetic",
-    "load_surrogate",
     "pgd_step",
     "retrained",
     "shifted",
@@ -63,8 +62,12 @@ class Surrogates:
 
     @property
     def files(self) -> tuple[tuple[Path, str], ...]:
-        """Each file with its digest; worker processes load the networks again from there."""
+        """Each file with its digest."""
         return tuple((one.path, one.digest) for one in self.weights)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Networks go to worker processes as files, which are read and checked again there."""
+        return _read_again, (self.files, self.pool, self.included)
 
     def of_trial(self, trial: int, seed: int) -> tuple[int, ...]:
         """Positions of the networks that a trial's attacker has; a pool's is drawn from the set's seed."""
@@ -87,17 +90,6 @@ class Surrogates:
         )
 
 
-def load_surrogate(path: Path, digest: str, device: torch.device, precision: Precision = "fp32") -> Surrogate:
-    """The network of a file, ready to craft on.
-
-    Raises:
-        MissingError: as `load_weights`.
-        DamagedError: as `load_weights`, or it is no longer the network of that digest.
-    """
-    weights = _unchanged(path, digest)
-    return surrogate_of(weights.network, tuple(weights.record["classes"]), device, precision)
-
-
 def surrogate_of(
     network: Classifier, classes: tuple[int, ...], device: torch.device, precision: Precision = "fp32"
 ) -> Surrogate:
@@ -113,7 +105,7 @@ def surrogate_of(
 
 
 def retrained(
-    file: tuple[Path, str],
+    weights: Weights,
     base: Base,
     slots: Slots,
     poisons: Images,
@@ -128,7 +120,7 @@ def retrained(
     Where the pretraining takes part of the images, the network is trained on that part and on all poisons.
 
     Args:
-        file: the surrogate's file and digest; its pretraining is used, with another seed.
+        weights: the surrogate; its pretraining is used, with another seed.
         base: the clean dataset.
         slots: the poisons' bases and labels.
         poisons: uint8 [P, H, W, 3].
@@ -138,10 +130,9 @@ def retrained(
         precision: of the network's passes when it is attacked; training itself is float32.
 
     Raises:
-        MissingError, DamagedError: as `load_surrogate`.
         UsageError: as `Pretraining.of_record` and `fitted_network`.
     """
-    pretraining = Pretraining.of_record(_unchanged(*file).record["pretraining"])
+    pretraining = Pretraining.of_record(weights.record["pretraining"])
     rows = compose_slots(base.train.labels, slots, rule, pretraining.classes)
     seen = (rows.slot >= 0) | np.isin(rows.base, training_ids(pretraining, base))
     chosen = TrainingRows(rows.base[seen], rows.slot[seen], rows.label[seen])
@@ -210,11 +201,12 @@ class _Attacked:
         return autocast(self._device, self._precision)
 
 
-def _unchanged(path: Path, digest: str) -> Weights:
-    weights = load_weights(path)
-    if weights.digest != digest:
-        raise DamagedError(f"{path}: has changed since the order was given", "Craft again")
-    return weights
+def _read_again(files: Iterable[tuple[Path, str]], pool: bool, included: bool) -> Surrogates:
+    weights = tuple(load_weights(path) for path, _ in files)
+    for one, (path, digest) in zip(weights, files, strict=True):
+        if one.digest != digest:
+            raise DamagedError(f"{path}: has changed since crafting began", "Craft again")
+    return Surrogates(weights, pool, included)
 
 
 def _unfolded(network: Classifier) -> Classifier:

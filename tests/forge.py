@@ -11,24 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from poisonsets import attacks
 from poisonsets.crafting.driver import craft_set
+from poisonsets.crafting.planning import Draw, craft_request
 from poisonsets.crafting.request import CraftRequest
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.files.pixels import pixel_digest
 from poisonsets.manifests.records import identity
 from poisonsets.manifests.records.manifest import Manifest
-from poisonsets.manifests.records.origin import DrawnSetup
-from poisonsets.manifests.records.trial import Linf
 from poisonsets.manifests.sets import shard
 from poisonsets.manifests.sets.reader import open_set
-from poisonsets.manifests.trials.drawn import draw
 from poisonsets.manifests.verification.findings import Report
 from poisonsets.manifests.verification.verify import verify
-from poisonsets.surrogates import Surrogates
-
-SETUP = DrawnSetup(seed=3, poisons=4)
 
 
 def small_base(classes: int = 3, each: int = 12, side: int = 8, seed: int = 0) -> Base:
@@ -45,27 +39,17 @@ def small_base(classes: int = 3, each: int = 12, side: int = 8, seed: int = 0) -
     return Base("small", names, split(each), split(each // 2), everything, everything, mirror=False)
 
 
-def noise_order(
-    base: Base, *, trials: int = 2, levels: int = 8, seed: int = 3, setup: DrawnSetup = SETUP
-) -> CraftRequest:
-    """An order for a noise set; it needs no network."""
-    return CraftRequest(
-        name="small noise",
-        attack=attacks.find("noise"),
-        settings={},
-        budget=Linf(levels=levels),
-        composition="in-place",
-        base=base,
-        setup=setup,
-        plans=tuple(draw(base, setup, number) for number in range(trials)),
-        surrogates=Surrogates(),
-        seed=seed,
+def noise_request(base: Base, *, trials: int = 2, levels: int = 8, seed: int = 3, poisons: int = 4) -> CraftRequest:
+    """A request for a noise set; it needs no network."""
+    asked = Draw(poisons=poisons)
+    return craft_request(
+        "noise", base, name="small noise", trials=range(trials), epsilon=levels, seed=seed, asked=asked
     )
 
 
 def small_set(folder: Path, base: Base, **options: Any) -> Path:
     """Craft a noise set of two trials with four poisons each."""
-    craft_set(folder, noise_order(base, **options))
+    craft_set(folder, noise_request(base, **options))
     return folder
 
 

@@ -182,8 +182,6 @@ def test_a_command_parses(where: str, line: str, cache: Path) -> None:
     if given["base"] != "digits":
         return
     base = open_base("digits", cache=cache)
-    if "trigger" in entry.traits.needs:
-        triggers.parsed(given["trigger"] or entry.traits.trigger, base, seed=0)
     asked = planning.Draw(
         poisons=given["poisons"],
         rate=given["rate"],
@@ -192,16 +190,12 @@ def test_a_command_parses(where: str, line: str, cache: Path) -> None:
         class_pair=options.pair(given["class_pair"]) if given["class_pair"] else None,
         source_classes=base.victim_classes if given["source_classes"] == "all" else None,
     )
-    _, plans = planning.planned(
-        base,
-        entry,
-        setup=None,
-        trials=tuple(spelling.parsed(given["trials"], "--trials")),
-        seed=0,
-        asked=asked,
-        composition=given["composition"] or entry.traits.composition,
+    trials = spelling.parsed(given["trials"], "--trials")
+    composition, trigger = given["composition"], given["trigger"]
+    request = planning.craft_request(
+        entry, base, settings=settings, trials=trials, composition=composition, trigger=trigger, asked=asked
     )
-    assert plans
+    assert request.plans
 
 
 @pytest.mark.parametrize("name", OURS)

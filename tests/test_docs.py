@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import typer
 from forge import check as verified
-from forge import forge, noise_order, small_base, small_set
+from forge import forge, noise_request, small_base, small_set
 
 from poisonsets.cli.main import app
 from poisonsets.manifests import limits
@@ -222,8 +222,8 @@ def test_the_example_of_an_attack_crafts_a_set(tmp_path: Path, monkeypatch: pyte
     attacks.attacks.cache_clear()
     try:
         base, entry = small_base(), attacks.find("brightness")
-        order = replace(noise_order(base), attack=entry, settings=settings_of(entry, {"share": "0.5"}))
-        assert craft_set(tmp_path / "set", order).refused == ()
+        request = replace(noise_request(base), attack=entry, settings=settings_of(entry, {"share": "0.5"}))
+        assert craft_set(tmp_path / "set", request).refused == ()
     finally:
         attacks.attacks.cache_clear()
     assert verified(tmp_path / "set", base).clean

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 from faulty import HastyDisk, on
-from forge import noise_order, small_base, small_set
+from forge import noise_request, small_base, small_set
 
 import poisonsets.manifests.interop.importing.import_set as importing
 from poisonsets.crafting import provenance
 from poisonsets.crafting.driver import craft_set
-from poisonsets.crafting.request import CraftRequest
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.interop.exporting.export_set import export_set
 from poisonsets.manifests.interop.formats import formats
@@ -51,13 +50,12 @@ def works(folder: Path) -> tuple[Work, ...]:
         folder: where what they read is kept.
     """
     base = small_base(classes=2, each=4, side=4)
-    setup = noise_order(base).setup.model_copy(update={"poisons": 2})
-    order: CraftRequest = noise_order(base, setup=setup)
+    request = noise_request(base, poisons=2)
     with on(HastyDisk()):
-        made = small_set(folder / "set", base, setup=setup)
+        made = small_set(folder / "set", base, poisons=2)
         export_set(folder / "triples", open_set(made), base, formats()["triple"])
     return (
-        Work("craft", partial(craft_set, order=order), partial(craft_set, order=order, resume=True), content),
+        Work("craft", partial(craft_set, request=request), partial(craft_set, request=request, resume=True), content),
         Work("import", *(partial(_import, source=folder / "triples", base=base),) * 2, content),
         Work("export", *(partial(_export, source=made, base=base),) * 2, files),
     )

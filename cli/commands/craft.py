@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,9 +17,7 @@ from poisonsets.manifests.errors import UsageError
 if TYPE_CHECKING:
     from poisonsets.crafting.driver import Done
     from poisonsets.manifests.bases.dataset import Base
-    from poisonsets.manifests.overlay.stamp import Trigger
     from poisonsets.manifests.trials.plan import CompositionRule
-    from poisonsets.registry import Entry
     from poisonsets.surrogates import Precision
 
 LAST_TRIAL = 99_999  # five digits in the name of a shard
@@ -93,9 +92,8 @@ def craft(
     passes = options.choice("--precision", precision, PRECISIONS)
 
     from poisonsets import attacks
-    from poisonsets.crafting import planning
     from poisonsets.crafting.driver import craft_set
-    from poisonsets.crafting.request import CraftRequest
+    from poisonsets.crafting.planning import Draw, craft_request
     from poisonsets.manifests.bases.cache import open_base
     from poisonsets.manifests.sets import writer
     from poisonsets.presets import preset_settings
@@ -103,40 +101,38 @@ def craft(
     from poisonsets.victims.device import resolve
 
     entry = attacks.find(attack)
-    resolved = settings_of(entry, {**preset_settings(preset, entry), **given})
+    settings = {**preset_settings(preset, entry), **given}
+    entry.factory(**settings_of(entry, settings))
     writer.refuse_output(out, resume=resume)
     where = str(resolve(device))
     opened = open_base(base, cache=options.cache_folder(), holdout=holdout, split_seed=split_seed, resize=resize)
-    asked = planning.Draw(
-        poisons=poisons,
-        rate=rate,
-        candidates=candidates,
-        targets=targets,
-        class_pair=None if class_pair is None else options.pair(class_pair),
-        source_classes=_classes(source_classes, opened),
-    )
-    rule = rule or entry.traits.composition
-    record, plans = planning.planned(
-        opened, entry, setup=setup, trials=chosen, seed=seed, asked=asked, composition=rule
-    )
-    order = CraftRequest(
-        name=name or re.sub(r"[^A-Za-z0-9._-]", "-", out.resolve().name).lstrip("._-")[:200] or entry.name,
-        attack=entry,
-        settings=resolved,
-        budget=planning.budget_of(entry, resolved, levels),
+    request = craft_request(
+        entry,
+        opened,
+        name=name or re.sub(r"[^A-Za-z0-9._-]", "-", out.resolve().name).lstrip("._-")[:200],
+        settings=settings,
+        setup=setup,
+        trials=chosen,
+        epsilon=levels,
         composition=rule,
-        base=opened,
-        setup=record,
-        plans=plans,
-        surrogates=attackers(
-            entry, opened, surrogate or [], surrogate_pool or [], include=include_surrogates, quiet=quiet
-        ),
+        trigger=trigger,
         seed=seed,
-        trigger=_trigger(entry, trigger, opened, seed),
         precision=passes or "fp32",
+        asked=Draw(
+            poisons=poisons,
+            rate=rate,
+            candidates=candidates,
+            targets=targets,
+            class_pair=None if class_pair is None else options.pair(class_pair),
+            source_classes=_classes(source_classes, opened),
+        ),
     )
+    # Last, because the first default network of a base has to be trained.
+    given_networks = surrogate or [], surrogate_pool or []
+    networks = attackers(entry, opened, *given_networks, include=include_surrogates, quiet=quiet)
+    request = replace(request, surrogates=networks)
     with output.progress(f"crafting {entry.name}", quiet=quiet) as report:
-        done = craft_set(out, order, workers=workers, device=where, resume=resume, progress=report)
+        done = craft_set(out, request, workers=workers, device=where, resume=resume, progress=report)
     announce(done, out, as_json=as_json)
 
 
@@ -144,15 +140,6 @@ def _classes(text: str | None, base: Base) -> tuple[int, ...] | None:
     if text is None:
         return None
     return base.victim_classes if text == EVERY else tuple(spelling.parsed(text, "--source-classes"))
-
-
-def _trigger(entry: Entry, spec: str | None, base: Base, seed: int) -> tuple[Trigger, str] | None:
-    """A backdoor's trigger, and what it was resolved to."""
-    from poisonsets.triggers import parsed
-
-    if spec is None and "trigger" not in entry.traits.needs:
-        return None
-    return parsed(spec or entry.traits.trigger, base, seed=seed)
 
 
 def announce(done: Done, out: Path, *, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,8 +61,8 @@ def demo(
     store.refuse_unwritable(folder)
     base = open_base("digits", cache=options.cache_folder())
     network = default_network(base, "--surrogate", quiet=quiet)
-    orders = [_order(attack, base, network, trials=trials, levels=levels) for attack in ATTACKS]
-    steps = [_step(order, folder, network, workers=workers, quiet=quiet) for order in orders]
+    requests = [_request(attack, base, network, trials=trials, levels=levels) for attack in ATTACKS]
+    steps = [_step(request, folder, network, workers=workers, quiet=quiet) for request in requests]
     _table(steps, levels)
     picture = folder / "poisons.png"
     _picture(steps, base, picture)
@@ -74,33 +74,20 @@ def demo(
     )
 
 
-def _order(attack: str, base: Base, network: Weights, *, trials: int, levels: int) -> CraftRequest:
+def _request(attack: str, base: Base, network: Weights, *, trials: int, levels: int) -> CraftRequest:
     """The set of one attack: the same trials for every attack."""
-    from poisonsets import attacks
-    from poisonsets.crafting.request import CraftRequest
-    from poisonsets.manifests.records.origin import DrawnSetup
-    from poisonsets.manifests.records.trial import Linf
-    from poisonsets.manifests.trials.drawn import draw
-    from poisonsets.settings import settings_of
+    from poisonsets.crafting.planning import Draw, craft_request
     from poisonsets.surrogates import Surrogates
 
-    entry = attacks.find(attack)
-    setup = DrawnSetup(seed=0, poisons=POISONS)
-    return CraftRequest(
-        name=f"digits-{attack}",
-        attack=entry,
-        settings=settings_of(entry, ATTACKS[attack]),
-        budget=Linf(levels=levels),
-        composition="in-place",
-        base=base,
-        setup=setup,
-        plans=tuple(draw(base, setup, number) for number in range(trials)),
-        surrogates=Surrogates((network,)) if "features" in entry.traits.needs else Surrogates(),
-        seed=0,
+    settings, asked = ATTACKS[attack], Draw(poisons=POISONS)
+    request = craft_request(
+        attack, base, name=f"digits-{attack}", settings=settings, trials=range(trials), epsilon=levels, asked=asked
     )
+    needed = "features" in request.attack.traits.needs
+    return replace(request, surrogates=Surrogates((network,))) if needed else request
 
 
-def _step(order: CraftRequest, folder: Path, network: Weights, *, workers: int, quiet: bool) -> Step:
+def _step(request: CraftRequest, folder: Path, network: Weights, *, workers: int, quiet: bool) -> Step:
     """Craft one set, verify what is on disk, score what is on disk."""
     import torch
 
@@ -108,20 +95,20 @@ def _step(order: CraftRequest, folder: Path, network: Weights, *, workers: int, 
     from poisonsets.manifests.sets.reader import open_set
     from poisonsets.victims.scoring.score import score_set
 
-    attack = order.attack.name
+    attack = request.attack.name
     path = folder / attack
     started = time.perf_counter()
     with output.progress(f"crafting {attack}", quiet=quiet) as report:
-        craft_set(path, order, workers=workers, progress=report)
+        craft_set(path, request, workers=workers, progress=report)
     crafting = time.perf_counter() - started
-    if not checked(path, lambda pin: order.base, quiet=quiet).clean:
+    if not checked(path, lambda pin: request.base, quiet=quiet).clean:
         raise ViolationError(f"{path}: the set just written does not verify", "Run `poisonsets verify` on it")
     started = time.perf_counter()
     with output.progress(f"scoring {attack}", quiet=quiet) as report:
         score = score_set(
             open_set(path),
-            order.base,
-            protocols=protocols(order.base, [], []),
+            request.base,
+            protocols=protocols(request.base, [], []),
             extractors=[network],
             results=folder / f"{attack}-results",
             cache=options.cache_folder(),

@@ -12,13 +12,10 @@ from itertools import groupby
 
 import numpy as np
 
-from poisonsets.manifests.bases.dataset import Base
+from poisonsets.crafting.request import BLOCK_PIXELS, CraftRequest
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.stream import Stream
 from poisonsets.manifests.trials.plan import Plan
-from poisonsets.surrogates import Surrogates
-
-BLOCK_PIXELS = 256 * 32 * 32
 
 
 @dataclass(frozen=True)
@@ -49,36 +46,27 @@ class Block:
         return first, second
 
 
-def partition(
-    plans: Sequence[Plan], base: Base, *, attack: str, seed: int, batched: bool, surrogates: Surrogates
-) -> Iterator[Block]:
-    """Consecutive trials of one shape and one choice of surrogates, at most 256 images of 32x32 pixels a block.
-
-    Args:
-        plans: the trials, in order.
-        base: where their images are.
-        attack: its name; with the seed and the trial's number it seeds the trial.
-        seed: the set's seed.
-        batched: False for attacks that take one trial at a time.
-        surrogates: the attacker's networks.
-    """
-    height, width = base.train.side
+def partition(request: CraftRequest) -> Iterator[Block]:
+    """Consecutive trials of one shape and one choice of surrogates, at most `BLOCK_PIXELS` pixels a block."""
+    height, width = request.base.train.side
 
     def shape(plan: Plan) -> tuple[int, int, int, tuple[int, ...]]:
-        return len(plan.bases), plan.keep, len(plan.targets), surrogates.of_trial(plan.trial, seed)
+        networks = request.surrogates.of_trial(plan.trial, request.seed)
+        return len(plan.bases), plan.keep, len(plan.targets), networks
 
-    for (poisons, _, _, networks), alike in groupby(plans, key=shape):
-        room = max(1, BLOCK_PIXELS // (height * width * poisons)) if batched else 1
+    for (poisons, _, _, networks), alike in groupby(request.plans, key=shape):
+        room = max(1, BLOCK_PIXELS // (height * width * poisons)) if request.attack.traits.batched else 1
         run = list(alike)
         for start in range(0, len(run), room):
-            yield _block(run[start : start + room], base, attack, seed, networks)
+            yield _block(request, run[start : start + room], networks)
 
 
-def _block(plans: Sequence[Plan], base: Base, attack: str, seed: int, surrogates: tuple[int, ...]) -> Block:
+def _block(request: CraftRequest, plans: Sequence[Plan], surrogates: tuple[int, ...]) -> Block:
+    base = request.base
     return Block(
         plans=tuple(plans),
         bases=np.stack([base.train.images[list(plan.bases)] for plan in plans]),
         targets=np.stack([np.stack([base.split(t.split).images[t.index] for t in plan.targets]) for plan in plans]),
-        seeds=tuple(Stream("craft", seed, attack, plan.trial).seed() for plan in plans),
+        seeds=tuple(Stream("craft", request.seed, request.attack.name, plan.trial).seed() for plan in plans),
         surrogates=surrogates,
     )

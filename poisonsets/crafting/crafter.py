@@ -3,59 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from poisonsets import attacks
 from poisonsets.budget import to_levels
 from poisonsets.crafting.blocks import Block
+from poisonsets.crafting.request import CraftRequest
 from poisonsets.images import SplitImages, as_floats
-from poisonsets.interface import Budget, Context, Crafted, Surrogate, Task
+from poisonsets.interface import Context, Crafted, Surrogate, Task
 from poisonsets.manifests import limits
-from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.overlay.stamp import Trigger, stamp_all, train_id
+from poisonsets.manifests.overlay.stamp import stamp_all, train_id
 from poisonsets.manifests.records.trial import Slots
 from poisonsets.manifests.stream import Stream
-from poisonsets.manifests.trials.plan import CompositionRule, Plan, composition_of
-from poisonsets.surrogates import Precision, exact_arithmetic, load_surrogate, retrained
+from poisonsets.manifests.trials.plan import Plan, composition_of
+from poisonsets.surrogates import exact_arithmetic, retrained, surrogate_of
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Attacker:
-    """Everything that is the same for all blocks of a set; it travels to worker processes.
-
-    Attributes:
-        attack: the registered attack's name.
-        settings: all of its settings.
-        budget: the constraint every poison meets.
-        composition: how the poisons enter the training set.
-        files: the surrogates' files with their digests.
-        mirror: whether an image of the base and its mirror image show the same thing.
-        base: the dataset the trials are from, for attacks that read its training images.
-        trigger: of a backdoor.
-        device: where the attack runs.
-        precision: of the surrogates' passes.
-    """
-
-    attack: str
-    settings: Mapping[str, Any]
-    budget: Budget
-    files: Sequence[tuple[Path, str]]
-    composition: CompositionRule = "in-place"
-    mirror: bool = False
-    base: Base | None = None
-    trigger: Trigger | None = None
-    device: str = "cpu"
-    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True)
@@ -82,14 +50,14 @@ class Result:
 class Crafter:
     """An attack with its surrogates in memory, in whichever process it runs."""
 
-    def __init__(self, attacker: Attacker) -> None:
-        self._attacker = attacker
-        self._device = torch.device(attacker.device)
-        entry = attacks.find(attacker.attack)
-        self._traits = entry.traits
-        self._attack = entry.factory(**attacker.settings)
+    def __init__(self, request: CraftRequest, device: str = "cpu") -> None:
+        self._request = request
+        self._device = torch.device(device)
+        self._attack = request.attack.factory(**request.settings)
+        self._trigger = None if request.trigger is None else request.trigger[0]
         self._networks = tuple(
-            load_surrogate(path, digest, self._device, attacker.precision) for path, digest in attacker.files
+            surrogate_of(one.network, tuple(one.record["classes"]), self._device, request.precision)
+            for one in request.surrogates.weights
         )
 
     def run(self, block: Block, progress: Progress = lambda done, total: None, halvings: int = 0) -> list[Result]:
@@ -123,45 +91,45 @@ class Crafter:
             targets=as_floats(block.targets, self._device),
             labels=adversarial[:, None].expand(-1, block.bases.shape[1]),
             adversarial_labels=adversarial,
-            budget=self._attacker.budget,
+            budget=self._request.budget,
             source_classes=tuple(plan.source_classes for plan in block.plans),
-            trigger=self._attacker.trigger,
+            trigger=self._trigger,
             keep=block.plans[0].keep,
         )
 
     def _context(self, block: Block, progress: Progress) -> Context:
-        base = self._attacker.base
+        base, reads = self._request.base, self._request.attack.traits.reads_training
         return Context(
             surrogates=tuple(self._networks[i] for i in block.surrogates),
             generators=tuple(torch.Generator().manual_seed(seed) for seed in block.seeds),
             device=self._device,
             progress=progress,
-            mirror=self._attacker.mirror,
-            training=None if base is None else SplitImages(base.train, self._device),
-            retrain=None if base is None else self._retrain_of(block, base),
+            mirror=base.mirror,
+            training=SplitImages(base.train, self._device) if reads else None,
+            retrain=self._retrain_of(block) if reads else None,
         )
 
-    def _retrain_of(self, block: Block, base: Base) -> Callable[[int, Tensor, int], tuple[Surrogate, ...]]:
+    def _retrain_of(self, block: Block) -> Callable[[int, Tensor, int], tuple[Surrogate, ...]]:
         """What trains a trial's surrogates anew on its poisons as they would be published."""
-        attacker = self._attacker
+        request = self._request
 
         def retrain(position: int, images: Tensor, times: int) -> tuple[Surrogate, ...]:
             plan = block.plans[position]
-            levels = to_levels(images.detach(), block.bases[position], attacker.budget)
+            levels = to_levels(images.detach(), block.bases[position], request.budget)
             slots = Slots(bases=plan.bases, labels=(plan.adversarial_label,) * len(plan.bases))
-            files = [attacker.files[i] for i in block.surrogates]
+            networks = [request.surrogates.weights[i] for i in block.surrogates]
             return tuple(
                 retrained(
-                    file,
-                    base,
+                    one,
+                    request.base,
                     slots,
                     levels,
-                    composition_of(attacker.composition, plan),
-                    seed=Stream("retrain", block.seeds[position], file[1], times).seed(),
+                    composition_of(request.composition, plan),
+                    seed=Stream("retrain", block.seeds[position], one.digest, times).seed(),
                     device=self._device,
-                    precision=attacker.precision,
+                    precision=request.precision,
                 )
-                for file in files
+                for one in networks
             )
 
         return retrain
@@ -171,7 +139,7 @@ class Crafter:
         refusal = _fault(crafted, block, i)
         if refusal:
             return Result(plan, plan.bases, None, (), refusal)
-        images = to_levels(crafted.images[i].detach(), block.bases[i], self._attacker.budget)
+        images = to_levels(crafted.images[i].detach(), block.bases[i], self._request.budget)
         bases = plan.bases
         if crafted.kept is not None:
             kept = crafted.kept[i].tolist()
@@ -181,10 +149,10 @@ class Crafter:
 
     def _stamped(self, images: Images, bases: tuple[int, ...]) -> Images:
         """The trigger at full strength, where the attack leaves it out of the budget or knows no budget."""
-        trigger = self._attacker.trigger
-        if trigger is None or not self._traits.leaves_out(self._attacker.settings):
+        request = self._request
+        if self._trigger is None or not request.attack.traits.leaves_out(request.settings):
             return images
-        return stamp_all(images, trigger, [train_id(base) for base in bases])
+        return stamp_all(images, self._trigger, [train_id(base) for base in bases])
 
 
 def _out_of_memory(error: Exception) -> bool:

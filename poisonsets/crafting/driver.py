@@ -12,8 +12,9 @@ import numpy as np
 
 from poisonsets.crafting import provenance
 from poisonsets.crafting.blocks import Block, partition
-from poisonsets.crafting.crafter import Attacker, Crafter, Result
-from poisonsets.crafting.request import TRIGGER, CraftRequest, check
+from poisonsets.crafting.crafter import Crafter, Result
+from poisonsets.crafting.preflight import preflight
+from poisonsets.crafting.request import TRIGGER, CraftRequest
 from poisonsets.manifests import limits
 from poisonsets.manifests.errors import DamagedError, MissingError, ViolationError
 from poisonsets.manifests.files import canonical_json, png, store
@@ -47,7 +48,7 @@ class Done:
 
 def craft_set(
     output: Path,
-    order: CraftRequest,
+    request: CraftRequest,
     *,
     workers: int = 1,
     device: str = "cpu",
@@ -56,51 +57,51 @@ def craft_set(
 ) -> Done:
     """Craft a set and write it.
 
-    Equal orders give equal content digests on one machine, whatever the workers and interruptions.
+    Equal requests give equal content digests on one machine, whatever the workers and interruptions.
 
     Args:
         output: the set's folder; it must not exist or be empty.
-        order: what to craft.
-        workers: processes to craft with; they share nothing but the order.
+        request: what to craft.
+        workers: processes to craft with; they share nothing but the request.
         device: where the attack runs.
-        resume: go on with an unfinished set of the same order.
+        resume: go on with an unfinished set of the same request.
         progress: told (steps done, steps in all).
 
     Raises:
-        UsageError: the order asks for something the attack or the base cannot give.
+        UsageError: the request asks for something the attack or the base cannot give.
         MissingError: the output folder or a surrogate is refused.
         ViolationError: every trial was refused; nothing is left on disk then.
     """
-    check(order)
+    preflight(request)
     if resume and (output / writer.MANIFEST).exists():
-        return _as_finished(output, order)
+        return _as_finished(output, request)
     watch = provenance.Stopwatch()
-    with writer.writing(output, order.request(device), resume=resume) as unfinished:
-        blocks = [block for block in _blocks(order) if not _finished(block, unfinished.finished)]
+    with writer.writing(output, request.identity(device), resume=resume) as unfinished:
+        blocks = [block for block in partition(request) if not _finished(block, unfinished.finished)]
         taken_over = len(unfinished.finished)
-        make = partial(Crafter, _attacker(order, device))
+        make = partial(Crafter, request.for_workers(), device)
         refused: list[tuple[int, str]] = []
         for results in worked(blocks, make, workers=workers, progress=progress):
             for result in results:
                 if result.images is None:
                     refused.append((result.plan.trial, result.refusal))
                 elif result.plan.trial not in unfinished.finished:
-                    unfinished.add_trial(trial_record(order, result, result.images), result.images)
+                    unfinished.add_trial(trial_record(request, result, result.images), result.images)
         if not unfinished.finished:
             shutil.rmtree(writer.unfinished(output), ignore_errors=True)  # nothing in it to go on with
             raise ViolationError(f"{output}: every trial was refused ({refused[0][1]}), so there is no set to write")
-        for path, data in _files(order):
+        for path, data in _files(request):
             unfinished.add_file(path, data)
         run = watch.record(device=device, workers=workers, taken_over=taken_over, refused=refused)
-        manifest = unfinished.publish(order.head(), run)
+        manifest = unfinished.publish(request.head(), run)
     return Done(manifest.content_digest, len(manifest.trials), taken_over, tuple(refused))
 
 
-def _as_finished(output: Path, order: CraftRequest) -> Done:
-    """What an earlier run of the same order came to, where it was stopped after its set was complete.
+def _as_finished(output: Path, request: CraftRequest) -> Done:
+    """What an earlier run of the same request came to, where it was stopped after its set was complete.
 
     Raises:
-        MissingError: the folder holds a set of another order.
+        MissingError: the folder holds a set of another request.
         DamagedError: the set is not whole.
     """
     opened = open_set(output)
@@ -108,11 +109,11 @@ def _as_finished(output: Path, order: CraftRequest) -> Done:
         raise DamagedError(f"{output}: {finding.place}: {finding.message}", "Remove the set and craft it again")
     manifest, trials = opened.manifest, opened.manifest.trials
     refused = _refused(output)
-    same = all(getattr(manifest, key) == value for key, value in order.head().items())
+    same = all(getattr(manifest, key) == value for key, value in request.head().items())
     same &= {*(trial.trial for trial in trials), *(number for number, _ in refused)} == {
-        plan.trial for plan in order.plans
+        plan.trial for plan in request.plans
     }
-    same &= all((trial.constraint, trial.composition.rule) == (order.budget, order.composition) for trial in trials)
+    same &= all((trial.constraint, trial.composition.rule) == (request.budget, request.composition) for trial in trials)
     if not same:
         raise MissingError(
             f"{output}: the output folder holds a set that was made by another command", "Choose another output folder"
@@ -129,21 +130,21 @@ def _refused(output: Path) -> tuple[tuple[int, str], ...]:
     return tuple((int(number), str(reason)) for number, reason in run.get("refused", {}).items())
 
 
-def trial_record(order: CraftRequest, result: Result, images: Images) -> Trial:
+def trial_record(request: CraftRequest, result: Result, images: Images) -> Trial:
     """The manifest's record of a crafted trial."""
     plan = result.plan
     labels = (plan.adversarial_label,) * len(images)
-    moved = (images != order.base.train.images[list(result.bases)]).any(axis=(1, 2, 3))
+    moved = (images != request.base.train.images[list(result.bases)]).any(axis=(1, 2, 3))
     curve = _thinned(result.history)
     return Trial(
         trial=plan.trial,
         targets=plan.targets,
         source_classes=plan.source_classes,
         adversarial_label=plan.adversarial_label,
-        labels=order.attack.traits.labels,
-        constraint=order.budget,
-        composition=composition_of(order.composition, plan),
-        trigger=None if order.trigger is None else TRIGGER,
+        labels=request.attack.traits.labels,
+        constraint=request.budget,
+        composition=composition_of(request.composition, plan),
+        trigger=None if request.trigger is None else TRIGGER,
         slots=Slots(bases=result.bases, labels=labels),
         pixels=pixel_digest(images, np.array(labels, dtype=np.int64)),
         outcome=Outcome(
@@ -154,44 +155,14 @@ def trial_record(order: CraftRequest, result: Result, images: Images) -> Trial:
     )
 
 
-def _files(order: CraftRequest) -> Iterator[tuple[str, bytes]]:
+def _files(request: CraftRequest) -> Iterator[tuple[str, bytes]]:
     """The set's files besides shards: the trigger's pictures, and the surrogates where they are included."""
-    if order.trigger is not None:
-        for path, picture in order.trigger[0].pictures().items():
+    if request.trigger is not None:
+        for path, picture in request.trigger[0].pictures().items():
             yield path, png.encode(picture)
-    if order.surrogates.included:
-        for one in order.surrogates.weights:
+    if request.surrogates.included:
+        for one in request.surrogates.weights:
             yield f"surrogates/{one.digest}.safetensors", store.read_file(one.path, limits.FILE_BYTES)
-
-
-def _attacker(order: CraftRequest, device: str) -> Attacker:
-    reads = order.attack.traits.needs & {"source images", "training"}
-    return Attacker(
-        attack=order.attack.name,
-        settings=dict(order.settings),
-        budget=order.budget,
-        files=order.surrogates.files,
-        composition=order.composition,
-        mirror=order.base.mirror,
-        base=order.base if reads else None,
-        trigger=None if order.trigger is None else order.trigger[0],
-        device=device,
-        precision=order.precision,
-    )
-
-
-def _blocks(order: CraftRequest) -> list[Block]:
-    batched = order.attack.traits.batched
-    return list(
-        partition(
-            order.plans,
-            order.base,
-            attack=order.attack.name,
-            seed=order.seed,
-            batched=batched,
-            surrogates=order.surrogates,
-        )
-    )
 
 
 def _finished(block: Block, finished: Mapping[int, Trial]) -> bool:

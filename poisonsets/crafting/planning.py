@@ -1,4 +1,4 @@
-"""From what a user asks for to the trials of an order: where they come from, what they are, what bounds them."""
+"""From what a user asks for to a craft request: where its trials come from, what they are, what bounds them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from poisonsets import attacks, triggers
+from poisonsets.crafting.request import CraftRequest
 from poisonsets.interface import Budget, Traits
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
@@ -19,9 +21,12 @@ from poisonsets.manifests.trials.named import RULES, compute, trials_of
 from poisonsets.manifests.trials.plan import CompositionRule, Plan
 from poisonsets.manifests.trials.setup_file import read_setup
 from poisonsets.registry import Entry
+from poisonsets.settings import settings_of
+from poisonsets.surrogates import Precision, Surrogates
 
 POISONS = 25
 TRIALS = 10
+EPSILON = 8
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,62 @@ class Draw:
     targets: int | None = None
     class_pair: tuple[int, int] | None = None
     source_classes: tuple[int, ...] | None = None
+
+
+def craft_request(
+    attack: str | Entry,
+    base: Base,
+    *,
+    name: str = "",
+    settings: Mapping[str, str] = {},
+    setup: str | None = None,
+    trials: Sequence[int] | None = None,
+    epsilon: int | None = EPSILON,
+    composition: CompositionRule | None = None,
+    surrogates: Surrogates = Surrogates(),
+    trigger: str | None = None,
+    seed: int = 0,
+    precision: Precision = "fp32",
+    asked: Draw = Draw(),
+) -> CraftRequest:
+    """Everything that decides what a set will hold, from what a user types.
+
+    Args:
+        attack: the attack, or its name or alias.
+        base: the dataset.
+        name: the set's name; the attack's where left out.
+        settings: of the attack, as typed; the others keep their defaults.
+        setup, trials: as for `planned`.
+        epsilon: the l-infinity radius in levels of 255; None for no constraint.
+        composition: how the poisons enter the training set; None takes what is usual for the attack.
+        surrogates: the attacker's networks.
+        trigger: a backdoor's, `KIND[,key=value...]`; None takes the attack's own.
+        seed: of drawn trials and of the attack's randomness.
+        precision: of the surrogates' passes.
+        asked: how many poisons, which classes and so on, of drawn trials.
+
+    Raises:
+        UsageError: an unknown attack, setting or trigger, or as for `planned`.
+    """
+    entry = attacks.find(attack) if isinstance(attack, str) else attack
+    resolved = settings_of(entry, settings)
+    rule = composition or entry.traits.composition
+    record, plans = planned(base, entry, setup=setup, trials=trials, seed=seed, asked=asked, composition=rule)
+    wanted = trigger or (entry.traits.trigger if "trigger" in entry.traits.needs else None)
+    return CraftRequest(
+        name=name or entry.name,
+        attack=entry,
+        settings=resolved,
+        budget=budget_of(entry, resolved, epsilon),
+        composition=rule,
+        base=base,
+        setup=record,
+        plans=plans,
+        surrogates=surrogates,
+        seed=seed,
+        trigger=None if wanted is None else triggers.parsed(wanted, base, seed=seed),
+        precision=precision,
+    )
 
 
 def planned(

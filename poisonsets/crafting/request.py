@@ -1,28 +1,25 @@
-"""An order: everything that decides what a poison set will hold, and what is refused before any work."""
+"""A craft request: everything that decides what a poison set will hold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel
 
 from poisonsets import registry
 from poisonsets.crafting import provenance
-from poisonsets.crafting.blocks import BLOCK_PIXELS
 from poisonsets.interface import Budget
-from poisonsets.manifests import limits
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.errors import MissingError, UsageError
-from poisonsets.manifests.overlay.stamp import Trigger, picture_digest, stamp
-from poisonsets.manifests.records.fields import Title, first_fault
+from poisonsets.manifests.overlay.stamp import Trigger, picture_digest
 from poisonsets.manifests.records.origin import AttackRecord, SetupRecord
 from poisonsets.manifests.trials.plan import CompositionRule, Plan
 from poisonsets.settings import recorded
-from poisonsets.surrogates import Precision, Surrogates, Weights
+from poisonsets.surrogates import Precision, Surrogates
 
 TRIGGER = "trigger"
+BLOCK_PIXELS = 256 * 32 * 32  # of all poisons that are crafted in one go
 
 
 @dataclass(frozen=True)
@@ -74,8 +71,8 @@ class CraftRequest:
             "libraries": provenance.libraries(),
         }
 
-    def request(self, device: str) -> dict[str, Any]:
-        """What an unfinished set must have been ordered with to be resumed: the above and the device, in JSON."""
+    def identity(self, device: str) -> dict[str, Any]:
+        """What a resumed run compares, in JSON: all of this request, and the device."""
         fields = {key: _plain(value) for key, value in self.head().items()}
         fields["budget"] = self.budget.model_dump(mode="json")
         fields["composition"] = self.composition
@@ -83,6 +80,13 @@ class CraftRequest:
         fields["pool"] = self.surrogates.pool
         fields["trials"] = [plan.trial for plan in self.plans]
         return fields
+
+    def for_workers(self) -> CraftRequest:
+        """What each worker process is sent: this request, without images of the base that the attack never reads."""
+        if self.attack.traits.reads_training:
+            return self
+        train, test = (replace(split, images=split.images[:0]) for split in (self.base.train, self.base.test))
+        return replace(self, base=replace(self.base, train=train, test=test))
 
     def _attack_record(self) -> AttackRecord:
         return AttackRecord(
@@ -93,135 +97,6 @@ class CraftRequest:
             precision=self.precision,
             block_pixels=BLOCK_PIXELS if self.attack.traits.batched else None,
         )
-
-
-def check(order: CraftRequest) -> None:
-    """Refuse an order that cannot be carried out, before anything is written.
-
-    Raises:
-        UsageError: no trials, or not in ascending order; bases, labels or classes that do not suit the attack; a
-            trigger that does not fit; a network that takes other images or knows other labels; a name or setting that
-            a manifest cannot say.
-        MissingError: the attack needs a network or a trigger that was not given.
-    """
-    order.attack.factory(**order.settings)  # settings that exclude one another are refused here
-    _check_plans(order)
-    _check_trigger(order)
-    _check_networks(order)
-    try:
-        order.head()
-        TypeAdapter(Title).validate_python(order.name, strict=True)
-    except ValidationError as error:
-        raise UsageError(f"no manifest can say this: {first_fault(error)}", "Change --name or the setting") from error
-
-
-def _check_plans(order: CraftRequest) -> None:
-    if not order.plans:
-        raise UsageError("no trials to craft", "Give --trials, for instance 0-9")
-    if len(order.plans) > limits.TRIALS:
-        raise UsageError(f"{len(order.plans)} trials, a set holds at most {limits.TRIALS}", "Make several sets")
-    numbers = [plan.trial for plan in order.plans]
-    if numbers != sorted(set(numbers)):
-        raise UsageError(f"trials {numbers[:20]} are not in ascending order, each once", "Sort them")
-    traits = order.attack.traits
-    for plan in order.plans:
-        where = f"trial {plan.trial}: {order.attack.name}"
-        labels = {int(order.base.train.labels[base]) for base in plan.bases}
-        if traits.labels == "clean" and labels != {plan.adversarial_label}:
-            raise UsageError(
-                f"{where} keeps clean labels, but its bases are of classes {sorted(labels)} and the adversarial label "
-                f"is {plan.adversarial_label}"
-            )
-        if traits.labels == "adversarial" and plan.adversarial_label in labels:
-            raise UsageError(
-                f"{where} changes labels, but a base is of the adversarial class {plan.adversarial_label} already",
-                "Let it draw its trials (without --setup)",
-            )
-        if plan.keep < len(plan.bases) and not traits.selects:
-            raise UsageError(f"{where} does not choose among candidates", "Leave out --candidates")
-        if (plan.removed is None) == (order.composition == "supplant"):
-            raise UsageError(f"{where} is composed by {order.composition}, but the trial says otherwise")
-
-
-def _check_trigger(order: CraftRequest) -> None:
-    wanted = TRIGGER in order.attack.traits.needs
-    if order.trigger is None:
-        if wanted:
-            raise MissingError(f"{order.attack.name} needs a trigger", "Give --trigger, for instance --trigger patch")
-        return
-    if not wanted:
-        raise UsageError(f"{order.attack.name} uses no trigger", "Leave out --trigger")
-    trigger, spec = order.trigger
-    try:
-        stamp(order.base.train.images[0], trigger, "train/0")
-    except UsageError as error:
-        raise UsageError(f"--trigger {spec}: {error.message}", "Choose a smaller trigger or another place") from error
-    if getattr(order.budget, "exempt_trigger", False) and trigger.record.kind != "patch":
-        raise UsageError(
-            f"--trigger {spec}: a trigger of kind {trigger.record.kind} cannot be exempt from the budget",
-            f"Use a patch of full strength, or leave {order.attack.traits.exempting} on",
-        )
-    for plan in order.plans:
-        if not plan.source_classes or plan.adversarial_label in plan.source_classes:
-            raise UsageError(
-                f"trial {plan.trial}: {order.attack.name} needs source classes without the adversarial label "
-                f"{plan.adversarial_label}, found {list(plan.source_classes)}"
-            )
-
-
-def _check_networks(order: CraftRequest) -> None:
-    needs = order.attack.traits.needs & {"features", "gradients", "robust"}
-    if not needs:
-        return
-    if not order.surrogates.weights:
-        raise MissingError(
-            f"{order.attack.name} needs a surrogate network", "Give --surrogate FILE, made by `poisonsets train`"
-        )
-    first = order.surrogates.weights[0].record["classes"]
-    for one in order.surrogates.weights:
-        if one.side not in (None, order.base.train.side):
-            raise UsageError(
-                f"{one.path}: trained on images of {one.side} pixels, those of {order.base.name} have "
-                f"{order.base.train.side}"
-            )
-        if needs - {"features"}:
-            _check_classifier(order, one)
-        if "robust" in needs and not one.record["pretraining"].get("adversary"):
-            raise UsageError(
-                f"{one.path}: not adversarially trained, which {order.attack.name} needs",
-                "Train one: poisonsets train --adversarial ...",
-            )
-        if "robust" in needs and one.record["classes"] != first:
-            raise UsageError(
-                f"{one.path}: knows classes {_few(one.record['classes'])}, {order.surrogates.weights[0].path} knows "
-                f"{_few(first)}: their outputs cannot be joined",
-                "Give surrogates trained on the same classes",
-            )
-
-
-def _check_classifier(order: CraftRequest, one: Weights) -> None:
-    """Refuse a network that cannot say what the attack asks it: another base's classes, or too few of this one's."""
-    trained_on = one.record["provenance"].get("train")
-    if trained_on not in (None, order.base.train.digest):
-        raise UsageError(
-            f"{one.path}: trained on another base, whose class numbers mean other things than those of "
-            f"{order.base.name}",
-            f"Train one: poisonsets train --base {order.base.name} ...",
-        )
-    asked = {plan.adversarial_label for plan in order.plans} | {c for plan in order.plans for c in plan.source_classes}
-    asked |= {target.label for plan in order.plans for target in plan.targets}
-    unknown = sorted(asked - set(one.record["classes"]))
-    if unknown:
-        raise UsageError(
-            f"{one.path}: knows classes {_few(one.record['classes'])}, {order.attack.name} needs a classifier of "
-            f"class {unknown[0]} too",
-            f"Train one: poisonsets train --base {order.base.name} --classes {_few(order.base.victim_classes)} ...",
-        )
-
-
-def _few(labels: Iterable[int]) -> str:
-    listed = list(labels)
-    return ",".join(map(str, listed[:10])) + (",..." if len(listed) > 10 else "")
 
 
 def _plain(value: Any) -> Any:

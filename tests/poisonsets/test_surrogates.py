@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.records.origin import SurrogateRecord
 from poisonsets.manifests.records.trial import Add, Composition, InPlace, Slots, Supplant
-from poisonsets.surrogates import Surrogates, load_surrogate, retrained, surrogate_of
+from poisonsets.surrogates import Surrogates, retrained, surrogate_of
 from poisonsets.victims.networks.weights import Weights, load_weights
 from poisonsets.victims.training.pretrain import cached_weights
 from poisonsets.victims.training.pretraining import Pretraining
@@ -55,7 +57,7 @@ def test_records_name_digests_recipes_and_trials(tiny_weights: tuple[Weights, ..
 
 def test_a_loaded_network_is_the_same_function_with_frozen_weights(tiny_weights: tuple[Weights, ...]) -> None:
     original = tiny_weights[0].network
-    loaded = load_surrogate(tiny_weights[0].path, tiny_weights[0].digest, CPU)
+    loaded = surrogate_of(original, (0, 1), CPU)
     images = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
     with torch.no_grad():
         assert torch.allclose(loaded.logits(images), original(images), atol=1e-5)
@@ -111,12 +113,12 @@ def test_a_surrogate_is_trained_anew_on_the_poisons(cache: Path) -> None:
     base = small_base()
     pretraining = Pretraining("convnet", (0, 1, 2), epochs=1, width="0.25", batch=12)
     weights = cached_weights(pretraining, base, cache, device=CPU)
-    file, black = (weights.path, weights.digest), np.zeros((3, 8, 8, 3), np.uint8)
+    black = np.zeros((3, 8, 8, 3), np.uint8)
     slots = Slots(bases=(0, 1, 2), labels=tuple(int(label) for label in base.train.labels[:3]))
 
     def anew(poisons: Images, rule: Composition, seed: int = 1) -> torch.Tensor:
         images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-        return retrained(file, base, slots, poisons, rule, seed=seed, device=CPU).logits(images)
+        return retrained(weights, base, slots, poisons, rule, seed=seed, device=CPU).logits(images)
 
     first = anew(black, InPlace())
     assert torch.equal(first, anew(black, InPlace()))
@@ -135,20 +137,36 @@ def test_a_surrogate_of_few_images_sees_all_poisons_when_trained_anew(cache: Pat
     slots = Slots(bases=late, labels=(0, 1, 2))
     images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     logits = [
-        retrained((weights.path, weights.digest), base, slots, poisons, InPlace(), seed=1, device=CPU).logits(images)
+        retrained(weights, base, slots, poisons, InPlace(), seed=1, device=CPU).logits(images)
         for poisons in (base.train.images[list(late)], 255 - base.train.images[list(late)])
     ]
     assert not torch.equal(*logits)
 
 
-def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match=r"nowhere\.safetensors"):
-        load_surrogate(tmp_path / "nowhere.safetensors", "0" * 64, CPU)
-    (tmp_path / "bad.safetensors").write_bytes(b"\x00" * 100)
-    with pytest.raises(DamagedError, match=r"bad\.safetensors"):
-        load_surrogate(tmp_path / "bad.safetensors", "0" * 64, CPU)
+def received(sent: bytes) -> Surrogates:
+    """What a worker process makes of the networks it is sent."""
+    found = pickle.loads(sent)  # noqa: S301  our own bytes
+    assert isinstance(found, Surrogates)
+    return found
 
 
-def test_a_file_that_changed_after_the_order_is_refused(tiny_weights: tuple[Weights, ...]) -> None:
-    with pytest.raises(DamagedError, match="has changed since the order was given"):
-        load_surrogate(tiny_weights[0].path, tiny_weights[1].digest, CPU)
+def test_networks_travel_as_files(tiny_weights: tuple[Weights, ...]) -> None:
+    sent = Surrogates(tiny_weights, pool=True, included=True)
+    again = received(pickle.dumps(sent))
+    assert (again.files, again.pool, again.included) == (sent.files, True, True)
+    assert len(pickle.dumps(sent)) < tiny_weights[0].path.stat().st_size
+
+
+def test_a_file_that_is_missing_damaged_or_changed_on_the_way_is_named(
+    tmp_path: Path, tiny_weights: tuple[Weights, ...]
+) -> None:
+    path = tmp_path / "moved.safetensors"
+    sent = pickle.dumps(Surrogates((replace(tiny_weights[0], path=path),)))
+    with pytest.raises(MissingError, match=r"moved\.safetensors"):
+        received(sent)
+    path.write_bytes(b"\x00" * 100)
+    with pytest.raises(DamagedError, match=r"moved\.safetensors"):
+        received(sent)
+    path.write_bytes(tiny_weights[1].path.read_bytes())
+    with pytest.raises(DamagedError, match=r"moved\.safetensors: has changed since crafting began"):
+        received(sent)

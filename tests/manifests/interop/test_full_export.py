@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forge import noise_order
+from forge import noise_request
 
 from poisonsets.crafting.driver import craft_set
 from poisonsets.manifests.bases.build import build
@@ -75,7 +75,7 @@ def test_more_than_a_thousand_rows_take_several_shards(tmp_path: Path) -> None:
     from forge import small_base
 
     base = small_base(each=400, side=2)
-    craft_set(tmp_path / "set", noise_order(base, trials=1))
+    craft_set(tmp_path / "set", noise_request(base, trials=1))
     full(tmp_path / "set", base, tmp_path / "full")
     shards = sorted(one.name for one in (tmp_path / "full" / "0").glob("*.tar"))
     assert shards == ["train-000000.tar", "train-000001.tar"]

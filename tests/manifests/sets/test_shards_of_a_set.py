@@ -16,7 +16,6 @@ from poisonsets.manifests import limits
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import canonical_json, store
-from poisonsets.manifests.records.origin import DrawnSetup
 from poisonsets.manifests.sets import shard
 from poisonsets.manifests.sets.reader import open_set
 
@@ -36,7 +35,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def honest(tmp_path: Path, base: Base, small_shards: None) -> Path:
     """One trial of seven poisons in shards of four and three."""
-    return small_set(tmp_path / "set", base, trials=1, setup=DrawnSetup(seed=1, poisons=7))
+    return small_set(tmp_path / "set", base, trials=1, seed=1, poisons=7)
 
 
 def test_a_trial_is_cut_at_the_limit(honest: Path, base: Base) -> None:

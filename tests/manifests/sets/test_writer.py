@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from forge import check, noise_order, small_base
+from forge import check, noise_request, small_base
 
 from poisonsets.crafting.driver import CraftRequest, Done, craft_set
 from poisonsets.manifests.bases.dataset import Base
@@ -22,21 +22,21 @@ def base() -> Base:
 
 
 @pytest.fixture(scope="module")
-def order(base: Base) -> CraftRequest:
-    return noise_order(base)
+def noise(base: Base) -> CraftRequest:
+    return noise_request(base)
 
 
 @pytest.fixture(scope="module")
-def digest(order: CraftRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return craft_set(tmp_path_factory.mktemp("whole") / "set", order).content_digest
+def digest(noise: CraftRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return craft_set(tmp_path_factory.mktemp("whole") / "set", noise).content_digest
 
 
-def interrupted(final: Path, order: CraftRequest) -> None:
+def interrupted(final: Path, noise: CraftRequest) -> None:
     """Stop a run after its trials, before it is published."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer.SetWriter, "publish", _stop)
         with pytest.raises(KeyboardInterrupt):
-            craft_set(final, order)
+            craft_set(final, noise)
     assert not final.exists()
 
 
@@ -44,13 +44,13 @@ def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def resumed(final: Path, order: CraftRequest) -> Done:
-    return craft_set(final, order, resume=True)
+def resumed(final: Path, noise: CraftRequest) -> Done:
+    return craft_set(final, noise, resume=True)
 
 
-def test_finished_trials_are_taken_over(order: CraftRequest, digest: str, tmp_path: Path) -> None:
-    interrupted(tmp_path / "set", order)
-    done = resumed(tmp_path / "set", order)
+def test_finished_trials_are_taken_over(noise: CraftRequest, digest: str, tmp_path: Path) -> None:
+    interrupted(tmp_path / "set", noise)
+    done = resumed(tmp_path / "set", noise)
     assert (done.taken_over, done.trials, done.content_digest) == (2, 2, digest)
 
 
@@ -88,56 +88,56 @@ def _no_payload(partial: Path) -> None:
     [(_cut_shard, 1), (_flip_shard, 1), (_no_shard, 1), (_cut_entry, 1), (_no_entry, 1), (_no_payload, 0)],
 )
 def test_what_is_not_whole_is_crafted_again(
-    order: CraftRequest, digest: str, tmp_path: Path, spoil: Callable[[Path], None], left: int
+    noise: CraftRequest, digest: str, tmp_path: Path, spoil: Callable[[Path], None], left: int
 ) -> None:
-    interrupted(tmp_path / "set", order)
+    interrupted(tmp_path / "set", noise)
     spoil(tmp_path / "set.partial")
-    done = resumed(tmp_path / "set", order)
+    done = resumed(tmp_path / "set", noise)
     assert (done.taken_over, done.content_digest) == (left, digest)
 
 
 @pytest.mark.parametrize("leftover", ["request.json.0123456789ab", "set/poisons/trial-00000-000.tar.0123456789ab"])
 def test_half_written_files_of_a_killed_process_do_not_matter(
-    order: CraftRequest, base: Base, digest: str, tmp_path: Path, leftover: str
+    noise: CraftRequest, base: Base, digest: str, tmp_path: Path, leftover: str
 ) -> None:
     path = tmp_path / "set.partial" / f"{leftover}{store.TEMPORARY}"
     if leftover.startswith("set/"):
-        interrupted(tmp_path / "set", order)
+        interrupted(tmp_path / "set", noise)
     else:  # killed before it had said what was asked for: there is nothing to resume, so it is a new set
         path.parent.mkdir()
     path.write_bytes(b"half")
-    assert resumed(tmp_path / "set", order).content_digest == digest
+    assert resumed(tmp_path / "set", noise).content_digest == digest
     assert check(tmp_path / "set", base).clean
 
 
-def test_an_unfinished_set_is_not_touched_without_resume(order: CraftRequest, tmp_path: Path) -> None:
-    interrupted(tmp_path / "set", order)
+def test_an_unfinished_set_is_not_touched_without_resume(noise: CraftRequest, tmp_path: Path) -> None:
+    interrupted(tmp_path / "set", noise)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(MissingError, match="--resume"):
-        craft_set(tmp_path / "set", order)
+        craft_set(tmp_path / "set", noise)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_another_order_does_not_resume(base: Base, order: CraftRequest, tmp_path: Path) -> None:
-    interrupted(tmp_path / "set", order)
-    for other in (noise_order(base, seed=4), noise_order(base, levels=9), noise_order(base, trials=1)):
+def test_another_request_does_not_resume(base: Base, noise: CraftRequest, tmp_path: Path) -> None:
+    interrupted(tmp_path / "set", noise)
+    for other in (noise_request(base, seed=4), noise_request(base, levels=9), noise_request(base, trials=1)):
         with pytest.raises(MissingError, match="another command"):
             resumed(tmp_path / "set", other)
-    assert resumed(tmp_path / "set", order).taken_over == 2
+    assert resumed(tmp_path / "set", noise).taken_over == 2
 
 
-def test_two_processes_do_not_write_one_set(order: CraftRequest, tmp_path: Path) -> None:
-    interrupted(tmp_path / "set", order)
+def test_two_processes_do_not_write_one_set(noise: CraftRequest, tmp_path: Path) -> None:
+    interrupted(tmp_path / "set", noise)
     with store.locked(tmp_path / "set.partial"), pytest.raises(MissingError, match="another process"):
-        resumed(tmp_path / "set", order)
-    assert resumed(tmp_path / "set", order).trials == 2
+        resumed(tmp_path / "set", noise)
+    assert resumed(tmp_path / "set", noise).trials == 2
 
 
 def test_the_current_folder_can_become_the_set(
-    order: CraftRequest, digest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    noise: CraftRequest, digest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "set").mkdir()
     monkeypatch.chdir(tmp_path / "set")
-    assert craft_set(Path(), order).content_digest == digest
+    assert craft_set(Path(), noise).content_digest == digest
     assert (tmp_path / "set" / "manifest.json").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["set"]

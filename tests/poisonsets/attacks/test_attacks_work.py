@@ -10,17 +10,14 @@ import pytest
 import torch
 from scipy import stats
 
-from poisonsets import attacks
 from poisonsets.crafting.blocks import partition
-from poisonsets.crafting.crafter import Attacker, Crafter, Result
+from poisonsets.crafting.crafter import Crafter, Result
+from poisonsets.crafting.planning import Draw, craft_request
 from poisonsets.interface import Budget, Surrogate
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.records.origin import DrawnSetup
 from poisonsets.manifests.records.trial import L2, Linf
-from poisonsets.manifests.trials.drawn import draw
-from poisonsets.settings import settings_of
-from poisonsets.surrogates import Surrogates, load_surrogate
+from poisonsets.surrogates import Surrogates, surrogate_of
 from poisonsets.victims.networks.weights import Weights
 
 CPU = torch.device("cpu")
@@ -34,19 +31,19 @@ def weights(extractor_of_digits: Weights) -> Weights:
 
 @pytest.fixture(scope="module")
 def network(weights: Weights) -> Surrogate:
-    return load_surrogate(weights.path, weights.digest, CPU)
+    return surrogate_of(weights.network, tuple(weights.record["classes"]), CPU)
 
 
 def crafted(
     base: Base, attack: str, settings: Mapping[str, str], surrogates: Surrogates, budget: Budget | None = None
 ) -> list[Result]:
     """Trials 0 to 3 of ten poisons each, as integers, as they would go to disk."""
-    entry = attacks.find(attack)
-    budget = budget or Linf(levels=32)
-    plans = [draw(base, DrawnSetup(seed=0, poisons=POISONS), number) for number in range(TRIALS)]
-    blocks = partition(plans, base, attack=entry.name, seed=0, batched=entry.traits.batched, surrogates=surrogates)
-    crafter = Crafter(Attacker(entry.name, settings_of(entry, settings), budget, surrogates.files))
-    return [result for block in blocks for result in crafter.run(block)]
+    request = craft_request(
+        attack, base, settings=settings, surrogates=surrogates, trials=range(TRIALS), asked=Draw(poisons=POISONS)
+    )
+    request = replace(request, budget=budget or Linf(levels=32))
+    crafter = Crafter(request)
+    return [result for block in partition(request) for result in crafter.run(block)]
 
 
 def features(network: Surrogate, images: Images) -> torch.Tensor:

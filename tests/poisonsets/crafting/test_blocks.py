@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby, pairwise
 
 import numpy as np
 import pytest
-from forge import small_base
+from forge import noise_request, small_base
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,8 +43,9 @@ def split(
     batched: bool = True,
     surrogates: Surrogates | None = None,
 ) -> list[Block]:
-    surrogates = surrogates or Surrogates()
-    return list(partition(plans, base, attack=attack, seed=seed, batched=batched, surrogates=surrogates))
+    request = noise_request(base, seed=seed)
+    entry = replace(request.attack, name=attack, traits=replace(request.attack.traits, batched=batched))
+    return list(partition(replace(request, plans=tuple(plans), attack=entry, surrogates=surrogates or Surrogates())))
 
 
 def sizes(blocks: Sequence[Block]) -> list[int]:

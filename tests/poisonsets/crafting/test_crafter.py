@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from forge import small_base
+from forge import noise_request, small_base
 
 from poisonsets import registry
 from poisonsets.crafting.blocks import Block, partition
-from poisonsets.crafting.crafter import Attacker, Crafter, Result
+from poisonsets.crafting.crafter import Crafter, Result
 from poisonsets.interface import Attack, Budget, Context, Crafted, Task, Traits
 from poisonsets.manifests.errors import MissingError
 from poisonsets.manifests.overlay.stamp import Trigger, stamp
@@ -21,7 +22,6 @@ from poisonsets.manifests.records.trial import L2, Linf, Unconstrained
 from poisonsets.manifests.records.triggers import PatchTrigger, RandomPlace
 from poisonsets.manifests.trials.drawn import draw
 from poisonsets.manifests.trials.plan import Plan
-from poisonsets.surrogates import Surrogates
 
 SMALL = small_base()
 SETUP = DrawnSetup(seed=2, poisons=4, class_pair=(0, 1))
@@ -30,7 +30,9 @@ TRIGGER = Trigger(PatchTrigger(image="triggers/t.png", place=RandomPlace(seed=1)
 
 
 def split(plans: tuple[Plan, ...], *, attack: str = "noise", batched: bool = True) -> list[Block]:
-    return list(partition(plans, SMALL, attack=attack, seed=0, batched=batched, surrogates=Surrogates()))
+    request = noise_request(SMALL, seed=0)
+    entry = replace(request.attack, name=attack, traits=replace(request.attack.traits, batched=batched))
+    return list(partition(replace(request, plans=plans, attack=entry)))
 
 
 def crafter_of(craft: Attack, traits: Traits | None = None, **fields: Any) -> Crafter:
@@ -41,8 +43,7 @@ def crafter_of(craft: Attack, traits: Traits | None = None, **fields: Any) -> Cr
         return craft
 
     registry.attack("of-the-test", version=1, traits=traits or Traits(), source="none: a test")(factory)
-    given: dict[str, Any] = {"budget": Linf(levels=8), **fields}
-    return Crafter(Attacker("of-the-test", {}, files=(), **given))
+    return Crafter(replace(noise_request(SMALL), attack=registry.registered()["of-the-test"], **fields))
 
 
 def results(craft: Attack, budget: Budget = Linf(levels=8)) -> list[Result]:
@@ -132,7 +133,7 @@ def test_an_attack_is_given_its_trials_as_they_are() -> None:
 
 
 def test_a_random_trial_is_the_same_bytes_in_any_block() -> None:
-    crafter = Crafter(Attacker("noise", {}, Linf(levels=8), ()))
+    crafter = Crafter(noise_request(SMALL))
     (together,) = (crafter.run(block) for block in split(PLANS))
     alone = [result for block in split(PLANS, batched=False) for result in crafter.run(block)]
     assert [one.images.tobytes() for one in together] == [one.images.tobytes() for one in alone]
@@ -197,7 +198,10 @@ def test_a_real_refusal_of_memory_is_known_as_one() -> None:
 )
 def test_a_trigger_is_stamped_last_where_no_budget_holds_it(budget: Budget, constrained: bool, stamped: bool) -> None:
     crafter = crafter_of(
-        lambda task, context: Crafted(task.bases), Traits(constrained=constrained), budget=budget, trigger=TRIGGER
+        lambda task, context: Crafted(task.bases),
+        Traits(constrained=constrained),
+        budget=budget,
+        trigger=(TRIGGER, "patch"),
     )
     (block,) = split(PLANS)
     for result, plan, bases in zip(crafter.run(block), PLANS, block.bases, strict=True):
@@ -245,8 +249,9 @@ def test_a_setting_that_leaves_the_trigger_out_of_the_budget_stamps_it_whatever_
 
     registry.attack("of-the-test", version=1, traits=Traits(exempting="held"), source="none: a test")(attack)
     (block,) = split(PLANS)
+    request = replace(noise_request(SMALL), attack=registry.registered()["of-the-test"], budget=budget)
     for held in (True, False):
-        crafter = Crafter(Attacker("of-the-test", {"held": held}, budget, (), trigger=TRIGGER))
+        crafter = Crafter(replace(request, settings={"held": held}, trigger=(TRIGGER, "patch")))
         for result, plan, bases in zip(crafter.run(block), PLANS, block.bases, strict=True):
             wanted = [stamp(image, TRIGGER, f"train/{i}") for image, i in zip(bases, plan.bases, strict=True)]
             assert np.array_equal(result.images, bases if held else wanted)

@@ -1,4 +1,4 @@
-"""Orders become sets: what is refused, what a set records of its making, and which order may go on with which."""
+"""Requests become sets: what is refused, what a set records of its making, and which request goes on with which."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from forge import check as verified
-from forge import noise_order, small_base
+from forge import noise_request, small_base
 
 from poisonsets import attacks, registry
 from poisonsets.cli.main import run
@@ -33,16 +33,16 @@ from poisonsets.victims.networks.weights import Weights
 BASE = small_base()
 
 
-def feature_order(
+def feature_request(
     weights: tuple[Weights, ...], *, pool: bool = False, trials: int = 3, steps: str = "3"
 ) -> CraftRequest:
     entry = attacks.find("bullseye-polytope")
     settings = settings_of(entry, {"steps": steps})
-    order = noise_order(BASE, trials=trials)
-    return replace(order, attack=entry, settings=settings, surrogates=Surrogates(weights, pool=pool))
+    request = noise_request(BASE, trials=trials)
+    return replace(request, attack=entry, settings=settings, surrogates=Surrogates(weights, pool=pool))
 
 
-def broken_order(*bad: int, trials: int = 3) -> CraftRequest:
+def broken_request(*bad: int, trials: int = 3) -> CraftRequest:
     """An attack that gives NaN for some of the trials of its only block."""
 
     def factory() -> Attack:
@@ -56,7 +56,7 @@ def broken_order(*bad: int, trials: int = 3) -> CraftRequest:
         return craft
 
     registry.attack("broken", version=1, traits=Traits(), source="none: a test")(factory)
-    return replace(noise_order(BASE, trials=trials), attack=attacks.find("broken"))
+    return replace(noise_request(BASE, trials=trials), attack=attacks.find("broken"))
 
 
 # --- refused trials --------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ def broken_order(*bad: int, trials: int = 3) -> CraftRequest:
 
 @pytest.mark.usefixtures("open_registry")
 def test_a_refused_trial_is_named_and_the_others_go_on(tmp_path: Path) -> None:
-    done = craft_set(tmp_path / "set", broken_order(1))
+    done = craft_set(tmp_path / "set", broken_request(1))
     assert done.refused == ((1, "the attack gave values that are not finite"),)
     opened = open_set(tmp_path / "set")
     assert [trial.number for trial in opened.trials] == [0, 2]
@@ -75,13 +75,13 @@ def test_a_refused_trial_is_named_and_the_others_go_on(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("open_registry")
 def test_where_every_trial_is_refused_nothing_is_left(tmp_path: Path) -> None:
     with pytest.raises(ViolationError, match=r"every trial was refused .the attack gave values that are not finite"):
-        craft_set(tmp_path / "set", broken_order(0, 1, 2))
+        craft_set(tmp_path / "set", broken_request(0, 1, 2))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("open_registry")
 def test_the_command_says_which_trial_was_refused(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken_order(1)
+    broken_request(1)
     monkeypatch.setenv("POISONSETS_CACHE", str(cache))
     text, notes = io.StringIO(), io.StringIO()
     craft = ("craft", "broken", "--base", "digits", "--trials", "4-6", "--poisons", "2", "--json")
@@ -93,40 +93,40 @@ def test_the_command_says_which_trial_was_refused(tmp_path: Path, cache: Path, m
     ]
 
 
-# --- refused orders --------------------------------------------------------------------------------------------
+# --- refused requests ------------------------------------------------------------------------------------------
 
 
-def of_another_class(order: CraftRequest) -> CraftRequest:
+def of_another_class(request: CraftRequest) -> CraftRequest:
     """The second trial takes one base of another class."""
-    first, second = order.plans
+    first, second = request.plans
     stranger = int(np.flatnonzero(BASE.train.labels != second.adversarial_label)[0])
-    return replace(order, plans=(first, replace(second, bases=(*second.bases[:-1], stranger))))
+    return replace(request, plans=(first, replace(second, bases=(*second.bases[:-1], stranger))))
 
 
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (lambda order: replace(order, plans=()), "no trials to craft. Give --trials"),
-        (lambda order: replace(order, plans=order.plans[::-1]), r"trials \[1, 0\] are not in ascending order"),
-        (lambda order: replace(order, plans=order.plans[:1] * 2), r"trials \[0, 0\] are not in ascending order"),
-        (lambda order: replace(order, attack=attacks.find("fc")), "feature-collision needs a surrogate network"),
+        (lambda request: replace(request, plans=()), "no trials to craft. Give --trials"),
+        (lambda request: replace(request, plans=request.plans[::-1]), r"trials \[1, 0\] are not in ascending order"),
+        (lambda request: replace(request, plans=request.plans[:1] * 2), r"trials \[0, 0\] are not in ascending order"),
+        (lambda request: replace(request, attack=attacks.find("fc")), "feature-collision needs a surrogate network"),
         (of_another_class, r"trial 1: noise keeps clean labels, but its bases are of classes \[.*, .*\]"),
     ],
     ids=["empty", "descending", "twice", "no network", "another class"],
 )
-def test_an_order_without_meaning_is_refused_before_anything_is_written(
+def test_a_request_without_meaning_is_refused_before_anything_is_written(
     tmp_path: Path, spoil: Callable[[CraftRequest], CraftRequest], complaint: str
 ) -> None:
     with pytest.raises((UsageError, MissingError), match=complaint):
-        craft_set(tmp_path / "set", spoil(noise_order(BASE)))
+        craft_set(tmp_path / "set", spoil(noise_request(BASE)))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_output_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
-    craft_set(tmp_path / "set", noise_order(BASE))
+    craft_set(tmp_path / "set", noise_request(BASE))
     before = (tmp_path / "set" / "manifest.json").read_bytes()
     with pytest.raises(MissingError, match="set"):
-        craft_set(tmp_path / "set", noise_order(BASE))
+        craft_set(tmp_path / "set", noise_request(BASE))
     assert (tmp_path / "set" / "manifest.json").read_bytes() == before
 
 
@@ -134,7 +134,7 @@ def test_an_output_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_manifest_says_how_the_set_was_made(tmp_path: Path, tiny_weights: tuple[Weights, ...]) -> None:
-    craft_set(tmp_path / "set", feature_order(tiny_weights[:2]))
+    craft_set(tmp_path / "set", feature_request(tiny_weights[:2]))
     manifest = open_set(tmp_path / "set").manifest
     entry = attacks.find("bullseye-polytope")
     assert (manifest.attack.name, manifest.attack.version) == (entry.name, entry.version)
@@ -155,21 +155,21 @@ def test_the_manifest_says_how_the_set_was_made(tmp_path: Path, tiny_weights: tu
 
 
 def test_a_pool_records_which_trial_drew_which_network(tmp_path: Path, tiny_weights: tuple[Weights, ...]) -> None:
-    order = feature_order(tiny_weights, pool=True, trials=8)
-    craft_set(tmp_path / "set", order)
+    request = feature_request(tiny_weights, pool=True, trials=8)
+    craft_set(tmp_path / "set", request)
     records = open_set(tmp_path / "set").manifest.surrogates
     assert [one.digest for one in records] == [one.digest for one in tiny_weights]
     drawn = [(trial, i) for i, one in enumerate(records) for trial in one.trials or ()]
     assert sorted(trial for trial, _ in drawn) == list(range(8))
-    assert all(order.surrogates.of_trial(trial, order.seed) == (i,) for trial, i in drawn)
-    alone = replace(order, plans=order.plans[:1], surrogates=Surrogates((tiny_weights[dict(drawn)[0]],)))
+    assert all(request.surrogates.of_trial(trial, request.seed) == (i,) for trial, i in drawn)
+    alone = replace(request, plans=request.plans[:1], surrogates=Surrogates((tiny_weights[dict(drawn)[0]],)))
     craft_set(tmp_path / "alone", alone)
     both = (open_set(tmp_path / name).manifest.trials[0] for name in ("set", "alone"))
     assert len({trial.outcome.objective for trial in both if trial.outcome}) == 1
 
 
 def test_a_long_objective_is_thinned_to_its_ends_and_between(tmp_path: Path, tiny_weights: tuple[Weights, ...]) -> None:
-    craft_set(tmp_path / "long", feature_order(tiny_weights[:1], steps="50", trials=1))
+    craft_set(tmp_path / "long", feature_request(tiny_weights[:1], steps="50", trials=1))
     (trial,) = open_set(tmp_path / "long").manifest.trials
     assert trial.outcome is not None
     curve = [float(value) for value in trial.outcome.objective]
@@ -180,7 +180,7 @@ def test_a_long_objective_is_thinned_to_its_ends_and_between(tmp_path: Path, tin
 # --- resuming --------------------------------------------------------------------------------------------------
 
 
-def interrupted(folder: Path, order: CraftRequest) -> None:
+def interrupted(folder: Path, request: CraftRequest) -> None:
     """Craft a set up to the point where it would be published."""
 
     def stop(*given: object) -> None:
@@ -189,7 +189,7 @@ def interrupted(folder: Path, order: CraftRequest) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer.SetWriter, "publish", stop)
         with pytest.raises(KeyboardInterrupt):
-            craft_set(folder, order)
+            craft_set(folder, request)
 
 
 def negative() -> Base:
@@ -200,7 +200,7 @@ def negative() -> Base:
 @pytest.fixture(scope="module")
 def unfinished(tmp_path_factory: pytest.TempPathFactory, tiny_weights: tuple[Weights, ...]) -> Path:
     folder = tmp_path_factory.mktemp("resume") / "set"
-    interrupted(folder, feature_order(tiny_weights[:2]))
+    interrupted(folder, feature_request(tiny_weights[:2]))
     assert not folder.exists()
     return folder
 
@@ -208,52 +208,52 @@ def unfinished(tmp_path_factory: pytest.TempPathFactory, tiny_weights: tuple[Wei
 @pytest.mark.parametrize(
     "other",
     [
-        lambda order, weights: replace(order, name="another"),
-        lambda order, weights: replace(order, seed=4),
-        lambda order, weights: replace(order, settings={**order.settings, "steps": 4}),
-        lambda order, weights: replace(order, attack=attacks.find("noise"), settings={}, surrogates=Surrogates()),
-        lambda order, weights: replace(order, attack=replace(order.attack, version=99)),
-        lambda order, weights: replace(order, budget=Linf(levels=9)),
-        lambda order, weights: replace(order, budget=L2(squared_levels=64)),
-        lambda order, weights: replace(order, composition="add"),
-        lambda order, weights: replace(order, plans=order.plans[:2]),
-        lambda order, weights: replace(order, setup=DrawnSetup(seed=4, poisons=4)),
-        lambda order, weights: replace(order, base=negative()),
-        lambda order, weights: replace(order, surrogates=Surrogates(weights[:1])),
-        lambda order, weights: replace(order, surrogates=Surrogates(weights[1::-1])),
-        lambda order, weights: replace(order, surrogates=Surrogates(weights[:2], pool=True)),
+        lambda request, weights: replace(request, name="another"),
+        lambda request, weights: replace(request, seed=4),
+        lambda request, weights: replace(request, settings={**request.settings, "steps": 4}),
+        lambda request, weights: replace(request, attack=attacks.find("noise"), settings={}, surrogates=Surrogates()),
+        lambda request, weights: replace(request, attack=replace(request.attack, version=99)),
+        lambda request, weights: replace(request, budget=Linf(levels=9)),
+        lambda request, weights: replace(request, budget=L2(squared_levels=64)),
+        lambda request, weights: replace(request, composition="add"),
+        lambda request, weights: replace(request, plans=request.plans[:2]),
+        lambda request, weights: replace(request, setup=DrawnSetup(seed=4, poisons=4)),
+        lambda request, weights: replace(request, base=negative()),
+        lambda request, weights: replace(request, surrogates=Surrogates(weights[:1])),
+        lambda request, weights: replace(request, surrogates=Surrogates(weights[1::-1])),
+        lambda request, weights: replace(request, surrogates=Surrogates(weights[:2], pool=True)),
     ],
     ids=[
         *("name", "seed", "settings", "attack", "version", "levels", "norm", "composition", "trials", "setup", "base"),
         *("fewer networks", "order of networks", "pool"),
     ],
 )
-def test_another_order_cannot_go_on_with_an_unfinished_set(
+def test_another_request_cannot_go_on_with_an_unfinished_set(
     unfinished: Path,
     tiny_weights: tuple[Weights, ...],
     other: Callable[[CraftRequest, tuple[Weights, ...]], CraftRequest],
 ) -> None:
-    order = other(feature_order(tiny_weights[:2]), tiny_weights)
+    request = other(feature_request(tiny_weights[:2]), tiny_weights)
     with pytest.raises(MissingError, match="made by another command"):
-        craft_set(unfinished, order, resume=True)
+        craft_set(unfinished, request, resume=True)
     assert not unfinished.exists()
 
 
-def test_the_same_order_goes_on_to_the_same_set(tmp_path: Path, tiny_weights: tuple[Weights, ...]) -> None:
-    order = feature_order(tiny_weights[:2])
-    whole = craft_set(tmp_path / "whole", order)
-    interrupted(tmp_path / "set", order)
+def test_the_same_request_goes_on_to_the_same_set(tmp_path: Path, tiny_weights: tuple[Weights, ...]) -> None:
+    request = feature_request(tiny_weights[:2])
+    whole = craft_set(tmp_path / "whole", request)
+    interrupted(tmp_path / "set", request)
     with pytest.raises(MissingError, match="Add --resume"):
-        craft_set(tmp_path / "set", order)
-    done = craft_set(tmp_path / "set", order, resume=True)
+        craft_set(tmp_path / "set", request)
+    done = craft_set(tmp_path / "set", request, resume=True)
     assert done == replace(whole, taken_over=3)
     assert verified(tmp_path / "set", BASE).clean
 
 
-def test_a_trial_does_not_change_with_the_trials_ordered_beside_it(tmp_path: Path) -> None:
-    order = noise_order(BASE, trials=4)
-    craft_set(tmp_path / "all", order)
-    craft_set(tmp_path / "some", replace(order, plans=order.plans[2:]))
+def test_a_trial_does_not_change_with_the_trials_asked_for_beside_it(tmp_path: Path) -> None:
+    request = noise_request(BASE, trials=4)
+    craft_set(tmp_path / "all", request)
+    craft_set(tmp_path / "some", replace(request, plans=request.plans[2:]))
     every, some = open_set(tmp_path / "all"), open_set(tmp_path / "some")
     assert [trial.number for trial in some.trials] == [2, 3]
     assert [trial.record for trial in some.trials] == [every.trial(number).record for number in (2, 3)]
@@ -273,17 +273,17 @@ def test_an_attack_that_raises_is_refused_by_name(tmp_path: Path, open_registry:
         return craft
 
     base = small_base()
-    order = noise_order(base, trials=6)
-    bad = order.plans[0].adversarial_label
-    done = craft_set(tmp_path / "set", replace(order, attack=attacks.find("raising")))
-    refused = [plan.trial for plan in order.plans if plan.adversarial_label == bad]
+    request = noise_request(base, trials=6)
+    bad = request.plans[0].adversarial_label
+    done = craft_set(tmp_path / "set", replace(request, attack=attacks.find("raising")))
+    refused = [plan.trial for plan in request.plans if plan.adversarial_label == bad]
     assert [number for number, _ in done.refused] == refused
     assert all("the attack raised RuntimeError: mat1 and mat2" in reason for _, reason in done.refused)
     assert done.trials == 6 - len(refused) > 0
 
 
-def refusing_order(kind: type[Exception], trials: int = 3) -> CraftRequest:
-    """An order whose attack raises for the second trial."""
+def refusing_request(kind: type[Exception], trials: int = 3) -> CraftRequest:
+    """A request whose attack raises for the second trial."""
 
     @registry.attack("failing", version=1, traits=Traits(batched=False), source="none: a test")
     def failing() -> Attack:
@@ -298,34 +298,34 @@ def refusing_order(kind: type[Exception], trials: int = 3) -> CraftRequest:
 
         return craft
 
-    return replace(noise_order(BASE, trials=trials), attack=attacks.find("failing"))
+    return replace(noise_request(BASE, trials=trials), attack=attacks.find("failing"))
 
 
 @pytest.mark.usefixtures("open_registry")
 @pytest.mark.parametrize("kind", [MemoryError, OSError, RuntimeError])
 def test_a_failing_machine_stops_the_run_and_shrinks_no_set(tmp_path: Path, kind: type[Exception]) -> None:
     with pytest.raises((MissingError, OSError)):
-        craft_set(tmp_path / "set", refusing_order(kind))
+        craft_set(tmp_path / "set", refusing_request(kind))
     assert not (tmp_path / "set").exists()
     assert (tmp_path / "set.partial").exists()
 
 
 @pytest.mark.usefixtures("open_registry")
 def test_a_set_with_a_refused_trial_is_finished_and_says_so_again(tmp_path: Path) -> None:
-    order = refusing_order(ValueError)
-    done = craft_set(tmp_path / "set", order)
-    again = craft_set(tmp_path / "set", order, resume=True)
+    request = refusing_request(ValueError)
+    done = craft_set(tmp_path / "set", request)
+    again = craft_set(tmp_path / "set", request, resume=True)
     assert [number for number, _ in again.refused] == [number for number, _ in done.refused] == [1]
     assert again.content_digest == done.content_digest
     (tmp_path / "set" / "poisons" / "trial-00000-000.tar").unlink()
     with pytest.raises(DamagedError, match="trial-00000-000"):
-        craft_set(tmp_path / "set", order, resume=True)
+        craft_set(tmp_path / "set", request, resume=True)
 
 
 def test_nothing_is_written_into_a_set(tmp_path: Path) -> None:
-    craft_set(tmp_path / "set", noise_order(BASE))
+    craft_set(tmp_path / "set", noise_request(BASE))
     with pytest.raises(MissingError, match="inside the poison set"):
-        craft_set(tmp_path / "set" / "inner", noise_order(BASE))
+        craft_set(tmp_path / "set" / "inner", noise_request(BASE))
     assert verified(tmp_path / "set", BASE).clean
     with pytest.raises(MissingError, match="unfinished sets"):
-        craft_set(tmp_path / "other.partial", noise_order(BASE))
+        craft_set(tmp_path / "other.partial", noise_request(BASE))

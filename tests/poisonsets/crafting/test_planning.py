@@ -11,7 +11,7 @@ from forge import small_base
 
 from poisonsets import attacks
 from poisonsets.crafting.driver import craft_set
-from poisonsets.crafting.planning import Draw, budget_of, drawn_setup, planned
+from poisonsets.crafting.planning import Draw, budget_of, craft_request, drawn_setup, planned
 from poisonsets.crafting.request import CompositionRule, CraftRequest
 from poisonsets.interface import Traits
 from poisonsets.manifests.bases.dataset import Base
@@ -20,9 +20,6 @@ from poisonsets.manifests.records.origin import DrawnSetup, FileSetup
 from poisonsets.manifests.records.trial import Linf, Unconstrained
 from poisonsets.manifests.sets.reader import open_set
 from poisonsets.manifests.verification.verify import verify
-from poisonsets.settings import settings_of
-from poisonsets.surrogates import Surrogates
-from poisonsets.triggers import parsed
 
 BASE = small_base(classes=4, each=20)
 
@@ -88,29 +85,15 @@ def test_the_budget_follows_the_attack_and_its_setting() -> None:
     assert budget_of(clbd, {"trigger_in_budget": False}, 8) == Linf(levels=8, exempt_trigger=True)
 
 
-def order_of(base: Base, name: str, composition: CompositionRule, asked: Draw) -> CraftRequest:
-    entry = attacks.find(name)
-    settings = settings_of(entry, {})
-    record, plans = planned(base, entry, setup=None, trials=range(3), seed=5, asked=asked, composition=composition)
-    return CraftRequest(
-        name=name,
-        attack=entry,
-        settings=settings,
-        budget=budget_of(entry, settings, 8),
-        composition=composition,
-        base=base,
-        setup=record,
-        plans=plans,
-        surrogates=Surrogates(),
-        seed=5,
-        trigger=parsed("patch,size=3", base, seed=5) if "trigger" in entry.traits.needs else None,
-    )
+def request_of(base: Base, name: str, composition: CompositionRule, asked: Draw) -> CraftRequest:
+    trigger = "patch,size=3" if "trigger" in attacks.find(name).traits.needs else None
+    return craft_request(name, base, trials=range(3), seed=5, asked=asked, composition=composition, trigger=trigger)
 
 
 @pytest.mark.parametrize("composition", ["in-place", "add", "supplant"])
 @pytest.mark.parametrize("name", ["noise", "watermark", "label-flip", "patch-backdoor"])
 def test_every_composition_verifies(tmp_path: Path, name: str, composition: CompositionRule) -> None:
-    craft_set(tmp_path / "set", order_of(BASE, name, composition, Draw(poisons=6)))
+    craft_set(tmp_path / "set", request_of(BASE, name, composition, Draw(poisons=6)))
     report = verify(tmp_path / "set", lambda pin: BASE)
     assert [finding.message for finding in report.findings] == []
     opened = open_set(tmp_path / "set")
@@ -130,11 +113,11 @@ def test_every_composition_verifies(tmp_path: Path, name: str, composition: Comp
 
 
 def test_a_patch_backdoor_stamps_its_poisons_and_its_targets(tmp_path: Path) -> None:
-    order = order_of(BASE, "patch-backdoor", "supplant", Draw(rate="1/4"))
-    craft_set(tmp_path / "set", order)
+    request = request_of(BASE, "patch-backdoor", "supplant", Draw(rate="1/4"))
+    craft_set(tmp_path / "set", request)
     opened = open_set(tmp_path / "set")
-    assert order.trigger is not None
-    picture = order.trigger[0].image
+    assert request.trigger is not None
+    picture = request.trigger[0].image
     for trial in opened.trials:
         assert trial.record.source_classes == tuple(c for c in range(4) if c != trial.record.adversarial_label)
         images, labels = trial.poisons()
