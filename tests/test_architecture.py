@@ -140,10 +140,10 @@ def test_a_folder_imports_only_stations_before_it(folder: str) -> None:
     assert not faults
 
 
-@pytest.mark.parametrize("folder", sorted(path for path in FOLDERS))
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_every_folder_is_a_known_station(folder: str) -> None:
-    found = {path.name for path in (ROOT / folder).iterdir() if path.is_dir() and not path.is_symlink()}
-    assert found - {"__pycache__"} <= set(STATIONS[folder])
+    found = {station(folder, path) for path, _ in trees() if path.startswith(f"{folder}/")}
+    assert {name for name in found if not name.endswith(".py")} <= set(STATIONS[folder])
 
 
 def test_no_two_modules_import_each_other_by_any_way() -> None:
@@ -223,6 +223,12 @@ def test_nothing_can_run_what_it_reads() -> None:
             if isinstance(node, ast.keyword) and ast.unparse(node) in ("shell=True", "allow_pickle=True"):
                 faults.append(f"{path}:{node.value.lineno} has {ast.unparse(node)}")
     assert not faults
+
+
+@pytest.mark.parametrize(("folder", "most"), [("manifests", 17), ("victims", 13), ("poisonsets", 14)])
+def test_a_folder_shows_few_entries(folder: str, most: int) -> None:
+    """What a newcomer sees first; data files and the three links do not count."""
+    assert len({station(folder, path) for path, _ in trees() if path.startswith(f"{folder}/")}) <= most
 
 
 def test_a_file_is_short_and_its_docstring_begins_with_a_promise() -> None:

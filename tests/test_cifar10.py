@@ -30,7 +30,7 @@ from poisonsets.victims.networks.weights import save_weights
 from poisonsets.victims.training.pretrain import provenance, train_network
 from poisonsets.victims.training.pretraining import Pretraining
 
-PROTOCOL = "cifar10-transfer/resnet18@lr_milestones=none,epochs=2,width=0.25"
+PROTOCOL = "cifar10-transfer/resnet18@epochs=2,lr_milestones=none,width=0.25"
 SETUP = "cifar10_transfer_learning.pickle"
 IMAGES = 1500
 # The benchmark's file, and its trial 0 as the standard unpickler reads it.

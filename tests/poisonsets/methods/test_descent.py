@@ -93,7 +93,7 @@ def test_adam_sees_the_gradient_in_units_of_the_standard_deviation() -> None:
     assert torch.allclose(found, (scaled * scale).detach(), atol=1e-6)
 
 
-@pytest.mark.parametrize(("steps", "lr_milestones"), [(250, (93, 156, 218)), (50, (18, 31, 43))])
+@pytest.mark.parametrize(("steps", "drops"), [(250, (93, 156, 218)), (50, (18, 31, 43))])
 def test_the_step_size_falls_after_the_published_steps(steps: int, drops: tuple[int, ...]) -> None:
     """93, 156 and 218 of 250, 18, 31 and 43 of 50: the published code's figures."""
     one = BASES[:1, :1, :, :2, :2].double().float()

@@ -112,7 +112,7 @@ class TestFeatureCache:
         assert len(others) <= whole.forwards - before < len(others) + whole.batch
         assert len(whole.remembered) == len(others)
 
-    @pytest.mark.parametrize("lr_gamma", [1e7, 1e-9, float("nan")])
+    @pytest.mark.parametrize("factor", [1e7, 1e-9, float("nan")])
     def test_what_half_precision_cannot_hold_is_refused(
         self, tiny_base: Base, extractor: Weights, factor: float
     ) -> None:
