@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
-from poisonsets.cli.main import run
+from poisonsets.cli.main import app, run
+from poisonsets.victims import protocols
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -44,13 +46,53 @@ def test_the_python_lines_work(tmp_path: Path, cache: Path, monkeypatch: pytest.
 def test_every_folder_and_exit_code_is_named() -> None:
     for folder in ("manifests", "victims", "poisonsets", "cli", "tests", "docs"):
         assert f"`{folder}/`" in README
-    codes = re.findall(r"^\| ([0-9]+) \|", README, re.MULTILINE)
-    assert codes == ["0", "1", "2", "3", "4", "70", "130"]
+    codes = README.split("Exit codes:")[1].split("([more]")[0]
+    assert re.findall(r"(?:^|,)\s+([0-9]+) [a-z]", codes) == ["0", "1", "2", "3", "4", "70", "130"]
+
+
+def walk() -> list[tuple[str, list[str]]]:
+    """The steps of one image's way, each with the paths it names."""
+    steps = re.findall(r"^[0-9]+\. (.+)$", README.split("a file a station:")[1].split("How to add")[0], re.MULTILINE)
+    return [(step, re.findall(r"`([a-z_0-9/]+\.py)`", step)) for step in steps]
 
 
 def test_every_file_on_the_walk_exists() -> None:
-    walk = README.split("To walk one image")[1].split("How to add")[0]
-    paths = re.findall(r"`([a-z_/]+(?:\.py)?)`", walk)
-    assert len(paths) >= 9
-    for path in paths:
-        assert (ROOT / path).exists(), path
+    steps = walk()
+    assert len(steps) >= 9
+    for step, paths in steps:
+        assert len(paths) == 1, step
+        assert (ROOT / paths[0]).exists(), step
+    assert len({path for _, (path,) in steps}) == len(steps)
+
+
+@pytest.mark.parametrize(
+    ("word", "path", "definition"),
+    [
+        ("rounded", "poisonsets/budget.py", "def to_levels("),
+        ("stamped", "manifests/overlay/stamp.py", "def stamp("),
+        ("trains on is decided", "manifests/overlay/compose.py", "def compose("),
+        ("row is written", "victims/results/folder.py", "def write(self, row: Row)"),
+    ],
+)
+def test_the_walk_leads_to_what_it_says(word: str, path: str, definition: str) -> None:
+    assert [paths for step, paths in walk() if word in step] == [[path]]
+    assert definition in (ROOT / path).read_text()
+
+
+def shown(text: str) -> list[str]:
+    """The indented `poisonsets` and `make` lines of a page, without their comments."""
+    return [line.split(" # ")[0] for line in re.findall(r"^ {4}((?:poisonsets|make) .+)$", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("line", [*shown(README), *shown((ROOT / "docs" / "setups.md").read_text())])
+def test_a_command_that_is_only_shown_is_one(line: str) -> None:
+    program, *arguments = shlex.split(line)
+    if program == "make":
+        assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        return
+    command = typer.main.get_command(app)
+    while (inner := getattr(command, "commands", None)) is not None:
+        command = inner[arguments.pop(0)]
+    given = command.make_context("poisonsets", arguments).params
+    for one in given.get("protocol") or ():
+        protocols.parse(one)
