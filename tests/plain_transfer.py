@@ -18,6 +18,24 @@ from poisonsets.victims.trainers.linear_probe.draws import Draws
 from poisonsets.victims.training.views import apply_views, as_input
 
 
+class Numbered(nn.Module):
+    """A network whose feature is a fixed random vector for each image, which is a number."""
+
+    def __init__(self, images: int, width: int) -> None:
+        super().__init__()
+        self.feature_width = width
+        self.table = torch.randn(images, width, generator=torch.Generator().manual_seed(3))
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.table[(images[:, 0, 0, 0] * 255).round().long()]
+
+
+def numbered(images: int, width: int) -> FeatureCache:
+    """The features of that many images that are numbers, in one view each."""
+    pixels = torch.arange(images, dtype=torch.uint8)[:, None, None, None].expand(images, 1, 1, 3).contiguous()
+    return FeatureCache(Numbered(images, width), pixels, pad=0, flip=False)  # type: ignore[arg-type]
+
+
 def calibrated(network: Classifier, images: Images) -> Classifier:
     """The network with batch statistics of some images: without them untrained features fade away."""
     for module in network.modules():
@@ -35,6 +53,49 @@ def training_images(rows: TrainingRows, clean: Images, poisons: Images) -> Tenso
     return torch.from_numpy(images)
 
 
+def train_head(
+    row_features: Callable[[Tensor, Tensor], Tensor],
+    labels: Tensor,
+    draws: Draws,
+    protocol: Protocol,
+    *,
+    after_step: Callable[[nn.Linear], None] | None = None,
+    after_epoch: Callable[[int, nn.Linear], None] | None = None,
+) -> nn.Linear:
+    """The published loop on one head.
+
+    Args:
+        row_features: from rows int64 [M] and views int64 [M] to features float32 [M, D].
+        labels: int64 [N], positions of the classes.
+        draws: every random choice.
+        protocol: epochs, batch, optimiser.
+        after_step: told when the gradients of a batch stand beside the values they were taken at.
+        after_epoch: told which epoch is done.
+    """
+    head = nn.Linear(draws.weight.shape[1], len(draws.bias))
+    head.load_state_dict({"weight": draws.weight, "bias": draws.bias})
+    optimizer = torch.optim.SGD(
+        head.parameters(),
+        lr=float(protocol.learning_rate),
+        momentum=float(protocol.momentum),
+        weight_decay=float(protocol.weight_decay),
+    )
+    for epoch in range(protocol.epochs):
+        if epoch in protocol.lr_milestones:
+            optimizer.param_groups[0]["lr"] *= float(protocol.lr_gamma)
+        for start in range(0, len(labels), protocol.batch):
+            batch = draws.order[epoch, start : start + protocol.batch]
+            features = row_features(batch, draws.views[epoch, batch])
+            optimizer.zero_grad()
+            F.cross_entropy(head(features), labels[batch]).backward()
+            if after_step:
+                after_step(head)
+            optimizer.step()
+        if after_epoch:
+            after_epoch(epoch, head)
+    return head
+
+
 def published_head(
     network: Classifier,
     images: Tensor,
@@ -44,32 +105,13 @@ def published_head(
     after_epoch: Callable[[int, nn.Linear], None] | None = None,
 ) -> nn.Linear:
     """Every view goes through the whole network again in every epoch."""
-    head = nn.Linear(network.feature_width, len(draws.bias))
-    with torch.no_grad():
-        head.weight.copy_(draws.weight)
-        head.bias.copy_(draws.bias)
-    optimizer = torch.optim.SGD(
-        head.parameters(),
-        lr=float(protocol.learning_rate),
-        momentum=float(protocol.momentum),
-        weight_decay=float(protocol.weight_decay),
-    )
     network.eval()
-    for epoch in range(protocol.epochs):
-        if epoch in protocol.lr_milestones:
-            optimizer.param_groups[0]["lr"] *= float(protocol.lr_gamma)
-        for start in range(0, len(labels), protocol.batch):
-            batch = draws.order[epoch, start : start + protocol.batch]
-            views = draws.views[epoch, batch]
-            with torch.no_grad():
-                inputs = apply_views(images[batch], views, protocol.pad, flip=protocol.flip).contiguous()
-                features = network.features(inputs)
-            optimizer.zero_grad()
-            F.cross_entropy(head(features), labels[batch]).backward()
-            optimizer.step()
-        if after_epoch:
-            after_epoch(epoch, head)
-    return head
+
+    @torch.no_grad()
+    def features(rows: Tensor, views: Tensor) -> Tensor:
+        return network.features(apply_views(images[rows], views, protocol.pad, flip=protocol.flip).contiguous())
+
+    return train_head(features, labels, draws, protocol, after_epoch=after_epoch)
 
 
 def features_of(

@@ -33,8 +33,9 @@ from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import parse
 from poisonsets.victims.scoring.score import score_set
-from poisonsets.victims.trainers.linear_probe.draws import Draws, draw, victim_generator
+from poisonsets.victims.trainers.linear_probe.draws import Draws, draw
 from poisonsets.victims.trainers.linear_probe.heads import head_plan, train_heads
+from poisonsets.victims.trainers.victim_pair import victim_generator
 from poisonsets.victims.training.views import apply_views, as_input
 
 # A tenth of the published protocol in images of training set and test split; all 40 epochs and 162 views of it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from poisonsets.manifests.records.origin import AttackRecord, DrawnSetup, Surrog
 from poisonsets.manifests.records.trial import Composition, InPlace, Slots, SplitTarget, Trial, Unconstrained
 from poisonsets.victims.networks import build
 from poisonsets.victims.networks.weights import Weights, load_weights, save_weights
+from poisonsets.victims.trainers.predictions import Predictions
+from poisonsets.victims.trainers.victim_pair import JobInput
 
 SIDE = 16
 HALF = ("0.5", "0.5", "0.5")
@@ -38,7 +41,7 @@ def tiny_base() -> Base:
 
 
 class Makers:
-    """Builders of trials and sets over a base."""
+    """Builders of trials, of what jobs give a trainer, and of sets, over a base."""
 
     def __init__(self, base: Base) -> None:
         self.base = base
@@ -52,22 +55,23 @@ class Makers:
         composition: Composition | None = None,
         count: int = 6,
     ) -> StandInTrial:
-        """A trial whose target is of class 2 and whose poisons are labelled 3.
+        """A trial whose target is of the first class that victims know and whose poisons are labelled as the second.
 
         `poisons="target"` makes every poison a copy of the target, `"clean"` leaves the bases as they are.
         Bases repeat where `count` is larger than their class.
         """
         base = self.base
-        target = int(np.flatnonzero(base.test.labels == 2)[number])
-        bases = np.resize(np.flatnonzero(base.train.labels == 3)[number:], count)
+        own, wanted = base.victim_classes[:2]
+        target = int(np.flatnonzero(base.test.labels == own)[number])
+        bases = np.resize(np.flatnonzero(base.train.labels == wanted)[number:], count)
         pixels = base.train.images[bases]
         if poisons == "target":
             pixels = np.repeat(base.test.images[target][None], count, axis=0)
-        labels = np.full(count, 3, dtype=np.int64)
+        labels = np.full(count, wanted, dtype=np.int64)
         record = Trial(
             trial=number,
-            targets=(SplitTarget(split="test", index=target, label=2),),
-            adversarial_label=3,
+            targets=(SplitTarget(split="test", index=target, label=own),),
+            adversarial_label=wanted,
             labels="clean",
             constraint=Unconstrained(),
             composition=composition or InPlace(),
@@ -78,6 +82,15 @@ class Makers:
             pixels=pixel_digest(pixels, labels),
         )
         return StandInTrial(record, pixels)
+
+    def job(self, trial: StandInTrial, seed: int = 0) -> JobInput:
+        return JobInput(trial.record, trial.images, trial.target_images(self.base), seed)
+
+    def predictions(self, trainer: Any, *jobs: JobInput) -> list[Predictions]:
+        """Those of jobs none of which is refused."""
+        found = trainer.predictions(jobs)
+        assert all(isinstance(one, Predictions) for one in found), found
+        return found
 
     def set_of(
         self, *trials: StandInTrial, surrogates: tuple[SurrogateRecord, ...] = (), content: str = "c" * 64
@@ -102,6 +115,11 @@ class Makers:
 @pytest.fixture
 def makers(tiny_base: Base) -> Makers:
     return Makers(tiny_base)
+
+
+@pytest.fixture
+def makers_of_digits(digits: Base) -> Makers:
+    return Makers(digits)
 
 
 @pytest.fixture

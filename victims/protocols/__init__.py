@@ -49,8 +49,8 @@ class Protocol:
         epochs: passes over the training set.
         batch: images a step; the last, smaller batch of an epoch is used.
         learning_rate: decimal string.
-        drops: epochs (0-based, at their start) at which the learning rate is multiplied by `lr_gamma`.
-        factor: decimal string.
+        lr_milestones: epochs (0-based, at their start) at which the learning rate is multiplied by `lr_gamma`.
+        lr_gamma: decimal string.
         momentum: of `sgd`; the first beta of the others, whose second is 0.999. Decimal string.
         weight_decay: decimal string; decay acts on everything that is trained.
         normalise: `own` is the extractor's normalisation, from scratch the mean and standard deviation of the
@@ -156,12 +156,12 @@ class Protocol:
             return trial.composition
         return InPlace() if self.size is None else ByCount(self.size)
 
-    def asked(self, targets: Images) -> Images:
-        """The images, uint8 [K, H, W, 3], a victim is asked for in place of the targets: mirrored by `flip_target`.
+    def test_view(self, images: Images) -> Images:
+        """The images, uint8 [K, H, W, 3], that a victim classifies for these: mirrored by `flip_target`.
 
-        A trigger on the target is mirrored with it.
+        A trigger on an image is mirrored with it.
         """
-        return targets[:, :, ::-1].copy() if self.flip_target else targets
+        return images[:, :, ::-1].copy() if self.flip_target else images
 
 
 def parse(text: str) -> Protocol:

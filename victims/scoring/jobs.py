@@ -24,7 +24,7 @@ from poisonsets.victims.results.folder import ResultsFolder
 from poisonsets.victims.results.row import Row, TargetRow, job_key
 from poisonsets.victims.results.threat import ThreatLevel, threat_level
 from poisonsets.victims.scoring.subject import ScorableManifest, ScorableTrial
-from poisonsets.victims.trainers.predictions import Verdict
+from poisonsets.victims.trainers.predictions import Predictions
 
 
 @dataclass(frozen=True)
@@ -91,24 +91,24 @@ def stored_row(job: Job, folder: ResultsFolder) -> Row | None:
     return row.model_copy(update={"threat_level": job.threat_level()})
 
 
-def finished_row(job: Job, verdict: Verdict, *, seconds: float, device: torch.device) -> Row:
+def finished_row(job: Job, predictions: Predictions, *, seconds: float, device: torch.device) -> Row:
     """The row of a job.
 
     Args:
         job: what was to be done.
-        verdict: what came out.
+        predictions: of its victim and control.
         seconds: wall time, the job's share of its block's.
         device: where it was computed.
     """
     record, count = job.trial.record, len(job.trial.record.targets)
-    adversarial, control = record.adversarial_label, None if verdict.control is None else verdict.control[:count]
-    sources, calm = verdict.poisoned[count:], None if verdict.control is None else verdict.control[count:]
+    adversarial, victim, control = record.adversarial_label, predictions.victim, predictions.control
+    sources = victim.labels[count:]
     targets = tuple(
         TargetRow(
             label=target.label,
             adversarial_label=adversarial,
-            predicted_poisoned=verdict.poisoned[i],
-            predicted_control=None if control is None else control[i],
+            predicted_poisoned=victim.labels[i],
+            predicted_control=None if control is None else control.labels[i],
         )
         for i, target in enumerate(record.targets)
     )
@@ -117,17 +117,17 @@ def finished_row(job: Job, verdict: Verdict, *, seconds: float, device: torch.de
         **job.identity(),
         **job.shape(),
         targets=targets,
-        success=all(label == adversarial for label in verdict.poisoned[:count]),
-        control=None if control is None else all(label == adversarial for label in control),
+        success=all(label == adversarial for label in victim.labels[:count]),
+        control=None if control is None else all(label == adversarial for label in control.labels[:count]),
         source_images=len(sources),
         source_poisoned=sources.count(adversarial),
-        source_control=None if calm is None else calm.count(adversarial),
-        control_rows=verdict.control_rows,
-        training_images=verdict.training_images,
-        poisons=verdict.poisons,
-        clean_correct=verdict.correct,
-        clean_images=verdict.images,
-        control_correct=verdict.control_correct,
+        source_control=None if control is None else control.labels[count:].count(adversarial),
+        control_rows=predictions.control_rows,
+        training_images=predictions.training_images,
+        poisons=predictions.poisons,
+        clean_correct=victim.correct,
+        clean_images=predictions.test_images,
+        control_correct=None if control is None else control.correct,
         threat_level=job.threat_level(),
         seconds=f"{seconds:.3f}",
         device=str(device),

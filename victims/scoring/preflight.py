@@ -68,15 +68,14 @@ def _lengths(record: Trial, protocol: Protocol, base: Base) -> tuple[int, ...]:
         UsageError: one of the two training sets cannot be made, or holds labels that a victim does not know.
     """
     where = f"trial {record.trial}, protocol {protocol.id}"
-    classes = base.victim_classes
     try:
         # Which images are kept depends on the victim seed, how many does not.
-        rows, control = training_rows(protocol, record, base.train.labels, classes, 0)
+        rows, control = training_rows(protocol, record, base, 0)
     except UsageError as error:
         raise UsageError(f"{where}: {error.message}", error.remedy) from error
     if control is None:
         return (len(rows),)
-    if not np.isin(control.label, classes).all():
+    if not np.isin(control.label, base.victim_classes).all():
         raise UsageError(f"{where}: bases of the poisons are of classes that victims do not know, so it has no control")
     return len(rows), len(control)
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
@@ -17,10 +18,13 @@ from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder, trajec
 from poisonsets.victims.results.row import Row
 from poisonsets.victims.results.trajectory import Trajectory, TrajectoryRecord, write_trajectory
 from poisonsets.victims.scoring.jobs import Job, finished_row, forget_peak, pixels
-from poisonsets.victims.trainers.linear_probe.trainer import FrozenVictims
-from poisonsets.victims.trainers.predictions import Question, Verdict
-from poisonsets.victims.trainers.whole_network.trainer import TrainedVictims
+from poisonsets.victims.trainers.linear_probe.trainer import LinearProbeTrainer
+from poisonsets.victims.trainers.predictions import Predictions
+from poisonsets.victims.trainers.victim_pair import JobInput
+from poisonsets.victims.trainers.whole_network.trainer import WholeNetworkTrainer
 from poisonsets.victims.training.loop import Precision
+
+Trainer: TypeAlias = LinearProbeTrainer | WholeNetworkTrainer
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def blocks(jobs: Sequence[Job]) -> Iterator[JobBlock]:
         groups.setdefault((job.protocol.id, job.extractor_digest), []).append(job)
     for group in groups.values():
         batched = group[0].protocol.batched
-        size = FrozenVictims.block if batched else TrainedVictims.block
+        size = LinearProbeTrainer.block if batched else WholeNetworkTrainer.block
         if not batched:
             group.sort(key=lambda job: job.victim_seed)
         beside = tuple((job.trial.record, job.victim_seed) for job in group)
@@ -84,55 +88,53 @@ class RowMaker:
 
     Args:
         making: how.
-        sharing: as the `progress` of `FrozenVictims.share`.
+        sharing: as the `progress` of `LinearProbeTrainer.share`.
     """
 
     def __init__(self, making: Making, sharing: Callable[[int, int], None] | None = None) -> None:
         self._making, self._sharing = making, sharing
         self._pair: tuple[str, str | None] | None = None
-        self._victims: FrozenVictims | TrainedVictims | None = None
+        self._trainer: Trainer | None = None
 
     def run(
         self, block: JobBlock, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> list[Row | ViolationError]:
         """The row of each job, or why it has none: its victim or control diverged.
 
-        Rows are stored here, by the process that made them and after their trajectories: what waited for another
+        Rows are stored here, by the process that made them, each after its trajectory: what waited for another
         process to store it would be lost with that one, and victims forget their checkpoints when the next block comes.
 
         Raises:
-            UsageError, DamagedError, MissingError: as the victims' `verdicts` and `jobs.pixels`.
+            UsageError, DamagedError, MissingError: as the trainer's `predictions` and `jobs.pixels`.
         """
         started, making = time.perf_counter(), self._making
         forget_peak(making.device)
-        victims = self._of(block)
+        trainer = self._trainer_of(block)
         loaded = {job.trial.record.trial: pixels(job.trial, making.base) for job in block.jobs}
-        verdicts = victims.verdicts(
-            [Question(job.trial.record, *loaded[job.trial.record.trial], job.victim_seed) for job in block.jobs]
-        )
-        for job, verdict in zip(block.jobs, verdicts, strict=True):
-            if making.watched and making.results is not None and isinstance(verdict, Verdict):
-                write_trajectory(trajectory_path(making.results, job.key), _trajectory(job, verdict))
+        inputs = [JobInput(job.trial.record, *loaded[job.trial.record.trial], job.victim_seed) for job in block.jobs]
+        predictions = trainer.predictions(inputs)
         seconds = (time.perf_counter() - started) / len(block.jobs)
-        made = [
-            finished_row(job, verdict, seconds=seconds, device=making.device)
-            if isinstance(verdict, Verdict)
-            else verdict
-            for job, verdict in zip(block.jobs, verdicts, strict=True)
-        ]
-        for row in made:
-            if making.results is not None and isinstance(row, Row):
+        made: list[Row | ViolationError] = []
+        for job, found in zip(block.jobs, predictions, strict=True):
+            if isinstance(found, ViolationError):
+                made.append(found)
+                continue
+            row = finished_row(job, found, seconds=seconds, device=making.device)
+            if making.results is not None:
+                if making.watched:
+                    write_trajectory(trajectory_path(making.results, job.key), _trajectory(job, found))
                 ResultsFolder(making.results).write(row)
+            made.append(row)
         progress(1, 1)
         return made
 
-    def _of(self, block: JobBlock) -> FrozenVictims | TrainedVictims:
+    def _trainer_of(self, block: JobBlock) -> Trainer:
         first = block.jobs[0]
         pair = (first.protocol.id, first.extractor_digest)
-        if self._victims is None or self._pair != pair:
-            self._victims, self._pair = None, pair  # the old ones' memory is free before the new ones take theirs
-            self._victims = _victims(block, self._making, self._sharing)
-        return self._victims
+        if self._trainer is None or self._pair != pair:
+            self._trainer, self._pair = None, pair  # the old one's memory is free before the new one takes its own
+            self._trainer = _trainer(block, self._making, self._sharing)
+        return self._trainer
 
 
 def trajectory_record(job: Job, *, control: bool) -> TrajectoryRecord:
@@ -148,19 +150,20 @@ def trajectory_record(job: Job, *, control: bool) -> TrajectoryRecord:
     )
 
 
-def _trajectory(job: Job, verdict: Verdict) -> Trajectory:
-    poisoned, *control = verdict.curves
-    return Trajectory(trajectory_record(job, control=bool(control)), poisoned, control[0] if control else None)
+def _trajectory(job: Job, predictions: Predictions) -> Trajectory:
+    victim, control = predictions.victim, predictions.control
+    if victim.curves is None:
+        raise ValueError(f"trial {job.trial.record.trial}: the curves of its victim were not recorded")
+    record = trajectory_record(job, control=control is not None)
+    return Trajectory(record, victim.curves, None if control is None else control.curves)
 
 
-def _victims(
-    block: JobBlock, making: Making, sharing: Callable[[int, int], None] | None
-) -> FrozenVictims | TrainedVictims:
-    """What trains them: heads on remembered features where that is all there is to train, else whole networks."""
+def _trainer(block: JobBlock, making: Making, sharing: Callable[[int, int], None] | None) -> Trainer:
+    """Heads on remembered features where that is all there is to train, else whole networks."""
     protocol, extractor, base = block.jobs[0].protocol, block.jobs[0].extractor, making.base
     if extractor is None or not protocol.batched:
         network = None if extractor is None else extractor.network
-        return TrainedVictims(
+        return WholeNetworkTrainer(
             protocol,
             network,
             base,
@@ -169,9 +172,9 @@ def _victims(
             checkpoints=None if making.results is None else making.results / CHECKPOINTS,
             watched=making.watched,
         )
-    victims = FrozenVictims(
+    trainer = LinearProbeTrainer(
         protocol, extractor.network, base, making.device, features=making.features, watched=making.watched
     )
     if making.cache is not None:
-        victims.share(FeatureStore(making.cache, extractor.digest, base.train.digest), block.beside, sharing)
-    return victims
+        trainer.share(FeatureStore(making.cache, extractor.digest, base.train.digest), block.beside, sharing)
+    return trainer

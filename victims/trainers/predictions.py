@@ -1,19 +1,14 @@
-"""What a trained victim is asked, and what it answers: labels, and never those of a victim that diverged."""
+"""What trained victims predict, and never what one predicts that diverged."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from poisonsets.manifests.errors import ViolationError
-from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.records.trial import Trial
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.trainers.curves import Curves
 
@@ -21,59 +16,39 @@ SMALLER: Final = "Choose a smaller learning rate, for instance `@learning_rate=0
 
 
 @dataclass(frozen=True)
-class Victim:
-    """A trained head and its count of correct test images."""
-
-    head: nn.Linear
-    correct: int
-
-
-@dataclass(frozen=True)
-class Question:
-    """One job's input.
+class Evaluation:
+    """One trained victim on the images it is asked for.
 
     Attributes:
-        trial: its record.
-        poisons: uint8 [P, H, W, 3], in slot order.
-        targets: uint8 [K, H, W, 3], what the victims are asked for, with the trigger on where there is one.
-        victim_seed: which of several victims.
+        labels: the label each image of a job is given, in the job's order.
+        correct: test images given their own label.
+        curves: its course in training; None where they were not recorded.
     """
 
-    trial: Trial
-    poisons: Images
-    targets: Images
-    victim_seed: int
-
-    @cached_property
-    def pixels(self) -> str:
-        """The sha256 of the poisons' pixels: victims are equal where it, the seed, the rows and the draws are."""
-        return hashlib.sha256(np.ascontiguousarray(self.poisons).data).hexdigest()
+    labels: tuple[int, ...]
+    correct: int
+    curves: Curves | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a trial's victim and its clean control make of the targets.
+class Predictions:
+    """A job's victim and its clean control, evaluated.
 
     Attributes:
-        poisoned: the label each target is given, in the trial's order.
-        control: the same of the clean control; None where a base is unknown.
-        correct, control_correct: test images given their own label.
-        images: test images.
-        training_images: rows of the training set.
+        victim: trained on the poisons.
+        control: the clean control; None where a base is unknown.
+        test_images: how many `correct` counts among.
+        training_images: rows of the victim's training set.
         poisons: those of them that are poisons.
         control_rows: the digest of the control's rows; trials with equal ones share one control a seed.
-        curves: the victim's course, then the control's where there is one; nothing where they were not watched.
     """
 
-    poisoned: tuple[int, ...]
-    control: tuple[int, ...] | None
-    correct: int
-    control_correct: int | None
-    images: int
+    victim: Evaluation
+    control: Evaluation | None
+    test_images: int
     training_images: int
     poisons: int
     control_rows: str | None
-    curves: tuple[Curves, ...] = field(default=(), compare=False)
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.overlay.compose import TrainingRows, clean_control, compose
 from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.stream import Stream
@@ -18,7 +19,7 @@ from poisonsets.victims.protocols import Protocol
 
 
 def training_rows(
-    protocol: Protocol, trial: Trial, labels: NDArray[np.int64], classes: tuple[int, ...], victim_seed: int
+    protocol: Protocol, trial: Trial, base: Base, victim_seed: int
 ) -> tuple[TrainingRows, TrainingRows | None]:
     """The rows of a trial's victim, and of its clean control where there is one.
 
@@ -30,14 +31,13 @@ def training_rows(
     Args:
         protocol: composition, `keep` and training.
         trial: its record.
-        labels: int64 [N], those of the base's training split.
-        classes: the classes the victim knows.
+        base: its training split is composed with; victims know its `victim_classes`.
         victim_seed: which of several victims.
 
     Raises:
         UsageError: as `compose`.
     """
-    rule = protocol.rule(trial)
+    rule, labels, classes = protocol.rule(trial), base.train.labels, base.victim_classes
     rows = compose(labels, trial, rule, classes)
     control = clean_control(labels, rows, rule, classes)
     aligned = control is not None and np.array_equal(control.base, rows.base)

@@ -33,8 +33,8 @@ class Pretraining:
         epochs: passes over the training images, at least 1.
         batch: images a step; the last step of an epoch takes what is left.
         learning_rate: of SGD, decimal string.
-        drops: epochs (0-based, at their start) at which the learning rate is multiplied by `lr_gamma`.
-        factor, momentum, weight_decay: decimal strings; decay acts on every parameter.
+        lr_milestones: epochs (0-based, at their start) at which the learning rate is multiplied by `lr_gamma`.
+        lr_gamma, momentum, weight_decay: decimal strings; decay acts on every parameter.
         pad: black pixels around an image before the random crop; 0 for no crop.
         flip: whether views are mirrored half the time.
         seed: of initial weights, order, views, masks and starts, 0..2**53.

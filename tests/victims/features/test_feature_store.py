@@ -403,13 +403,13 @@ class TestScoring:
     ) -> None:
         opened = self.opened(makers, 5)
         together = self.score(opened, tiny_base, extractor, victim_seeds=(0, 1))
-        monkeypatch.setattr("poisonsets.victims.trainers.linear_probe.trainer.FrozenVictims.block", 3)
+        monkeypatch.setattr("poisonsets.victims.trainers.linear_probe.trainer.LinearProbeTrainer.block", 3)
         assert self.timeless(self.score(opened, tiny_base, extractor, victim_seeds=(0, 1))) == self.timeless(together)
 
     def test_a_stop_loses_one_block(
         self, tmp_path: Path, tiny_base: Base, makers: Any, extractor: Weights, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("poisonsets.victims.trainers.linear_probe.trainer.FrozenVictims.block", 2)
+        monkeypatch.setattr("poisonsets.victims.trainers.linear_probe.trainer.LinearProbeTrainer.block", 2)
         trials = [makers.trial(i) for i in range(5)]
         broken = replace(trials[3], images=trials[3].images[:-1])
         opened = makers.set_of(*trials[:3], broken, trials[4])

@@ -79,8 +79,10 @@ def test_which_protocols_train_heads_alone_and_many_at_a_time() -> None:
 
 def test_the_target_is_mirrored_where_the_protocol_says() -> None:
     images = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
-    assert np.array_equal(parse("cifar10-finetune/vgg11@flip_target=true").asked(images), images[:, :, [3, 2, 1, 0]])
-    assert np.array_equal(parse("cifar10-finetune/vgg11").asked(images), images)
+    assert np.array_equal(
+        parse("cifar10-finetune/vgg11@flip_target=true").test_view(images), images[:, :, [3, 2, 1, 0]]
+    )
+    assert np.array_equal(parse("cifar10-finetune/vgg11").test_view(images), images)
 
 
 def test_the_rule_follows_the_composition() -> None:

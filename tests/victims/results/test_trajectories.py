@@ -25,8 +25,8 @@ from poisonsets.victims.results.trajectory import Trajectory, TrajectoryRecord, 
 from poisonsets.victims.scoring import worker
 from poisonsets.victims.scoring.score import Score, score_set
 from poisonsets.victims.trainers.curves import SERIES, curves_of
-from poisonsets.victims.trainers.linear_probe.trainer import FrozenVictims
-from poisonsets.victims.trainers.whole_network.trainer import TrainedVictims
+from poisonsets.victims.trainers.linear_probe.trainer import LinearProbeTrainer
+from poisonsets.victims.trainers.whole_network.trainer import WholeNetworkTrainer
 from poisonsets.victims.training import loop
 
 CPU = torch.device("cpu")
@@ -174,7 +174,7 @@ def test_workers_and_shares_write_the_same_bytes(
     score: Callable[..., Score], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     score(results=tmp_path / "one", trajectories=True)
-    monkeypatch.setattr(FrozenVictims, "block", 2)
+    monkeypatch.setattr(LinearProbeTrainer, "block", 2)
     score(results=tmp_path / "two", trajectories=True, workers=2)
     assert stored(tmp_path / "one") == stored(tmp_path / "two")
 
@@ -253,8 +253,8 @@ def test_a_killed_victim_goes_on_to_the_same_trajectory(
 ) -> None:
     """Of a victim of three epochs kept after each, and its control: killed in, between and after them."""
     score(SCRATCH, trials=[0], results=tmp_path / "whole", trajectories=True)
-    every, check, epochs = TrainedVictims.__init__, loop.refuse_diverged, []
-    monkeypatch.setattr(TrainedVictims, "__init__", lambda *args, **rest: every(*args, **rest | {"every": 1}))
+    every, check, epochs = WholeNetworkTrainer.__init__, loop.refuse_diverged, []
+    monkeypatch.setattr(WholeNetworkTrainer, "__init__", lambda *args, **rest: every(*args, **rest | {"every": 1}))
 
     def counted(*arguments: Any) -> None:
         check(*arguments)

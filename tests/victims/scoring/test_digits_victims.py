@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.overlay.compose import TrainingRows
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import suite
-from poisonsets.victims.trainers.linear_probe.trainer import FrozenVictims
+from poisonsets.victims.trainers.linear_probe.trainer import LinearProbeTrainer
 from poisonsets.victims.training.pretrain import cached_weights
 from poisonsets.victims.training.pretraining import default_pretraining
 
@@ -39,17 +38,21 @@ def test_the_default_classifier_tells_the_victims_digits_apart(digits: Base, cac
     assert classifier.record["provenance"]["correct"] >= 0.97 * 300
 
 
-def test_a_clean_victim_learns_digits_the_extractor_never_saw(digits: Base, features: Weights) -> None:
+def test_a_clean_victim_learns_digits_the_extractor_never_saw(
+    digits: Base, features: Weights, makers_of_digits: Any
+) -> None:
     (protocol,) = suite("digits-transfer")
-    victims = FrozenVictims(protocol, features.network, digits, CPU)
-    rows = np.sort(np.concatenate([np.flatnonzero(digits.train.labels == c)[:100] for c in digits.victim_classes]))
-    clean = TrainingRows(rows, np.full(500, -1, dtype=np.int64), digits.train.labels[rows])
-    victim = victims.control(clean, 0)
-    assert victim.correct >= 0.7 * 300
-    # A second victim of the same rows is the first one, another seed is another head.
-    assert victims.control(clean, 0) is victim
+    trainer, trial = LinearProbeTrainer(protocol, features.network, digits, CPU), makers_of_digits.trial(count=1)
+    (first,) = makers_of_digits.predictions(trainer, makers_of_digits.job(trial))
+    assert first.training_images == 500
+    assert first.control.correct >= 0.7 * 300
+    # A second control of the same rows is the first one, another seed is another head.
+    before, (control,) = trainer.clean.forwards, trainer._controls.values()
+    makers_of_digits.predictions(trainer, makers_of_digits.job(trial))
+    assert list(trainer._controls.values()) == [control]
+    assert trainer.clean.forwards == before
     # 40 draws meet 81 (1 - (80/81)^40) = 31.7 different views of an image; later victims meet fewer new ones.
-    first = victims.clean.forwards
-    assert first < 0.81 * 40 * 500
-    assert victims.control(clean, 1) is not victim
-    assert victims.clean.forwards - first < 0.5 * 40 * 500
+    assert before < 0.81 * 40 * 500
+    makers_of_digits.predictions(trainer, makers_of_digits.job(trial, seed=1))
+    assert len(trainer._controls) == 2
+    assert trainer.clean.forwards - before < 0.5 * 40 * 500

@@ -23,7 +23,7 @@ from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import parse
 from poisonsets.victims.scoring.score import score_set
 from poisonsets.victims.trainers.linear_probe import trainer
-from poisonsets.victims.trainers.whole_network.trainer import TrainedVictims
+from poisonsets.victims.trainers.whole_network.trainer import WholeNetworkTrainer
 from poisonsets.victims.training import loop
 
 LOG = logging.getLogger(__name__)
@@ -103,8 +103,8 @@ def test_a_score_killed_at_ten_moments_gives_the_same_rows_and_loses_one_block(
     tiny_base: Base, makers: Any, extractor: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "_part_rows", lambda cache: PASSES * cache.batch)
-    monkeypatch.setattr(trainer.FrozenVictims, "block", BLOCK)
-    monkeypatch.setitem(TrainedVictims.__init__.__kwdefaults__, "every", EVERY)
+    monkeypatch.setattr(trainer.LinearProbeTrainer, "block", BLOCK)
+    monkeypatch.setitem(WholeNetworkTrainer.__init__.__kwdefaults__, "every", EVERY)
     work = Work(monkeypatch, tiny_base)
     opened = makers.set_of(*(makers.trial(number) for number in range(4)))
 

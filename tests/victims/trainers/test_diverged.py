@@ -6,19 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError, ViolationError
-from poisonsets.manifests.overlay.compose import TrainingRows
 from poisonsets.victims.networks import build
 from poisonsets.victims.networks.image_size import refuse_single, refuse_size
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import parse
 from poisonsets.victims.scoring.score import score_set
-from poisonsets.victims.trainers.linear_probe.trainer import FrozenVictims
+from poisonsets.victims.trainers.linear_probe import trainer
 from poisonsets.victims.training.pretrain import cached_weights, train_network
 from poisonsets.victims.training.pretraining import Pretraining
 
@@ -44,11 +42,23 @@ def test_a_diverged_victim_is_refused_and_has_no_row(
     assert not list((tmp_path / "r").rglob("rows/*"))
 
 
-def test_a_diverged_control_is_refused(tiny_base: Base, extractor: Weights) -> None:
-    kept = np.flatnonzero(np.isin(tiny_base.train.labels, (2, 3)))
-    clean = TrainingRows(kept, np.full(len(kept), -1), tiny_base.train.labels[kept])
-    with pytest.raises(ViolationError, match="clean control diverged"):
-        FrozenVictims(WILD, extractor.network, tiny_base, CPU).control(clean, 0)
+def test_a_diverged_control_is_refused(
+    tiny_base: Base, makers: Any, extractor: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = trainer.train_heads
+
+    def spoiled(*given: Any) -> list[torch.nn.Linear]:
+        heads = inner(*given)
+        with torch.no_grad():
+            heads[-1].weight.fill_(float("inf"))  # victims stand before controls
+        return heads
+
+    monkeypatch.setattr(trainer, "train_heads", spoiled)
+    probes = trainer.LinearProbeTrainer(replace(WILD, learning_rate="0.01"), extractor.network, tiny_base, CPU)
+    (refused,) = probes.predictions([makers.job(makers.trial())])
+    assert isinstance(refused, ViolationError)
+    assert "trial 0" in str(refused)
+    assert "clean control diverged" in str(refused)
 
 
 def test_features_that_are_not_finite_are_refused(tiny_base: Base, makers: Any, extractor: Weights) -> None:

@@ -18,8 +18,7 @@ from poisonsets.victims.protocols import Protocol, parse
 from poisonsets.victims.scoring.score import Score, score_set
 from poisonsets.victims.trainers.linear_probe import trainer
 from poisonsets.victims.trainers.linear_probe.heads import train_heads
-from poisonsets.victims.trainers.linear_probe.trainer import FrozenVictims
-from poisonsets.victims.trainers.predictions import Question
+from poisonsets.victims.trainers.linear_probe.trainer import LinearProbeTrainer
 from poisonsets.victims.training import loop
 
 CPU = torch.device("cpu")
@@ -108,12 +107,8 @@ def test_a_shared_victim_is_watched_by_the_targets_of_each(
 
 
 def test_one_copy_of_equal_poisons_is_kept(tiny_base: Base, makers: Any, extractor: Weights) -> None:
-    first, victims, sizes = makers.trial(0), FrozenVictims(HEADS, extractor.network, tiny_base, CPU), []
+    first, victims, sizes = makers.trial(0), LinearProbeTrainer(HEADS, extractor.network, tiny_base, CPU), []
     inner = victims._cache
     victims._cache = lambda images, dtype: sizes.append(len(images)) or inner(images, dtype)  # type: ignore[method-assign]
-    questions = [
-        Question(one.record, one.images, one.target_images(tiny_base), 0)
-        for one in (first, asking(tiny_base, first, 1), makers.trial(2))
-    ]
-    victims.verdicts(questions)
+    victims.predictions([makers.job(one) for one in (first, asking(tiny_base, first, 1), makers.trial(2))])
     assert sorted(sizes) == [3, 2 * len(first.images)]  # targets, and two sets of poisons

@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from plain_transfer import numbered, train_head
 from torch import Tensor, nn
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.overlay.compose import TrainingRows
 from poisonsets.manifests.records.trial import Add
-from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.networks import build
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import Protocol, parse
 from poisonsets.victims.trainers.curves import SERIES, Curves
-from poisonsets.victims.trainers.linear_probe.draws import Draws, draw, victim_generator
+from poisonsets.victims.trainers.linear_probe.draws import Draws, draw
 from poisonsets.victims.trainers.linear_probe.heads import head_plan, train_heads
-from poisonsets.victims.trainers.linear_probe.trainer import FrozenVictims
-from poisonsets.victims.trainers.predictions import Question, Verdict
+from poisonsets.victims.trainers.linear_probe.trainer import LinearProbeTrainer
 from poisonsets.victims.trainers.recorder import HeadWatch, NetworkWatch, Sight, cosine, readings, sight_of
-from poisonsets.victims.trainers.whole_network.trainer import TrainedVictims
+from poisonsets.victims.trainers.victim_pair import victim_generator
+from poisonsets.victims.trainers.whole_network.trainer import WholeNetworkTrainer
 from poisonsets.victims.training.loop import Schedule, fit
 
 CPU = torch.device("cpu")
@@ -35,10 +35,6 @@ WHOLE = parse(f"digits-transfer/convnet@{SETTINGS},epochs=3,lr_milestones=2,trai
 FROZEN = parse(f"digits-transfer/convnet@{SETTINGS},epochs=6,lr_milestones=4,learning_rate=0.1")
 ADAM = replace(FROZEN, optimiser="adam", learning_rate="0.01", epochs=3, lr_milestones=())
 HALF = ("0.5", "0.5", "0.5")
-
-
-def question(base: Base, trial: Any, seed: int = 0) -> Question:
-    return Question(trial.record, trial.images, trial.target_images(base), seed)
 
 
 def table(curves: Curves) -> np.ndarray[Any, Any]:
@@ -89,47 +85,23 @@ def test_a_network_in_training_is_measured_as_by_plain_autograd() -> None:
     assert all(torch.equal(plain.state_dict()[name], value) for name, value in network.state_dict().items())
 
 
-class Numbered(nn.Module):
-    """A network whose feature is a fixed random vector for each image, which is a number."""
-
-    def __init__(self, images: int, width: int) -> None:
-        super().__init__()
-        self.feature_width = width
-        self.table = torch.randn(images, width, generator=torch.Generator().manual_seed(3))
-
-    def features(self, images: Tensor) -> Tensor:
-        return self.table[(images[:, 0, 0, 0] * 255).round().long()]
-
-
-def plain_head(draws: Draws, features: Tensor, labels: Tensor, sight: Sight, protocol: Protocol) -> list[float]:
+def plain_cosines(draws: Draws, features: Tensor, labels: Tensor, sight: Sight, protocol: Protocol) -> Any:
     """The mean cosine of each epoch of a head trained by the published loop."""
-    head = nn.Linear(features.shape[1], len(draws.bias))
-    head.load_state_dict({"weight": draws.weight, "bias": draws.bias})
-    optimizer = torch.optim.SGD(
-        head.parameters(),
-        lr=float(protocol.learning_rate),
-        momentum=float(protocol.momentum),
-        weight_decay=float(protocol.weight_decay),
-    )
-    means = []
-    for order in draws.order:
-        cosines = []
-        for here in order.split(protocol.batch):
-            optimizer.zero_grad()
-            F.cross_entropy(head(features[here]), labels[here]).backward()
-            batch = [value.grad for value in head.parameters()]
-            cosines.append(measured(head, sight.inputs, sight.adversarial, sight.labels, batch)[0])
-            optimizer.step()
-        means.append(float(np.mean(cosines)))
-    return means
+    cosines: list[float] = []
+
+    def step(head: nn.Linear) -> None:
+        batch = [value.grad for value in head.parameters()]
+        cosines.append(measured(head, sight.inputs, sight.adversarial, sight.labels, batch)[0])
+
+    train_head(lambda rows, _: features[rows], labels, draws, protocol, after_step=step)
+    return np.reshape(cosines, (protocol.epochs, -1)).mean(1)
 
 
 def test_heads_in_a_block_are_measured_as_by_plain_autograd() -> None:
     """One head under several sights, sights of one and three targets, and a head that nobody watches."""
     images, width, classes = 30, 17, 4
     protocol = replace(FROZEN, epochs=3, lr_milestones=(), batch=8, pad=0)
-    numbers = torch.arange(images, dtype=torch.uint8)[:, None, None, None].expand(images, 1, 1, 3).contiguous()
-    clean = FeatureCache(Numbered(images, width), numbers, pad=0, flip=False)  # type: ignore[arg-type]
+    clean = numbered(images, width)
     rows = TrainingRows(np.arange(images), np.full(images, -1), np.arange(images) % classes)
     labels = torch.from_numpy(rows.label)
     draws = [
@@ -142,7 +114,7 @@ def test_heads_in_a_block_are_measured_as_by_plain_autograd() -> None:
     watch = HeadWatch([(0, one), (2, three), (2, one)])
     heads = train_heads(plans, clean, None, protocol, watch)
     for (plan, sight), found in zip([(0, one), (2, three), (2, one)], watch.curves(), strict=True):
-        wanted = plain_head(draws[plan], Numbered(images, width).table, labels, sight, protocol)
+        wanted = plain_cosines(draws[plan], clean.plain(), labels, sight, protocol)
         np.testing.assert_allclose(found.cosine, wanted, atol=1e-5)
         last = F.cross_entropy(heads[plan](sight.inputs), sight.adversarial, reduction="none")
         np.testing.assert_allclose(found.adversarial_loss[-1], last.detach(), rtol=1e-5)
@@ -156,17 +128,18 @@ def test_heads_in_a_block_are_measured_as_by_plain_autograd() -> None:
 def test_a_watched_victim_is_the_same_victim(
     tiny_base: Base, makers: Any, extractor: Weights, protocol: Protocol
 ) -> None:
-    engine: Any = FrozenVictims if protocol.batched else TrainedVictims
-    asked, state = [question(tiny_base, makers.trial(i)) for i in (0, 1)], torch.get_rng_state()
+    engine: Any = LinearProbeTrainer if protocol.batched else WholeNetworkTrainer
+    asked, state = [makers.job(makers.trial(i)) for i in (0, 1)], torch.get_rng_state()
     plain, watched = (engine(protocol, extractor.network, tiny_base, CPU, watched=watch) for watch in (False, True))
-    verdicts, found = plain.verdicts(asked), watched.verdicts(asked)
+    wanted, found = plain.predictions(asked), watched.predictions(asked)
     assert torch.equal(state, torch.get_rng_state())
-    assert found == verdicts  # curves are not compared
-    assert [one.curves for one in verdicts] == [(), ()]
-    for one, verdict in zip(asked, found, strict=True):
-        for curves, predicted in zip(verdict.curves, (verdict.poisoned, verdict.control), strict=True):
+    assert found == wanted  # curves are not compared
+    assert [(one.victim.curves, one.control.curves) for one in wanted] == [(None, None)] * 2
+    for one, predictions in zip(asked, found, strict=True):
+        for victim in (predictions.victim, predictions.control):
+            curves, predicted = victim.curves, victim.labels
             assert len(curves.cosine) == protocol.epochs
-            # Two classes: the verdict is what the last confidence says.
+            # Two classes: the label is what the last confidence says.
             hit = curves.adversarial_confidence[-1] > 0.5
             assert [label == one.trial.adversarial_label for label in predicted] == hit.tolist()
             np.testing.assert_allclose(curves.adversarial_confidence + curves.true_confidence, 1, rtol=1e-5)
@@ -175,38 +148,33 @@ def test_a_watched_victim_is_the_same_victim(
         assert all(torch.equal(values[0][name], values[1][name]) for name in values[0])
 
 
-def answered(victims: Any, *questions: Question) -> list[Verdict]:
-    found = victims.verdicts(questions)
-    assert all(isinstance(one, Verdict) for one in found), found
-    return found
-
-
 def test_both_engines_see_the_same_of_a_head(tiny_base: Base, makers: Any, extractor: Weights) -> None:
     """Without views, which the one draws by row and the other by place."""
     protocol = replace(FROZEN, pad=0)
-    asked = [question(tiny_base, makers.trial(i), seed) for i in (0, 1) for seed in (0, 1)]
-    whole = answered(TrainedVictims(protocol, extractor.network, tiny_base, CPU, watched=True), *asked)
-    heads = FrozenVictims(protocol, extractor.network, tiny_base, CPU, features="fp32", watched=True)
-    for one, other in zip(whole, answered(heads, *asked), strict=True):
-        for mine, wanted in zip(other.curves, one.curves, strict=True):
-            np.testing.assert_allclose(table(mine), table(wanted), rtol=1e-4, atol=1e-5)
+    asked = [makers.job(makers.trial(i), seed) for i in (0, 1) for seed in (0, 1)]
+    whole = makers.predictions(WholeNetworkTrainer(protocol, extractor.network, tiny_base, CPU, watched=True), *asked)
+    heads = LinearProbeTrainer(protocol, extractor.network, tiny_base, CPU, features="fp32", watched=True)
+    for one, other in zip(whole, makers.predictions(heads, *asked), strict=True):
+        for mine, wanted in ((other.victim, one.victim), (other.control, one.control)):
+            np.testing.assert_allclose(table(mine.curves), table(wanted.curves), rtol=1e-4, atol=1e-5)
 
 
 def test_curves_do_not_depend_on_company(tiny_base: Base, makers: Any, extractor: Weights) -> None:
-    asked = [question(tiny_base, makers.trial(i), seed) for i in (0, 1, 2) for seed in (0, 1)]
-    together = answered(FrozenVictims(FROZEN, extractor.network, tiny_base, CPU, watched=True), *asked)
-    later = FrozenVictims(FROZEN, extractor.network, tiny_base, CPU, watched=True)
+    asked = [makers.job(makers.trial(i), seed) for i in (0, 1, 2) for seed in (0, 1)]
+    together = makers.predictions(LinearProbeTrainer(FROZEN, extractor.network, tiny_base, CPU, watched=True), *asked)
+    later = LinearProbeTrainer(FROZEN, extractor.network, tiny_base, CPU, watched=True)
     for one, wanted in zip(asked, together, strict=True):  # its control is remembered, and trained again
-        (alone,) = answered(later, one)
-        assert [table(c).tobytes() for c in alone.curves] == [table(c).tobytes() for c in wanted.curves]
+        (alone,) = makers.predictions(later, one)
+        for found, company in ((alone.victim, wanted.victim), (alone.control, wanted.control)):
+            assert table(found.curves).tobytes() == table(company.curves).tobytes()
 
 
 def test_poisons_that_are_the_target_align_and_clean_training_does_not(tiny_base: Base, makers: Any) -> None:
     """The mechanism check of Witches' Brew: the poisoned victim's batches point where the adversarial loss falls."""
     protocol = replace(SCRATCH, composition="trial", epochs=4, lr_milestones=())
-    victims = TrainedVictims(protocol, None, tiny_base, CPU, watched=True)
-    (verdict,) = answered(victims, question(tiny_base, makers.trial(count=30, composition=Add())))
-    poisoned, control = verdict.curves
+    victims = WholeNetworkTrainer(protocol, None, tiny_base, CPU, watched=True)
+    (found,) = makers.predictions(victims, makers.job(makers.trial(count=30, composition=Add())))
+    poisoned, control = found.victim.curves, found.control.curves
     assert poisoned.cosine.mean() > 0 > control.cosine.mean()
     assert poisoned.adversarial_loss[-1] < control.adversarial_loss[-1]
 

@@ -3,29 +3,18 @@
 Source: Schwarzschild et al. (2021), section 4 and learning_module.py: the extractor stays in eval mode, the
 head gets PyTorch's default initialisation, SGD with cross-entropy. Two things differ: features are
 remembered instead of computed anew each epoch (the same numbers), and every random choice comes from one
-seeded generator. `train_head` is the loop as it is published, one head at a time, and the reference of
-`heads.train_heads`, which scoring uses.
+seeded generator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from poisonsets.manifests.overlay.compose import TrainingRows
-from poisonsets.manifests.stream import Stream
-from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.protocols import Protocol
-from poisonsets.victims.training.pretrain import drop_rate
 from poisonsets.victims.training.views import view_count
-
-RowFeatures: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""From rows int64 [M] and views int64 [M], both on the CPU, to features float32 [M, D] on the device."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +32,6 @@ class Draws:
     bias: Tensor
     order: Tensor
     views: Tensor
-
-
-def victim_generator(victim_seed: int, rows: TrainingRows) -> torch.Generator:
-    """The generator of one victim.
-
-    Args:
-        victim_seed: which of several victims, 0-based.
-        rows: those of the clean control, so that control and poisoned victim draw alike and differ in the
-            poisons alone; the poisoned rows where there is no control.
-    """
-    return torch.Generator().manual_seed(Stream("victim", victim_seed, rows.digest()).seed())
 
 
 def draw(protocol: Protocol, generator: torch.Generator, *, rows: int, features: int, classes: int) -> Draws:
@@ -76,43 +54,6 @@ def draw(protocol: Protocol, generator: torch.Generator, *, rows: int, features:
         orders.append(torch.randperm(rows, generator=generator))
         drawn.append(torch.randint(views, (rows,), generator=generator))
     return Draws(weight, bias, torch.stack(orders), torch.stack(drawn))
-
-
-@exact_arithmetic()
-def train_head(
-    row_features: RowFeatures, labels: Tensor, draws: Draws, protocol: Protocol, *, device: torch.device
-) -> nn.Linear:
-    """Train a linear head on features, nothing else.
-
-    Args:
-        row_features: gives the features of rows in views.
-        labels: int64 [N], positions of the classes.
-        draws: every random choice.
-        protocol: epochs, batch, optimiser.
-        device: where the features come from and the head lies.
-
-    Returns:
-        The head after the last epoch.
-    """
-    head = linear(draws.weight, draws.bias, device=device)
-    optimizer = torch.optim.SGD(
-        head.parameters(),
-        lr=float(protocol.learning_rate),
-        momentum=float(protocol.momentum),
-        weight_decay=float(protocol.weight_decay),
-    )
-    for epoch, order in enumerate(draws.order):
-        if epoch in protocol.lr_milestones:
-            drop_rate(optimizer, float(protocol.lr_gamma))
-        inputs = row_features(order, draws.views[epoch][order])
-        wanted = labels[order].to(device)
-        for start in range(0, len(order), protocol.batch):
-            stop = start + protocol.batch
-            loss = F.cross_entropy(head(inputs[start:stop]), wanted[start:stop])
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            optimizer.step()
-    return head
 
 
 def linear(weight: Tensor, bias: Tensor, *, device: torch.device) -> nn.Linear:

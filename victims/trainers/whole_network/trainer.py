@@ -1,9 +1,7 @@
 """Victims that are whole networks: from scratch, fine-tuned end to end, or a frozen extractor under any optimiser.
 
-They answer the same questions as `frozen.FrozenVictims`, one victim at a time. One network on the device is given new
-weights for each victim, so that what was compiled for it serves all. Poisoned victim and clean control draw
-alike: initial weights, orders and views differ in nothing, the training sets in the poisons alone. A victim that
-equals the last one is not trained again, nor is a control among the last `REMEMBERED`.
+Trained one at a time. One network on the device is given new weights for each victim, so that what was compiled for
+it serves all. A victim that equals the last one is not trained again, nor is a control among the last `REMEMBERED`.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final, TypeAlias
 
@@ -23,17 +21,22 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.overlay.compose import TrainingRows, composed_images
-from poisonsets.manifests.records.trial import Trial
+from poisonsets.manifests.overlay.compose import composed_images
 from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.networks import Classifier, skeleton
 from poisonsets.victims.networks.weights import weights_digest
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.trainers.curves import Curves
-from poisonsets.victims.trainers.linear_probe.draws import victim_generator
-from poisonsets.victims.trainers.predictions import SMALLER, Question, Verdict, labelled
+from poisonsets.victims.trainers.predictions import SMALLER, Evaluation, Predictions, labelled
 from poisonsets.victims.trainers.recorder import NetworkWatch, sight_of
-from poisonsets.victims.trainers.training_rows import training_rows
+from poisonsets.victims.trainers.victim_pair import (
+    JobInput,
+    VictimKey,
+    VictimPair,
+    VictimSpec,
+    pair_predictions,
+    victim_pair,
+)
 from poisonsets.victims.trainers.whole_network.compiled import forward_of
 from poisonsets.victims.trainers.whole_network.initial_values import begin, victim_spec
 from poisonsets.victims.trainers.whole_network.inputs import ASKED, look_of
@@ -43,71 +46,40 @@ from poisonsets.victims.training.loop import Precision, fit, schedule_of
 from poisonsets.victims.training.views import as_input
 
 REMEMBERED: Final = 16
-_Key: TypeAlias = tuple[int, str, str, str | None, str | None]
+_Key: TypeAlias = tuple[VictimKey, str | None]
+"""That of the victim, and the digest of what it is watched by."""
 
 
 @dataclass(frozen=True)
-class _Run:
-    """A victim to be trained, what it is watched by, and how a refusal names it; a control has no poisons."""
-
-    rows: TrainingRows
-    poisons: Images | None
-    pixels: str | None
-    victim_seed: int
-    drawn_by: TrainingRows
-    watched_by: _Targets | None
-    where: str
-
-    @cached_property
-    def key(self) -> _Key:
-        """What it depends on beside the protocol and the extractor, and what it is watched by."""
-        seen = None if self.watched_by is None else self.watched_by.digest()
-        return self.victim_seed, self.rows.digest(), self.drawn_by.digest(), self.pixels, seen
-
-
-@dataclass(frozen=True)
-class _Targets:
-    """The targets uint8 [K, H, W, 3] of a trial, as they are asked for."""
-
-    trial: Trial
-    images: Images
-
-    def digest(self) -> str:
-        labels = [self.trial.adversarial_label, *(target.label for target in self.trial.targets)]
-        pixels = np.ascontiguousarray(self.images)
-        return hashlib.sha256(canonical_json.dumps([labels, list(pixels.shape)]) + pixels.tobytes()).hexdigest()
-
-
-@dataclass(frozen=True)
-class _Trained:
+class _State:
     """A trained model: its values on the CPU, its count of correct test images, its curves where it was watched."""
 
     values: dict[str, Tensor]
     correct: int
-    curves: tuple[Curves, ...]
+    curves: Curves | None
 
 
-class TrainedVictims:
-    """Trains and questions victims that share a protocol and, unless they are from scratch, an extractor.
+class WholeNetworkTrainer:
+    """Trains and evaluates victims that share a protocol and, unless they are from scratch, an extractor.
 
     Args:
         protocol: every training setting.
         extractor: the network that training starts from; left as it is, and not looked at from scratch.
         base: the victims know its `victim_classes`.
         device: where to compute.
-        precision: of the forward passes in training. Questions are asked in float32.
+        precision: of the forward passes in training. Victims are evaluated in float32.
         checkpoints: a folder for runs that were interrupted, and for finished ones, which are then not done again;
             without one nothing is kept.
         every: epochs between two checkpoints.
-        watched: give the curves of victims and controls with their verdicts; a checkpoint keeps what was seen. What
-            several trials share is trained for each of them then, by whose targets it is watched.
+        watched: give the curves of victims and controls too; a checkpoint keeps what was seen. What several trials
+            share is trained for each of them then, by whose targets it is watched.
 
     Raises:
         UsageError: an extractor is wanted and not given, or its head is to be kept and has other outputs.
     """
 
     block: ClassVar[int] = 1
-    """Questions that are answered together: a kill loses no finished victim."""
+    """Jobs that are done together: a kill loses no finished victim."""
 
     def __init__(
         self,
@@ -133,73 +105,52 @@ class TrainedVictims:
         self._forward = self._model if frozen else forward_of(self._network, protocol, base, precision)
         self._test_images, labels = images_of(base.test, self._classes)
         self._test_labels = torch.from_numpy(labels).to(device)
-        self._victims: dict[_Key, _Trained | ViolationError] = {}
-        self._controls: dict[_Key, _Trained | ViolationError] = {}
-        self._answered: list[KeptRun] = []
+        self._victims: dict[_Key, _State | ViolationError] = {}
+        self._controls: dict[_Key, _State | ViolationError] = {}
+        self._finished: list[KeptRun] = []
 
-    def verdicts(self, questions: Sequence[Question]) -> list[Verdict | ViolationError]:
-        """Train each question's victim and its clean control, and ask both for the targets.
+    @exact_arithmetic()
+    def predictions(self, jobs: Sequence[JobInput]) -> list[Predictions | ViolationError]:
+        """Train each job's victim and its clean control, and evaluate both.
 
         Args:
-            questions: one a job. The answers do not depend on which stand together. Those of the last call must be
+            jobs: what is predicted does not depend on which stand together. Predictions of the last call must be
                 stored by now: the checkpoints of their victims are removed, those of controls stay.
 
         Returns:
-            For each a verdict, or why there is none: its victim or control diverged.
+            For each its predictions, or why there are none: its victim or control diverged.
 
         Raises:
             UsageError: a composition rule cannot be met.
             DamagedError, MissingError: of a checkpoint.
         """
-        while self._answered:
-            self._answered.pop().forget()
-        found: list[Verdict | ViolationError] = []
-        for one in questions:
-            try:
-                found.append(self._verdict(one))
-            except ViolationError as error:
-                found.append(error)
+        while self._finished:
+            self._finished.pop().forget()
+        found = []
+        for job in jobs:
+            pair = victim_pair(job, self._protocol, self._base)
+            found.append(pair_predictions(pair, partial(self._evaluation, pair), len(self._test_labels)))
         return found
 
-    @exact_arithmetic()
-    def _verdict(self, one: Question) -> Verdict:
-        labels, seed = self._base.train.labels, one.victim_seed
-        rows, control = training_rows(self._protocol, one.trial, labels, self._classes, seed)
-        where = f"trial {one.trial.trial}, protocol {self._protocol.id}, victim seed {seed}"
-        targets = self._protocol.asked(one.targets)
-        drawn_by = rows if control is None else control
-        watched_by = _Targets(one.trial, targets[: len(one.trial.targets)]) if self._watched else None
-        run = _Run(rows, one.poisons, one.pixels, seed, drawn_by, watched_by, f"{where}: the victim")
-        victim = self._answering(run, self._victims, most=1)
-        poisoned = self._labels(targets, run.where)
-        clean, answers = None, None
-        if control is not None:
-            run = _Run(control, None, None, seed, control, watched_by, f"{where}: the clean control")
-            clean = self._answering(run, self._controls, most=REMEMBERED)
-            answers = self._labels(targets, run.where)
-        return Verdict(
-            poisoned=poisoned,
-            control=answers,
-            correct=victim.correct,
-            control_correct=None if clean is None else clean.correct,
-            images=len(self._test_labels),
-            training_images=len(rows),
-            poisons=int((rows.slot >= 0).sum()),
-            control_rows=None if control is None else control.digest(),
-            curves=victim.curves + (() if clean is None else clean.curves),
-        )
+    def _evaluation(self, pair: VictimPair, spec: VictimSpec) -> Evaluation:
+        state = self._restored(pair, spec)
+        labels = tuple(self._classes[i] for i in self._positions(pair.images, spec.where).tolist())
+        return Evaluation(labels, state.correct, state.curves)
 
-    def _answering(self, run: _Run, remembered: dict[_Key, _Trained | ViolationError], *, most: int) -> _Trained:
+    def _restored(self, pair: VictimPair, spec: VictimSpec) -> _State:
         """Put a victim into the network, trained now or remembered; the last ones are."""
-        found = remembered.pop(run.key, None)
+        remembered, most = (self._controls, REMEMBERED) if spec.poisons is None else (self._victims, 1)
+        key = spec.key, _digest(pair) if self._watched else None
+        found = remembered.pop(key, None)
         if found is None:
             try:
-                curves = self._train(run)
+                curves = self._train(pair, spec, key)
                 values = {name: tensor.cpu().clone() for name, tensor in self._model.state_dict().items()}
-                found = _Trained(values, self._correct(run.where), curves)
+                correct = int((self._positions(self._test_images, spec.where) == self._test_labels).sum())
+                found = _State(values, correct, curves)
             except ViolationError as error:
                 found = error
-        remembered[run.key] = found
+        remembered[key] = found
         while len(remembered) > most:
             del remembered[next(iter(remembered))]
         if isinstance(found, ViolationError):
@@ -207,17 +158,17 @@ class TrainedVictims:
         self._model.load_state_dict(found.values)
         return found
 
-    def _train(self, run: _Run) -> tuple[Curves, ...]:
+    def _train(self, pair: VictimPair, spec: VictimSpec, key: _Key) -> Curves | None:
         """Leave a trained victim in the network; its curves where it is watched."""
-        generator = victim_generator(run.victim_seed, run.drawn_by)
+        generator = spec.generator()
         begin(self._network, self._protocol, self._extractor, generator)
-        watch = None if run.watched_by is None else self._watch(run.watched_by)
-        kept = self._kept(run, watch)
-        if kept and run.poisons is not None:
-            self._answered.append(kept)
-        pixels = composed_images(self._base.train.images, run.rows, run.poisons)
+        watch = self._watch(pair) if self._watched else None
+        kept = self._kept(key, watch)
+        if kept and spec.poisons is not None:
+            self._finished.append(kept)
+        pixels = composed_images(self._base.train.images, spec.rows, spec.poisons)
         images = torch.from_numpy(pixels).to(self._device)
-        labels = torch.from_numpy(positions(run.rows.label, self._classes)).to(self._device)
+        labels = torch.from_numpy(positions(spec.rows.label, self._classes)).to(self._device)
         try:
             fit(
                 self._model,
@@ -231,44 +182,45 @@ class TrainedVictims:
                 watch=watch,
             )
         except ViolationError as error:
-            raise ViolationError(f"{run.where}: {error.message}", SMALLER) from error
+            raise ViolationError(f"{spec.where}: {error.message}", SMALLER) from error
         self._network.eval()
-        return () if watch is None else (watch.curves(),)
+        return None if watch is None else watch.curves()
 
-    def _watch(self, targets: _Targets) -> NetworkWatch:
+    def _watch(self, pair: VictimPair) -> NetworkWatch:
         """What watches the model that is trained; the network has its initial values."""
-        inputs = as_input(torch.tensor(targets.images, device=self._device))
+        inputs = as_input(torch.tensor(pair.targets, device=self._device))
         if self._model is self._network.head:
             with torch.no_grad():
                 inputs = self._network.features(inputs)
-        return NetworkWatch(self._model, sight_of(targets.trial, inputs, self._classes))
+        return NetworkWatch(self._model, sight_of(pair.trial, inputs, self._classes))
 
-    def _kept(self, run: _Run, watch: NetworkWatch | None) -> KeptRun | None:
+    def _kept(self, key: _Key, watch: NetworkWatch | None) -> KeptRun | None:
         if self._folder is None:
             return None
         named = [
-            "victim/1",
+            "victim/2",
             self._protocol.id,
             self._protocol.version,
             None if self._extractor is None else weights_digest(self._extractor),
             self._base.train.digest,
             list(self._classes),
-            *run.key[:4],
             [self._precision, str(self._device), torch.__version__],
-            *run.key[4:],
+            list(key[0]),
+            key[1],
         ]
-        key = hashlib.sha256(canonical_json.dumps(named)).hexdigest()
-        return KeptRun(self._folder / f"{key}.safetensors", key, self._every, watch)
-
-    def _correct(self, where: str) -> int:
-        return int((self._answers(self._test_images, where) == self._test_labels).sum())
-
-    def _labels(self, images: Images, where: str) -> tuple[int, ...]:
-        return tuple(self._classes[i] for i in self._answers(images, where).tolist())
+        name = hashlib.sha256(canonical_json.dumps(named)).hexdigest()
+        return KeptRun(self._folder / f"{name}.safetensors", name, self._every, watch)
 
     @torch.no_grad()
-    def _answers(self, images: Images, where: str) -> Tensor:
-        """Positions int64 [N] of the largest logits, all of them finite: argmax calls a NaN the first class."""
+    def _positions(self, images: Images, where: str) -> Tensor:
+        """Positions int64 [N] of the largest logits, all of them finite."""
         parts = [images[start : start + ASKED] for start in range(0, len(images), ASKED)]
         logits = torch.cat([self._network(as_input(torch.tensor(part, device=self._device))) for part in parts])
         return labelled(logits, self._protocol, where)
+
+
+def _digest(pair: VictimPair) -> str:
+    """The sha256 of what a job's victims are watched by."""
+    labels = [pair.trial.adversarial_label, *(target.label for target in pair.trial.targets)]
+    pixels = np.ascontiguousarray(pair.targets)
+    return hashlib.sha256(canonical_json.dumps([labels, list(pixels.shape)]) + pixels.tobytes()).hexdigest()

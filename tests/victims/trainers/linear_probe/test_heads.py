@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from plain_transfer import calibrated, features_of, published_head, training_images
+from plain_transfer import calibrated, features_of, numbered, published_head, train_head, training_images
 from torch import Tensor, nn
 
 from poisonsets.manifests.files.pixels import Images
@@ -20,11 +20,11 @@ from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.protocols import Protocol, parse
 from poisonsets.victims.trainers.linear_probe import heads
-from poisonsets.victims.trainers.linear_probe.draws import Draws, draw, train_head, victim_generator
+from poisonsets.victims.trainers.linear_probe.draws import Draws, draw
 from poisonsets.victims.trainers.linear_probe.heads import HeadPlan, head_plan, train_heads
+from poisonsets.victims.trainers.victim_pair import victim_generator
 from poisonsets.victims.training.views import as_input
 
-CPU = torch.device("cpu")
 CLASSES, POISONS, TRIALS = 5, 10, 3
 PROTOCOL = parse(
     "cifar10-transfer/resnet18@size=250,epochs=8,lr_milestones=6,batch=32,learning_rate=0.03,width=0.125,pad=2"
@@ -131,9 +131,7 @@ def test_heads_are_those_of_the_plain_loops(dtype: torch.dtype, allowed: float) 
     trained = train_heads(plans(), clean, poisons, PROTOCOL)
     exact, _ = caches(torch.float32)
     for i, head in enumerate(trained):
-        reference = train_head(
-            features_of(one.rows[i], exact, of_trial(i)), one.labels(i), one.draws[i], PROTOCOL, device=CPU
-        )
+        reference = train_head(features_of(one.rows[i], exact, of_trial(i)), one.labels(i), one.draws[i], PROTOCOL)
         found = one.logits(clean.network, head)
         for wanted in (published()[i], one.logits(clean.network, reference)):
             limit = allowed * float(wanted.std())
@@ -159,26 +157,13 @@ def test_heads_of_clean_rows_and_of_poisons_alone() -> None:
     found = train_heads([clean_plan, alone], clean, poisons, PROTOCOL)
     assert torch.equal(found[1].weight, first.weight)
     for head, rows, draws, own in ((found[0], control, one.draws[0], None), (first, lonely, short, of_trial(1))):
-        wanted = train_head(features_of(rows, clean, own), torch.from_numpy(rows.label), draws, PROTOCOL, device=CPU)
+        wanted = train_head(features_of(rows, clean, own), torch.from_numpy(rows.label), draws, PROTOCOL)
         torch.testing.assert_close(head.weight, wanted.weight, rtol=1e-4, atol=1e-6)
-
-
-class Lookup(nn.Module):
-    """A network whose feature is a fixed random vector of any width for each image."""
-
-    def __init__(self, images: int, width: int) -> None:
-        super().__init__()
-        self.feature_width = width
-        self.table = torch.randn(images, width, generator=torch.Generator().manual_seed(3))
-
-    def features(self, images: Tensor) -> Tensor:
-        return self.table[(images[:, 0, 0, 0] * 255).round().long()]
 
 
 def drawn(width: int, classes: int, images: int, count: int, protocol: Protocol) -> tuple[list[HeadPlan], FeatureCache]:
     """Plans for `count` heads on images that are numbers."""
-    numbered = torch.arange(images, dtype=torch.uint8)[:, None, None, None].expand(images, 1, 1, 3).contiguous()
-    clean = FeatureCache(Lookup(images, width), numbered, pad=0, flip=False)  # type: ignore[arg-type]
+    clean = numbered(images, width)
     base = np.arange(images)
     rows = TrainingRows(base, np.full(images, -1), base % classes)
     found = []

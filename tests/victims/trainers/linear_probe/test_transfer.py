@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from plain_transfer import features_of, published_head, training_images
+from plain_transfer import features_of, published_head, train_head, training_images
 from torch import Tensor
 
 from poisonsets.manifests.bases.dataset import Base
@@ -17,10 +17,10 @@ from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import Protocol, parse
-from poisonsets.victims.trainers.linear_probe.draws import Draws, draw, train_head, victim_generator
+from poisonsets.victims.trainers.linear_probe.draws import Draws, draw
+from poisonsets.victims.trainers.victim_pair import victim_generator
 from poisonsets.victims.training.views import apply_views, as_input, plain_view, view_count
 
-CPU = torch.device("cpu")
 PROTOCOL = parse("digits-transfer/convnet@composition=in-place,epochs=12,lr_milestones=9,batch=16,width=0.25,pad=2")
 MIRRORED = replace(PROTOCOL, flip=True)
 
@@ -45,7 +45,7 @@ def test_remembering_equals_forwarding_every_view_again(
         FeatureCache(frozen, torch.from_numpy(pixels), pad=2, flip=protocol.flip)
         for pixels in (tiny_base.train.images, trial.images)
     ]
-    ours = train_head(features_of(rows, *caches), labels, draws, protocol, device=CPU)
+    ours = train_head(features_of(rows, *caches), labels, draws, protocol)
     test = as_input(torch.from_numpy(tiny_base.test.images))
     with torch.no_grad():
         wanted, found = head(extractor.network.features(test)), ours(frozen.features(test))
@@ -53,7 +53,7 @@ def test_remembering_equals_forwarding_every_view_again(
     assert torch.equal(wanted.argmax(1), found.argmax(1))
     # Poisons are not simply ignored: the head without them is another one.
     control = TrainingRows(rows.base, np.full(len(rows), -1), rows.label)
-    clean = train_head(features_of(control, caches[0], None), labels, draws, protocol, device=CPU)
+    clean = train_head(features_of(control, caches[0], None), labels, draws, protocol)
     assert (clean.weight - ours.weight).abs().max() > 1e-4
 
 
@@ -161,14 +161,3 @@ class TestDraws:
         assert values.abs().max() > 0.049
         assert abs(float(values.mean())) < 0.005
         assert float(values.std()) == pytest.approx(0.05 / 3**0.5, rel=0.05)
-
-
-def test_training_a_head_leaves_the_global_state_alone(tiny_base: Base, makers: Any, extractor: Weights) -> None:
-    state = torch.get_rng_state()
-    rows = compose(tiny_base.train.labels, makers.trial().record, InPlace(), (2, 3))
-    clean = TrainingRows(rows.base, np.full(len(rows), -1), rows.label)
-    draws = draws_for(PROTOCOL, clean, extractor.network.feature_width)
-    cache = FeatureCache(folded(extractor.network), torch.from_numpy(tiny_base.train.images), pad=2, flip=False)
-    labels = torch.from_numpy(rows.label) - 2
-    train_head(features_of(clean, cache, None), labels, draws, PROTOCOL, device=CPU)
-    assert torch.equal(state, torch.get_rng_state())

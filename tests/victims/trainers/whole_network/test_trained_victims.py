@@ -20,11 +20,10 @@ from poisonsets.victims.networks.weights import Weights, load_weights, save_weig
 from poisonsets.victims.protocols import Protocol, parse
 from poisonsets.victims.scoring.extractors import matched
 from poisonsets.victims.scoring.preflight import preflight
-from poisonsets.victims.trainers.linear_probe.trainer import FrozenVictims
-from poisonsets.victims.trainers.predictions import Question, Verdict
+from poisonsets.victims.trainers.linear_probe.trainer import LinearProbeTrainer
 from poisonsets.victims.trainers.training_rows import training_rows
 from poisonsets.victims.trainers.whole_network.initial_values import begin, victim_spec
-from poisonsets.victims.trainers.whole_network.trainer import TrainedVictims
+from poisonsets.victims.trainers.whole_network.trainer import WholeNetworkTrainer
 from poisonsets.victims.training.labels import images_of
 
 CPU = torch.device("cpu")
@@ -34,29 +33,19 @@ WHOLE = parse(f"digits-transfer/convnet@{SETTINGS},epochs=10,lr_milestones=9,tra
 FROZEN = parse(f"digits-transfer/convnet@{SETTINGS},epochs=6,lr_milestones=4,learning_rate=0.1")
 
 
-def question(base: Base, trial: Any, seed: int = 0) -> Question:
-    return Question(trial.record, trial.images, trial.target_images(base), seed)
-
-
-def answered(victims: Any, *questions: Question) -> list[Verdict]:
-    found = victims.verdicts(questions)
-    assert all(isinstance(one, Verdict) for one in found), found
-    return found
-
-
 @pytest.mark.parametrize("protocol", [SCRATCH, WHOLE], ids=["scratch", "end-to-end"])
 def test_poisons_that_show_the_target_succeed_and_clean_ones_do_not(
     tiny_base: Base, makers: Any, extractor: Weights, protocol: Protocol
 ) -> None:
-    victims = TrainedVictims(replace(protocol, composition="trial"), extractor.network, tiny_base, CPU)
-    (poisoned,) = answered(victims, question(tiny_base, makers.trial(count=30, composition=Add())))
-    assert (poisoned.poisoned, poisoned.control) == ((3,), (2,))
-    assert (poisoned.images, poisoned.training_images, poisoned.poisons) == (20, 70, 30)
-    assert poisoned.control_correct == 20
-    (clean,) = answered(victims, question(tiny_base, makers.trial(poisons="clean")))
-    assert clean.poisoned == clean.control == (2,)
+    victims = WholeNetworkTrainer(replace(protocol, composition="trial"), extractor.network, tiny_base, CPU)
+    (poisoned,) = makers.predictions(victims, makers.job(makers.trial(count=30, composition=Add())))
+    assert (poisoned.victim.labels, poisoned.control.labels) == ((3,), (2,))
+    assert (poisoned.test_images, poisoned.training_images, poisoned.poisons) == (20, 70, 30)
+    assert poisoned.control.correct == 20
+    (clean,) = makers.predictions(victims, makers.job(makers.trial(poisons="clean")))
+    assert clean.victim.labels == clean.control.labels == (2,)
     # The same pixels, drawn alike: the victim of clean "poisons" is its own control.
-    assert clean.correct == clean.control_correct
+    assert clean.victim.correct == clean.control.correct
 
 
 @pytest.mark.parametrize(
@@ -74,28 +63,28 @@ def test_poisons_that_show_the_target_succeed_and_clean_ones_do_not(
 def test_a_killed_victim_goes_on_to_the_same_bytes(
     tiny_base: Base, makers: Any, extractor: Weights, tmp_path: Path, protocol: Protocol, monkeypatch: Any
 ) -> None:
-    one, folder = question(tiny_base, makers.trial()), tmp_path / "kept"
+    one, folder = makers.job(makers.trial()), tmp_path / "kept"
     protocol = replace(protocol, epochs=4)
-    plain = TrainedVictims(protocol, extractor.network, tiny_base, CPU)
-    wanted = answered(plain, one)
+    plain = WholeNetworkTrainer(protocol, extractor.network, tiny_base, CPU)
+    wanted = makers.predictions(plain, one)
     killed = _Kill(monkeypatch, after=3)
     with pytest.raises(KeyboardInterrupt):
-        TrainedVictims(protocol, extractor.network, tiny_base, CPU, checkpoints=folder, every=2).verdicts([one])
+        WholeNetworkTrainer(protocol, extractor.network, tiny_base, CPU, checkpoints=folder, every=2).predictions([one])
     killed.never_again()
     assert len(list(folder.iterdir())) == 1
-    resumed = TrainedVictims(protocol, extractor.network, tiny_base, CPU, checkpoints=folder, every=2)
-    assert answered(resumed, one) == wanted
+    resumed = WholeNetworkTrainer(protocol, extractor.network, tiny_base, CPU, checkpoints=folder, every=2)
+    assert makers.predictions(resumed, one) == wanted
     states = [victims._model.state_dict() for victims in (plain, resumed)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert killed.epochs < 3 + 8
     # Both victim and control are kept now, and neither is trained again.
     assert len(list(folder.iterdir())) == 2
     before = killed.epochs
-    again = TrainedVictims(protocol, extractor.network, tiny_base, CPU, checkpoints=folder)
-    assert answered(again, one) == wanted
+    again = WholeNetworkTrainer(protocol, extractor.network, tiny_base, CPU, checkpoints=folder)
+    assert makers.predictions(again, one) == wanted
     assert killed.epochs == before
     # Rows are stored between two calls: then only the control's is needed.
-    again.verdicts([])
+    again.predictions([])
     assert len(list(folder.iterdir())) == 1
 
 
@@ -138,8 +127,8 @@ def test_end_to_end_starts_from_the_extractor_with_a_fresh_head_and_trains_every
     assert not torch.equal(one.head.weight, extractor.network.head.weight)
     kept = start(replace(WHOLE, head="kept"), extractor.network, tiny_base)
     assert torch.equal(kept.head.weight, extractor.network.head.weight)
-    victims = TrainedVictims(replace(WHOLE, epochs=1), extractor.network, tiny_base, CPU)
-    answered(victims, question(tiny_base, makers.trial()))
+    victims = WholeNetworkTrainer(replace(WHOLE, epochs=1), extractor.network, tiny_base, CPU)
+    makers.predictions(victims, makers.job(makers.trial()))
     moved = victims._network.state_dict()
     still = {name for name in given if torch.equal(moved[name], given[name])}
     # Normalisation and running statistics stay, every weight moves.
@@ -148,26 +137,27 @@ def test_end_to_end_starts_from_the_extractor_with_a_fresh_head_and_trains_every
 
 
 def test_from_scratch_nothing_of_an_extractor_is_used(tiny_base: Base, makers: Any, extractor: Weights) -> None:
-    asked = question(tiny_base, makers.trial())
+    asked = makers.job(makers.trial())
     states = []
     for given in (extractor.network, None):
-        victims = TrainedVictims(replace(SCRATCH, epochs=1), given, tiny_base, CPU)
-        answered(victims, asked)
+        victims = WholeNetworkTrainer(replace(SCRATCH, epochs=1), given, tiny_base, CPU)
+        makers.predictions(victims, asked)
         states.append(victims._network.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     with pytest.raises(UsageError, match="needs an extractor"):
-        TrainedVictims(WHOLE, None, tiny_base, CPU)
+        WholeNetworkTrainer(WHOLE, None, tiny_base, CPU)
 
 
 def test_a_frozen_extractor_under_sgd_gives_the_heads_of_the_batched_engine(
     tiny_base: Base, makers: Any, extractor: Weights
 ) -> None:
-    asked = [question(tiny_base, makers.trial(i), seed) for i in (0, 1) for seed in (0, 1)]
-    whole = answered(TrainedVictims(FROZEN, extractor.network, tiny_base, CPU), *asked)
-    batched = answered(FrozenVictims(FROZEN, extractor.network, tiny_base, CPU, features="fp32"), *asked)
-    assert [one.poisoned for one in whole] == [one.poisoned for one in batched]
-    assert [one.control for one in whole] == [one.control for one in batched]
-    assert max(abs(one.correct - other.correct) for one, other in zip(whole, batched, strict=True)) <= 2
+    asked = [makers.job(makers.trial(i), seed) for i in (0, 1) for seed in (0, 1)]
+    whole = makers.predictions(WholeNetworkTrainer(FROZEN, extractor.network, tiny_base, CPU), *asked)
+    batched = makers.predictions(LinearProbeTrainer(FROZEN, extractor.network, tiny_base, CPU, features="fp32"), *asked)
+    for one, other in zip(whole, batched, strict=True):
+        assert one.victim.labels == other.victim.labels
+        assert one.control.labels == other.control.labels
+        assert abs(one.victim.correct - other.victim.correct) <= 2
 
 
 def test_normalisation_is_what_the_protocol_says(tiny_base: Base, extractor: Weights) -> None:
@@ -180,14 +170,14 @@ def test_normalisation_is_what_the_protocol_says(tiny_base: Base, extractor: Wei
 
 def test_the_target_is_asked_for_in_the_mirror(tiny_base: Base, makers: Any) -> None:
     trial = makers.trial(count=12)
-    asked = question(tiny_base, trial)
-    mirrored = replace(asked, targets=asked.targets[:, :, ::-1].copy())
-    victims = TrainedVictims(replace(SCRATCH, flip_target=True, epochs=2), None, tiny_base, CPU)
-    plain = TrainedVictims(replace(SCRATCH, epochs=2), None, tiny_base, CPU)
+    asked = makers.job(trial)
+    mirrored = replace(asked, images=asked.images[:, :, ::-1].copy())
+    victims = WholeNetworkTrainer(replace(SCRATCH, flip_target=True, epochs=2), None, tiny_base, CPU)
+    plain = WholeNetworkTrainer(replace(SCRATCH, epochs=2), None, tiny_base, CPU)
     seen: list[np.ndarray] = []
-    victims._answers, answers = lambda images, where: seen.append(images) or answers(images, where), victims._answers
-    assert answered(victims, asked)[0] == answered(plain, mirrored)[0]
-    assert sum(np.array_equal(images, mirrored.targets) for images in seen) == 2
+    victims._positions, found = lambda images, where: seen.append(images) or found(images, where), victims._positions
+    assert makers.predictions(victims, asked)[0] == makers.predictions(plain, mirrored)[0]
+    assert sum(np.array_equal(images, mirrored.images) for images in seen) == 2
 
 
 def test_victims_of_a_seed_share_controls_and_other_seeds_draw_anew(
@@ -195,17 +185,17 @@ def test_victims_of_a_seed_share_controls_and_other_seeds_draw_anew(
 ) -> None:
     count = _Kill(monkeypatch, after=-1)
     trials = [makers.trial(0), makers.trial(1)]
-    victims = TrainedVictims(replace(SCRATCH, epochs=1), None, tiny_base, CPU)
-    answers = answered(victims, *(question(tiny_base, trial, seed) for trial in trials for seed in (0, 1)))
+    victims = WholeNetworkTrainer(replace(SCRATCH, epochs=1), None, tiny_base, CPU)
+    answers = makers.predictions(victims, *(makers.job(trial, seed) for trial in trials for seed in (0, 1)))
     assert count.epochs == 4 + 2
     assert len({one.control_rows for one in answers}) == 1
     weights = [dict(one.values) for one in victims._controls.values()]
     assert not torch.equal(weights[0]["head.weight"], weights[1]["head.weight"])
 
 
-def test_a_victim_that_diverges_has_no_verdict_and_stops_no_other(tiny_base: Base, makers: Any) -> None:
-    hot = TrainedVictims(replace(SCRATCH, learning_rate="99999"), None, tiny_base, CPU)
-    found = hot.verdicts([question(tiny_base, makers.trial(0)), question(tiny_base, makers.trial(1))])
+def test_a_victim_that_diverges_has_no_predictions_and_stops_no_other(tiny_base: Base, makers: Any) -> None:
+    hot = WholeNetworkTrainer(replace(SCRATCH, learning_rate="99999"), None, tiny_base, CPU)
+    found = hot.predictions([makers.job(makers.trial(0)), makers.job(makers.trial(1))])
     assert [type(one) for one in found] == [ViolationError] * 2
     assert "trial 1" in str(found[1])
     assert "victim seed 0: the victim" in str(found[1])
@@ -223,17 +213,17 @@ def test_victim_and_control_keep_the_same_images(tiny_base: Base, makers: Any, t
     elif rule == "by-count":
         protocol = replace(protocol, composition="by-count", size=30)
     whole = compose(labels, record, protocol.rule(record), classes)
-    rows, control = training_rows(protocol, record, labels, classes, 0)
+    rows, control = training_rows(protocol, record, tiny_base, 0)
     assert control is not None
     clean, poisons = (whole.slot < 0).sum(), (whole.slot >= 0).sum()
     assert ((rows.slot < 0).sum(), (rows.slot >= 0).sum()) == (-(-clean * 3 // 10), poisons)
     assert len(control) == len(rows)
     assert set(rows.base[rows.slot < 0]) <= set(control.base)
     everything = replace(protocol, keep="1")
-    all_rows, all_control = training_rows(everything, record, labels, classes, 0)
+    all_rows, all_control = training_rows(everything, record, tiny_base, 0)
     assert len(all_rows) == len(whole)
     assert sorted(all_control.base) == sorted(clean_control(labels, whole, protocol.rule(record), classes).base)
-    other, _ = training_rows(protocol, record, labels, classes, 1)
+    other, _ = training_rows(protocol, record, tiny_base, 1)
     assert set(other.base) != set(rows.base)
     if training == "frozen":
         assert all_rows.digest() == whole.digest()
@@ -242,9 +232,9 @@ def test_victim_and_control_keep_the_same_images(tiny_base: Base, makers: Any, t
 def test_controls_with_the_same_images_are_one_whatever_the_trial(tiny_base: Base, makers: Any) -> None:
     labels, classes = tiny_base.train.labels, tiny_base.victim_classes
     protocol = replace(SCRATCH, composition="by-count", size=40)
-    controls = [training_rows(protocol, makers.trial(i).record, labels, classes, 0)[1] for i in (0, 1)]
+    controls = [training_rows(protocol, makers.trial(i).record, tiny_base, 0)[1] for i in (0, 1)]
     assert controls[0].digest() == controls[1].digest()
-    rows, control = training_rows(protocol, makers.trial(0).record, labels, classes, 0)
+    rows, control = training_rows(protocol, makers.trial(0).record, tiny_base, 0)
     assert np.array_equal(rows.base, control.base)
     rule = ByCount(40)
     unsorted = [
