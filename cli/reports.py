@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from poisonsets.cli import output
 from poisonsets.manifests import spelling
@@ -13,10 +12,7 @@ from poisonsets.manifests import spelling
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.manifests.records.base import BasePin
-    from poisonsets.manifests.verification.findings import Finding, Report
-
-
-SHOWN: Final = 10
+    from poisonsets.manifests.verification.findings import CodeFindings, Report
 
 
 def checked(
@@ -48,7 +44,7 @@ def tell(report: Report) -> None:
     """Print a report for people: what was read, findings, figures, the verdict last."""
     for line in report.sample.lines() if report.sample is not None else ():
         print(line)
-    _tell_findings(report)
+    tell_findings(report.by_code)
     if report.figures is not None:
         rows = report.figures.rows()
         for name, value in rows:
@@ -66,22 +62,7 @@ def tell(report: Report) -> None:
         print(f"{report.path}: {verdict}, {count} finding{'s' if count > 1 else ''}")
 
 
-def _tell_findings(report: Report) -> None:
-    """A line a finding: of a hint the first one, of another code the first few, and how many more there are."""
-    said: Counter[str] = Counter()
-    kept = Counter(finding.code for finding in report.findings)
-    every = {one.code: one for one in report.counts}
-    for finding in report.findings:
-        code, most = finding.code, min(kept[finding.code], 1 if finding.kind == "hint" else SHOWN)
-        said[code] += 1
-        if said[code] <= most:
-            _tell_finding(finding, every[code].count - most if said[code] == most else 0)
-    for one in report.counts:  # a report holds the first findings only, and of this code none
-        if one.code not in said:
-            _tell_finding(one.first, one.count - 1)
-
-
-def _tell_finding(finding: Finding, more: int) -> None:
-    """A finding, and how many more of its code are not told."""
-    rest = f" (and {more} more {finding.code}, see --json)" if more else ""
-    print(("hint: " if finding.kind == "hint" else "") + finding.line() + rest)
+def tell_findings(by_code: Iterable[CodeFindings]) -> None:
+    """Print the first findings of each code, and how many there are."""
+    for code in by_code:
+        print(*code.lines(), sep="\n")

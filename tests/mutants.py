@@ -3,8 +3,8 @@
     python tests/mutants.py [CODE ...]
 
 A test is named after a check where its id has the code in lower case as a word: `test_v301_...`, `test_x[v301_...]`.
-All runs share this process. A registered check is taken out of its registry; of damage, which is found while files
-are read, the findings are dropped. The exit code is 1 where a mutant survives or a check has no test.
+All runs share this process. A registered check is taken out of its registry; of damage and of imports, which are found
+while files are read, the findings are dropped. The exit code is 1 where a mutant survives or a check has no test.
 """
 
 # ruff: noqa: T201  a program for people
@@ -77,10 +77,11 @@ def run(*arguments: str, plugins: tuple[object, ...] = ()) -> tuple[int, str]:
 
 def codes() -> list[str]:
     """Every code that there is."""
+    from poisonsets.manifests.interop import import_codes
     from poisonsets.manifests.verification.check_registry import promises
     from poisonsets.manifests.verification.checks import integrity
 
-    return sorted({*integrity.CODES, *promises()})
+    return sorted({*integrity.CODES, *promises(), *import_codes.CODES})
 
 
 def main(chosen: list[str]) -> int:

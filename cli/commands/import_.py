@@ -14,7 +14,6 @@ from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
     from poisonsets.manifests.interop.importing.import_set import Imported
-    from poisonsets.manifests.interop.importing.notes import Grouped
     from poisonsets.manifests.records.trial import Constraint
     from poisonsets.manifests.verification.findings import Report
 
@@ -124,9 +123,10 @@ def _constraint(levels: int | None, *, exempt: bool) -> Constraint:
 
 
 def _tell(done: Imported, judged: Report | None, out: Path, *, as_json: bool) -> None:
-    from poisonsets.manifests.interop.importing.notes import of_findings
+    from poisonsets.cli.reports import tell_findings
+    from poisonsets.manifests.verification.findings import record
 
-    findings = () if judged is None else of_findings(judged.counts)
+    findings = done.by_code + (() if judged is None else judged.by_code)
     if as_json:
         output.document(
             {
@@ -136,15 +136,12 @@ def _tell(done: Imported, judged: Report | None, out: Path, *, as_json: bool) ->
                 "content_digest": done.content_digest,
                 "trials": list(done.trials),
                 "kept_out": list(done.kept_out),
-                "remarks": [one.record() for one in done.remarks],
-                "findings": [one.record() for one in findings],
+                **record(findings),
                 "clean": judged is not None and judged.clean,
             }
         )
         return
-    _lines("cannot be imported", [one for one in done.remarks if one.kind != "hint"])
-    _lines("claims that do not hold", [one for one in findings if one.kind != "hint"])
-    _lines("worth knowing", [one for one in (*done.remarks, *findings) if one.kind == "hint"])
+    tell_findings(findings)
     if judged is None:
         print(f"nothing was written: {len(done.kept_out)} trials cannot be imported; --skip-bad leaves them out")
         return
@@ -152,10 +149,3 @@ def _tell(done: Imported, judged: Report | None, out: Path, *, as_json: bool) ->
     print(f"{out}: {len(done.trials)} trials of the format {done.format} imported{left}")
     print(f"content digest {done.content_digest}")
     print(judged.holding if judged.clean else "not every claim holds (`verify` has all of it)")
-
-
-def _lines(title: str, found: list[Grouped]) -> None:
-    if found:
-        print(f"{title}:")
-    for one in found:
-        print(f"  {one.line()}")

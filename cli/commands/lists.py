@@ -118,13 +118,13 @@ def _setups() -> Table:
 
 
 def _checks() -> Table:
+    from poisonsets.manifests.interop import import_codes
     from poisonsets.manifests.verification.check_registry import promises
     from poisonsets.manifests.verification.checks import integrity
+    from poisonsets.manifests.verification.findings import kind_of
 
-    damage = [{"code": code, "kind": "damage", "promise": promise} for code, promise in integrity.CODES.items()]
-    kinds = {"V": "violation", "H": "hint"}
-    claims = [{"code": code, "kind": kinds[code[0]], "promise": promise} for code, promise in promises().items()]
-    return damage + claims
+    every = {**integrity.CODES, **promises(), **import_codes.CODES}
+    return [{"code": code, "kind": kind_of(code), "promise": promise} for code, promise in every.items()]
 
 
 def _presets() -> Table:

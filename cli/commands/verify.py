@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from poisonsets.manifests.records.base import BasePin
     from poisonsets.manifests.verification.findings import Report
 
-"""Findings of one code that are told one by one."""
-
 
 def verify(
     path: Annotated[Path, typer.Argument(help="The set's folder, or a foreign set: see `list formats`.")],

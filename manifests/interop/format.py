@@ -13,20 +13,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
-from poisonsets.manifests.verification.findings import FindingKind
-
-
-@dataclass(frozen=True)
-class Remark:
-    """Something odd about the files of a trial.
-
-    Attributes:
-        kind: `damage`: they cannot be read; `violation`: the trial cannot be imported as it is; `hint`: it can.
-        text: in words that are equal where the oddity is, so that a hundred trials can be told in one line.
-    """
-
-    kind: FindingKind
-    text: str
+from poisonsets.manifests.verification.findings import Finding
 
 
 @dataclass(frozen=True)
@@ -50,7 +37,7 @@ class ForeignTrial:
 
     Attributes:
         pixels: [P, H, W, 3], of any numeric type; `units.py` finds out or asks what they mean. Without values where
-            the trial cannot be read any further (there are remarks then).
+            the trial cannot be read any further.
         labels: one a poison; None where the files do not say.
         bases: the training image each poison was made from, None where that is unknown; None for all of it where the
             files hold no list.
@@ -59,7 +46,7 @@ class ForeignTrial:
         adversarial_label: where the files say it apart from the poisons' labels.
         trigger: to be put on the targets; of a backdoor.
         source_classes: what it acts on, where the files say it apart from the targets.
-        remarks: what is odd about the files.
+        hints: what is odd about the files, of no trial yet.
     """
 
     pixels: NDArray[Any]
@@ -70,7 +57,7 @@ class ForeignTrial:
     adversarial_label: int | None = None
     trigger: Trigger | None = None
     source_classes: tuple[int, ...] = ()
-    remarks: tuple[Remark, ...] = ()
+    hints: tuple[Finding, ...] = ()
 
 
 # From a place (a folder or file) to the trial in it.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.interop.format import Remark
+from poisonsets.manifests.verification.findings import Finding
 
 Three = tuple[float, float, float]
 # cifar10, tinyimagenet: the benchmark of Schwarzschild et al. (2021) and the original feature attacks; witches-brew:
@@ -160,7 +160,7 @@ def _meaning(low: float, high: float, adds: bool) -> str:
     return f" ({', '.join(meanings)})"
 
 
-def levels(values: NDArray[Any], given: Unit, bases: Images | None) -> tuple[Images, tuple[Remark, ...]]:
+def levels(values: NDArray[Any], given: Unit, bases: Images | None) -> tuple[Images, tuple[Finding, ...]]:
     """The images that these values are, rounded to the nearest level (ties up) and clipped to 0..255.
 
     Args:
@@ -186,7 +186,7 @@ def levels(values: NDArray[Any], given: Unit, bases: Images | None) -> tuple[Ima
         images[some] = np.clip(nearest, 0, 255)
     hints = []
     if rounded:
-        hints.append(Remark("hint", "values between two levels, rounded to the nearest"))
+        hints.append(Finding("H704", "values between two levels, rounded to the nearest"))
     if clipped:
-        hints.append(Remark("hint", "values outside 0..255, clipped"))
+        hints.append(Finding("H704", "values outside 0..255, clipped"))
     return images, tuple(hints)

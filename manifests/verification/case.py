@@ -171,16 +171,9 @@ class Case:
         """For each row of a declared slot that is there exactly once, that slot."""
         return {row: slot for slot, row in self.row_of.items()}
 
-    def violation(self, code: str, message: str, *, slot: int | None = None, remedy: str = "") -> Finding:
-        """A violation at this trial, or at one of its slots."""
-        return Finding(code, "violation", self._place(slot), message, remedy, self.trial.number, slot)
-
-    def hint(self, code: str, message: str, *, slot: int | None = None) -> Finding:
-        """A hint at this trial, or at one of its slots."""
-        return Finding(code, "hint", self._place(slot), message, "", self.trial.number, slot)
-
-    def _place(self, slot: int | None) -> str:
-        return f"trial {self.trial.number}" + ("" if slot is None else f" slot {slot}")
+    def finding(self, code: str, message: str, *, slot: int | None = None, remedy: str = "") -> Finding:
+        """A finding at this trial, or at one of its slots."""
+        return Finding(code, message, remedy, trial=self.trial.number, slot=slot)
 
     def _distances(self, exempt: Trigger | None) -> Distances:
         pairs, clean = self.pairs, self.base.train.images

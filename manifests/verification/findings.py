@@ -1,21 +1,25 @@
-"""What a check has to say: a code, a kind, a place, a sentence, a remedy. Checks yield findings, they raise none."""
+"""What a check has to say: a code, a place, a sentence, a remedy. Checks yield findings, they raise none."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from poisonsets.manifests import limits
-from poisonsets.manifests.spelling import printable
+from poisonsets.manifests.spelling import printable, spelled
 
 if TYPE_CHECKING:
     from poisonsets.manifests.verification.figures import Figures
     from poisonsets.manifests.verification.sample import Sampled
 
 FindingKind = Literal["damage", "violation", "hint"]
-EXIT_CODES = {"damage": 3, "violation": 1, "hint": 0}
+KINDS: Final[dict[str, FindingKind]] = {"D": "damage", "V": "violation", "H": "hint"}
+EXIT_CODES: Final[dict[FindingKind, int]] = {"damage": 3, "violation": 1, "hint": 0}
+SHOWN: Final = 10
+"""Findings of one code that are told line by line; of a hint the first alone is."""
 
 
 @dataclass(frozen=True)
@@ -24,20 +28,30 @@ class Finding:
 
     Attributes:
         code: the check's code, as `poisonsets list checks` shows it.
-        kind: `damage`: bytes are not what was recorded; `violation`: a claim is false; `hint`: neither.
-        place: where, from the outside in: a file, or `trial 3 slot 17 pixel (row 4, column 29, channel G)`.
         message: what was found and what was wanted.
         remedy: what to do.
-        trial, slot: the same place in numbers, where it is one.
+        part: a file or another named part of the set, or of the trial.
+        trial, slot: their numbers, where it is of one.
     """
 
     code: str
-    kind: FindingKind
-    place: str
     message: str
     remedy: str = ""
+    part: str = ""
     trial: int | None = None
     slot: int | None = None
+
+    @property
+    def kind(self) -> FindingKind:
+        """`damage`: bytes are not what was recorded; `violation`: a claim is false; `hint`: neither."""
+        return kind_of(self.code)
+
+    @property
+    def place(self) -> str:
+        """Where, from the outside in, for instance `trial 3 slot 17`."""
+        trial = "" if self.trial is None else f"trial {self.trial}"
+        slot = "" if self.slot is None else f"slot {self.slot}"
+        return " ".join(filter(None, (trial, slot, self.part))) or "the set"
 
     def line(self) -> str:
         """The finding on one line, safe to print: control characters escaped, at most 400 characters."""
@@ -45,22 +59,91 @@ class Finding:
         return printable(f"{text}. {self.remedy}" if self.remedy else text)
 
 
+def kind_of(code: str) -> FindingKind:
+    """The kind of a code's findings: its letter says so."""
+    return KINDS[code[0]]
+
+
+def exit_code(codes: Iterable[str]) -> int:
+    """That of the gravest of these codes; 0 of none."""
+    return max((EXIT_CODES[kind_of(code)] for code in codes), default=0)
+
+
 @dataclass(frozen=True)
-class Counted:
-    """All findings of one code and kind, those that a report does not hold included.
+class CodeFindings:
+    """The findings of one code.
 
     Attributes:
-        code, kind: as `Finding`.
+        code: theirs.
         count: how many there were.
         trials: the numbers of the trials that have them, ascending; empty where they are of the set.
-        first: the first of them.
+        first: the first `limits.FINDINGS_KEPT` of them.
     """
 
     code: str
-    kind: FindingKind
     count: int
     trials: tuple[int, ...]
-    first: Finding
+    first: tuple[Finding, ...]
+
+    @property
+    def kind(self) -> FindingKind:
+        """That of each of them."""
+        return kind_of(self.code)
+
+    def lines(self) -> list[str]:
+        """The first ones for people, safe to print; the last line says how many more there are, and in which trials."""
+        hint = self.kind == "hint"
+        lines = [f"{'hint: ' if hint else ''}{one.line()}" for one in self.first[: 1 if hint else SHOWN]]
+        if more := self.count - len(lines):
+            trials = f", in trial{'s' * (len(self.trials) > 1)} {spelled(self.trials)}" if self.trials else ""
+            lines[-1] += printable(f" (and {more} more {self.code}{trials})")
+        return lines
+
+
+class Findings:
+    """Counts findings and keeps the first ones of each code, so that a hostile set cannot flood anyone.
+
+    Of those that are not kept, code and trial are: as many numbers at most as codes times trials.
+    """
+
+    def __init__(self) -> None:
+        self._first: defaultdict[str, list[Finding]] = defaultdict(list)
+        self._trials: defaultdict[str, set[int]] = defaultdict(set)
+        self._counts: Counter[str] = Counter()
+
+    def add(self, finding: Finding) -> None:
+        """Take a finding in."""
+        self._counts[finding.code] += 1
+        if finding.trial is not None:
+            self._trials[finding.code].add(finding.trial)
+        if len(self._first[finding.code]) < limits.FINDINGS_KEPT:
+            self._first[finding.code].append(finding)
+
+    @property
+    def worst(self) -> int:
+        """The exit code of the gravest so far."""
+        return exit_code(self._counts)
+
+    def by_code(self) -> tuple[CodeFindings, ...]:
+        """All so far: damage first, then violations, then hints, each by its code."""
+        found = (
+            CodeFindings(code, count, tuple(sorted(self._trials[code])), tuple(self._first[code]))
+            for code, count in self._counts.items()
+        )
+        return tuple(sorted(found, key=lambda one: (-EXIT_CODES[one.kind], one.code)))
+
+
+def first_of(by_code: Iterable[CodeFindings]) -> tuple[Finding, ...]:
+    """The findings that were kept."""
+    return tuple(finding for code in by_code for finding in code.first)
+
+
+def record(by_code: tuple[CodeFindings, ...]) -> dict[str, Any]:
+    """Findings as JSON: the first ones of every code, and `counts` of all."""
+    return {
+        "findings": tuple({"kind": one.kind, "place": one.place, **asdict(one)} for one in first_of(by_code)),
+        "counts": tuple({"code": c.code, "kind": c.kind, "count": c.count, "trials": c.trials} for c in by_code),
+    }
 
 
 @dataclass(frozen=True)
@@ -70,33 +153,45 @@ class Report:
     Attributes:
         path: the set.
         content_digest: its identity, or None where the manifest could not be read.
-        findings: the first findings, in order.
-        total: how many there were.
+        by_code: what was found, the gravest first.
         checked: numbers of what was looked at: trials, poisons, files, bytes.
         rates: how many poisons a trial has, smallest and largest over the trials, in the units of
             `counts.Counts`: `count` as an integer, shares as fractions "a/b"; empty unless every claim holds.
         exempt: the trials whose budget leaves out the pixels under the trigger (V302 checks those instead).
         not_checked: claims that bytes cannot prove, in words.
-        worst: the exit code of the gravest finding.
-        hints: how many of the findings are hints.
         figures: how far the poisons moved; None where nothing was judged.
         sample: what of the set was read; None where that is all of it.
-        counts: every code that has findings, by code: how many there were, and of which trials.
     """
 
     path: str
     content_digest: str | None
-    findings: tuple[Finding, ...]
-    total: int
+    by_code: tuple[CodeFindings, ...]
     checked: dict[str, int]
     rates: dict[str, tuple[str, str]]
     exempt: tuple[int, ...]
     not_checked: tuple[str, ...]
-    worst: int
-    hints: int
     figures: Figures | None
     sample: Sampled | None
-    counts: tuple[Counted, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The first findings of every code."""
+        return first_of(self.by_code)
+
+    @property
+    def total(self) -> int:
+        """How many findings there were."""
+        return sum(code.count for code in self.by_code)
+
+    @property
+    def hints(self) -> int:
+        """How many of them are hints."""
+        return sum(code.count for code in self.by_code if code.kind == "hint")
+
+    @property
+    def worst(self) -> int:
+        """The exit code of the gravest finding."""
+        return exit_code(code.code for code in self.by_code)
 
     @property
     def clean(self) -> bool:
@@ -115,55 +210,10 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """The report as a JSON document."""
-        return {"schema_version": 1, **asdict(self), "clean": self.clean}
-
-
-@dataclass
-class Findings:
-    """Collects findings, keeps the first ones and counts them all, so that a hostile set cannot flood anyone.
-
-    Of those that are not kept, code, kind and trial are: as many numbers at most as codes times trials. Hints give way
-    to graver findings, so that they cannot hide one either.
-    """
-
-    kept: list[Finding] = field(default_factory=list)
-    total: int = 0
-    worst: int = 0
-    hints: int = 0
-    _hints_kept: int = 0
-    _first: dict[tuple[str, FindingKind], Finding] = field(default_factory=dict)
-    _counts: Counter[tuple[str, FindingKind]] = field(default_factory=Counter)
-    _trials: dict[tuple[str, FindingKind], set[int]] = field(default_factory=dict)
-
-    def add(self, finding: Finding) -> None:
-        """Take a finding in."""
-        self.total += 1
-        self._count(finding)
-        self.worst = max(self.worst, EXIT_CODES[finding.kind])
-        is_hint = finding.kind == "hint"
-        self.hints += is_hint
-        if len(self.kept) == limits.FINDINGS_KEPT and self._hints_kept and not is_hint:
-            last = next(i for i in range(len(self.kept) - 1, -1, -1) if self.kept[i].kind == "hint")
-            del self.kept[last]
-            self._hints_kept -= 1
-        if len(self.kept) < limits.FINDINGS_KEPT:
-            self.kept.append(finding)
-            self._hints_kept += is_hint
-
-    def counts(self) -> tuple[Counted, ...]:
-        """How many there are of each code and kind, and of which trials, whether kept or not; by code."""
-        return tuple(
-            Counted(code, kind, self._counts[code, kind], tuple(sorted(self._trials[code, kind])), first)
-            for (code, kind), first in sorted(self._first.items(), key=lambda item: item[0])
-        )
-
-    def _count(self, finding: Finding) -> None:
-        key = finding.code, finding.kind
-        self._first.setdefault(key, finding)
-        self._counts[key] += 1
-        trials = self._trials.setdefault(key, set())
-        if finding.trial is not None:
-            trials.add(finding.trial)
+        plain = asdict(self)
+        del plain["by_code"]
+        counted = {"total": self.total, "hints": self.hints, "worst": self.worst, "clean": self.clean}
+        return {"schema_version": 1, **plain, **record(self.by_code), **counted}
 
 
 def _span(low: str, high: str) -> str:

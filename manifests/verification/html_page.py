@@ -173,12 +173,11 @@ def _summary(report: Report) -> Iterator[str]:
 
 
 def _findings(report: Report) -> Iterator[str]:
-    for one in report.counts:
-        kept = [each for each in report.findings if (each.code, each.kind) == (one.code, one.kind)] or [one.first]
+    for one in report.by_code:
         title = f"{one.code}: {one.count} {one.kind}{'s' if one.count > 1 else ''}"
-        yield from _section(title, _table([(each.place, _sentence(each)) for each in kept]))
-        if one.count > len(kept):
-            yield f"<p>... and {one.count - len(kept)} more.</p>"
+        yield from _section(title, _table([(each.place, _sentence(each)) for each in one.first]))
+        if one.count > len(one.first):
+            yield f"<p>... and {one.count - len(one.first)} more.</p>"
 
 
 def _sentence(finding: Finding) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -22,12 +22,13 @@ from poisonsets.manifests.records.origin import DrawnSetup, FileSetup, ForeignSe
 from poisonsets.manifests.records.trial import Unconstrained
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet, open_set
 from poisonsets.manifests.sets.shard import Samples
+from poisonsets.manifests.sets.writer import MANIFEST
 from poisonsets.manifests.spelling import spelled
 from poisonsets.manifests.trials.named import trials_of
 from poisonsets.manifests.verification.case import Case, Setup, Whole
 from poisonsets.manifests.verification.check_registry import FIGURES_CHECKS, SET_CHECKS, TRIAL_CHECKS
 from poisonsets.manifests.verification.checks import integrity
-from poisonsets.manifests.verification.findings import Finding, Findings, Report
+from poisonsets.manifests.verification.findings import Finding, Findings, Report, kind_of
 from poisonsets.manifests.verification.sample import Sample, Sampled
 from poisonsets.manifests.verification.tally import Tally
 
@@ -64,7 +65,7 @@ def verify(
     try:
         opened = open_set(path)
     except DamagedError as error:
-        judged.findings.add(integrity.damaged("D101", "manifest.json", error.message))
+        judged.findings.add(Finding("D101", error.message, integrity.REMEDY, part=MANIFEST))
         return _report(path, None, judged, (), None, setup)
     trials, sampled = _chosen(opened, sample)
     for finding in integrity.check_files(opened, unread=_shards(opened, sampled)):
@@ -115,7 +116,7 @@ def _check_trial(whole: Whole, trial: OpenTrial, judged: _Judged) -> None:
     try:
         samples = trial.samples()
     except DamagedError as error:
-        findings.add(_damaged(trial.number, error))
+        findings.add(Finding("D105", error.message, integrity.REMEDY, trial=trial.number))
         return
     if samples.images.shape[1:] != whole.base.train.images.shape[1:]:
         return  # V104 has said that the declared sizes are not the base's; there is nothing to compare
@@ -158,18 +159,10 @@ def _collect(run: Callable[[], Iterator[Finding]], code: str, trial: int | None,
         for finding in run():
             findings.add(finding)
     except DamagedError as error:
-        findings.add(_damaged(trial, error))
+        findings.add(Finding("D105", error.message, integrity.REMEDY, trial=trial))
     except UsageError as error:
-        if not code.startswith("H"):  # a hint is no claim; the check of the claim has said the same
-            findings.add(Finding(code, "violation", _place(trial), error.message, trial=trial))
-
-
-def _damaged(trial: int | None, error: DamagedError) -> Finding:
-    return replace(integrity.damaged("D105", _place(trial), error.message), trial=trial)
-
-
-def _place(trial: int | None) -> str:
-    return "the set" if trial is None else f"trial {trial}"
+        if kind_of(code) != "hint":  # a hint is no claim; the check of the claim has said the same
+            findings.add(Finding(code, error.message, trial=trial))
 
 
 def _report(
@@ -184,17 +177,13 @@ def _report(
     return Report(
         path=str(path),
         content_digest=None if opened is None else opened.manifest.content_digest,
-        findings=tuple(findings.kept),
-        total=findings.total,
+        by_code=findings.by_code(),
         checked={} if opened is None else _counted(opened, trials, _shards(opened, sampled)),
         rates=spans(judged.counts) if findings.worst == 0 else {},
         exempt=tuple(trial.number for trial in trials if _exempts(trial)),
         not_checked=NOT_PROVABLE + _not_checked(opened, sampled, setup),
-        worst=findings.worst,
-        hints=findings.hints,
         figures=judged.tally.figures() if judged.finished else None,
         sample=sampled,
-        counts=findings.counts(),
     )
 
 

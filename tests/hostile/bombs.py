@@ -183,7 +183,7 @@ def read_foreign(form: str) -> Judge:
     def read(here: Path) -> judging.Verdict:
         chosen, declared = judging.formats.formats()[form], judging.Declared(target=0)
         done = judging.import_set(here / "made", chosen, here / "theirs", BASE, declared, name="imported")
-        return judging.Verdict(done.worst, words="\n".join(one.line() for one in done.remarks))
+        return judging.Verdict(done.worst, words="\n".join(one.line() for one in done.findings))
 
     return read
 

@@ -163,7 +163,7 @@ def an_import(form: str, name: str, *, alone: bool = False, unit: str | None = N
             )
         except PoisonsetsError as error:
             return Verdict(error.exit_code, words=str(error))
-        return Verdict(done.worst, words="\n".join(one.line() for one in done.remarks))
+        return Verdict(done.worst, words="\n".join(one.line() for one in done.findings))
 
     return offer
 

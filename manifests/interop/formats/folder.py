@@ -19,10 +19,11 @@ from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import png, store
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.interop.export_targets import targets_of
-from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Format, Remark
+from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import NOTHING, picture, unlinked
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
 from poisonsets.manifests.spelling import nearest
+from poisonsets.manifests.verification.findings import Finding
 
 TRAIN: Final = "train"
 TARGETS: Final = "targets"
@@ -68,7 +69,7 @@ def read(path: Path, base: Base) -> ForeignTrial:
         bases=tuple(bases),
         targets=targets,
         adversarial_label=adversarial,
-        remarks=(Remark("hint", text),) if whole else (),
+        hints=(Finding("H702", text),) if whole else (),
     )
 
 

@@ -18,10 +18,11 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import npy
 from poisonsets.manifests.interop import units
-from poisonsets.manifests.interop.format import ForeignTrial, Format, Remark
+from poisonsets.manifests.interop.format import ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import NOTHING, begins, ends_with_name, indices
 from poisonsets.manifests.interop.named_arrays import fields_of, trial_of
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+from poisonsets.manifests.verification.findings import Finding
 
 POISONS: Final = "poisons.npy"
 WHOLE: Final = ("poisoned_training_data.npy", "poisoned_training_labels.npy")
@@ -80,7 +81,7 @@ def _whole(path: Path, base: Base) -> ForeignTrial:
         pixels=np.stack(pixels) if pixels else NOTHING,
         labels=tuple(stated),
         bases=tuple(found),
-        remarks=(Remark("hint", text),),
+        hints=(Finding("H702", text),),
     )
 
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import npy
-from poisonsets.manifests.interop.format import ForeignTrial, Format, Remark
+from poisonsets.manifests.interop.format import ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import begins, channels_last, ends_with_name, indices
+from poisonsets.manifests.verification.findings import Finding
 
 DELTAS: Final = ("delta", "perturbation", "noise")
 BASES: Final = ("bases", "ids", "indices", "idx")
@@ -48,16 +49,16 @@ def read(path: Path, base: Base) -> ForeignTrial:
         raise DamagedError(f"no array of differences ({', '.join(DELTAS)})")
     pixels = channels_last(delta, "the differences")
     bases = None if ids is None else indices(ids, "the bases")
-    remarks: tuple[Remark, ...] = ()
+    hints: tuple[Finding, ...] = ()
     if bases is None and len(pixels) == len(base.train.labels):
         moved = np.flatnonzero(pixels.any(axis=(1, 2, 3)))
-        remarks = (Remark("hint", "a row a training image; those that are not all zero are taken for the poisons"),)
+        hints = (Finding("H702", "a row a training image; those that are not all zero are taken for the poisons"),)
         pixels, bases = pixels[moved], tuple(int(index) for index in moved)
     labels = _one(found, LABELS)
     stated = (None,) * len(pixels) if labels is None else indices(labels, "labels")
     if len(stated) != len(pixels):
         raise DamagedError(f"{len(pixels)} differences, {len(stated)} labels")
-    return ForeignTrial(pixels=pixels, labels=stated, bases=bases, adds=True, remarks=remarks)
+    return ForeignTrial(pixels=pixels, labels=stated, bases=bases, adds=True, hints=hints)
 
 
 def _one(found: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> NDArray[Any] | None:

@@ -20,11 +20,12 @@ from poisonsets.manifests.files.pickles import writer
 from poisonsets.manifests.files.pickles.images import image, integer, integers, read_pickle
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.interop.export_targets import GivenTarget, targets_of
-from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Format, Remark
+from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import stacked
 from poisonsets.manifests.overlay.stamp import Trigger, place
 from poisonsets.manifests.records.triggers import FixedPlace, PatchTrigger
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+from poisonsets.manifests.verification.findings import Finding
 
 POISONS: Final = "poisons.pickle"
 BASES: Final = "base_indices.pickle"
@@ -49,14 +50,14 @@ def read(path: Path, _base: Base) -> ForeignTrial:
     """
     pixels, labels = _poisons(path / POISONS)
     bases = tuple(integers(read_pickle(path / BASES, SMALL_BYTES), BASES))
-    target, trigger, remarks = _target(path)
+    target, trigger, hints = _target(path)
     return ForeignTrial(
         pixels=pixels,
         labels=labels,
         bases=bases,
         targets=(target,),
         trigger=trigger,
-        remarks=(*remarks, *_norms(path / NORMS, len(labels))),
+        hints=(*hints, *_norms(path / NORMS, len(labels))),
     )
 
 
@@ -74,27 +75,27 @@ def _poisons(path: Path) -> tuple[NDArray[Any], tuple[int, ...]]:
     return stacked(images, path.stat().st_size, POISONS), tuple(labels)
 
 
-def _target(path: Path) -> tuple[ForeignTarget, Trigger | None, list[Remark]]:
+def _target(path: Path) -> tuple[ForeignTarget, Trigger | None, list[Finding]]:
     if (path / TARGET).exists() or not (path / SOURCE).exists():
-        name, remarks = TARGET, []
+        name, hints = TARGET, []
     else:
-        text = "source.pickle (Sleeper Agent) names no patch: its one source image is the target, as it is"
-        name, remarks = SOURCE, [Remark("hint", text)]
+        text = "Sleeper Agent's file names no patch: its one source image is the target, as it is"
+        name, hints = SOURCE, [Finding("H703", text, part=SOURCE)]
     value = read_pickle(path / name, SMALL_BYTES)
     if isinstance(value, np.ndarray):
-        hint = Remark("hint", f"{name} is a bare image without a label")
-        return ForeignTarget(image(value, name)), None, [*remarks, hint]
+        bare = Finding("H703", "a bare image without a label", part=name)
+        return ForeignTarget(image(value, name)), None, [*hints, bare]
     if type(value) not in (list, tuple) or len(value) not in (2, 4):
         raise DamagedError(f"{name}: not an image and a label, nor image, label, patch and place")
     target = ForeignTarget(image(value[0], name), integer(value[1], f"{name}, its label"))
     if len(value) == 2:
-        return target, None, remarks
+        return target, None, hints
     column, row = _two(value[3], f"{name}, its place")
     if min(column, row) < 0 or max(column, row) > limits.IMAGE_SIDE:
         raise DamagedError(f"{name}: a patch at column {column}, row {row}")
     patch, more = _patch(value[2], f"{name}, its patch")
     record = PatchTrigger(image=PICTURE, place=FixedPlace(row=row, column=column))
-    return target, Trigger(record, patch), [*remarks, *more]
+    return target, Trigger(record, patch), [*hints, *more]
 
 
 def _two(value: Any, where: str) -> list[int]:
@@ -104,7 +105,7 @@ def _two(value: Any, where: str) -> list[int]:
     return found
 
 
-def _patch(value: Any, where: str) -> tuple[Images, list[Remark]]:
+def _patch(value: Any, where: str) -> tuple[Images, list[Finding]]:
     """A patch [3, s, s] of values 0..1 as the benchmark's evaluator shows it: cut to whole levels, not rounded."""
     if not isinstance(value, np.ndarray) or value.ndim != 3 or value.shape[0] != 3 or not value.size:
         raise DamagedError(f"{where}: not an array [3, s, s]")
@@ -114,21 +115,21 @@ def _patch(value: Any, where: str) -> tuple[Images, list[Remark]]:
     if low < 0 or high > 1:
         raise DamagedError(f"{where}: values from {low:.4g} to {high:.4g}, wanted 0 to 1")
     levels = np.floor(value.astype(np.float32) * np.float32(255)).astype(np.uint8)
-    loss = [Remark("hint", "patch values between two levels are cut, as the benchmark's evaluator does")]
+    loss = [Finding("H704", "patch values between two levels are cut, as the benchmark's evaluator does")]
     inexact = np.abs(levels / 255 - value.astype(np.float64)).max() > 1e-6
     return levels.transpose(1, 2, 0), loss if inexact else []
 
 
-def _norms(path: Path, count: int) -> list[Remark]:
+def _norms(path: Path, count: int) -> list[Finding]:
     """The norms that some crafting scripts leave behind are claims of nobody; only their number is looked at."""
     if not path.exists():
         return []
     try:
         norms = read_pickle(path, SMALL_BYTES)
     except (DamagedError, MissingError):
-        return [Remark("hint", f"{NORMS} cannot be read; nothing depends on it")]
+        return [Finding("H705", "cannot be read; nothing depends on it", part=NORMS)]
     found = len(norms) if type(norms) in (list, tuple, np.ndarray) else 0
-    return [] if found == count else [Remark("hint", f"{NORMS} has {found} values for {count} poisons")]
+    return [] if found == count else [Finding("H705", f"{found} values for {count} poisons", part=NORMS)]
 
 
 def write(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -19,15 +19,15 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError, UsageError
 from poisonsets.manifests.files import canonical_json, store
 from poisonsets.manifests.interop import formats
-from poisonsets.manifests.interop.format import Format, Remark
+from poisonsets.manifests.interop.format import Format
 from poisonsets.manifests.interop.importing.claims import Declared
-from poisonsets.manifests.interop.importing.notes import Grouped, gravest, grouped
 from poisonsets.manifests.interop.importing.records import Making
 from poisonsets.manifests.interop.importing.resolve import Settled, UnsoundError, settle
 from poisonsets.manifests.records.fields import Name, Title, first_fault
 from poisonsets.manifests.records.manifest import Tool
 from poisonsets.manifests.records.origin import AttackRecord, ForeignSetup
 from poisonsets.manifests.sets import writer
+from poisonsets.manifests.verification.findings import CodeFindings, Finding, Findings, exit_code, first_of
 
 LIBRARIES: Final = ("numpy", "pillow", "h5py", "pydantic")
 
@@ -41,19 +41,24 @@ class Imported:
         content_digest: the identity of the set that was written, or None where none was.
         trials: numbers of the trials in it.
         kept_out: numbers of those that cannot be imported.
-        remarks: what is odd about which.
+        by_code: what is odd about which, the gravest first.
     """
 
     format: str
     content_digest: str | None
     trials: tuple[int, ...]
     kept_out: tuple[int, ...]
-    remarks: tuple[Grouped, ...]
+    by_code: tuple[CodeFindings, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The first findings of every code."""
+        return first_of(self.by_code)
 
     @property
     def worst(self) -> int:
         """The exit code: 0 where every trial was imported, 3 where one cannot be read, else 1; with a set, 1."""
-        worst = gravest(self.remarks)
+        worst = exit_code(one.code for one in self.by_code)
         return min(worst, 1) if self.content_digest is not None else worst
 
 
@@ -93,26 +98,25 @@ def import_set(
     head = _head(source, chosen, base, declared, name)
     request = _request(head, declared, tuple(places), chosen)
     _start_over(output, request)
-    making = Making(base, declared)
+    making, findings = Making(base, declared), Findings()
     with writer.writing(output, request, resume=False) as unfinished:
         try:
             for done, (one, place) in enumerate(places.items()):
-                settled = _settled(chosen, place, one, base, declared, making)
+                settled = _settled(chosen, place, one, base, declared, findings)
                 if settled is not None:
                     unfinished.add_trial(making.record(one, settled), settled.images)
                 progress(done + 1, len(places))
             bad = tuple(one for one in places if one not in making.made)
-            remarks = grouped(making.remarks)
             if (bad and not skip_bad) or not making.made:
                 _remove(output)
-                return Imported(chosen.name, None, (), bad, remarks)
+                return Imported(chosen.name, None, (), bad, findings.by_code())
             for path, data in making.files():
                 unfinished.add_file(path, data)
             manifest = unfinished.publish({**head, **making.triggers()}, {"imported_from": chosen.name})
         except PoisonsetsError:
             _remove(output)
             raise
-    return Imported(chosen.name, manifest.content_digest, tuple(making.made), bad, remarks)
+    return Imported(chosen.name, manifest.content_digest, tuple(making.made), bad, findings.by_code())
 
 
 def _start_over(output: Path, request: dict[str, Any]) -> None:
@@ -146,20 +150,21 @@ def _wanted(source: Path, found: tuple[int, ...], only: tuple[int, ...] | None) 
 
 
 def _settled(
-    chosen: Format, place: Path, number: int, base: Base, declared: Declared, making: Making
+    chosen: Format, place: Path, number: int, base: Base, declared: Declared, findings: Findings
 ) -> Settled | None:
-    """The trial that lies at a place; None where it cannot be imported, which `making` then knows why."""
+    """The trial that lies at a place; None where it cannot be imported, which the findings then say why."""
     try:
         settled = settle(chosen.read(place, base), number, base, declared)
     except (DamagedError, MissingError) as error:
-        making.remarks[number] = [Remark("damage", _without(place, str(error)))]
+        findings.add(Finding("D701", _without(place, error.message), error.remedy, trial=number))
         return None
     except UsageError as error:
         raise UsageError(f"trial {number}: {error.message}", error.remedy) from error
     except UnsoundError as error:
-        making.remarks[number] = [Remark("violation", str(error))]
+        findings.add(replace(error.finding, trial=number))
         return None
-    making.remarks[number] = list(settled.hints)
+    for hint in settled.hints:
+        findings.add(replace(hint, trial=number))
     return settled
 
 

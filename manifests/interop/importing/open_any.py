@@ -64,7 +64,7 @@ def opened(path: Path, find_base: Callable[[], Base] | None, declared: Declared 
         _refuse_bad(done, path)
         assumed = f"assumed: {declared.line()} (`import` takes other claims)"
         assumed = f"{path}: a set of the format {found.name}, imported for this; {assumed}"
-        yield Opened(output, (assumed, *(one.line() for one in done.remarks)))
+        yield Opened(output, (assumed, *(line for one in done.by_code for line in one.lines())))
 
 
 def _remedy(name: str, remedy: str) -> str:
@@ -77,11 +77,10 @@ def _remedy(name: str, remedy: str) -> str:
 def _refuse_bad(done: Imported, path: Path) -> None:
     if not done.kept_out:
         return
-    lines = [one.line() for one in done.remarks if one.kind != "hint"]
-    more = f", and {len(lines) - 1} more" if len(lines) > 1 else ""
+    first, more = done.findings[0], len(done.kept_out) - 1
     error = DamagedError if done.worst == DamagedError.exit_code else ViolationError
     raise error(
         f"{path}: a set of the format {done.format}, of which {len(done.kept_out)} trials cannot be imported: "
-        f"{lines[0]}{more}",
+        f"{first.code} {first.place}: {first.message}{f', and {more} more' if more else ''}",
         f"`poisonsets import {done.format}` lists all, takes --setup and --target, and with --skip-bad leaves them out",
     )

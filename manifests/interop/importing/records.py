@@ -11,7 +11,6 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files import png
 from poisonsets.manifests.files.pixels import Images, pixel_digest
-from poisonsets.manifests.interop.format import Remark
 from poisonsets.manifests.interop.importing.claims import Declared
 from poisonsets.manifests.interop.importing.resolve import OwnTarget, Settled
 from poisonsets.manifests.overlay.stamp import Trigger, picture_digest
@@ -24,7 +23,6 @@ class Making:
     """The trials made so far.
 
     Attributes:
-        remarks: what is odd about which trial, also of those that were not made.
         made: the numbers of those that were, in their order.
     """
 
@@ -33,7 +31,6 @@ class Making:
         self._declared = declared
         self._targets: list[OwnTarget] = []
         self._triggers: dict[str, Trigger] = {}
-        self.remarks: dict[int, list[Remark]] = {}
         self.made: list[int] = []
 
     def record(self, number: int, settled: Settled) -> Trial:

@@ -13,12 +13,13 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.interop import units
-from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Remark
+from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial
 from poisonsets.manifests.interop.importing.claims import Declared
 from poisonsets.manifests.interop.importing.target_search import Likeness, like, sought
 from poisonsets.manifests.overlay.stamp import Trigger, stamp
 from poisonsets.manifests.records.trial import Slots, SplitTarget
 from poisonsets.manifests.trials.plan import Plan
+from poisonsets.manifests.verification.findings import Finding
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,15 @@ class Settled:
     targets: tuple[SplitTarget | OwnTarget, ...]
     source_classes: tuple[int, ...]
     trigger: Trigger | None
-    hints: tuple[Remark, ...]
+    hints: tuple[Finding, ...]
 
 
 class UnsoundError(Exception):
-    """The trial cannot be imported; the argument says why, in words without its number."""
+    """The trial cannot be imported; `finding` says why, of no trial yet."""
+
+    def __init__(self, code: str, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.finding = Finding(code, message, remedy)
 
 
 def settle(trial: ForeignTrial, number: int, base: Base, declared: Declared) -> Settled:
@@ -89,7 +94,7 @@ def settle(trial: ForeignTrial, number: int, base: Base, declared: Declared) -> 
         targets=tuple(targets),
         source_classes=_sources(trial, targets, base),
         trigger=trial.trigger,
-        hints=(*trial.remarks, *hints, *more),
+        hints=(*trial.hints, *hints, *more),
     )
 
 
@@ -101,40 +106,42 @@ def _plan(declared: Declared, base: Base, number: int) -> Plan:
         return setup.plan(base, number)
     except UsageError as error:
         reason = error.message.removeprefix(f"trial {number} ").removeprefix(f"trial {number}: ")
-        raise UnsoundError(f"the setup {setup.name} has no such trial of this base: {reason}") from error
+        raise UnsoundError("V702", f"the setup {setup.name} has no such trial of this base: {reason}") from error
 
 
-def _bases(trial: ForeignTrial, plan: Plan | None, base: Base) -> tuple[tuple[int | None, ...], list[Remark]]:
+def _bases(trial: ForeignTrial, plan: Plan | None, base: Base) -> tuple[tuple[int | None, ...], list[Finding]]:
     count = len(trial.pixels)
     if not 1 <= count <= limits.SLOTS_PER_TRIAL:
-        raise UnsoundError(f"{count} poisons, 1 to {limits.SLOTS_PER_TRIAL} can be imported")
+        raise UnsoundError("V701", f"{count} poisons, 1 to {limits.SLOTS_PER_TRIAL} can be imported")
     if trial.bases is None and plan is not None:
         if len(plan.bases) != count:
-            raise UnsoundError(f"{count} poisons, the setup has {len(plan.bases)} bases")
-        return plan.bases, [Remark("hint", "the files name no bases: the setup's are taken, in its order")]
+            raise UnsoundError("V702", f"{count} poisons, the setup has {len(plan.bases)} bases")
+        return plan.bases, [Finding("H701", "the files name no bases: the setup's are taken, in its order")]
     if trial.bases is None:
-        return (None,) * count, [Remark("hint", "the files name no bases, so no constraint can hold")]
+        return (None,) * count, [Finding("H701", "the files name no bases, so no constraint can hold")]
     if len(trial.bases) != count:
-        raise UnsoundError(f"{count} poisons for {len(trial.bases)} base indices")
+        raise UnsoundError("V701", f"{count} poisons for {len(trial.bases)} base indices")
     known = [index for index in trial.bases if index is not None]
     outside = [index for index in known if not 0 <= index < len(base.train.labels)]
     if outside:
-        raise UnsoundError(f"base index {outside[0]} is outside 0-{len(base.train.labels) - 1} of {base.name}")
+        raise UnsoundError("V701", f"base index {outside[0]} is outside 0-{len(base.train.labels) - 1} of {base.name}")
     if plan is not None and sorted(known) != sorted(plan.bases):
         shared = (Counter(known) & Counter(plan.bases)).total()
-        raise UnsoundError(f"its bases are not those of the setup: {shared} of {len(plan.bases)} are")
+        raise UnsoundError("V702", f"its bases are not those of the setup: {shared} of {len(plan.bases)} are")
     unknown = count - len(known)
-    return trial.bases, [Remark("hint", f"{unknown} poisons have no base")] if unknown else []
+    return trial.bases, [Finding("H701", f"{unknown} poisons have no base")] if unknown else []
 
 
 def _images(
     trial: ForeignTrial, bases: tuple[int | None, ...], base: Base, declared: Declared
-) -> tuple[Images, tuple[Remark, ...]]:
+) -> tuple[Images, tuple[Finding, ...]]:
     found, side = trial.pixels.shape[1:3], base.train.side
     if found != side:
-        raise UnsoundError(f"images of {found[1]}x{found[0]} pixels, those of {base.name} have {side[1]}x{side[0]}")
+        raise UnsoundError(
+            "V703", f"images of {found[1]}x{found[0]} pixels, those of {base.name} have {side[1]}x{side[0]}"
+        )
     if trial.adds and None in bases:
-        raise UnsoundError("differences from bases that nobody names: give --setup")
+        raise UnsoundError("V701", "differences from bases that nobody names", "Give --setup")
     unit = units.meant(trial.pixels, declared.unit, adds=trial.adds, where="its pixels")
     under = base.train.images[[index for index in bases if index is not None]] if trial.adds else None
     return units.levels(trial.pixels, unit, under)
@@ -154,7 +161,7 @@ def _adversarial(
         among = sorted({label for label in labels if label is not None})
         if len(among) != 1:
             few = ", ".join(map(str, among[:5]))
-            raise UnsoundError(f"the poisons have {len(among)} labels ({few}): give --adversarial-label")
+            raise UnsoundError("V704", f"the poisons have {len(among)} labels ({few})", "Give --adversarial-label")
         found = among[0]
     _check_label(base, "the adversarial label", found)
     return found
@@ -164,7 +171,9 @@ def _targets(trial: ForeignTrial, plan: Plan | None, declared: Declared) -> tupl
     said = any(one.image is not None or one.index is not None for one in trial.targets)
     if said:
         if len(trial.targets) > limits.TARGETS_PER_TRIAL:
-            raise UnsoundError(f"{len(trial.targets)} targets, at most {limits.TARGETS_PER_TRIAL} can be imported")
+            raise UnsoundError(
+                "V705", f"{len(trial.targets)} targets, at most {limits.TARGETS_PER_TRIAL} can be imported"
+            )
         return trial.targets
     if plan is not None:
         return tuple(ForeignTarget(index=one.index, label=one.label) for one in plan.targets)
@@ -173,26 +182,26 @@ def _targets(trial: ForeignTrial, plan: Plan | None, declared: Declared) -> tupl
     if trial.source_classes and not trial.targets:
         return ()
     what = "a target without pixels and without an index" if trial.targets else "no target"
-    raise UnsoundError(f"{what}: give --setup or --target")
+    raise UnsoundError("V705", what, "Give --setup or --target")
 
 
-def _target(one: ForeignTarget, plan: Plan | None, base: Base) -> tuple[SplitTarget | OwnTarget, list[Remark]]:
+def _target(one: ForeignTarget, plan: Plan | None, base: Base) -> tuple[SplitTarget | OwnTarget, list[Finding]]:
     labels = base.test.labels
     if one.index is not None and not 0 <= one.index < len(labels):
-        raise UnsoundError(f"target index {one.index} is outside 0-{len(labels) - 1} of the test split")
+        raise UnsoundError("V705", f"target index {one.index} is outside 0-{len(labels) - 1} of the test split")
     if one.image is None:
         if one.index is None:
-            raise UnsoundError("a target without pixels and without an index, beside others that have them")
+            raise UnsoundError("V705", "a target without pixels and without an index, beside others that have them")
         return SplitTarget(split="test", index=one.index, label=_true(one, one.index, base)), []
     if one.image.shape[:2] != base.train.side:
         height, width = one.image.shape[:2]
-        raise UnsoundError(f"a target of {width}x{height} pixels, the base's images have {base.train.side}")
+        raise UnsoundError("V703", f"a target of {width}x{height} pixels, the base's images have {base.train.side}")
     found, hints = _found(one, one.image, plan, base)
     if found is not None and found.exact:
         return SplitTarget(split="test", index=found.index, label=_true(one, found.index, base)), hints
     label = one.label if found is None or one.label is not None else int(labels[found.index])
     if label is None:
-        raise UnsoundError("its target is no test image and has no label")
+        raise UnsoundError("V704", "its target is no test image and has no label")
     _check_label(base, "the target's label", label)
     return OwnTarget(one.image, label), hints
 
@@ -203,30 +212,30 @@ def _true(one: ForeignTarget, index: int, base: Base) -> int:
     return label
 
 
-def _found(one: ForeignTarget, image: Images, plan: Plan | None, base: Base) -> tuple[Likeness | None, list[Remark]]:
+def _found(one: ForeignTarget, image: Images, plan: Plan | None, base: Base) -> tuple[Likeness | None, list[Finding]]:
     """The test image that a target is, and what is odd about that."""
     images = base.test.images
     if plan is not None:
         stated = [like(images, image, target.index) for target in plan.targets]
         found = next((likeness for likeness in stated if likeness is not None), None)
         if found is None:
-            raise UnsoundError("its target is not the setup's test image")
+            raise UnsoundError("V702", "its target is not the setup's test image")
     else:
         found = (None if one.index is None else like(images, image, one.index)) or sought(images, image)
     if found is None:
-        return None, [Remark("hint", "its target is no test image of the base; it keeps its own pixels")]
+        return None, [Finding("H703", "its target is no test image of the base; it keeps its own pixels")]
     if not found.exact:
         text = "its target is a test image with values one level lower (published code truncates): it keeps its own"
-        return found, [Remark("hint", f"{text} pixels")]
+        return found, [Finding("H703", f"{text} pixels")]
     if one.index is not None and found.index != one.index:
-        return found, [Remark("hint", "its target is another test image than its name says")]
+        return found, [Finding("H703", "its target is another test image than its name says")]
     return found, []
 
 
 def _check_label(base: Base, what: str, *labels: int) -> None:
     outside = [label for label in labels if not 0 <= label < len(base.classes)]
     if outside:
-        raise UnsoundError(f"{what} is {outside[0]}, the classes of {base.name} are 0-{len(base.classes) - 1}")
+        raise UnsoundError("V704", f"{what} is {outside[0]}, the classes of {base.name} are 0-{len(base.classes) - 1}")
 
 
 def _sources(trial: ForeignTrial, targets: list[SplitTarget | OwnTarget], base: Base) -> tuple[int, ...]:
@@ -237,5 +246,5 @@ def _sources(trial: ForeignTrial, targets: list[SplitTarget | OwnTarget], base: 
     try:
         stamp(base.train.images[0], trial.trigger, "train/0")
     except UsageError as error:
-        raise UnsoundError(error.message) from error
+        raise UnsoundError("V703", error.message) from error
     return trial.source_classes or tuple(sorted({one.label for one in targets}))

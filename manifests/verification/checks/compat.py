@@ -19,6 +19,5 @@ def published_checker(figures: Figures) -> Iterator[Finding]:
     """
     refused, trials = figures.trials_beyond, figures.trials
     verdict = f"refuses {len(refused)} of {trials} trials" if refused else f"accepts all {trials} trials"
-    where = f"trial {refused[0]}" if refused else "the set"
     message = f"the published checker {verdict} ({ACCEPTED_LEVELS} levels, labels and counts unchecked)"
-    yield Finding("H302", "hint", where, message, "", refused[0] if refused else None)
+    yield Finding("H302", message, trial=refused[0] if refused else None)

@@ -18,12 +18,12 @@ def removed_images_exist(case: Case) -> Iterator[Finding]:
     if not isinstance(rule, Supplant):
         return
     if len(set(rule.removed)) != len(rule.removed):
-        yield case.violation("V601", "an image is removed twice")
+        yield case.finding("V601", "an image is removed twice")
     outside = [index for index in rule.removed if index >= len(case.base.train.labels)]
     if outside:
-        yield case.violation("V601", f"the removed image train/{outside[0]} does not exist")
+        yield case.finding("V601", f"the removed image train/{outside[0]} does not exist")
     if len(rule.removed) != len(case.record.slots.labels):
-        yield case.violation("V601", f"{len(rule.removed)} images removed for {len(case.record.slots.labels)} poisons")
+        yield case.finding("V601", f"{len(rule.removed)} images removed for {len(case.record.slots.labels)} poisons")
 
 
 @check("H601")
@@ -39,4 +39,4 @@ def classes_keep_their_size(case: Case) -> Iterator[Finding]:
         sizes = ((label, int((labels == label).sum()), by) for label, by in changed[:5])
         spelled = ", ".join(f"class {label} {size + by} for {size}" for label, size, by in sizes)
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
-        yield case.hint("H601", f"the composed training set has other class sizes than the base: {spelled}{more}")
+        yield case.finding("H601", f"the composed training set has other class sizes than the base: {spelled}{more}")

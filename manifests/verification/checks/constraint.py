@@ -32,7 +32,7 @@ def inside_the_ball(case: Case) -> Iterator[Finding]:
     far = {slot: (row, base) for slot, row, base in case.pairs.only(outside)}
     for slot in case.row_of:
         if case.record.slots.bases[slot] is None:
-            yield case.violation("V301", f"no base is named, so {constraint.norm} cannot hold", slot=slot)
+            yield case.finding("V301", f"no base is named, so {constraint.norm} cannot hold", slot=slot)
         elif slot in far:
             yield from _outside(case, constraint, slot, _delta(case, *far[slot]))
 
@@ -52,7 +52,7 @@ def _outside(case: Case, constraint: Linf | L2, slot: int, delta: NDArray[np.int
         if worst > constraint.levels:
             row, column, channel = (int(i) for i in np.unravel_index(int(moved.argmax()), moved.shape))
             beyond = int((moved > constraint.levels).sum())
-            yield case.violation(
+            yield case.finding(
                 "V301",
                 f"pixel (row {row}, column {column}, channel {CHANNELS[channel]}) moved {worst} levels, budget "
                 f"{constraint.levels}; {beyond} channel value{'s' if beyond > 1 else ''} beyond it",
@@ -61,7 +61,7 @@ def _outside(case: Case, constraint: Linf | L2, slot: int, delta: NDArray[np.int
             )
     elif (squared := int((delta**2).sum())) > constraint.squared_levels:
         row, column, channel = (int(i) for i in np.unravel_index(int(np.abs(delta).argmax()), delta.shape))
-        yield case.violation(
+        yield case.finding(
             "V301",
             f"squared distance {squared}, budget {constraint.squared_levels}; farthest at pixel (row {row}, column "
             f"{column}, channel {CHANNELS[channel]}), {int(abs(delta[row, column, channel]))} levels",

@@ -26,11 +26,7 @@ CODES = {
     "D105": "Every shard and picture is the canonical spelling of its samples.",
     "D106": "run.json, which is listed without a hash, holds its own checksum.",
 }
-
-
-def damaged(code: str, place: str, message: str, remedy: str = "Fetch the set again") -> Finding:
-    """A finding of damage."""
-    return Finding(code, "damage", place, message, remedy)
+REMEDY = "Fetch the set again"
 
 
 def check_files(opened: PoisonSet, unread: Collection[str] = ()) -> Iterator[Finding]:
@@ -49,7 +45,7 @@ def check_files(opened: PoisonSet, unread: Collection[str] = ()) -> Iterator[Fin
             opened.read(record.path)
         except DamagedError as error:
             gone = not (opened.path / record.path).exists()
-            yield damaged("D102" if gone else "D103", record.path, error.message)
+            yield Finding("D102" if gone else "D103", error.message, REMEDY, part=record.path)
     yield from _check_run(opened.path)
     yield from _check_strangers(opened.path, listed | {MANIFEST, RUN})
 
@@ -59,11 +55,16 @@ def _check_size(folder: Path, record: FileRecord) -> Iterator[Finding]:
     try:
         size = (folder / record.path).lstat().st_size
     except OSError as error:
-        yield damaged("D102", record.path, f"{folder}: {record.path} is missing or cannot be read ({error.strerror})")
+        yield Finding(
+            "D102", f"{folder}: {record.path} is missing or cannot be read ({error.strerror})", REMEDY, part=record.path
+        )
         return
     if size != record.bytes:
-        yield damaged(
-            "D103", record.path, f"{folder}: {record.path} has {size} bytes, the manifest says {record.bytes}"
+        yield Finding(
+            "D103",
+            f"{folder}: {record.path} has {size} bytes, the manifest says {record.bytes}",
+            REMEDY,
+            part=record.path,
         )
 
 
@@ -74,9 +75,9 @@ def _check_run(folder: Path) -> Iterator[Finding]:
         if not isinstance(document, dict) or document.get("checksum") != canonical_json.checksum(document):
             raise DamagedError(f"{RUN}: its checksum differs from its contents")
     except MissingError as error:
-        yield damaged("D102", RUN, error.message)
+        yield Finding("D102", error.message, REMEDY, part=RUN)
     except DamagedError as error:
-        yield damaged("D106", RUN, error.message)
+        yield Finding("D106", error.message, REMEDY, part=RUN)
 
 
 def _check_strangers(folder: Path, wanted: set[str]) -> Iterator[Finding]:
@@ -87,13 +88,15 @@ def _check_strangers(folder: Path, wanted: set[str]) -> Iterator[Finding]:
         for name in sorted(folders):
             path = (inside / name).as_posix()
             if (folder / path).is_symlink() or path not in parents:
-                yield damaged("D104", path, "a folder that the manifest does not account for", "Move it away")
+                yield Finding("D104", "a folder that the manifest does not account for", "Move it away", part=path)
                 folders.remove(name)
         for name in sorted(files):
             path = (inside / name).as_posix()
             if path not in wanted:
-                yield damaged("D104", path, "a file that the manifest does not list", "Move it away")
+                yield Finding("D104", "a file that the manifest does not list", "Move it away", part=path)
             elif not stat.S_ISREG((folder / path).lstat().st_mode):
-                yield damaged("D104", path, "not a plain file")
+                yield Finding("D104", "not a plain file", REMEDY, part=path)
     for error in unread:
-        yield damaged("D104", str(error.filename), f"cannot be listed ({error.strerror}), so it may hold anything")
+        yield Finding(
+            "D104", f"cannot be listed ({error.strerror}), so it may hold anything", REMEDY, part=str(error.filename)
+        )

@@ -15,7 +15,7 @@ def bases_exist(case: Case) -> Iterator[Finding]:
     count = len(case.base.train.labels)
     for slot, base in enumerate(case.record.slots.bases):
         if base is not None and base >= count:
-            yield case.violation("V401", f"base train/{base} does not exist; the split has {count} images", slot=slot)
+            yield case.finding("V401", f"base train/{base} does not exist; the split has {count} images", slot=slot)
 
 
 @check("V402")
@@ -25,10 +25,10 @@ def labels_are_clean(case: Case) -> Iterator[Finding]:
         return
     for slot, (base, label) in enumerate(zip(case.record.slots.bases, case.record.slots.labels, strict=True)):
         if base is None:
-            yield case.violation("V402", "no base is named, so its label cannot be called clean", slot=slot)
+            yield case.finding("V402", "no base is named, so its label cannot be called clean", slot=slot)
         elif base < len(case.base.train.labels) and case.base.train.labels[base] != label:
             true = int(case.base.train.labels[base])
-            yield case.violation(
+            yield case.finding(
                 "V402", f"label {label}, but its base train/{base} is of class {true}: not clean", slot=slot
             )
 
@@ -38,9 +38,9 @@ def lists_exist(case: Case) -> Iterator[Finding]:
     """No source class is the adversarial one, and named index lists hold images that exist, each once."""
     record = case.record
     if record.adversarial_label in record.source_classes:
-        yield case.violation("V405", f"source class {record.adversarial_label} is the adversarial one")
+        yield case.finding("V405", f"source class {record.adversarial_label} is the adversarial one")
     for name, indices in sorted(record.lists.items()):
         count = len(case.base.test.labels if name == "adversarial-test" else case.base.train.labels)
         outside = [index for index in indices if index >= count]
         if outside or len(set(indices)) != len(indices):
-            yield case.violation("V405", f"list {name}: an index stands twice, or {outside[:1]} of {count} images")
+            yield case.finding("V405", f"list {name}: an index stands twice, or {outside[:1]} of {count} images")

@@ -22,7 +22,7 @@ def targets_stand_in_one_split(case: Case) -> Iterator[Finding]:
             if _kept(case, index):
                 label = int(case.base.train.labels[index])
                 message = f"target test/{target.index} is also the training image train/{index}, of class {label}"
-                yield case.hint("H401", f"{message}: the base itself has it twice")
+                yield case.finding("H401", f"{message}: the base itself has it twice")
                 break
 
 
@@ -38,7 +38,7 @@ def poisons_are_no_test_images(case: Case) -> Iterator[Finding]:
     if found:
         slot = min(found)
         message = f"{len(found)} poisons are test images, this one test/{found[slot]}: clean accuracy counts them"
-        yield case.hint("H402", message, slot=slot)
+        yield case.finding("H402", message, slot=slot)
 
 
 def _kept(case: Case, index: int) -> bool:

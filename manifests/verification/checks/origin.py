@@ -32,7 +32,7 @@ def drawn_as_declared(case: Case) -> Iterator[Finding]:
     try:
         plan = draw(case.base, setup, number) if isinstance(setup, DrawnSetup) else compute(case.base, setup, number)
     except PoisonsetsError as error:
-        yield case.violation("V501", f"the declared setup cannot be drawn from this base: {error.message}")
+        yield case.finding("V501", f"the declared setup cannot be drawn from this base: {error.message}")
         return
     record = case.record
     rule = record.composition
@@ -44,7 +44,7 @@ def drawn_as_declared(case: Case) -> Iterator[Finding]:
         ("supplanted images", _few(removed), _few(plan.removed)),
     ):
         if found != wanted:
-            yield case.violation("V501", f"{what} {found}, but {by} {wanted}")
+            yield case.finding("V501", f"{what} {found}, but {by} {wanted}")
     yield from _bases(case, plan, by)
 
 
@@ -56,12 +56,12 @@ def setup_file_as_declared(whole: Whole) -> Iterator[Finding]:
         return
     if isinstance(given, NamedSetup):
         message = f"its trials are of the setup file {declared.name!r}, not of {given.name}"
-        yield Finding("V502", "violation", MANIFEST, message)
+        yield Finding("V502", message, part=MANIFEST)
     elif given.record.digest != declared.digest:
         message = (
             f"its setup file has digest {declared.digest[:12]}..., {given.record.name!r} {given.record.digest[:12]}..."
         )
-        yield Finding("V502", "violation", MANIFEST, message)
+        yield Finding("V502", message, part=MANIFEST)
 
 
 @check("V503")
@@ -73,14 +73,14 @@ def as_the_given_setup(case: Case) -> Iterator[Finding]:
     try:
         plan = compute(case.base, setup, number) if isinstance(setup, NamedSetup) else setup.plan(case.base, number)
     except PoisonsetsError as error:
-        yield case.violation("V503", f"the given setup has no such trial for this base: {error.message}")
+        yield case.finding("V503", f"the given setup has no such trial for this base: {error.message}")
         return
     found, wanted = case.record.targets, plan.targets
     if len(found) != len(wanted) or not all(_same(case, *pair) for pair in zip(found, wanted, strict=True)):
-        yield case.violation("V503", f"target {_named(found)}, but the setup has {_named(wanted)}")
+        yield case.finding("V503", f"target {_named(found)}, but the setup has {_named(wanted)}")
     if case.record.adversarial_label != plan.adversarial_label:
         message = f"adversarial label {case.record.adversarial_label}, but the setup has {plan.adversarial_label}"
-        yield case.violation("V503", message)
+        yield case.finding("V503", message)
     yield from _other_bases(case, plan)
 
 
@@ -89,7 +89,7 @@ def _other_bases(case: Case, plan: Plan) -> Iterator[Finding]:
     found: Counter[int | None] = Counter(case.record.slots.bases)
     wanted: Counter[int | None] = Counter(plan.bases)
     if found.total() != wanted.total():
-        yield case.violation("V503", f"{found.total()} poisons, but the setup has {wanted.total()}")
+        yield case.finding("V503", f"{found.total()} poisons, but the setup has {wanted.total()}")
     for what, bases in (
         ("in the setup and not in the trial", wanted - found),
         ("in the trial and not in the setup", found - wanted),
@@ -97,24 +97,24 @@ def _other_bases(case: Case, plan: Plan) -> Iterator[Finding]:
         if bases:
             first = next(iter(bases))
             example = "an unknown one" if first is None else f"train/{first}"
-            yield case.violation("V503", f"bases {what}: {bases.total()}, {example} for one")
+            yield case.finding("V503", f"bases {what}: {bases.total()}, {example} for one")
 
 
 def _bases(case: Case, plan: Plan, by: str) -> Iterator[Finding]:
     found = case.record.slots.bases
     if len(found) != plan.keep:
-        yield case.violation("V501", f"{len(found)} poisons, but the setup has {plan.keep}")
+        yield case.finding("V501", f"{len(found)} poisons, but the setup has {plan.keep}")
     if plan.poisons is not None:
         remaining = iter(plan.bases)
         for slot, base in enumerate(found):
             if base is None or base not in remaining:  # consumes up to the base: they keep the order they were drawn in
                 message = f"base train/{base} is not, or not in this order, among the {len(plan.bases)} candidates"
-                yield case.violation("V501", message, slot=slot)
+                yield case.finding("V501", message, slot=slot)
                 return
         return
     for slot, (base, drawn) in enumerate(zip(found, plan.bases, strict=False)):
         if base != drawn:
-            yield case.violation("V501", f"base train/{base}, but {by} train/{drawn}", slot=slot)
+            yield case.finding("V501", f"base train/{base}, but {by} train/{drawn}", slot=slot)
 
 
 def _few(removed: tuple[int, ...] | None) -> str:

@@ -20,16 +20,16 @@ def pictures_as_declared(whole: Whole) -> Iterator[Finding]:
     opened = whole.owner
     for path, declared in opened.manifest.trigger_pixels.items():
         if picture_digest(opened.picture(path)) != declared:
-            yield Finding("V103", "violation", path, "the picture's pixels are not those declared")
+            yield Finding("V103", "the picture's pixels are not those declared", part=path)
     for _, record in sorted(opened.manifest.triggers.items()):
         if not isinstance(record, PatchTrigger) or record.mask is None:
             continue
         mask, picture = opened.picture(record.mask), opened.picture(record.image)
         if mask.shape != picture.shape:
             sizes = " and ".join(f"{one.shape[0]}x{one.shape[1]}" for one in (mask, picture))
-            yield Finding("V103", "violation", record.mask, f"mask and picture differ in size: {sizes}")
+            yield Finding("V103", f"mask and picture differ in size: {sizes}", part=record.mask)
         if not np.isin(mask, (0, 255)).all() or (mask != mask[:, :, :1]).any():
-            yield Finding("V103", "violation", record.mask, "a mask is white (255) or black (0) in all three channels")
+            yield Finding("V103", "a mask is white (255) or black (0) in all three channels", part=record.mask)
 
 
 @check_set("V106")
@@ -39,4 +39,4 @@ def triggers_fit(whole: Whole) -> Iterator[Finding]:
         try:
             stamp(whole.base.train.images[0], whole.owner.trigger(name), "train/0")
         except UsageError as error:
-            yield Finding("V106", "violation", f"trigger {name}", error.message)
+            yield Finding("V106", error.message, part=f"trigger {name}")

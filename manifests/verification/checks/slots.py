@@ -22,18 +22,18 @@ def slots_complete(case: Case) -> Iterator[Finding]:
     found = Counter(case.keys)
     for trial, slot in sorted(found):
         if trial != case.trial.number or slot >= count:
-            yield case.violation(
+            yield case.finding(
                 "V201",
                 f"the shards hold sample {trial:05d}-{slot:08d}, the manifest declares slots 0..{count - 1}",
                 slot=slot,
             )
         elif found[trial, slot] > 1:
-            yield case.violation("V201", f"stands {found[trial, slot]} times in the shards", slot=slot)
+            yield case.finding("V201", f"stands {found[trial, slot]} times in the shards", slot=slot)
     for slot in range(count):
         if (case.trial.number, slot) not in found:
-            yield case.violation("V201", "declared, but not in the shards", slot=slot)
+            yield case.finding("V201", "declared, but not in the shards", slot=slot)
     if list(case.keys) != sorted(case.keys):
-        yield case.violation("V201", "the samples are not in ascending slot order")
+        yield case.finding("V201", "the samples are not in ascending slot order")
 
 
 @check("V202")
@@ -43,7 +43,7 @@ def labels_as_declared(case: Case) -> Iterator[Finding]:
     for slot, row in case.row_of.items():
         declared = case.record.slots.labels[slot]
         if found[row] != declared:
-            yield case.violation("V202", f"label {found[row]} in the shard, {declared} declared", slot=slot)
+            yield case.finding("V202", f"label {found[row]} in the shard, {declared} declared", slot=slot)
 
 
 @check("V203")
@@ -51,7 +51,7 @@ def pixels_as_declared(case: Case) -> Iterator[Finding]:
     """The trial's digest of pixels and labels is that of its shards."""
     found = pixel_digest(case.images, case.labels)
     if found != case.record.pixels:
-        yield case.violation("V203", f"pixels digest {found[:12]}..., declared {case.record.pixels[:12]}...")
+        yield case.finding("V203", f"pixels digest {found[:12]}..., declared {case.record.pixels[:12]}...")
 
 
 @check("V204")
@@ -61,7 +61,7 @@ def moved_as_declared(case: Case) -> Iterator[Finding]:
         return
     moved = int(case.moved.sum())
     if moved != case.record.outcome.moved:
-        yield case.violation("V204", f"{moved} poisons differ from their base, {case.record.outcome.moved} declared")
+        yield case.finding("V204", f"{moved} poisons differ from their base, {case.record.outcome.moved} declared")
 
 
 @check("H201")
@@ -72,7 +72,7 @@ def poisons_differ(case: Case) -> Iterator[Finding]:
     if found:
         again, first = found[0]
         message = f"has the pixels of slot {first}; {len(found)} poisons repeat an earlier one"
-        yield case.hint("H201", message, slot=again)
+        yield case.finding("H201", message, slot=again)
 
 
 @check("H202")
@@ -83,4 +83,4 @@ def poisons_do_something(case: Case) -> Iterator[Finding]:
     idle = pairs.slots[same_label & (case.everywhere.largest == 0)]
     if len(idle):
         message = f"{len(idle)} of {len(declared)} poisons are their own base under its own label"
-        yield case.hint("H202", message, slot=int(idle[0]))
+        yield case.finding("H202", message, slot=int(idle[0]))

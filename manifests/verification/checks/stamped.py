@@ -25,7 +25,7 @@ def exempt_pixels_are_the_trigger(case: Case) -> Iterator[Finding]:
         if np.array_equal(case.images[row][exempt], wanted[exempt]):
             continue
         wrong = np.argwhere((case.images[row] != wanted).any(axis=2) & exempt)
-        yield case.violation(
+        yield case.finding(
             "V302",
             f"pixel (row {wrong[0][0]}, column {wrong[0][1]}) is exempt, but not the trigger's; {len(wrong)} such",
             slot=slot,
@@ -44,7 +44,7 @@ def changed_labels_are_stamped_bases(case: Case) -> Iterator[Finding]:
         if np.array_equal(case.images[row], wanted):
             continue
         wrong = np.argwhere((case.images[row] != wanted).any(axis=2))
-        yield case.violation(
+        yield case.finding(
             "V303",
             f"pixel (row {wrong[0][0]}, column {wrong[0][1]}) is not that of train/{base} with the trigger on; "
             f"{len(wrong)} such",
@@ -69,7 +69,7 @@ def triggers_are_hidden(case: Case) -> Iterator[Finding]:
             visible.append(slot)
     if visible:
         message = f"{len(visible)} of {len(record.slots.labels)} poisons show the trigger's own pixels at its place"
-        yield case.hint("H301", message, slot=visible[0])
+        yield case.finding("H301", message, slot=visible[0])
 
 
 def _worn(case: Case, trigger: Trigger, base: int) -> tuple[Images, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:

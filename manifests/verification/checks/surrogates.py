@@ -23,7 +23,7 @@ def surrogates_as_declared(whole: Whole) -> Iterator[Finding]:
         try:
             found = tensors_digest(data, path)
         except DamagedError as error:  # every hash is right, so this is what the author published
-            yield Finding("V107", "violation", path, error.message)
+            yield Finding("V107", error.message, part=path)
             continue
         if found != one.digest:
-            yield Finding("V107", "violation", path, f"its tensors have digest {found[:12]}...")
+            yield Finding("V107", f"its tensors have digest {found[:12]}...", part=path)

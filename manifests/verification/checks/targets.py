@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 
@@ -33,21 +32,20 @@ def target_file_as_declared(whole: Whole) -> Iterator[Finding]:
     found = Counter(samples.keys())
     row_of = {key: row for row, key in enumerate(samples.keys())}
     for key in sorted(set(found) - {target.key for _, target in declared}):
-        yield Finding("V105", "violation", TARGETS, f"sample {key} is no declared target")
+        yield Finding("V105", f"sample {key} is no declared target", part=TARGETS)
     for key, times in sorted(found.items()):
         if times > 1:
-            yield Finding("V105", "violation", TARGETS, f"sample {key} stands {times} times")
+            yield Finding("V105", f"sample {key} stands {times} times", part=TARGETS)
     for number, target in declared:
-        fault = partial(Finding, "V105", "violation", f"trial {number}", trial=number)
         if target.key not in row_of:
-            yield fault(f"{TARGETS} has no sample {target.key}")
+            yield Finding("V105", f"{TARGETS} has no sample {target.key}", trial=number)
             continue
         row = row_of[target.key]
         if samples.labels[row] != target.label:
             message = f"target {target.key} has label {samples.labels[row]} in {TARGETS}, {target.label} declared"
-            yield fault(message)
+            yield Finding("V105", message, trial=number)
         if pixel_digest(samples.images[row][None], np.array([target.label], dtype=np.int64)) != target.pixels:
-            yield fault(f"target {target.key} has other pixels than declared")
+            yield Finding("V105", f"target {target.key} has other pixels than declared", trial=number)
 
 
 @check("V403")
@@ -55,18 +53,18 @@ def targets_as_declared(case: Case) -> Iterator[Finding]:
     """Every target exists, has the declared true label and not the adversarial one, and is no training image."""
     for target in case.record.targets:
         if target.label == case.record.adversarial_label:
-            yield case.violation("V403", f"a target of class {target.label} already has the adversarial label")
+            yield case.finding("V403", f"a target of class {target.label} already has the adversarial label")
         if isinstance(target, FileTarget):
             yield from _no_known_image(case, target)
             continue
         split = case.base.split(target.split)
         if target.split == "train":
-            yield case.violation("V403", f"target train/{target.index} is a training image: victims know its label")
+            yield case.finding("V403", f"target train/{target.index} is a training image: victims know its label")
         if target.index >= len(split.labels):
-            yield case.violation("V403", f"target {target.split}/{target.index} does not exist")
+            yield case.finding("V403", f"target {target.split}/{target.index} does not exist")
         elif split.labels[target.index] != target.label:
             true = int(split.labels[target.index])
-            yield case.violation(
+            yield case.finding(
                 "V403", f"target {target.split}/{target.index} is of class {true}, {target.label} declared"
             )
 
@@ -77,13 +75,11 @@ def _no_known_image(case: Case, target: FileTarget) -> Iterator[Finding]:
         return
     image = case.owner.target_file(target.key)
     for index in case.whole.train.find(image)[:1]:
-        yield case.violation("V403", f"target {target.key} is the training image train/{index}")
+        yield case.finding("V403", f"target {target.key} is the training image train/{index}")
     for index in case.whole.test.find(image)[:1]:
         true = int(case.base.test.labels[index])
         if true != target.label:
-            yield case.violation(
-                "V403", f"target {target.key} is test/{index} of class {true}, {target.label} declared"
-            )
+            yield case.finding("V403", f"target {target.key} is test/{index} of class {true}, {target.label} declared")
 
 
 @check("V404")
@@ -100,7 +96,7 @@ def targets_not_among_poisons(case: Case) -> Iterator[Finding]:
             forms.append(stamp(image, trigger, f"file/{name}" if isinstance(target, FileTarget) else name))
         rows = {row for form in forms for row in case.shown.find(form)}
         for slot in (case.slot_of[row] for row in sorted(rows) if row in case.slot_of):
-            yield case.violation("V404", f"the poison is the target {name}", slot=slot)
+            yield case.finding("V404", f"the poison is the target {name}", slot=slot)
 
 
 def _image(case: Case, target: SplitTarget | FileTarget) -> Images | None:

@@ -13,17 +13,13 @@ from poisonsets.manifests.verification.check_registry import check_set
 from poisonsets.manifests.verification.findings import Finding
 
 
-def _violation(code: str, place: str, message: str) -> Finding:
-    return Finding(code, "violation", place, message)
-
-
 @check_set("V101")
 def content_digest_as_declared(whole: Whole) -> Iterator[Finding]:
     """The declared content digest is that of the declared contents."""
     manifest = whole.owner.manifest
     found, declared = identity.digest_of(manifest), manifest.content_digest
     if found != declared:
-        yield _violation("V101", MANIFEST, f"content digest {found[:12]}..., declared {declared[:12]}...")
+        yield Finding("V101", f"content digest {found[:12]}..., declared {declared[:12]}...", part=MANIFEST)
 
 
 @check_set("V102")
@@ -37,9 +33,9 @@ def every_file_has_a_purpose(whole: Whole) -> Iterator[Finding]:
         wanted.add(TARGETS)
     listed = {record.path for record in manifest.files}
     for path in sorted(listed - wanted - surrogates):
-        yield _violation("V102", path, "listed, but nothing in the manifest refers to it")
+        yield Finding("V102", "listed, but nothing in the manifest refers to it", part=path)
     for path in sorted((wanted | surrogates) - listed):
-        yield _violation("V102", path, "the manifest refers to it, but does not list it")
+        yield Finding("V102", "the manifest refers to it, but does not list it", part=path)
 
 
 @check_set("V104")
@@ -47,9 +43,9 @@ def base_as_declared(whole: Whole) -> Iterator[Finding]:
     """Sizes and number of classes of the pinned base are those of the base."""
     declared, true = whole.owner.manifest.base, whole.base.pin()
     if declared.splits != true.splits:
-        yield _violation("V104", MANIFEST, "the declared splits of the base are not the base's own")
+        yield Finding("V104", "the declared splits of the base are not the base's own", part=MANIFEST)
     if len(declared.classes) != len(true.classes):
-        yield _violation("V104", MANIFEST, f"{len(declared.classes)} classes, the base has {len(true.classes)}")
+        yield Finding("V104", f"{len(declared.classes)} classes, the base has {len(true.classes)}", part=MANIFEST)
 
 
 @check_set("H101")
@@ -61,4 +57,4 @@ def class_names_as_declared(whole: Whole) -> Iterator[Finding]:
     if renamed:
         label, ours, theirs = renamed[0]
         message = f"class {label} is called {theirs[:60]!r}, {base.name} calls it {ours[:60]!r}; {len(renamed)} differ"
-        yield Finding("H101", "hint", MANIFEST, message)
+        yield Finding("H101", message, part=MANIFEST)

@@ -56,10 +56,9 @@ def test_a_hundred_triples_on_one_screen(cli: Cli, here: Path, digits: Base) -> 
     done = cli("import", "triple", "all", "--base", "digits", "-o", "set")
     assert (done.code, done.err) == (3, "")
     assert done.out.splitlines() == [
-        "cannot be imported:",
-        "  trial 50: target.pickle: pickle opcode GLOBAL at byte 2: the global os.system is not allowed. Only plain "
+        "D701 trial 50: target.pickle: pickle opcode GLOBAL at byte 2: the global os.system is not allowed. Only plain "
         "lists, dicts, numbers and numpy arrays are read; nothing in it was executed",
-        "  trials 3,17,40-42: 2 poisons for 3 base indices",
+        *(f"V701 trial {number}: 2 poisons for 3 base indices" for number in (3, 17, 40, 41, 42)),
         "nothing was written: 6 trials cannot be imported; --skip-bad leaves them out",
     ]
     assert [path.name for path in here.iterdir()] == ["all"]
@@ -67,9 +66,11 @@ def test_a_hundred_triples_on_one_screen(cli: Cli, here: Path, digits: Base) -> 
     assert (done.code, done.err) == (1, "")
     found = done.document()
     assert (found["kept_out"], len(found["trials"]), found["clean"]) == ([3, 17, 40, 41, 42, 50], 94, False)
-    (bad,) = [one for one in found["findings"] if one["kind"] != "hint"]
-    assert bad["trials"] == [60]
-    assert "V301 trial 60 slot 0: pixel" in bad["message"]
+    counts = {one["code"]: one["trials"] for one in found["counts"] if one["kind"] != "hint"}
+    assert counts == {"D701": [50], "V701": [3, 17, 40, 41, 42], "V301": [60]}
+    (bad,) = [one for one in found["findings"] if one["code"] == "V301"]
+    assert bad["place"] == "trial 60 slot 0"
+    assert bad["message"].startswith("pixel")
     assert cli("verify", "set").code == 1
 
 

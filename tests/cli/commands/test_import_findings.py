@@ -26,4 +26,5 @@ def test_every_bad_trial_is_named(cli: Cli, here: Path, digits: Base, monkeypatc
         )
     done = cli("import", "triple", "all", "--base", "digits", "-o", "set")
     assert (done.code, done.err) == (1, "")
-    assert "  trials 0-4,6-11: V301 33 findings, the first: trial 0 slot 0: pixel" in done.out
+    assert "V301 trial 0 slot 0: pixel" in done.out
+    assert "(and 29 more V301, in trials 0-4,6-11)" in done.out

@@ -107,35 +107,34 @@ def of(*some: Finding) -> Report:
     found = Findings()
     for one in some:
         found.add(one)
-    kept = tuple(found.kept)
-    return Report("x", None, kept, found.total, {}, {}, (), (), found.worst, found.hints, None, None, found.counts())
+    return Report("x", None, found.by_code(), {}, {}, (), (), None, None)
 
 
 def test_a_hint_that_many_trials_give_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    hints = tuple(Finding("H202", "hint", f"trial {n}", "idle", "", n) for n in range(7))
-    fault = Finding("V301", "violation", "trial 2 slot 1", "far")
+    hints = tuple(Finding("H202", "idle", trial=n) for n in range(7))
+    fault = Finding("V301", "far", trial=2, slot=1)
     tell(of(hints[0], fault, *hints[1:], fault))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "hint: H202 trial 0: idle (and 6 more H202, see --json)"
-    assert lines[1] == lines[2] == "V301 trial 2 slot 1: far"
+    assert lines[0] == lines[1] == "V301 trial 2 slot 1: far"
+    assert lines[2] == "hint: H202 trial 0: idle (and 6 more H202, in trials 0-6)"
     assert lines[3:] == ["x: claims that do not hold, 2 findings"]
 
 
 def test_of_one_code_ten_findings_are_told_and_the_others_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    faults = tuple(Finding("V301", "violation", f"trial 2 slot {n}", "far") for n in range(25))
+    faults = tuple(Finding("V301", "far", trial=2, slot=n) for n in range(25))
     tell(of(*faults))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[9] == "V301 trial 2 slot 9: far (and 15 more V301, see --json)"
+    assert lines[9] == "V301 trial 2 slot 9: far (and 15 more V301, in trial 2)"
     assert lines[10:] == ["x: claims that do not hold, 25 findings"]
 
 
 def test_a_code_is_counted_beyond_what_a_report_holds(capsys: pytest.CaptureFixture[str]) -> None:
-    far = (Finding("V301", "violation", f"trial 2 slot {n}", "far") for n in range(1500))
-    tell(of(*far, Finding("V402", "violation", "trial 3 slot 1", "label"), Finding("V402", "violation", "x", "y")))
+    far = (Finding("V301", "far", trial=2, slot=n) for n in range(1500))
+    tell(of(*far, Finding("V402", "label", trial=3, slot=1), Finding("V402", "y", part="x")))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[9] == "V301 trial 2 slot 9: far (and 1490 more V301, see --json)"
-    assert lines[10] == "V402 trial 3 slot 1: label (and 1 more V402, see --json)"
-    assert lines[11:] == ["x: claims that do not hold, 1502 findings"]
+    assert lines[9] == "V301 trial 2 slot 9: far (and 1490 more V301, in trial 2)"
+    assert lines[10:12] == ["V402 trial 3 slot 1: label", "V402 x: y"]
+    assert lines[12:] == ["x: claims that do not hold, 1502 findings"]
 
 
 def test_a_sample_is_not_called_the_whole(cli: Cli, honest: Path) -> None:

@@ -105,13 +105,13 @@ def test_witches_brew_limited(
     tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
 ) -> None:
     done = importing(limited(tmp_path / "brew", base, bases, poisons, target))
-    assert (done.format, done.remarks) == ("folder", ())
+    assert (done.format, done.findings) == ("folder", ())
     imported(tmp_path / "set", base, bases, poisons)
     (found,) = open_set(tmp_path / "set").manifest.trials[0].targets
     assert found.model_dump() == {"source": "split", "split": "test", "index": target, "label": 1}
 
 
-def test_witches_brew_full(
+def test_h702_witches_brew_full(
     tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
 ) -> None:
     folder = limited(tmp_path / "brew", base, bases, poisons, target)
@@ -120,7 +120,7 @@ def test_witches_brew_full(
             png(folder / "train" / base.classes[label] / f"{index}.png", image)
     png(folder / "test" / "class 0" / "1.png", base.test.images[1])
     done = importing(folder)
-    assert done.remarks[0].text == "36 images, of which 5 are not the base's own: they are taken for the poisons"
+    assert done.findings[0].message == "36 images, of which 5 are not the base's own: they are taken for the poisons"
     imported(tmp_path / "set", base, bases, poisons)
 
 
@@ -194,19 +194,22 @@ def test_perturbations_a_row_a_training_image(
     values[bases] = delta(base, bases, poisons)
     np.save(tmp_path / "noise.npy", values)
     done = importing(tmp_path / "noise.npy", target=target)
-    assert done.remarks[0].kind == "hint"
+    assert [one.code for one in done.findings] == ["H702"]
     imported(tmp_path / "set", base, bases, poisons)
 
 
-def test_perturbations_a_row_a_base_of_the_setup(
+def test_h701_perturbations_a_row_a_base_of_the_setup(
     tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
 ) -> None:
     entry = {"target class": 1, "target index": target, "base class": 2, "base indices": np.array(bases)}
     setup = claims.setup(str(dumped(tmp_path / "setup.pickle", [entry])))
     np.save(tmp_path / "noise.npy", delta(base, bases, poisons).astype(np.float32))
     done = importing(tmp_path / "noise.npy", target=target)
-    assert done.remarks[0].text == "differences from bases that nobody names: give --setup"
-    importing(tmp_path / "noise.npy", setup=setup)
+    assert [one.line() for one in done.findings] == [
+        "V701 trial 0: differences from bases that nobody names. Give --setup"
+    ]
+    done = importing(tmp_path / "noise.npy", setup=setup)
+    assert [one.code for one in done.findings] == ["H701"]
     imported(tmp_path / "set", base, bases, poisons)
 
 
@@ -224,7 +227,7 @@ def test_hdf5_of_floats_is_refused(tmp_path: Path, poisons: Images, importing: I
     with h5py.File(tmp_path / "floats.h5", "w") as file:
         file["poisons"] = poisons / 255
     done = importing(tmp_path / "floats.h5", target=0)
-    assert "does not hold integers" in done.remarks[0].text
+    assert "does not hold integers" in done.findings[0].message
 
 
 def test_an_npz_of_named_arrays(
@@ -302,7 +305,7 @@ def test_folders_that_make_no_trial(
         (folder / path).write_text("x")
     done = importing(folder)
     assert (done.worst, done.content_digest) == (3, None)
-    assert message in done.remarks[0].text
+    assert message in done.findings[0].line()
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "I;16", "CMYK"])
@@ -314,7 +317,7 @@ def test_pictures_other_than_8_bit_rgb_are_refused(
     image = Image.fromarray(poisons[0]).convert("L" if mode == "I;16" else mode)
     image.convert(mode).save(path, "TIFF" if mode == "CMYK" else "PNG")
     done = importing(folder)
-    assert "not an 8-bit RGB PNG file" in done.remarks[0].text
+    assert "not an 8-bit RGB PNG file" in done.findings[0].message
 
 
 @pytest.mark.parametrize("part", ["train", "targets"])
@@ -325,14 +328,14 @@ def test_pictures_of_another_size_are_refused_one_by_one(
     png(folder / part / "class 2" / "30.png", np.zeros((7, 9, 3), np.uint8))
     done = importing(folder)
     assert (done.worst, done.content_digest) == (3, None)
-    assert "30.png: 9x7 pixels, the images of small have 8x8" in done.remarks[0].text
+    assert "30.png: 9x7 pixels, the images of small have 8x8" in done.findings[0].message
 
 
 def test_differences_without_rows_are_refused(tmp_path: Path, base: Base, importing: Import) -> None:
     np.savez(tmp_path / "p.npz", delta=np.full((8, 8, 3), 2, np.int8), ids=np.array([1]))
     done = importing(tmp_path / "p.npz", target=0)
     assert (done.worst, done.content_digest) == (3, None)
-    assert "an array of shape [8, 8, 3], wanted [P, H, W, 3]" in done.remarks[0].text
+    assert "an array of shape [8, 8, 3], wanted [P, H, W, 3]" in done.findings[0].message
 
 
 NO_PIXELS: dict[str, np.ndarray] = {
@@ -352,13 +355,26 @@ def test_a_stated_unit_makes_no_pixels_of_what_is_none(
     assert (done.worst, done.content_digest) == (3, None)
 
 
+def test_h704_values_between_levels_and_outside_are_told(
+    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
+) -> None:
+    values = poisons / 255 + 0.3 / 255
+    values[0, 0, 0, 0] = 1.01
+    np.savez(tmp_path / "p.npz", poisons=values, bases=bases, target_indices=[target])
+    found = importing(tmp_path / "p.npz", unit="0-1").findings
+    assert [one.line() for one in found] == [
+        "H704 trial 0: values between two levels, rounded to the nearest",
+        "H704 trial 0: values outside 0..255, clipped",
+    ]
+
+
 def test_levels_are_no_normalised_values(tmp_path: Path, poisons: Images, importing: Import) -> None:
     np.savez(tmp_path / "p.npz", poisons=poisons)
     with pytest.raises(UsageError, match="bytes, which are levels"):
         importing(tmp_path / "p.npz", target=0, unit=NORMALISED)
 
 
-def test_a_target_of_which_nothing_is_said_is_asked_for(
+def test_v705_a_target_of_which_nothing_is_said_is_asked_for(
     tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
 ) -> None:
     arrays = {"poisons": poisons, "bases": np.array(bases)}
@@ -366,9 +382,9 @@ def test_a_target_of_which_nothing_is_said_is_asked_for(
     done = importing(tmp_path / "none.npz")
     assert (done.worst, done.content_digest) == (1, None)
     text = "a target without pixels and without an index"
-    assert done.remarks[0].text == f"{text}: give --setup or --target"
+    assert (done.findings[0].message, done.findings[0].remedy) == (text, "Give --setup or --target")
     np.savez(tmp_path / "one.npz", **arrays, target_labels=[1, 1], target_indices=[target, -1])
-    assert importing(tmp_path / "one.npz", target=target).remarks[0].text.startswith(text)
+    assert importing(tmp_path / "one.npz", target=target).findings[0].message.startswith(text)
     importing(tmp_path / "none.npz", target=target)
     imported(tmp_path / "set", base, bases, poisons)
     assert [one.index for one in open_set(tmp_path / "set").manifest.trials[0].targets] == [target]

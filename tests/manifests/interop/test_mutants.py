@@ -1,4 +1,4 @@
-"""Any damage to a foreign set ends in a set, in remarks, or in an error of ours; nothing else escapes or stays."""
+"""Any damage to a foreign set ends in a set, in findings, or in an error of ours; nothing else escapes or stays."""
 
 from __future__ import annotations
 

@@ -50,13 +50,13 @@ def test_without_a_base_or_with_bad_trials_it_says_so(tmp_path: Path, base: Base
         pass
     triple(tmp_path / "all" / "1", base, indices=[1])
     with (
-        pytest.raises(ViolationError, match="1 trials cannot be imported: trial 1: 4 poisons for 1 base"),
+        pytest.raises(ViolationError, match="1 trials cannot be imported: V701 trial 1: 4 poisons for 1 base"),
         opened(tmp_path / "all", lambda: base),
     ):
         pass
     (tmp_path / "all" / "0" / "poisons.pickle").write_bytes(b"x")
     with (
-        pytest.raises(DamagedError, match=r"2 trials cannot be imported: trial 0: .*, and 1 more"),
+        pytest.raises(DamagedError, match=r"2 trials cannot be imported: D701 trial 0: .*, and 1 more"),
         opened(tmp_path / "all", lambda: base),
     ):
         pass

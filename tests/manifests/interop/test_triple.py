@@ -50,7 +50,7 @@ def test_every_protocol_and_image_class_gives_the_same_set(
     poisons = [(picture(image, kind), 0) for image in images]
     triple(tmp_path / "7", base, bases=bases, poisons=poisons, protocol=protocol)
     done = importing(tmp_path / "7")
-    assert (done.format, done.trials, done.remarks, done.worst) == ("triple", (7,), (), 0)
+    assert (done.format, done.trials, done.findings, done.worst) == ("triple", (7,), (), 0)
     (trial,) = open_set(tmp_path / "set").trials
     assert np.array_equal(trial.poisons()[0], images)
     assert trial.record.slots.bases == tuple(bases)
@@ -92,7 +92,7 @@ def test_poisons_as_tensors_have_their_unit_found_out(tmp_path: Path, base: Base
     assert np.array_equal(open_set(tmp_path / "set").trials[0].poisons()[0], images)
 
 
-def test_targets_of_every_kind(tmp_path: Path, base: Base, importing: Import) -> None:
+def test_h703_targets_of_every_kind(tmp_path: Path, base: Base, importing: Import) -> None:
     """Itself, bare, a level lower, and no image of the base at all; each says so once."""
     image, label = base.test.images[5], int(base.test.labels[5])
     lower = image - (image > 100).astype(np.uint8)
@@ -103,11 +103,11 @@ def test_targets_of_every_kind(tmp_path: Path, base: Base, importing: Import) ->
         bases = of_class(base, (label + 1) % 3)
         triple(tmp_path / "all" / str(number), base, bases=bases, target=target)
     done = importing(tmp_path / "all")
-    assert [one.line() for one in done.remarks] == [
-        "trial 1: target.pickle is a bare image without a label",
-        "trial 2: its target is a test image with values one level lower (published code truncates): it keeps its own "
-        "pixels",
-        "trial 3: its target is no test image of the base; it keeps its own pixels",
+    assert [one.line() for one in done.findings] == [
+        "H703 trial 1 target.pickle: a bare image without a label",
+        "H703 trial 2: its target is a test image with values one level lower (published code truncates): it keeps its "
+        "own pixels",
+        "H703 trial 3: its target is no test image of the base; it keeps its own pixels",
     ]
     opened = open_set(tmp_path / "set")
     own = [trial.target_images(base)[0] for trial in opened.trials]
@@ -126,7 +126,7 @@ def test_a_backdoor_has_its_patch_at_its_place(tmp_path: Path, base: Base, impor
     for number in (0, 1):
         triple(tmp_path / "all" / str(number), base, bases=of_class(base, (label + 1) % 3), target=target)
     done = importing(tmp_path / "all")
-    assert done.remarks == ()
+    assert done.findings == ()
     trial = open_set(tmp_path / "set").trials[1]
     assert trial.record.source_classes == (label,)
     wanted = base.test.images[5].copy()
@@ -153,16 +153,16 @@ def test_sleeper_agents_source(tmp_path: Path, base: Base, importing: Import) ->
     folder = triple(tmp_path / "t", base)
     (folder / "target.pickle").rename(folder / "source.pickle")
     done = importing(folder)
-    assert [one.kind for one in done.remarks] == ["hint"]
-    assert "names no patch" in done.remarks[0].text
+    assert [one.code for one in done.findings] == ["H703"]
+    assert "names no patch" in done.findings[0].message
     assert open_set(tmp_path / "set").manifest.trials[0].source_classes == ()
 
 
-def test_norms_beside_the_poisons_are_counted_and_no_more(tmp_path: Path, base: Base, importing: Import) -> None:
+def test_h705_norms_beside_the_poisons_are_counted_and_no_more(tmp_path: Path, base: Base, importing: Import) -> None:
     folder = triple(tmp_path / "t", base)
     dumped(folder / "perturbation_norms.pickle", [0.03] * 3)
     done = importing(folder)
-    assert [one.text for one in done.remarks] == ["perturbation_norms.pickle has 3 values for 4 poisons"]
+    assert [one.line() for one in done.findings] == ["H705 trial 0 perturbation_norms.pickle: 3 values for 4 poisons"]
 
 
 def hundred(folder: Path, base: Base, count: int = 12) -> Path:
@@ -180,12 +180,17 @@ def hundred(folder: Path, base: Base, count: int = 12) -> Path:
 
 def test_a_folder_of_triples_is_told_on_one_screen(tmp_path: Path, base: Base, importing: Import) -> None:
     done = importing(hundred(tmp_path / "all", base))
-    assert [one.line() for one in done.remarks] == [
-        "trial 6: target.pickle: pickle opcode GLOBAL at byte 2: the global os.system is not allowed. Only plain "
+    assert [one.line() for one in done.findings] == [
+        "D701 trial 6: target.pickle: pickle opcode GLOBAL at byte 2: the global os.system is not allowed. Only plain "
         "lists, dicts, numbers and numpy arrays are read; nothing in it was executed",
-        "trial 10: base_indices.pickle: no such file",
-        "trials 3,7-9: 3 poisons for 4 base indices",
-        "trial 5: base index 1000 is outside 0-35 of small",
+        "D701 trial 10: base_indices.pickle: no such file",
+        "V701 trial 3: 3 poisons for 4 base indices",
+        "V701 trial 5: base index 1000 is outside 0-35 of small",
+        *(f"V701 trial {number}: 3 poisons for 4 base indices" for number in (7, 8, 9)),
+    ]
+    assert [(one.code, one.count, one.trials) for one in done.by_code] == [
+        ("D701", 2, (6, 10)),
+        ("V701", 5, (3, 5, 7, 8, 9)),
     ]
     assert (done.kept_out, done.content_digest, done.worst) == ((3, 5, 6, 7, 8, 9, 10), None, 3)
     assert not [path.name for path in tmp_path.iterdir() if path.name != "all"]
@@ -200,17 +205,18 @@ def test_the_sound_ones_can_be_had_alone_and_are_then_judged(tmp_path: Path, bas
     assert "moved 9 levels, budget 8" in findings[0].message
 
 
-def test_one_bad_trial_keeps_all_out_with_1_where_nothing_is_damaged(
+def test_v701_one_bad_trial_keeps_all_out_with_1_where_nothing_is_damaged(
     tmp_path: Path, base: Base, importing: Import
 ) -> None:
     triple(tmp_path / "all" / "0", base)
     triple(tmp_path / "all" / "1", base, indices=[1, 2])
-    assert importing(tmp_path / "all").worst == 1
+    done = importing(tmp_path / "all")
+    assert (done.worst, [one.code for one in done.findings]) == (1, ["V701"])
     assert not (tmp_path / "set").exists()
     assert importing(tmp_path / "all", only=(0,)).worst == 0
 
 
-def test_bases_and_targets_are_those_of_the_setup(tmp_path: Path, base: Base, importing: Import) -> None:
+def test_v702_bases_and_targets_are_those_of_the_setup(tmp_path: Path, base: Base, importing: Import) -> None:
     bases = [of_class(base, 0), of_class(base, 0)[::-1]]
     index = int(np.flatnonzero(base.test.labels == 1)[0])
     other = int(np.flatnonzero(base.test.labels == 1)[1])
@@ -224,10 +230,10 @@ def test_bases_and_targets_are_those_of_the_setup(tmp_path: Path, base: Base, im
     triple(tmp_path / "all" / "3", base, target=(picture(base.test.images[other]), 1))
     triple(tmp_path / "all" / "4", base)
     done = importing(tmp_path / "all", setup=setup)
-    assert {one.trials: one.text for one in done.remarks} == {
-        (2,): "its bases are not those of the setup: 3 of 4 are",
-        (3,): "its target is not the setup's test image",
-        (4,): "the setup setup.pickle has no such trial of this base: is outside 0-3",
+    assert {one.trial: one.message for one in done.findings} == {
+        2: "its bases are not those of the setup: 3 of 4 are",
+        3: "its target is not the setup's test image",
+        4: "the setup setup.pickle has no such trial of this base: is outside 0-3",
     }
     assert importing(tmp_path / "all", setup=setup, skip_bad=True).trials == (0, 1)
     assert open_set(tmp_path / "set").manifest.setup.model_dump()["name"] == "triple: all, setup setup.pickle"
@@ -244,8 +250,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "grey": (lambda image: [(image.convert("L"), 0)], "an image of mode L"),
     "palette": (lambda image: [(image.convert("P"), 0)], "mode P"),
     "sizes": (lambda image: [(image, 0), (image.resize((4, 4)), 0)], "different sizes"),
-    "class": (lambda image: [(image, 3)] * 4, "a poison's label is 3"),
-    "size of the base": (lambda image: [(image.resize((4, 4)), 0)] * 4, "images of 4x4 pixels"),
+    "v704 class": (lambda image: [(image, 3)] * 4, "a poison's label is 3"),
+    "v703 size of the base": (lambda image: [(image.resize((4, 4)), 0)] * 4, "images of 4x4 pixels"),
 }
 
 
@@ -254,7 +260,7 @@ def test_poisons_that_are_none(tmp_path: Path, base: Base, importing: Import, na
     made, message = BAD[name]
     poisons = made(picture(base.train.images[0])) if callable(made) else made
     done = importing(triple(tmp_path / "t", base, poisons=poisons))
-    assert message in done.remarks[0].text
+    assert message in done.findings[0].message
     assert done.worst in (1, 3)
     assert not (tmp_path / "set").exists()
 
@@ -263,9 +269,9 @@ BAD_TARGETS: dict[str, tuple[Any, str]] = {
     "three": (lambda image: (image, 1, np.ones((3, 2, 2), np.float32)), "not an image and a label"),
     "patch of levels": (lambda image: (image, 1, np.full((3, 2, 2), 200), [0, 0]), "values from 200 to 200"),
     "patch of nothing": (lambda image: (image, 1, np.full((3, 2, 2), np.nan), [0, 0]), "finite"),
-    "patch outside": (lambda image: (image, 1, np.ones((3, 2, 2)), [7, 0]), "leaves the"),
+    "v703 patch outside": (lambda image: (image, 1, np.ones((3, 2, 2)), [7, 0]), "leaves the"),
     "patch before": (lambda image: (image, 1, np.ones((3, 2, 2)), [-1, 0]), "a patch at column -1"),
-    "class": (lambda image: (image, 9), "the target's label is 9"),
+    "v704 class": (lambda image: (image, 9), "the target's label is 9"),
     "text": (lambda image: "target", "not an image and a label"),
 }
 
@@ -274,7 +280,7 @@ BAD_TARGETS: dict[str, tuple[Any, str]] = {
 def test_targets_that_are_none(tmp_path: Path, base: Base, importing: Import, name: str) -> None:
     made, message = BAD_TARGETS[name]
     done = importing(triple(tmp_path / "t", base, target=made(picture(base.test.images[0]))))
-    assert message in done.remarks[0].text
+    assert message in done.findings[0].message
     assert not (tmp_path / "set").exists()
 
 
@@ -288,21 +294,21 @@ class Runs:
 
 @pytest.mark.parametrize("name", ["poisons", "base_indices", "target"])
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_attacks_in_any_of_the_files_are_told_and_not_run(
+def test_d701_attacks_in_any_of_the_files_are_told_and_not_run(
     tmp_path: Path, base: Base, importing: Import, name: str, protocol: int
 ) -> None:
     folder = triple(tmp_path / "t", base)
     dumped(folder / f"{name}.pickle", [(Runs(tmp_path / "ran"), 0)], protocol)
     done = importing(folder)
-    assert "system is not allowed" in done.remarks[0].text
-    assert (done.worst, done.remarks[0].kind) == (3, "damage")
+    assert "system is not allowed" in done.findings[0].message
+    assert (done.worst, done.findings[0].kind) == (3, "damage")
     assert not (tmp_path / "ran").exists()
 
 
 def test_one_image_at_many_places_is_a_bomb(tmp_path: Path, base: Base, importing: Import) -> None:
     image = picture(base.train.images[0])
     done = importing(triple(tmp_path / "t", base, poisons=[(image, 0)] * 50_000))
-    assert "poisons in a file of" in done.remarks[0].text
+    assert "poisons in a file of" in done.findings[0].message
 
 
 def test_links_and_other_things_in_the_place_of_files(tmp_path: Path, base: Base, importing: Import) -> None:
@@ -313,7 +319,7 @@ def test_links_and_other_things_in_the_place_of_files(tmp_path: Path, base: Base
     (tmp_path / "all" / "1" / "base_indices.pickle").unlink()
     os.mkfifo(tmp_path / "all" / "1" / "base_indices.pickle")
     done = importing(tmp_path / "all")
-    assert {one.trials: one.kind for one in done.remarks} == {(0,): "damage", (1,): "damage"}
+    assert {one.trial: one.kind for one in done.findings} == {0: "damage", 1: "damage"}
 
 
 def test_two_folders_of_one_number_and_numbers_that_are_not_there(
@@ -388,4 +394,4 @@ def test_a_base_of_another_size_is_said(tmp_path: Path, base: Base, importing: I
     from forge import small_base
 
     done = importing(triple(tmp_path / "t", base), against=replace(small_base(side=16), name="large"))
-    assert done.remarks[0].text == "images of 8x8 pixels, those of large have 16x16"
+    assert done.findings[0].message == "images of 8x8 pixels, those of large have 16x16"

@@ -46,7 +46,7 @@ def test_a_value_is_rounded_to_nearest_and_clipped(value: float) -> None:
     found, hints = units.levels(np.full((1, 1, 1, 3), value), units.LEVELS, None)
     wanted = min(max(int(np.floor(value + 0.5)), 0), 255)
     assert (found == wanted).all()
-    assert any("clipped" in hint.text for hint in hints) == (not 0 <= np.floor(value + 0.5) <= 255)
+    assert any("clipped" in hint.message for hint in hints) == (not 0 <= np.floor(value + 0.5) <= 255)
 
 
 FOUND = {

@@ -9,8 +9,7 @@ from forge import Draft, check, forge, small_base, small_set
 
 from poisonsets.cli.reports import tell
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.interop.importing.notes import of_findings
-from poisonsets.manifests.verification.findings import Counted, Finding, Findings
+from poisonsets.manifests.verification.findings import CodeFindings, Finding, Findings
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +19,7 @@ def base() -> Base:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report holds three findings."""
+    """A report holds three findings of a code."""
     monkeypatch.setattr("poisonsets.manifests.limits.FINDINGS_KEPT", 3)
 
 
@@ -36,36 +35,35 @@ def test_a_line_names_every_trial_that_has_a_finding(
     tmp_path: Path, base: Base, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = check(forge(small_set(tmp_path / "set", base, trials=5), tmp_path / "forged", inverted), base)
-    assert {one.trial for one in report.findings} == {1}
-    counts = {one.code: (one.count, one.trials) for one in report.counts}
+    assert {(one.code, one.trial) for one in report.findings if one.code == "V301"} == {("V301", 1)}
+    counts = {one.code: (one.count, one.trials) for one in report.by_code}
     assert counts["V301"] == (16, (1, 2, 3, 4))
     assert counts["V202"] == (4, (4,))
-    assert sum(one.count for one in report.counts) == report.total
-    lines = {one.text.split()[0]: one for one in of_findings(report.counts)}
-    assert lines["V301"].line().startswith("trials 1-4: V301 16 findings, the first: trial 1 slot 0: pixel")
-    assert lines["V202"].line().startswith("trial 4: V202 4 findings, the first: trial 4 slot 0: label")
+    assert sum(one.count for one in report.by_code) == report.total
+    lines = {one.code: one.lines() for one in report.by_code}
+    assert lines["V301"][0].startswith("V301 trial 1 slot 0: pixel")
+    assert lines["V202"][0].startswith("V202 trial 4 slot 0: label")
     tell(report)
     told = capsys.readouterr().out
-    assert "(and 13 more V301, see --json)" in told
-    assert "(and 3 more V202, see --json)" in told
+    assert "(and 13 more V301, in trials 1-4)" in told
+    assert "(and 1 more V202, in trial 4)" in told
     assert "more findings" not in told
 
 
 @pytest.mark.usefixtures("few")
 def test_counts_are_of_all_and_hold_the_first() -> None:
     findings = Findings()
-    given = [Finding("V301", "violation", f"trial {n // 5} slot {n % 5}", "far", "", n // 5, n % 5) for n in range(20)]
-    given.insert(7, Finding("H101", "hint", "manifest.json", "renamed"))
+    given = [Finding("V301", "far", trial=n // 5, slot=n % 5) for n in range(20)]
+    given.insert(7, Finding("H101", "renamed", part="manifest.json"))
     for one in given:
         findings.add(one)
-    assert findings.counts() == (
-        Counted("H101", "hint", 1, (), given[7]),
-        Counted("V301", "violation", 20, (0, 1, 2, 3), given[0]),
+    assert findings.by_code() == (
+        CodeFindings("V301", 20, (0, 1, 2, 3), tuple(given[:3])),
+        CodeFindings("H101", 1, (), (given[7],)),
     )
-    assert len(findings.kept) == 3
 
 
 def test_a_trial_is_a_number_and_not_what_a_place_is_called() -> None:
     findings = Findings()
-    findings.add(Finding("D104", "damage", "trial 7 of mine.txt", "a file that the manifest does not list"))
-    assert [one.trials for one in of_findings(findings.counts())] == [()]
+    findings.add(Finding("D104", "a file that the manifest does not list", part="trial 7 of mine.txt"))
+    assert [(one.trials, one.first[0].place) for one in findings.by_code()] == [((), "trial 7 of mine.txt")]

@@ -176,9 +176,11 @@ def test_hints_cannot_hide_a_graver_finding(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("poisonsets.manifests.limits.FINDINGS_KEPT", 3)
     findings = Findings()
     for number in range(5):
-        findings.add(Finding("H201", "hint", str(number), ""))
+        findings.add(Finding("H201", "", part=str(number)))
     for number in range(4):
-        findings.add(Finding("V301", "violation", str(number), ""))
-    findings.add(Finding("H201", "hint", "last", ""))
-    assert [(one.code, one.place) for one in findings.kept] == [("V301", "0"), ("V301", "1"), ("V301", "2")]
-    assert (findings.total, findings.hints, findings.worst) == (10, 6, 1)
+        findings.add(Finding("V301", "", part=str(number)))
+    findings.add(Finding("H201", "", part="last"))
+    violations, hinted = findings.by_code()
+    assert [one.place for one in violations.first] == ["0", "1", "2"]
+    assert (violations.code, violations.count, hinted.code, hinted.count) == ("V301", 4, "H201", 6)
+    assert findings.worst == 1
