@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
-    from poisonsets.registry import Entry
+    from poisonsets.registry import RegisteredAttack
     from poisonsets.surrogates import Surrogates
     from poisonsets.victims.networks.weights import Weights
     from poisonsets.victims.training.pretraining import Role
@@ -28,7 +28,7 @@ WHAT = {
 
 
 def attackers(
-    entry: Entry, base: Base, given: list[Path], pool: list[Path], *, include: bool, quiet: bool
+    entry: RegisteredAttack, base: Base, given: list[Path], pool: list[Path], *, include: bool, quiet: bool
 ) -> Surrogates:
     """The attacker's networks: the files given, or what the base's default pretraining for the attack's need makes.
 
@@ -52,7 +52,7 @@ def attackers(
     return Surrogates((default_network(base, "--surrogate", role=role, quiet=quiet),), included=include)
 
 
-def role_of(entry: Entry) -> Role | None:
+def role_of(entry: RegisteredAttack) -> Role | None:
     """The role of the default network that an attack's needs ask for."""
     needs = entry.traits.needs
     if "robust" in needs:

@@ -8,91 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # a list of attacks needs neither
+    import torch
+    from torch import Tensor
 
-from poisonsets.manifests.files.pixels import Labels
-from poisonsets.manifests.overlay.stamp import Trigger
-from poisonsets.manifests.records.trial import L2, Linf, Unconstrained
+    from poisonsets.manifests.files.pixels import Labels
+    from poisonsets.manifests.overlay.stamp import Trigger
+    from poisonsets.manifests.records.trial import L2, Linf, Unconstrained
 
-Budget: TypeAlias = Linf | L2 | Unconstrained
-Need: TypeAlias = Literal["features", "gradients", "robust", "source images", "trigger", "training"]
-
-
-@dataclass(frozen=True)
-class Range:
-    """The values a numeric setting may take, written into its annotation: `steps: Annotated[int, Range(1, 10_000)]`.
-
-    Attributes:
-        least, most: both allowed.
-    """
-
-    least: float
-    most: float
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What an attack declares about itself; planning, refusals and the law tests follow from it.
-
-    Attributes:
-        labels: `clean`: every poison keeps its base's label, bases are of the adversarial class. `adversarial`: bases
-            are of the source classes (without a trigger: of the target's class) and get the adversarial label.
-        objective: what it minimises, if anything.
-        randomised: whether another seed gives other poisons.
-        perturbs: whether poisons are perturbed bases (then a zero budget returns the bases).
-        constrained: whether poisons stay in the budget; if not, the set declares no constraint.
-        targeted: whether another target gives other poisons.
-        needs: what must be there before it can start. `features`: a network; `gradients`: one that tells the victims'
-            classes apart; `robust`: such a one, adversarially trained; `source images`: training images of the source
-            classes; `training`: all training images, to train networks anew; `trigger`.
-        batched: whether a block holds several trials in one tensor, or one.
-        source_classes: of a backdoor, where none are given: the class of the `target`, or `all` but the adversarial.
-        composition: how its poisons enter the training set, where nothing else is asked for.
-        exempting: the name of the boolean setting that, where it is off, takes the trigger out of the budget.
-        trigger: of a backdoor, where none is given (docs/triggers.md).
-        selects: whether it keeps the best of more candidates than it is asked for poisons.
-    """
-
-    labels: Literal["clean", "adversarial"] = "clean"
-    objective: Literal["feature", "gradient", "none"] = "none"
-    randomised: bool = False
-    perturbs: bool = True
-    constrained: bool = True
-    targeted: bool = True
-    needs: frozenset[Need] = frozenset()
-    batched: bool = True
-    source_classes: Literal["target", "all"] = "target"
-    composition: Literal["in-place", "add", "supplant"] = "in-place"
-    exempting: str = ""
-    trigger: str = "patch"
-    selects: bool = False
-
-    @property
-    def reads_training(self) -> bool:
-        """Whether it reads the base's training images."""
-        return bool(self.needs & {"source images", "training"})
-
-    def leaves_out(self, settings: Mapping[str, Any]) -> bool:
-        """Whether the trigger is stamped outside of the budget, by these settings or for want of one."""
-        return not self.constrained or (bool(self.exempting) and not settings[self.exempting])
-
-    @property
-    def threat_model(self) -> str:
-        """Who the attacker is, in words: the labels, the trigger, and what is known or touched."""
-        labels = "clean labels" if self.labels == "clean" else "changed labels"
-        kind = "backdoor" if "trigger" in self.needs else "triggerless"
-        knows = {
-            "features": "a network's features",
-            "gradients": "a classifier of the victims' classes",
-            "robust": "a robust classifier of the victims' classes",
-            "source images": "training images of the source classes",
-            "training": "the training set",
-        }
-        known = [words for need, words in knows.items() if need in self.needs]
-        return f"{kind}, {labels}; knows {', '.join(known) or 'no network'}"
+Budget: TypeAlias = "Linf | L2 | Unconstrained"
 
 
 class Surrogate(Protocol):
@@ -182,7 +108,7 @@ class Task:
     keep: int = 0
 
 
-Retrain: TypeAlias = Callable[[int, Tensor, int], tuple[Surrogate, ...]]
+Retrain: TypeAlias = "Callable[[int, Tensor, int], tuple[Surrogate, ...]]"
 
 
 @dataclass(frozen=True)

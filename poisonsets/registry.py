@@ -2,19 +2,82 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from poisonsets.interface import Attack, Traits
+from poisonsets.interface import Attack
 from poisonsets.manifests.plugins import clash
+from poisonsets.settings import parse_settings
 
-Factory = Callable[..., Attack]
+Factory: TypeAlias = Callable[..., Attack]
+Need: TypeAlias = Literal["features", "gradients", "robust", "source images", "trigger", "training"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class Traits:
+    """What an attack declares about itself; planning, refusals and the law tests follow from it.
+
+    Attributes:
+        labels: `clean`: every poison keeps its base's label, bases are of the adversarial class. `adversarial`: bases
+            are of the source classes (without a trigger: of the target's class) and get the adversarial label.
+        objective: what it minimises, if anything.
+        randomised: whether another seed gives other poisons.
+        perturbs: whether poisons are perturbed bases (then a zero budget returns the bases).
+        constrained: whether poisons stay in the budget; if not, the set declares no constraint.
+        targeted: whether another target gives other poisons.
+        needs: what must be there before it can start. `features`: a network; `gradients`: one that tells the victims'
+            classes apart; `robust`: such a one, adversarially trained; `source images`: training images of the source
+            classes; `training`: all training images, to train networks anew; `trigger`.
+        batched: whether a block holds several trials in one tensor, or one.
+        source_classes: of a backdoor, where none are given: the class of the `target`, or `all` but the adversarial.
+        composition: how its poisons enter the training set, where nothing else is asked for.
+        exempting: the name of the boolean setting that, where it is off, takes the trigger out of the budget.
+        trigger: of a backdoor, where none is given (docs/triggers.md).
+        selects: whether it keeps the best of more candidates than it is asked for poisons.
+    """
+
+    labels: Literal["clean", "adversarial"] = "clean"
+    objective: Literal["feature", "gradient", "none"] = "none"
+    randomised: bool = False
+    perturbs: bool = True
+    constrained: bool = True
+    targeted: bool = True
+    needs: frozenset[Need] = frozenset()
+    batched: bool = True
+    source_classes: Literal["target", "all"] = "target"
+    composition: Literal["in-place", "add", "supplant"] = "in-place"
+    exempting: str = ""
+    trigger: str = "patch"
+    selects: bool = False
+
+    @property
+    def reads_training(self) -> bool:
+        """Whether it reads the base's training images."""
+        return bool(self.needs & {"source images", "training"})
+
+    def leaves_out(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the trigger is stamped outside of the budget, by these settings or for want of one."""
+        return not self.constrained or (bool(self.exempting) and not settings[self.exempting])
+
+    @property
+    def threat_model(self) -> str:
+        """Who the attacker is, in words: the labels, the trigger, and what is known or touched."""
+        labels = "clean labels" if self.labels == "clean" else "changed labels"
+        kind = "backdoor" if "trigger" in self.needs else "triggerless"
+        knows = {
+            "features": "a network's features",
+            "gradients": "a classifier of the victims' classes",
+            "robust": "a robust classifier of the victims' classes",
+            "source images": "training images of the source classes",
+            "training": "the training set",
+        }
+        known = [words for need, words in knows.items() if need in self.needs]
+        return f"{kind}, {labels}; knows {', '.join(known) or 'no network'}"
+
+
+@dataclass(frozen=True)
+class RegisteredAttack:
     """A registered attack.
 
     Attributes:
@@ -37,17 +100,25 @@ class Entry:
         """The first line of the factory's docstring."""
         return (self.factory.__doc__ or "").strip().splitlines()[0]
 
+    def settings(self, given: Mapping[str, str]) -> dict[str, Any]:
+        """Every setting with its value: as given, or the default.
+
+        Raises:
+            UsageError: as `parse_settings`.
+        """
+        return parse_settings(self.name, self.factory, given)
+
     def defaults(self) -> dict[str, Any]:
         """Every setting with its default value."""
-        return {name: p.default for name, p in inspect.signature(self.factory).parameters.items()}
+        return self.settings({})
 
 
-_entries: dict[str, Entry] = {}
+_attacks: dict[str, RegisteredAttack] = {}
 
 
-def registered() -> dict[str, Entry]:
+def registered() -> dict[str, RegisteredAttack]:
     """The attacks whose modules have been loaded, by full name."""
-    return dict(_entries)
+    return dict(_attacks)
 
 
 def attack(
@@ -61,12 +132,12 @@ def attack(
 
     def register(factory: Factory) -> Factory:
         wanted = {spelling.lower() for spelling in (name, *aliases)}
-        for other in _entries.values():
+        for other in _attacks.values():
             taken = wanted & {spelling.lower() for spelling in (other.name, *other.aliases)}
             if taken and other.factory is not factory:
                 one, two = f"{name} of {factory.__module__}", f"{other.name} of {other.factory.__module__}"
                 raise clash("attacks", min(taken), one, two)
-        _entries[name] = Entry(name, aliases, version, traits, source, factory)
+        _attacks[name] = RegisteredAttack(name, aliases, version, traits, source, factory)
         return factory
 
     return register

@@ -7,27 +7,31 @@ import math
 import re
 import typing
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from poisonsets.interface import Range
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.records.origin import Setting
 from poisonsets.manifests.spelling import nearest
-from poisonsets.registry import Entry
+
+if TYPE_CHECKING:
+    from poisonsets.manifests.records.origin import Setting
 
 NUMBERS = {int: r"-?[0-9]{1,18}", float: r"-?[0-9]{1,18}(\.[0-9]{1,18})?(e[+-]?[0-9]{1,3})?|nan|-?inf"}
 
 
-def settings_of(entry: Entry, given: Mapping[str, str]) -> dict[str, Any]:
-    """Every setting of an attack, the given ones parsed by the type of the factory's argument.
+@dataclass(frozen=True)
+class Range:
+    """The values a numeric setting may take, written into its annotation: `steps: Annotated[int, Range(1, 10_000)]`.
 
-    Raises:
-        UsageError: an unknown setting, or a value that is not of its type.
+    Attributes:
+        least, most: both allowed.
     """
-    return parsed_settings(entry.name, entry.factory, given)
+
+    least: float
+    most: float
 
 
-def parsed_settings(owner: str, factory: Callable[..., object], given: Mapping[str, str]) -> dict[str, Any]:
+def parse_settings(owner: str, factory: Callable[..., object], given: Mapping[str, str]) -> dict[str, Any]:
     """Every keyword setting of a factory with its value, the given ones parsed by the type of the argument.
 
     Args:
@@ -51,7 +55,7 @@ def parsed_settings(owner: str, factory: Callable[..., object], given: Mapping[s
     return settings
 
 
-def recorded(settings: Mapping[str, Any]) -> dict[str, Setting]:
+def record_settings(settings: Mapping[str, Any]) -> dict[str, Setting]:
     """Settings as a manifest records them: floats become decimal strings."""
     return {key: decimal(value) if isinstance(value, float) else value for key, value in settings.items()}
 

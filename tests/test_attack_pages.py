@@ -22,11 +22,10 @@ from poisonsets import attacks, triggers
 from poisonsets.cli import options
 from poisonsets.cli.main import app
 from poisonsets.crafting import planning
-from poisonsets.interface import Range
 from poisonsets.manifests import open_base, spelling
 from poisonsets.manifests.overlay.stamp import footprint, stamp
 from poisonsets.presets import names, preset_settings, tables
-from poisonsets.settings import parsed_settings, recorded, settings_of
+from poisonsets.settings import Range, parse_settings, record_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -83,7 +82,7 @@ def spelled(value: Any) -> str:
 
 def check_table(factory: Callable[..., Any], text: str, column: str) -> None:
     found = rows(f"\n{text}", f"| {column} | default | range or choices | meaning |")
-    defaults = recorded(parsed_settings("it", factory, {}))
+    defaults = record_settings(parse_settings("it", factory, {}))
     hints = typing.get_type_hints(factory, include_extras=True)
     assert [row[:2] for row in found] == [[f"`{name}`", spelled(value)] for name, value in defaults.items()]
     for (name, *_), (_, _, values, meaning) in zip(defaults.items(), found, strict=True):
@@ -175,7 +174,7 @@ def test_a_command_parses(where: str, line: str, cache: Path) -> None:
     if where in OURS:
         assert entry.name == where
     settings = {**preset_settings(given["preset"], entry), **options.assignments(given["setting"] or [])}
-    resolved = settings_of(entry, settings)
+    resolved = entry.settings(settings)
     entry.factory(**resolved)
     assert given["preset"] != "digits" or entry.name in tables()["digits"], "a table that is not there"
     assert not given["trigger"] or "trigger" in entry.traits.needs
@@ -211,12 +210,12 @@ def test_options_and_settings_named_in_passing_exist(name: str) -> None:
     for option in re.findall(r"`(--[a-z][^`]*)`", prose):
         words = shlex.split(option)
         given = parse(f"poisonsets craft {name} --base digits -o x {option}") if len(words) > 1 else {}
-        settings_of(OURS[name], options.assignments(given.get("setting") or []))
+        OURS[name].settings(options.assignments(given.get("setting") or []))
         known = {flag for option in craft_options() for flag in option.opts}
         assert {word for word in words if word.startswith("--")} <= known, option
     for key, value in re.findall(r"`([a-z_]+)=([^`,]+)`", prose):
         if key in OURS[name].defaults():
-            settings_of(OURS[name], {key: value})
+            OURS[name].settings({key: value})
 
 
 def craft_options() -> list[Any]:

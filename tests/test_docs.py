@@ -215,15 +215,14 @@ def test_the_example_of_an_attack_crafts_a_set(tmp_path: Path, monkeypatch: pyte
     from poisonsets import attacks, registry
     from poisonsets.crafting.driver import craft_set
     from poisonsets.manifests import open_set
-    from poisonsets.settings import settings_of
 
     attacks.attacks()
-    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    monkeypatch.setattr(registry, "_attacks", dict(registry._attacks))
     contributed("poisonsets/attacks/brightness.py", tmp_path)
     attacks.attacks.cache_clear()
     try:
         base, entry = small_base(), attacks.find("brightness")
-        request = replace(noise_request(base), attack=entry, settings=settings_of(entry, {"share": "0.5"}))
+        request = replace(noise_request(base), attack=entry, settings=entry.settings({"share": "0.5"}))
         assert craft_set(tmp_path / "set", request).refused == ()
     finally:
         attacks.attacks.cache_clear()

@@ -97,12 +97,11 @@ def craft(
     from poisonsets.manifests.bases.cache import open_base
     from poisonsets.manifests.sets import writer
     from poisonsets.presets import preset_settings
-    from poisonsets.settings import settings_of
     from poisonsets.victims.device import resolve
 
     entry = attacks.find(attack)
     settings = {**preset_settings(preset, entry), **given}
-    entry.factory(**settings_of(entry, settings))
+    entry.factory(**entry.settings(settings))
     writer.refuse_output(out, resume=resume)
     where = str(resolve(device))
     opened = open_base(base, cache=options.cache_folder(), holdout=holdout, split_seed=split_seed, resize=resize)

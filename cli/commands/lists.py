@@ -35,7 +35,7 @@ def list_things(
 
 def _attacks() -> Table:
     from poisonsets.attacks import attacks
-    from poisonsets.settings import recorded
+    from poisonsets.settings import record_settings
 
     return [
         {
@@ -43,7 +43,7 @@ def _attacks() -> Table:
             "aliases": list(entry.aliases),
             "threat model": entry.traits.threat_model,
             "objective": entry.traits.objective,
-            "settings": recorded(entry.defaults()),
+            "settings": record_settings(entry.defaults()),
             "source": entry.source,
         }
         for entry in attacks().values()
@@ -140,14 +140,14 @@ def _presets() -> Table:
 
 
 def _triggers() -> Table:
-    from poisonsets.settings import parsed_settings, recorded
+    from poisonsets.settings import parse_settings, record_settings
     from poisonsets.triggers import kinds
 
     return [
         {
             "name": kind.name,
             "summary": kind.summary,
-            "options": recorded(parsed_settings(kind.name, kind.factory, {})),
+            "options": record_settings(parse_settings(kind.name, kind.factory, {})),
         }
         for kind in kinds().values()
     ]

@@ -5,11 +5,11 @@ from functools import cache
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.plugins import load_plugins
 from poisonsets.manifests.spelling import nearest
-from poisonsets.registry import Entry, registered
+from poisonsets.registry import RegisteredAttack, registered
 
 
 @cache
-def attacks() -> dict[str, Entry]:
+def attacks() -> dict[str, RegisteredAttack]:
     """All attacks by full name, in alphabetical order.
 
     Raises:
@@ -19,13 +19,13 @@ def attacks() -> dict[str, Entry]:
     return dict(sorted(registered().items()))
 
 
-def find(name: str) -> Entry:
+def find(name: str) -> RegisteredAttack:
     """The attack of that name or alias, in any case.
 
     Raises:
         UsageError: there is none; the nearest name is suggested.
     """
-    known: dict[str, Entry] = {}
+    known: dict[str, RegisteredAttack] = {}
     for entry in attacks().values():
         known.update({spelling.lower(): entry for spelling in (entry.name, *entry.aliases)})
     if name.lower() in known:

@@ -7,10 +7,11 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
+from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.methods.descent import descend, differentiable
 from poisonsets.methods.features import FeatureSpec, Optimiser, optimiser_spec, target_features
-from poisonsets.registry import attack
+from poisonsets.registry import Traits, attack
+from poisonsets.settings import Range
 
 DEAD = 1e-2  # of a map's mean norm: below it a position's norm is no scale to measure by
 

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from poisonsets.budget import project
 from poisonsets.images import stamped
-from poisonsets.interface import Attack, Budget, Context, Crafted, Range, Surrogate, Task, Traits
+from poisonsets.interface import Attack, Budget, Context, Crafted, Surrogate, Task
 from poisonsets.manifests.overlay.stamp import train_id
 from poisonsets.manifests.records.trial import L2, Linf
-from poisonsets.registry import attack
+from poisonsets.registry import Traits, attack
+from poisonsets.settings import Range
 from poisonsets.surrogates import pgd_step
 
 UNBOUNDED_START = 16 / 255  # how far a random start reaches where there is no budget

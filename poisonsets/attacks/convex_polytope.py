@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
+from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.methods.descent import descend, differentiable
 from poisonsets.methods.features import FeatureSpec, Optimiser, optimiser_spec, target_features
 from poisonsets.methods.simplex import nearest_in_hull
-from poisonsets.registry import attack
+from poisonsets.registry import Traits, attack
+from poisonsets.settings import Range
 
 
 @attack(

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from poisonsets.budget import project
-from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
+from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.manifests.errors import UsageError
 from poisonsets.methods.descent import Objective, descend
 from poisonsets.methods.features import FeatureSpec, optimiser_spec, target_features
-from poisonsets.registry import attack
+from poisonsets.registry import Traits, attack
+from poisonsets.settings import Range
 
 Evaluate: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Images [n, 3, H, W] and their positions [n] in the block to the feature distances, [n], and their gradients."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import torch.nn.functional as F
 
-from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
+from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.methods.descent import OptimiserSpec, descend
 from poisonsets.methods.gradients import (
     Criterion,
@@ -20,7 +20,8 @@ from poisonsets.methods.gradients import (
     shaped,
     weight_gradient,
 )
-from poisonsets.registry import attack
+from poisonsets.registry import Traits, attack
+from poisonsets.settings import Range
 
 DISTANCES = {"cosine": cosine, "euclidean": euclidean}
 CRITERIA: dict[str, Criterion] = {"cross-entropy": F.cross_entropy, "carlini-wagner": margin}

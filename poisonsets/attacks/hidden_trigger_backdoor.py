@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from poisonsets.budget import project
-from poisonsets.interface import Attack, Context, Crafted, Range, Surrogate, Task, Traits
+from poisonsets.interface import Attack, Context, Crafted, Surrogate, Task
 from poisonsets.manifests.errors import UsageError
 from poisonsets.methods.pairing import RULES, Pairing, Rule
-from poisonsets.registry import attack
+from poisonsets.registry import Traits, attack
+from poisonsets.settings import Range
 
 
 @attack(

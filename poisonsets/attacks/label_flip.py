@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from poisonsets.interface import Attack, Context, Crafted, Task, Traits
-from poisonsets.registry import attack
+from poisonsets.interface import Attack, Context, Crafted, Task
+from poisonsets.registry import Traits, attack
 
 
 @attack(

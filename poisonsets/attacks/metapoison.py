@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from poisonsets.interface import Attack, Context, Crafted, Range, Surrogate, Task, Traits
+from poisonsets.interface import Attack, Context, Crafted, Surrogate, Task
 from poisonsets.manifests.errors import UsageError
 from poisonsets.methods.descent import OptimiserSpec, descend, differentiable
-from poisonsets.registry import attack
+from poisonsets.registry import Traits, attack
+from poisonsets.settings import Range
 
 
 @attack(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from poisonsets.budget import project
-from poisonsets.interface import Attack, Context, Crafted, Task, Traits
+from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.manifests.records.trial import L2, Linf
-from poisonsets.registry import attack
+from poisonsets.registry import Traits, attack
 
 
 @attack(

@@ -10,12 +10,13 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from poisonsets.interface import Attack, Context, Crafted, Range, Surrogate, Task, TrainingImages, Traits
+from poisonsets.interface import Attack, Context, Crafted, Surrogate, Task, TrainingImages
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.methods.descent import OptimiserSpec, descend
 from poisonsets.methods.gradients import Match, cosine, gradient_norms, matching_objective, weight_gradient
-from poisonsets.registry import attack
+from poisonsets.registry import Traits, attack
+from poisonsets.settings import Range
 
 PUBLISHED_BATCH = 512
 SOURCES_AT_ONCE = 250

@@ -7,8 +7,9 @@ from typing import Annotated
 import torch
 
 from poisonsets.budget import project
-from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
-from poisonsets.registry import attack
+from poisonsets.interface import Attack, Context, Crafted, Task
+from poisonsets.registry import Traits, attack
+from poisonsets.settings import Range
 
 
 @attack("watermark", version=1, traits=Traits(), source="Shafahi et al. 2018")

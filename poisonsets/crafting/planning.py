@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from poisonsets import attacks, triggers
 from poisonsets.crafting.request import CraftRequest
-from poisonsets.interface import Budget, Traits
+from poisonsets.interface import Budget
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.records.origin import DrawnSetup, NamedSetup, SetupRecord
@@ -20,8 +20,7 @@ from poisonsets.manifests.trials.drawn import draw
 from poisonsets.manifests.trials.named import RULES, compute, trials_of
 from poisonsets.manifests.trials.plan import CompositionRule, Plan
 from poisonsets.manifests.trials.setup_file import read_setup
-from poisonsets.registry import Entry
-from poisonsets.settings import settings_of
+from poisonsets.registry import RegisteredAttack, Traits
 from poisonsets.surrogates import Precision, Surrogates
 
 POISONS = 25
@@ -51,7 +50,7 @@ class Draw:
 
 
 def craft_request(
-    attack: str | Entry,
+    attack: str | RegisteredAttack,
     base: Base,
     *,
     name: str = "",
@@ -86,7 +85,7 @@ def craft_request(
         UsageError: an unknown attack, setting or trigger, or as for `planned`.
     """
     entry = attacks.find(attack) if isinstance(attack, str) else attack
-    resolved = settings_of(entry, settings)
+    resolved = entry.settings(settings)
     rule = composition or entry.traits.composition
     record, plans = planned(base, entry, setup=setup, trials=trials, seed=seed, asked=asked, composition=rule)
     wanted = trigger or (entry.traits.trigger if "trigger" in entry.traits.needs else None)
@@ -108,7 +107,7 @@ def craft_request(
 
 def planned(
     base: Base,
-    entry: Entry,
+    entry: RegisteredAttack,
     *,
     setup: str | None,
     trials: Sequence[int] | None,
@@ -187,7 +186,7 @@ def drawn_setup(base: Base, traits: Traits, *, seed: int, asked: Draw, compositi
         ) from error
 
 
-def budget_of(entry: Entry, settings: Mapping[str, Any], levels: int | None) -> Budget:
+def budget_of(entry: RegisteredAttack, settings: Mapping[str, Any], levels: int | None) -> Budget:
     """The constraint of an attack's poisons.
 
     Args:

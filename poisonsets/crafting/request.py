@@ -15,7 +15,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.overlay.stamp import Trigger, picture_digest
 from poisonsets.manifests.records.origin import AttackRecord, SetupRecord
 from poisonsets.manifests.trials.plan import CompositionRule, Plan
-from poisonsets.settings import recorded
+from poisonsets.settings import record_settings
 from poisonsets.surrogates import Precision, Surrogates
 
 TRIGGER = "trigger"
@@ -42,7 +42,7 @@ class CraftRequest:
     """
 
     name: str
-    attack: registry.Entry
+    attack: registry.RegisteredAttack
     settings: Mapping[str, Any]
     budget: Budget
     composition: CompositionRule
@@ -92,7 +92,7 @@ class CraftRequest:
         return AttackRecord(
             name=self.attack.name,
             version=self.attack.version,
-            settings=recorded(self.settings),
+            settings=record_settings(self.settings),
             trigger=None if self.trigger is None else self.trigger[1],
             precision=self.precision,
             block_pixels=BLOCK_PIXELS if self.attack.traits.batched else None,

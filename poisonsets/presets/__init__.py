@@ -12,7 +12,6 @@ from typing import Any, Final
 from poisonsets import attacks, registry
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files import store
-from poisonsets.settings import settings_of
 
 PUBLISHED: Final = "published"
 FILE_BYTES: Final = 1 << 20
@@ -24,7 +23,7 @@ def names() -> tuple[str, ...]:
     return (PUBLISHED, *sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
-def preset_settings(name: str, attack: registry.Entry) -> dict[str, str]:
+def preset_settings(name: str, attack: registry.RegisteredAttack) -> dict[str, str]:
     """The settings that a preset gives an attack, as they would be typed.
 
     Args:
@@ -60,7 +59,7 @@ def _tables(path: Path) -> dict[str, dict[str, str]]:
             raise UsageError(f"{path}: {table} is no table", "Write [attack-name], then its settings")
         entry = attacks.find(table)
         found[entry.name] = _spelled(values)
-        settings_of(entry, found[entry.name])
+        entry.settings(found[entry.name])
     return found
 
 

@@ -8,7 +8,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.overlay.stamp import Trigger, stamp
 from poisonsets.manifests.records.origin import Setting
-from poisonsets.settings import parsed_settings, recorded
+from poisonsets.settings import parse_settings, record_settings
 from poisonsets.triggers.kinds import Made, TriggerKind, find, kind, kinds
 
 __all__ = ["Made", "TriggerKind", "find", "kind", "kinds", "parsed"]
@@ -33,7 +33,7 @@ def parsed(spec: str, base: Base, *, seed: int) -> tuple[Trigger, str]:
     name, *options = spec.split(",")
     found = find(name)
     owner = f"trigger {found.name}"
-    made = found.factory(**parsed_settings(owner, found.factory, _pairs(owner, options)))(base, seed)
+    made = found.factory(**parse_settings(owner, found.factory, _pairs(owner, options)))(base, seed)
     try:
         stamp(base.train.images[0], made.trigger, "train/0")
     except UsageError as error:
@@ -54,7 +54,7 @@ def _pairs(owner: str, options: list[str]) -> dict[str, str]:
 
 
 def _resolved(made: Made) -> list[tuple[str, Setting]]:
-    options: Mapping[str, Setting] = recorded(made.options)
+    options: Mapping[str, Setting] = record_settings(made.options)
     return list(options.items())
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from poisonsets.interface import Range
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.records.triggers import ImageTrigger
+from poisonsets.settings import Range
 from poisonsets.triggers import pictures
 from poisonsets.triggers.kinds import Made, Maker, kind
 from poisonsets.triggers.layout import six_decimals

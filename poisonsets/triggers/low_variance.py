@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from poisonsets.interface import Range
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.records.triggers import ImageTrigger
 from poisonsets.manifests.stream import Stream
+from poisonsets.settings import Range
 from poisonsets.triggers.kinds import Made, Maker, kind
 from poisonsets.triggers.layout import six_decimals
 from poisonsets.triggers.pictures import PICTURE_PATH

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from poisonsets.interface import Range
 from poisonsets.manifests.bases.dataset import Base
+from poisonsets.settings import Range
 from poisonsets.triggers import pictures
 from poisonsets.triggers.kinds import Made, Maker, kind
 from poisonsets.triggers.layout import Geometry, laid, place_of

@@ -5,10 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Annotated
 
-from poisonsets.interface import Range
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.records.triggers import SineTrigger
+from poisonsets.settings import Range
 from poisonsets.triggers.kinds import Made, Maker, kind
 from poisonsets.triggers.layout import PUBLISHED_SIDE, Geometry, require_224, six_decimals
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from poisonsets.interface import Range
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
+from poisonsets.settings import Range
 from poisonsets.triggers import pictures
 from poisonsets.triggers.kinds import Made, Maker, kind
 from poisonsets.triggers.layout import PUBLISHED_SIDE, Geometry, laid, place_of, require_224

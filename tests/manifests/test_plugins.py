@@ -90,7 +90,7 @@ def test_two_plugins_of_one_name_are_refused_and_both_named() -> None:
 
 OFFERED = {
     "attacks": """
-from poisonsets.interface import Traits
+from poisonsets.registry import Traits
 from poisonsets.registry import attack
 
 @attack("offered", version=1, traits=Traits(), source="none: a test")

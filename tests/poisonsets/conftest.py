@@ -29,7 +29,7 @@ def open_registry() -> Iterator[None]:
     """Attacks registered in a test are forgotten after it, and entry points are looked for again in it."""
     attacks.attacks()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "_entries", dict(registry._entries))
+        patch.setattr(registry, "_attacks", dict(registry._attacks))
         attacks.attacks.cache_clear()
         yield
     attacks.attacks.cache_clear()

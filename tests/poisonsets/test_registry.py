@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poisonsets import attacks, registry
-from poisonsets.interface import Attack, Context, Crafted, Range, Task, Traits
+from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.plugins import PluginWarning
-from poisonsets.registry import Entry
-from poisonsets.settings import decimal, recorded, settings_of
+from poisonsets.registry import RegisteredAttack, Traits
+from poisonsets.settings import Range, decimal, record_settings
 
 
 def a_factory(
@@ -36,7 +36,7 @@ def a_factory(
     return craft
 
 
-ENTRY = Entry("some-attack", ("SA",), 1, Traits(), "none: a test", a_factory)
+ENTRY = RegisteredAttack("some-attack", ("SA",), 1, Traits(), "none: a test", a_factory)
 
 
 def register(name: str, factory: Callable[..., Attack] = a_factory, aliases: tuple[str, ...] = ()) -> None:
@@ -68,9 +68,9 @@ def test_a_slip_is_answered_with_the_nearest_name(typed: str, meant: str) -> Non
 
 
 def test_settings_are_parsed_by_type_and_the_rest_keep_their_defaults() -> None:
-    assert settings_of(ENTRY, {}) == {"steps": 10, "rate": 0.5, "form": "plain", "restart": False}
+    assert ENTRY.settings({}) == {"steps": 10, "rate": 0.5, "form": "plain", "restart": False}
     given_all = {"steps": "7", "rate": "1", "form": "fancy", "restart": "true"}
-    found = settings_of(ENTRY, given_all)
+    found = ENTRY.settings(given_all)
     assert found == {"steps": 7, "rate": 1.0, "form": "fancy", "restart": True}
     assert [type(value) for value in found.values()] == [int, float, str, bool]
     assert ENTRY.defaults()["steps"] == 10
@@ -97,7 +97,7 @@ def test_settings_are_parsed_by_type_and_the_rest_keep_their_defaults() -> None:
 )
 def test_settings_without_meaning_are_refused(key: str, text: str, complaint: str) -> None:
     with pytest.raises(UsageError, match="some-attack") as refused:
-        settings_of(ENTRY, {key: text})
+        ENTRY.settings({key: text})
     assert complaint in str(refused.value)
 
 
@@ -105,18 +105,19 @@ def test_settings_without_meaning_are_refused(key: str, text: str, complaint: st
 def test_a_recorded_decimal_reads_back_to_the_same_float(value: float) -> None:
     text = decimal(value)
     assert float(text) == value
-    assert recorded({"rate": value}) == {"rate": text}
+    assert record_settings({"rate": value}) == {"rate": text}
 
 
 def test_only_floats_become_strings() -> None:
     settings = {"steps": 3, "restart": True, "form": "plain", "rate": 0.1, "whole": 2.0}
     wanted = {"steps": 3, "restart": True, "form": "plain", "rate": "0.1", "whole": "2"}
-    assert recorded(settings) == wanted
-    assert recorded(settings)["restart"] is True
+    assert record_settings(settings) == wanted
+    assert record_settings(settings)["restart"] is True
 
 
 THEIRS = """
-from poisonsets.interface import Crafted, Traits
+from poisonsets.interface import Crafted
+from poisonsets.registry import Traits
 from poisonsets.registry import attack
 
 @attack("their-attack", version=1, traits=Traits(), source="none: a test", aliases=("TA",))

@@ -22,14 +22,14 @@ from torch import Tensor
 from poisonsets import attacks
 from poisonsets.budget import to_levels
 from poisonsets.images import SplitImages, as_floats
-from poisonsets.interface import Budget, Context, Crafted, Need, Range, Surrogate, Task, Traits
+from poisonsets.interface import Budget, Context, Crafted, Surrogate, Task
 from poisonsets.manifests.bases.dataset import Split
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.records.trial import L2, Linf, Unconstrained
 from poisonsets.manifests.records.triggers import FixedPlace, PatchTrigger
-from poisonsets.registry import Entry
-from poisonsets.settings import recorded, settings_of
+from poisonsets.registry import Need, RegisteredAttack, Traits
+from poisonsets.settings import Range, record_settings
 from poisonsets.surrogates import surrogate_of
 from poisonsets.victims.networks import build
 
@@ -108,7 +108,9 @@ def floats(images: Images) -> Tensor:
     return as_floats(images, CPU)
 
 
-def task_of(entry: Entry, block: Sequence[int], budget: Budget, targets: Images, trigger: Trigger, keep: int) -> Task:
+def task_of(
+    entry: RegisteredAttack, block: Sequence[int], budget: Budget, targets: Images, trigger: Trigger, keep: int
+) -> Task:
     """The trials of a block as the driver would give them to the attack."""
     return Task(
         bases=floats(BASES[list(block)]),
@@ -124,7 +126,7 @@ def task_of(entry: Entry, block: Sequence[int], budget: Budget, targets: Images,
 
 
 def craft(
-    entry: Entry,
+    entry: RegisteredAttack,
     *,
     budget: Budget = EIGHT,
     targets: Images = TARGETS,
@@ -140,7 +142,7 @@ def craft(
     """Craft some of the three trials in one block; attacks that take one trial at a time get one at a time."""
     wanted = {**QUICK, "steps": str(steps), **settings}
     given = {key: value for key, value in wanted.items() if key in entry.defaults()}
-    attack = entry.factory(**settings_of(entry, given))
+    attack = entry.factory(**entry.settings(given))
     parts = []
     for block in [list(trials)] if entry.traits.batched else [[trial] for trial in trials]:
         task = task_of(entry, block, budget, targets, trigger, keep)
@@ -169,7 +171,7 @@ def levels(crafted: Crafted, budget: Budget = EIGHT, trials: Sequence[int] = ran
 
 
 @bound()
-def test_the_traits_hold_it_to_the_laws(entry: Entry) -> None:
+def test_the_traits_hold_it_to_the_laws(entry: RegisteredAttack) -> None:
     """An attack that neither perturbs nor minimises, or needs what no test gives it, would keep every law idly."""
     traits = entry.traits
     assert traits.perturbs or traits.objective != "none" or traits.labels == "adversarial"
@@ -190,7 +192,7 @@ def test_no_traits_lie_between_two_laws() -> None:
 
 @bound()
 @pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.norm)
-def test_poisons_are_images_inside_the_budget(entry: Entry, budget: Budget) -> None:
+def test_poisons_are_images_inside_the_budget(entry: RegisteredAttack, budget: Budget) -> None:
     crafted = craft(entry, budget=budget)
     images = crafted.images
     assert images.shape == (TRIALS, POISONS, 3, SIDE, SIDE)
@@ -209,7 +211,7 @@ def test_poisons_are_images_inside_the_budget(entry: Entry, budget: Budget) -> N
 
 
 @bound()
-def test_networks_and_global_random_states_are_left_alone(entry: Entry) -> None:
+def test_networks_and_global_random_states_are_left_alone(entry: RegisteredAttack) -> None:
     probe = floats(BASES[0])
     before = [(net.features(probe), net.logits(probe), net.weights) for net in NETWORKS]
     before = [(f.clone(), o.clone(), {name: tensor.clone() for name, tensor in w.items()}) for f, o, w in before]
@@ -226,7 +228,7 @@ def test_networks_and_global_random_states_are_left_alone(entry: Entry) -> None:
 
 
 @bound()
-def test_the_same_seed_gives_the_same_bytes(entry: Entry) -> None:
+def test_the_same_seed_gives_the_same_bytes(entry: RegisteredAttack) -> None:
     first = craft(entry)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(12345)  # whatever the caller did with the global state
@@ -237,36 +239,36 @@ def test_the_same_seed_gives_the_same_bytes(entry: Entry) -> None:
 
 @bound("zero budget")
 @pytest.mark.parametrize("budget", NOTHING, ids=lambda budget: budget.norm)
-def test_a_zero_budget_returns_the_bases(entry: Entry, budget: Budget) -> None:
+def test_a_zero_budget_returns_the_bases(entry: RegisteredAttack, budget: Budget) -> None:
     crafted = craft(entry, budget=budget)
     assert float((crafted.images.detach() - floats(BASES)).abs().max()) <= 1e-6
     assert np.array_equal(levels(crafted, Unconstrained()), BASES)
 
 
 @bound("seed matters")
-def test_another_seed_gives_other_poisons(entry: Entry) -> None:
+def test_another_seed_gives_other_poisons(entry: RegisteredAttack) -> None:
     one, other = levels(craft(entry)), levels(craft(entry, seed=1))
     assert all(not np.array_equal(one[trial], other[trial]) for trial in range(TRIALS))
 
 
 @bound("seed does not matter")
-def test_another_seed_gives_the_same_poisons(entry: Entry) -> None:
+def test_another_seed_gives_the_same_poisons(entry: RegisteredAttack) -> None:
     assert torch.equal(craft(entry).images, craft(entry, seed=1).images)
 
 
 @bound("target matters")
-def test_another_target_gives_other_poisons(entry: Entry) -> None:
+def test_another_target_gives_other_poisons(entry: RegisteredAttack) -> None:
     one, other = levels(craft(entry)), levels(craft(entry, targets=OTHERS))
     assert all(not np.array_equal(one[trial], other[trial]) for trial in range(TRIALS))
 
 
 @bound("target does not matter")
-def test_another_target_gives_the_same_poisons(entry: Entry) -> None:
+def test_another_target_gives_the_same_poisons(entry: RegisteredAttack) -> None:
     assert torch.equal(craft(entry).images, craft(entry, targets=OTHERS).images)
 
 
 @bound("objective falls")
-def test_the_objective_falls(entry: Entry) -> None:
+def test_the_objective_falls(entry: RegisteredAttack) -> None:
     if entry.traits.objective == "gradient":
         found = craft(entry, budget=Linf(levels=32), steps=30, networks=SMOOTH, settings=STEADY)
     else:
@@ -279,29 +281,29 @@ def test_the_objective_falls(entry: Entry) -> None:
 
 
 @bound("no history")
-def test_without_an_objective_there_is_no_history(entry: Entry) -> None:
+def test_without_an_objective_there_is_no_history(entry: RegisteredAttack) -> None:
     assert craft(entry).history == ()
 
 
 @bound("leaves images")
-def test_what_perturbs_nothing_returns_the_bases(entry: Entry) -> None:
+def test_what_perturbs_nothing_returns_the_bases(entry: RegisteredAttack) -> None:
     assert torch.equal(craft(entry).images, floats(BASES))
 
 
 @bound("source images matter")
-def test_other_source_images_give_other_poisons(entry: Entry) -> None:
+def test_other_source_images_give_other_poisons(entry: RegisteredAttack) -> None:
     one, other = levels(craft(entry)), levels(craft(entry, sources=OTHER_SOURCES))
     assert all(not np.array_equal(one[trial], other[trial]) for trial in range(TRIALS))
 
 
 @bound("trigger matters")
-def test_another_trigger_gives_other_poisons(entry: Entry) -> None:
+def test_another_trigger_gives_other_poisons(entry: RegisteredAttack) -> None:
     one, other = levels(craft(entry)), levels(craft(entry, trigger=OTHER_TRIGGER))
     assert all(not np.array_equal(one[trial], other[trial]) for trial in range(TRIALS))
 
 
 @bound("selects")
-def test_a_selection_keeps_as_many_as_asked_for(entry: Entry) -> None:
+def test_a_selection_keeps_as_many_as_asked_for(entry: RegisteredAttack) -> None:
     kept = craft(entry, keep=POISONS - 1).kept
     assert kept is not None
     assert kept.shape == (TRIALS, POISONS - 1)
@@ -311,12 +313,12 @@ def test_a_selection_keeps_as_many_as_asked_for(entry: Entry) -> None:
 
 
 @bound("needs no network")
-def test_what_needs_no_network_uses_none(entry: Entry) -> None:
+def test_what_needs_no_network_uses_none(entry: RegisteredAttack) -> None:
     assert torch.equal(craft(entry, networks=()).images, craft(entry).images)
 
 
 @bound("trials apart")
-def test_a_trial_does_not_depend_on_the_others_of_its_block(entry: Entry) -> None:
+def test_a_trial_does_not_depend_on_the_others_of_its_block(entry: RegisteredAttack) -> None:
     """But for rounding: convolutions add in another order in batches of another size."""
     together = levels(craft(entry)).astype(np.int64)
     for trial in range(TRIALS):
@@ -327,7 +329,7 @@ def test_a_trial_does_not_depend_on_the_others_of_its_block(entry: Entry) -> Non
 
 
 @bound()
-def test_the_docstring_cites_its_paper_and_says_what_differs(entry: Entry) -> None:
+def test_the_docstring_cites_its_paper_and_says_what_differs(entry: RegisteredAttack) -> None:
     doc = inspect.getdoc(entry.factory) or ""
     assert len(entry.summary) > 20
     assert re.search(r"what differs", doc, re.IGNORECASE)
@@ -340,7 +342,7 @@ def test_the_docstring_cites_its_paper_and_says_what_differs(entry: Entry) -> No
 
 
 @bound()
-def test_every_setting_is_documented_and_bounded(entry: Entry) -> None:
+def test_every_setting_is_documented_and_bounded(entry: RegisteredAttack) -> None:
     doc = inspect.getdoc(entry.factory) or ""
     _, _, section = doc.partition("\nArgs:\n")
     documented = [
@@ -368,8 +370,8 @@ def test_every_setting_is_documented_and_bounded(entry: Entry) -> None:
 
 
 @bound()
-def test_defaults_survive_being_recorded_and_given_again(entry: Entry) -> None:
-    written = recorded(entry.defaults())
+def test_defaults_survive_being_recorded_and_given_again(entry: RegisteredAttack) -> None:
+    written = record_settings(entry.defaults())
     words = {True: "true", False: "false"}
     spelled = {key: words[value] if type(value) is bool else str(value) for key, value in written.items()}
-    assert settings_of(entry, spelled) == entry.defaults()
+    assert entry.settings(spelled) == entry.defaults()

@@ -14,7 +14,7 @@ from forge import noise_request, small_base
 from poisonsets import registry
 from poisonsets.crafting.blocks import Block, partition
 from poisonsets.crafting.crafter import Crafter, Result
-from poisonsets.interface import Attack, Budget, Context, Crafted, Task, Traits
+from poisonsets.interface import Attack, Budget, Context, Crafted, Task
 from poisonsets.manifests.errors import MissingError
 from poisonsets.manifests.overlay.stamp import Trigger, stamp
 from poisonsets.manifests.records.origin import DrawnSetup
@@ -22,6 +22,7 @@ from poisonsets.manifests.records.trial import L2, Linf, Unconstrained
 from poisonsets.manifests.records.triggers import PatchTrigger, RandomPlace
 from poisonsets.manifests.trials.drawn import draw
 from poisonsets.manifests.trials.plan import Plan
+from poisonsets.registry import Traits
 
 SMALL = small_base()
 SETUP = DrawnSetup(seed=2, poisons=4, class_pair=(0, 1))

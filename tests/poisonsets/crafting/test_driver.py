@@ -19,14 +19,15 @@ from poisonsets import attacks, registry
 from poisonsets.cli.main import run
 from poisonsets.crafting.driver import Done, craft_set
 from poisonsets.crafting.request import CraftRequest
-from poisonsets.interface import Attack, Context, Crafted, Task, Traits
+from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError, ViolationError
 from poisonsets.manifests.records.origin import DrawnSetup
 from poisonsets.manifests.records.trial import L2, Linf
 from poisonsets.manifests.sets import writer
 from poisonsets.manifests.sets.reader import open_set
-from poisonsets.settings import recorded, settings_of
+from poisonsets.registry import Traits
+from poisonsets.settings import record_settings
 from poisonsets.surrogates import Surrogates
 from poisonsets.victims.networks.weights import Weights
 
@@ -37,7 +38,7 @@ def feature_request(
     weights: tuple[Weights, ...], *, pool: bool = False, trials: int = 3, steps: str = "3"
 ) -> CraftRequest:
     entry = attacks.find("bullseye-polytope")
-    settings = settings_of(entry, {"steps": steps})
+    settings = entry.settings({"steps": steps})
     request = noise_request(BASE, trials=trials)
     return replace(request, attack=entry, settings=settings, surrogates=Surrogates(weights, pool=pool))
 
@@ -138,7 +139,7 @@ def test_the_manifest_says_how_the_set_was_made(tmp_path: Path, tiny_weights: tu
     manifest = open_set(tmp_path / "set").manifest
     entry = attacks.find("bullseye-polytope")
     assert (manifest.attack.name, manifest.attack.version) == (entry.name, entry.version)
-    assert manifest.attack.settings == {**recorded(entry.defaults()), "steps": 3}
+    assert manifest.attack.settings == {**record_settings(entry.defaults()), "steps": 3}
     assert (manifest.seed, manifest.name) == (3, "small noise")
     assert manifest.setup == DrawnSetup(seed=3, poisons=4)
     assert manifest.base == BASE.pin()

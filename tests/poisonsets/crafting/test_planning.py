@@ -13,13 +13,13 @@ from poisonsets import attacks
 from poisonsets.crafting.driver import craft_set
 from poisonsets.crafting.planning import Draw, budget_of, craft_request, drawn_setup, planned
 from poisonsets.crafting.request import CompositionRule, CraftRequest
-from poisonsets.interface import Traits
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.records.origin import DrawnSetup, FileSetup
 from poisonsets.manifests.records.trial import Linf, Unconstrained
 from poisonsets.manifests.sets.reader import open_set
 from poisonsets.manifests.verification.verify import verify
+from poisonsets.registry import Traits
 
 BASE = small_base(classes=4, each=20)
 

@@ -9,7 +9,6 @@ import pytest
 from poisonsets import attacks
 from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.presets import names, preset_settings, tables
-from poisonsets.settings import settings_of
 
 
 def test_published_is_every_attacks_own_defaults() -> None:
@@ -23,7 +22,7 @@ def test_shipped_tables_fit_their_attacks() -> None:
     for attack, given in tables()["digits"].items():
         entry = attacks.find(attack)
         assert entry.name == attack, "a table goes by the attack's full name"
-        resolved = settings_of(entry, given)
+        resolved = entry.settings(given)
         assert resolved != entry.defaults(), "a table that changes nothing"
         assert preset_settings("digits", entry) == given
 
