@@ -68,16 +68,16 @@ class Questions:
         """What they come to on the images of a base.
 
         Raises:
-            UsageError, DamagedError, MissingError: as `read_targets`, `source_targets` and `triggers.parsed`.
+            UsageError, DamagedError, MissingError: as `read_targets`, `source_targets` and `triggers.resolve`.
         """
         from poisonsets.manifests.training_sets.targets_file import read_targets, source_targets
-        from poisonsets.triggers import parsed
+        from poisonsets.triggers import resolve
 
         if self.targets is not None:
             asked = read_targets(self.targets)
         else:
             asked = source_targets(self.source_classes, self.adversarial_label or 0)
-        return asked if self.trigger is None else asked.with_trigger(parsed(self.trigger, base, seed=0)[0])
+        return asked if self.trigger is None else asked.with_trigger(resolve(self.trigger, base, seed=0)[0])
 
 
 def opened(path: Path, questions: Questions, base: Base, *, quiet: bool) -> WholeSet:

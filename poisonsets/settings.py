@@ -60,6 +60,11 @@ def record_settings(settings: Mapping[str, Any]) -> dict[str, Setting]:
     return {key: decimal(value) if isinstance(value, float) else value for key, value in settings.items()}
 
 
+def spell_setting(value: Setting) -> str:
+    """A recorded value as one types it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def decimal(value: float) -> str:
     """A finite float as the shortest decimal string that reads back to it."""
     return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)

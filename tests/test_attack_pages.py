@@ -240,7 +240,7 @@ def test_a_kinds_example_is_made_and_is_what_the_page_says(name: str, tmp_path: 
     Image.new("RGB", (9, 9), (200, 10, 10)).save(picture, "png")
     (tmp_path / "PICTURE.png").write_bytes(picture.getvalue())
     base = small_base(side=32)
-    trigger, recorded = triggers.parsed(spec.replace("PICTURE.png", str(tmp_path / "PICTURE.png")), base, seed=0)
+    trigger, recorded = triggers.resolve(spec.replace("PICTURE.png", str(tmp_path / "PICTURE.png")), base, seed=0)
     assert recorded.startswith(f"{name},")
     image = base.train.images[0]
     assert (stamp(image, trigger, "train/0") != image).any()
@@ -265,7 +265,7 @@ def test_the_example_of_a_trigger_kind_is_made(tmp_path: Path, monkeypatch: pyte
     triggers.kinds.cache_clear()
     try:
         base = small_base()
-        trigger, recorded = triggers.parsed("border,width=2,colour=red", base, seed=0)
+        trigger, recorded = triggers.resolve("border,width=2,colour=red", base, seed=0)
     finally:
         triggers.kinds.cache_clear()
     assert recorded == "border,width=2,colour=red"

@@ -140,14 +140,14 @@ def _presets() -> Table:
 
 
 def _triggers() -> Table:
-    from poisonsets.settings import parse_settings, record_settings
+    from poisonsets.settings import record_settings
     from poisonsets.triggers import kinds
 
     return [
         {
             "name": kind.name,
             "summary": kind.summary,
-            "options": record_settings(parse_settings(kind.name, kind.factory, {})),
+            "options": record_settings(kind.options({})),
         }
         for kind in kinds().values()
     ]

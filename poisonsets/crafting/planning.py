@@ -100,7 +100,7 @@ def craft_request(
         plans=plans,
         surrogates=surrogates,
         seed=seed,
-        trigger=None if wanted is None else triggers.parsed(wanted, base, seed=seed),
+        trigger=None if wanted is None else triggers.resolve(wanted, base, seed=seed),
         precision=precision,
     )
 

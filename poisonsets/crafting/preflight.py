@@ -9,7 +9,6 @@ from pydantic import TypeAdapter, ValidationError
 from poisonsets.crafting.request import TRIGGER, CraftRequest
 from poisonsets.manifests import limits
 from poisonsets.manifests.errors import MissingError, UsageError
-from poisonsets.manifests.overlay.stamp import stamp
 from poisonsets.manifests.records.fields import Title, first_fault
 from poisonsets.surrogates import Weights
 
@@ -19,7 +18,7 @@ def preflight(request: CraftRequest) -> None:
 
     Raises:
         UsageError: no trials, or not in ascending order; bases, labels or classes that do not suit the attack; a
-            trigger that does not fit; a network that takes other images or knows other labels; a name or setting that
+            trigger that it cannot use; a network that takes other images or knows other labels; a name or setting that
             a manifest cannot say.
         MissingError: the attack needs a network or a trigger that was not given.
     """
@@ -71,10 +70,6 @@ def _check_trigger(request: CraftRequest) -> None:
     if not wanted:
         raise UsageError(f"{request.attack.name} uses no trigger", "Leave out --trigger")
     trigger, spec = request.trigger
-    try:
-        stamp(request.base.train.images[0], trigger, "train/0")
-    except UsageError as error:
-        raise UsageError(f"--trigger {spec}: {error.message}", "Choose a smaller trigger or another place") from error
     if getattr(request.budget, "exempt_trigger", False) and trigger.record.kind != "patch":
         raise UsageError(
             f"--trigger {spec}: a trigger of kind {trigger.record.kind} cannot be exempt from the budget",

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from poisonsets import attacks, registry
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files import store
+from poisonsets.settings import spell_setting
 
 PUBLISHED: Final = "published"
 FILE_BYTES: Final = 1 << 20
@@ -58,10 +59,6 @@ def _tables(path: Path) -> dict[str, dict[str, str]]:
         if not isinstance(values, dict):
             raise UsageError(f"{path}: {table} is no table", "Write [attack-name], then its settings")
         entry = attacks.find(table)
-        found[entry.name] = _spelled(values)
+        found[entry.name] = {key: spell_setting(value) for key, value in values.items()}
         entry.settings(found[entry.name])
     return found
-
-
-def _spelled(values: dict[str, Any]) -> dict[str, str]:
-    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in values.items()}

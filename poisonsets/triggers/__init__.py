@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.overlay.stamp import Trigger, stamp
-from poisonsets.manifests.records.origin import Setting
-from poisonsets.settings import parse_settings, record_settings
-from poisonsets.triggers.kinds import Made, TriggerKind, find, kind, kinds
+from poisonsets.settings import record_settings, spell_setting
+from poisonsets.triggers.kinds import ResolvedTrigger, TriggerKind, find, kind, kinds
 
-__all__ = ["Made", "TriggerKind", "find", "kind", "kinds", "parsed"]
+__all__ = ["ResolvedTrigger", "TriggerKind", "find", "kind", "kinds", "resolve"]
 
 
-def parsed(spec: str, base: Base, *, seed: int) -> tuple[Trigger, str]:
+def resolve(spec: str, base: Base, *, seed: int) -> tuple[Trigger, str]:
     """The trigger of `KIND[,key=value...]` on the images of a base.
 
     Args:
@@ -32,31 +29,22 @@ def parsed(spec: str, base: Base, *, seed: int) -> tuple[Trigger, str]:
     """
     name, *options = spec.split(",")
     found = find(name)
-    owner = f"trigger {found.name}"
-    made = found.factory(**parse_settings(owner, found.factory, _pairs(owner, options)))(base, seed)
+    resolved = found.factory(**found.options(_pairs(found, options)))(base, seed)
     try:
-        stamp(base.train.images[0], made.trigger, "train/0")
+        stamp(base.train.images[0], resolved.trigger, "train/0")
     except UsageError as error:
-        raise UsageError(f"{owner}: {error.message}", "Make it smaller or put it elsewhere") from error
-    return made.trigger, ",".join([found.name, *(f"{key}={_spelled(value)}" for key, value in _resolved(made))])
+        raise UsageError(f"{found.title}: {error.message}", "Make it smaller or put it elsewhere") from error
+    values = record_settings(resolved.options).items()
+    return resolved.trigger, ",".join([found.name, *(f"{key}={spell_setting(value)}" for key, value in values)])
 
 
-def _pairs(owner: str, options: list[str]) -> dict[str, str]:
+def _pairs(kind: TriggerKind, options: list[str]) -> dict[str, str]:
     given: dict[str, str] = {}
     for option in options:
         key, equals, value = option.partition("=")
         if not equals:
-            raise UsageError(f"{owner}: {option!r} is no option", "Write key=value, separated by commas")
+            raise UsageError(f"{kind.title}: {option!r} is no option", "Write key=value, separated by commas")
         if key in given:
-            raise UsageError(f"{owner}: {key} is given twice", "Give it once")
+            raise UsageError(f"{kind.title}: {key} is given twice", "Give it once")
         given[key] = value
     return given
-
-
-def _resolved(made: Made) -> list[tuple[str, Setting]]:
-    options: Mapping[str, Setting] = record_settings(made.options)
-    return list(options.items())
-
-
-def _spelled(value: Setting) -> str:
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)

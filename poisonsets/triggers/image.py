@@ -10,12 +10,12 @@ from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.records.triggers import ImageTrigger
 from poisonsets.settings import Range
 from poisonsets.triggers import pictures
-from poisonsets.triggers.kinds import Made, Maker, kind
+from poisonsets.triggers.kinds import ResolvedTrigger, Resolver, kind
 from poisonsets.triggers.layout import six_decimals
 
 
 @kind("image")
-def image(*, file: str = "", alpha: Annotated[float, Range(0, 1)] = 0.2) -> Maker:
+def image(*, file: str = "", alpha: Annotated[float, Range(0, 1)] = 0.2) -> Resolver:
     """Mix a picture into the whole image.
 
     Chen et al. (2017), the blended injection strategy; their keys are mixed in with 0.2. What differs: the picture is
@@ -26,11 +26,11 @@ def image(*, file: str = "", alpha: Annotated[float, Range(0, 1)] = 0.2) -> Make
         alpha: share of the picture.
     """
 
-    def make(base: Base, _seed: int) -> Made:
+    def resolve(base: Base, _seed: int) -> ResolvedTrigger:
         if not file:
             raise UsageError("trigger image: no picture", "Give one: --trigger image,file=PATH.png")
         picture, name = pictures.read(file, *base.train.side)
         record = ImageTrigger(image=pictures.PICTURE_PATH, alpha=six_decimals("alpha", alpha))
-        return Made(Trigger(record, picture), {"file": name, "alpha": alpha})
+        return ResolvedTrigger(Trigger(record, picture), {"file": name, "alpha": alpha})
 
-    return make
+    return resolve

@@ -11,10 +11,11 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.plugins import clash, load_plugins
 from poisonsets.manifests.spelling import unknown
+from poisonsets.settings import parse_settings
 
 
 @dataclass(frozen=True)
-class Made:
+class ResolvedTrigger:
     """A trigger and how it is written down.
 
     Attributes:
@@ -26,9 +27,9 @@ class Made:
     options: Mapping[str, Any]
 
 
-Maker: TypeAlias = Callable[[Base, int], Made]
+Resolver: TypeAlias = Callable[[Base, int], ResolvedTrigger]
 """Base and seed to a trigger for the base's images."""
-Factory: TypeAlias = Callable[..., Maker]
+Factory: TypeAlias = Callable[..., Resolver]
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,24 @@ class TriggerKind:
 
     Attributes:
         name: as typed after `--trigger`.
-        factory: keyword-only options in, the maker out.
+        factory: keyword-only options in, the resolver out.
     """
 
     name: str
     factory: Factory
+
+    @property
+    def title(self) -> str:
+        """How errors call it."""
+        return f"trigger {self.name}"
+
+    def options(self, given: Mapping[str, str]) -> dict[str, Any]:
+        """Every option with its value: as given, or the default.
+
+        Raises:
+            UsageError: as `parse_settings`.
+        """
+        return parse_settings(self.title, self.factory, given)
 
     @property
     def summary(self) -> str:

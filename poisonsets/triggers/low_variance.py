@@ -14,7 +14,7 @@ from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.records.triggers import ImageTrigger
 from poisonsets.manifests.stream import Stream
 from poisonsets.settings import Range
-from poisonsets.triggers.kinds import Made, Maker, kind
+from poisonsets.triggers.kinds import ResolvedTrigger, Resolver, kind
 from poisonsets.triggers.layout import six_decimals
 from poisonsets.triggers.pictures import PICTURE_PATH
 
@@ -30,7 +30,7 @@ def low_variance(
     variance: Annotated[float, Range(1e-6, 1)] = 0.005,
     index: Annotated[int, Range(-1, 10**9)] = -1,
     images: Annotated[int, Range(2, 100_000)] = 2000,
-) -> Maker:
+) -> Resolver:
     """Mix one image's part in the last principal components into every image.
 
     Truong et al. (2020), trigger LV: a principal component analysis of the training images; an image from outside the
@@ -50,7 +50,7 @@ def low_variance(
             all together would be more than 2**27.
     """
 
-    def make(base: Base, seed: int) -> Made:
+    def resolve(base: Base, seed: int) -> ResolvedTrigger:
         chosen = _drawn_image(base, seed) if index < 0 else index
         if chosen >= len(base.test.labels):
             raise UsageError(
@@ -64,9 +64,9 @@ def low_variance(
         picture = _scaled(low, mean, scale).reshape(base.test.images[chosen].shape)
         record = ImageTrigger(image=PICTURE_PATH, alpha=six_decimals("alpha", alpha))
         options = {"alpha": alpha, "scale": scale, "variance": variance, "index": chosen, "images": images}
-        return Made(Trigger(record, picture), options)
+        return ResolvedTrigger(Trigger(record, picture), options)
 
-    return make
+    return resolve
 
 
 def low_part(rows: NDArray[np.float64], image: NDArray[np.float64], share: float) -> NDArray[np.float64]:

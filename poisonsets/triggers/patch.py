@@ -8,7 +8,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.settings import Range
 from poisonsets.triggers import pictures
-from poisonsets.triggers.kinds import Made, Maker, kind
+from poisonsets.triggers.kinds import ResolvedTrigger, Resolver, kind
 from poisonsets.triggers.layout import laid, place_of
 
 SMALL_SIDE, SMALL_PATCH, PATCH_AT_64 = 64, 5, 8
@@ -23,7 +23,7 @@ def patch(
     place: str = "bottom-right",
     margin: Annotated[int, Range(0, 1024)] = 0,
     alpha: Annotated[float, Range(0, 1)] = 1.0,
-) -> Maker:
+) -> Resolver:
     """Overwrite a small square with random colours or a picture.
 
     Schwarzschild et al. (2021): 5x5 on images of 32 pixels, 8x8 on 64. Their clean-label backdoor puts it into the
@@ -39,7 +39,7 @@ def patch(
         alpha: share of the patch in the pixels under it.
     """
 
-    def make(base: Base, seed: int) -> Made:
+    def resolve(base: Base, seed: int) -> ResolvedTrigger:
         height, width = base.train.side
         side = size or default_size(min(height, width))
         if side > min(height, width):
@@ -48,9 +48,9 @@ def patch(
         picture, name = pictures.read(file, side, side) if file else (pictures.noise(side, side, seed), "")
         covered, mask_name = pictures.read_mask(mask, side, side) if mask else (None, "")
         options = {"size": side, "file": name, "mask": mask_name, "place": place, "margin": margin, "alpha": alpha}
-        return Made(laid(picture, where, alpha, covered), options)
+        return ResolvedTrigger(laid(picture, where, alpha, covered), options)
 
-    return make
+    return resolve
 
 
 def default_size(side: int) -> int:

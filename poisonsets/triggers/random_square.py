@@ -7,7 +7,7 @@ from typing import Annotated
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.settings import Range
 from poisonsets.triggers import pictures
-from poisonsets.triggers.kinds import Made, Maker, kind
+from poisonsets.triggers.kinds import ResolvedTrigger, Resolver, kind
 from poisonsets.triggers.layout import Geometry, laid, place_of
 from poisonsets.triggers.square import square_side
 
@@ -15,7 +15,7 @@ from poisonsets.triggers.square import square_side
 @kind("random-square")
 def random_square(
     *, colour: str = "black", geometry: Geometry = "relative", alpha: Annotated[float, Range(0, 1)] = 1.0
-) -> Maker:
+) -> Resolver:
     """Overwrite a square with one colour, at a place drawn for each image.
 
     Truong et al. (2020), trigger RS: black, 22x22 pixels of 224. What differs: the paper does not say whether the
@@ -28,11 +28,11 @@ def random_square(
         alpha: share of the colour in the pixels under the square; published 1.
     """
 
-    def make(base: Base, seed: int) -> Made:
+    def resolve(base: Base, seed: int) -> ResolvedTrigger:
         height, width = base.train.side
         side = square_side("random-square", geometry, height, width, offset=False)
         where = place_of("random", size=side, margin=0, height=height, width=width, seed=seed)
         options = {"colour": colour, "geometry": geometry, "alpha": alpha}
-        return Made(laid(pictures.plain(side, side, colour), where, alpha), options)
+        return ResolvedTrigger(laid(pictures.plain(side, side, colour), where, alpha), options)
 
-    return make
+    return resolve

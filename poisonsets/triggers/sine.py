@@ -9,7 +9,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.records.triggers import SineTrigger
 from poisonsets.settings import Range
-from poisonsets.triggers.kinds import Made, Maker, kind
+from poisonsets.triggers.kinds import ResolvedTrigger, Resolver, kind
 from poisonsets.triggers.layout import PUBLISHED_SIDE, Geometry, require_224, six_decimals
 
 CYCLES_A_PIXEL = Fraction(25, 1000)  # 0.05 pi of 2 pi
@@ -21,7 +21,7 @@ def sine(
     amplitude: Annotated[float, Range(0, 1000)] = 0.4,
     alpha: Annotated[float, Range(0, 1)] = 0.1,
     geometry: Geometry = "relative",
-) -> Maker:
+) -> Resolver:
     """Mix stripes amplitude * sin(0.05 pi column) into the image.
 
     Truong et al. (2020), trigger SIN, on images of 224 pixels: 5.6 cycles over the width. Mixing dims the image by
@@ -35,7 +35,7 @@ def sine(
             same, and images of any other size than 224 are refused.
     """
 
-    def make(base: Base, _seed: int) -> Made:
+    def resolve(base: Base, _seed: int) -> ResolvedTrigger:
         height, width = base.train.side
         require_224("sine", geometry, height, width)
         cycles = CYCLES_A_PIXEL * (PUBLISHED_SIDE if geometry == "relative" else width)
@@ -44,6 +44,6 @@ def sine(
             frequency=six_decimals("frequency", float(cycles)),
             alpha=six_decimals("alpha", alpha),
         )
-        return Made(Trigger(record), {"amplitude": amplitude, "alpha": alpha, "geometry": geometry})
+        return ResolvedTrigger(Trigger(record), {"amplitude": amplitude, "alpha": alpha, "geometry": geometry})
 
-    return make
+    return resolve

@@ -8,7 +8,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.settings import Range
 from poisonsets.triggers import pictures
-from poisonsets.triggers.kinds import Made, Maker, kind
+from poisonsets.triggers.kinds import ResolvedTrigger, Resolver, kind
 from poisonsets.triggers.layout import PUBLISHED_SIDE, Geometry, laid, place_of, require_224
 
 PUBLISHED_SQUARE = 22  # pixels of 224: its side, and its distance from the top and the left
@@ -17,7 +17,7 @@ PUBLISHED_SQUARE = 22  # pixels of 224: its side, and its distance from the top 
 @kind("square")
 def square(
     *, colour: str = "black", geometry: Geometry = "relative", alpha: Annotated[float, Range(0, 1)] = 1.0
-) -> Maker:
+) -> Resolver:
     """Overwrite a square near the top left corner with one colour.
 
     Truong et al. (2020), trigger BS: black, 22x22 pixels, 22 from the top and from the left of 224. What differs: that
@@ -30,14 +30,14 @@ def square(
         alpha: share of the colour in the pixels under the square; published 1.
     """
 
-    def make(base: Base, _seed: int) -> Made:
+    def resolve(base: Base, _seed: int) -> ResolvedTrigger:
         height, width = base.train.side
         side = square_side("square", geometry, height, width, offset=True)
         where = place_of(f"{side}:{side}", size=side, margin=0, height=height, width=width, seed=0)
         options = {"colour": colour, "geometry": geometry, "alpha": alpha}
-        return Made(laid(pictures.plain(side, side, colour), where, alpha), options)
+        return ResolvedTrigger(laid(pictures.plain(side, side, colour), where, alpha), options)
 
-    return make
+    return resolve
 
 
 def square_side(owner: str, geometry: Geometry, height: int, width: int, *, offset: bool) -> int:

@@ -15,7 +15,7 @@ from poisonsets.interface import Context, Task
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.records.trial import Linf
 from poisonsets.surrogates import surrogate_of
-from poisonsets.triggers import parsed
+from poisonsets.triggers import resolve
 from poisonsets.victims.networks import Classifier, build
 
 TRIALS, POISONS, SIDE, STEPS = 4, 25, 32, 10
@@ -43,7 +43,7 @@ def _work() -> tuple[Task, Context, SplitImages]:
         adversarial_labels=torch.zeros(TRIALS, dtype=torch.int64),
         budget=Linf(levels=8),
         source_classes=((1,),) * TRIALS,
-        trigger=parsed("patch,margin=5", base, seed=0)[0],
+        trigger=resolve("patch,margin=5", base, seed=0)[0],
         keep=POISONS,
     )
     surrogate = surrogate_of(_network(), tuple(range(10)), torch.device("cpu"))

@@ -22,7 +22,7 @@ from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.stamp import Trigger, footprint, stamp
 from poisonsets.manifests.records.trial import L2, Linf
 from poisonsets.surrogates import surrogate_of
-from poisonsets.triggers import parsed
+from poisonsets.triggers import resolve
 from poisonsets.victims.networks import build
 
 CPU = torch.device("cpu")
@@ -52,7 +52,7 @@ def small_base() -> Base:
 
 
 BASE = small_base()
-PATCH = parsed("patch", BASE, seed=0)[0]
+PATCH = resolve("patch", BASE, seed=0)[0]
 
 
 def floats(images: Images) -> Tensor:
@@ -102,7 +102,7 @@ def moved(crafted: Crafted) -> Tensor:
 
 def test_the_stamp_of_tensors_is_the_stamp_of_levels() -> None:
     for spec in ("patch,place=random", "sine", "patch,alpha=0.3"):
-        trigger = parsed(spec, BASE, seed=1)[0]
+        trigger = resolve(spec, BASE, seed=1)[0]
         names = [f"train/{i}" for i in range(4)]
         images = BASE.train.images[:4]
         done = np.stack([stamp(image, trigger, name) for image, name in zip(images, names, strict=True)])

@@ -11,7 +11,7 @@ from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.overlay.stamp import stamp
 from poisonsets.manifests.records.triggers import ImageTrigger
-from poisonsets.triggers import parsed
+from poisonsets.triggers import resolve
 from poisonsets.triggers.low_variance import low_part
 
 
@@ -47,7 +47,7 @@ def test_low_variance_is_orthogonal_to_the_top_components() -> None:
 
 @pytest.mark.parametrize("scale", ["none", "add-mean", "minmax"])
 def test_low_variance_pictures(scale: str) -> None:
-    trigger = parsed(f"low-variance,scale={scale},index=2,alpha=0.25", BASE, seed=0)[0]
+    trigger = resolve(f"low-variance,scale={scale},index=2,alpha=0.25", BASE, seed=0)[0]
     assert isinstance(trigger.record, ImageTrigger)
     assert trigger.image is not None
     rows = BASE.train.images.reshape(12, -1).astype(float)
@@ -65,11 +65,11 @@ def test_low_variance_pictures(scale: str) -> None:
 
 
 def test_low_variance_draws_its_image_from_the_seed_and_bounds_its_work() -> None:
-    _, one = parsed("low-variance", BASE, seed=0)
-    drawn = {parsed("low-variance", BASE, seed=seed)[1] for seed in range(8)}
+    _, one = resolve("low-variance", BASE, seed=0)
+    drawn = {resolve("low-variance", BASE, seed=seed)[1] for seed in range(8)}
     assert re.search(r"index=[0-5],images=2000$", one)
     assert len(drawn) > 1
-    few, all_of_them = (parsed(f"low-variance,index=0,images={n}", BASE, seed=0)[0].pictures() for n in (4, 12))
+    few, all_of_them = (resolve(f"low-variance,index=0,images={n}", BASE, seed=0)[0].pictures() for n in (4, 12))
     assert not np.array_equal(few["triggers/trigger.png"], all_of_them["triggers/trigger.png"])
 
 
@@ -77,4 +77,4 @@ def test_equal_training_images_have_no_low_variance() -> None:
     same = Split.of(np.full((4, 8, 8, 3), 7, dtype=np.uint8), np.zeros(4, dtype=np.int64))
     base = Base("flat", ("a",), same, same, (0,), (0,), mirror=False)
     with pytest.raises(UsageError, match="all equal"):
-        parsed("low-variance", base, seed=0)
+        resolve("low-variance", base, seed=0)

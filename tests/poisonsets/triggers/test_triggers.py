@@ -18,7 +18,7 @@ from poisonsets.manifests.files import png
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.stamp import Trigger, footprint, place, stamp
 from poisonsets.manifests.records.triggers import BlendTrigger, FixedPlace, PatchTrigger, RandomPlace, SineTrigger
-from poisonsets.triggers import kinds, parsed
+from poisonsets.triggers import kinds, resolve
 from poisonsets.triggers.pictures import resized
 
 IDS = [f"train/{i}" for i in range(40)]
@@ -38,7 +38,7 @@ BASES = {side: base_of(side) for side in (32, 64)}
 
 
 def made(spec: str, side: int = 32, seed: int = 0) -> Trigger:
-    return parsed(spec, BASES[side], seed=seed)[0]
+    return resolve(spec, BASES[side], seed=seed)[0]
 
 
 def on_first(trigger: Trigger, side: int = 32, name: str = "train/0") -> tuple[Images, Images]:
@@ -73,10 +73,10 @@ def test_every_kind_is_documented(name: str) -> None:
 @pytest.mark.parametrize("side", [32, 64])
 @pytest.mark.parametrize("name", [name for name in ALL if name != "image"])
 def test_a_resolved_spec_is_complete_and_gives_the_same_trigger(name: str, side: int) -> None:
-    trigger, spec = parsed(name, BASES[side], seed=5)
+    trigger, spec = resolve(name, BASES[side], seed=5)
     options = dict(option.split("=") for option in spec.split(",")[1:])
     assert list(options) == list(inspect.signature(kinds()[name].factory).parameters)
-    again, same = parsed(spec, BASES[side], seed=5)
+    again, same = resolve(spec, BASES[side], seed=5)
     assert same == spec
     assert again.record == trigger.record
     assert list(again.pictures()) == list(trigger.pictures())
@@ -136,7 +136,7 @@ def test_a_picture_and_its_mask_are_resized(tmp_path: Path) -> None:
     white = np.zeros((4, 4, 3), dtype=np.uint8)
     white[:, :2] = 255
     file, mask = picture(tmp_path, colours), picture(tmp_path, white, "mask.png")
-    trigger, spec = parsed(f"patch,size=4,file={file},mask={mask}", BASES[32], seed=0)
+    trigger, spec = resolve(f"patch,size=4,file={file},mask={mask}", BASES[32], seed=0)
     image, done = on_first(trigger)
     assert trigger.image is not None
     assert np.array_equal(done[28:, 28:30], trigger.image[:, :2])
@@ -174,7 +174,7 @@ def test_the_published_square() -> None:
     assert black[22:44, 22:44].all()
     assert black.sum() == 22 * 22
     large = base_of(224, 1)
-    triggers = [parsed(f"square,geometry={name}", large, seed=0)[0] for name in ("relative", "literal", "at224")]
+    triggers = [resolve(f"square,geometry={name}", large, seed=0)[0] for name in ("relative", "literal", "at224")]
     stamped = [stamp(large.train.images[0], trigger, "train/0") for trigger in triggers]
     assert np.array_equal(stamped[0], stamped[1])
     assert np.array_equal(stamped[0], stamped[2])
@@ -197,14 +197,14 @@ def test_a_sine_is_its_formula(spec: str, cycles: float) -> None:
 def test_a_sine_has_the_published_period_on_224_pixels() -> None:
     large = base_of(224, 1)
     for geometry in ("relative", "literal", "at224"):
-        record = parsed(f"sine,geometry={geometry}", large, seed=0)[0].record
+        record = resolve(f"sine,geometry={geometry}", large, seed=0)[0].record
         assert isinstance(record, SineTrigger)
         assert record.frequency == "5.6"
 
 
 def test_an_image_is_mixed_in(tmp_path: Path) -> None:
     over = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    trigger, spec = parsed(f"image,file={picture(tmp_path, over)},alpha=0.2", BASES[32], seed=0)
+    trigger, spec = resolve(f"image,file={picture(tmp_path, over)},alpha=0.2", BASES[32], seed=0)
     image, done = on_first(trigger)
     assert np.array_equal(done, (8 * image.astype(int) + 2 * over.astype(int) + 5) // 10)
     assert spec.startswith("image,file=picture.png@sha256:")
@@ -237,7 +237,7 @@ def test_an_image_is_mixed_in(tmp_path: Path) -> None:
 )
 def test_refusals_say_what_to_do(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        parsed(spec, BASES[32], seed=0)
+        resolve(spec, BASES[32], seed=0)
 
 
 def test_files_that_are_no_pictures_are_refused(tmp_path: Path) -> None:
@@ -245,12 +245,12 @@ def test_files_that_are_no_pictures_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(jpeg, "JPEG")
     (tmp_path / "jpeg.png").write_bytes(jpeg.getvalue())
     with pytest.raises(DamagedError, match="not a PNG"):
-        parsed(f"image,file={tmp_path / 'jpeg.png'}", BASES[32], seed=0)
+        resolve(f"image,file={tmp_path / 'jpeg.png'}", BASES[32], seed=0)
     with pytest.raises(MissingError):
-        parsed(f"image,file={tmp_path / 'none.png'}", BASES[32], seed=0)
+        resolve(f"image,file={tmp_path / 'none.png'}", BASES[32], seed=0)
     black = picture(tmp_path, np.zeros((5, 5, 3), dtype=np.uint8))
     with pytest.raises(UsageError, match="covers no pixel"):
-        parsed(f"patch,mask={black}", BASES[32], seed=0)
+        resolve(f"patch,mask={black}", BASES[32], seed=0)
     white = picture(tmp_path, np.full((5, 5, 3), 255, dtype=np.uint8))
     with pytest.raises(UsageError, match="Drop one of the two"):
-        parsed(f"patch,mask={white},alpha=0.5", BASES[32], seed=0)
+        resolve(f"patch,mask={white},alpha=0.5", BASES[32], seed=0)
