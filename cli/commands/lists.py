@@ -34,19 +34,19 @@ def list_things(
 
 
 def _attacks() -> Table:
-    from poisonsets.attacks import attacks
+    from poisonsets.declarations import declarations
     from poisonsets.settings import record_settings
 
     return [
         {
-            "name": entry.name,
-            "aliases": list(entry.aliases),
-            "threat model": entry.traits.threat_model,
-            "objective": entry.traits.objective,
-            "settings": record_settings(entry.defaults()),
-            "source": entry.source,
+            "name": one.name,
+            "aliases": list(one.aliases),
+            "threat model": one.traits.threat_model,
+            "objective": one.traits.objective,
+            "settings": record_settings(one.settings),
+            "source": one.source,
         }
-        for entry in attacks().values()
+        for one in declarations().values()
     ]
 
 

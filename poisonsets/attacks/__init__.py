@@ -2,10 +2,10 @@
 
 from functools import cache
 
-from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.plugins import load_plugins
-from poisonsets.manifests.spelling import nearest
-from poisonsets.registry import RegisteredAttack, registered
+from poisonsets.registry import RegisteredAttack, named, registered
+
+GROUP = "poisonsets.attacks"
 
 
 @cache
@@ -15,7 +15,7 @@ def attacks() -> dict[str, RegisteredAttack]:
     Raises:
         MissingError, UsageError: as `load_plugins`.
     """
-    load_plugins(__name__, group="poisonsets.attacks")
+    load_plugins(__name__, group=GROUP)
     return dict(sorted(registered().items()))
 
 
@@ -25,11 +25,4 @@ def find(name: str) -> RegisteredAttack:
     Raises:
         UsageError: there is none; the nearest name is suggested.
     """
-    known: dict[str, RegisteredAttack] = {}
-    for entry in attacks().values():
-        known.update({spelling.lower(): entry for spelling in (entry.name, *entry.aliases)})
-    if name.lower() in known:
-        return known[name.lower()]
-    near = nearest(name, known)
-    hint = f"Did you mean {known[near].name}?" if near else "`poisonsets list attacks` shows them"
-    raise UsageError(f"unknown attack {name!r}", hint)
+    return attacks()[named(name, attacks().values())]
