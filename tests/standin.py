@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files.pixels import Images, Labels
 from poisonsets.manifests.records.manifest import Manifest
 from poisonsets.manifests.records.trial import Trial
+from poisonsets.victims.results.job import JobIdentity
 
 
 @dataclass(frozen=True)
@@ -35,3 +37,9 @@ class StandInSet:
 
     manifest: Manifest
     trials: tuple[StandInTrial, ...] = field(default=())
+
+
+def job_identity(**changes: Any) -> JobIdentity:
+    """Any job."""
+    named = {"content_digest": "c" * 64, "trial": 0, "victim_classes": (2, 3), "protocol": "digits-transfer/convnet"}
+    return JobIdentity(**named | {"protocol_version": 1, "extractor": "e" * 64, "victim_seed": 0} | changes)

@@ -11,7 +11,7 @@ Which trials and victim seeds a call asks for is no part of the settings: a late
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files import canonical_json, store
+from poisonsets.victims.results.job import JobRecord
 from poisonsets.victims.results.row import Row
 from poisonsets.victims.results.trajectory import TrajectoryRecord, read_trajectory
 
@@ -41,7 +42,7 @@ class ResultsFolder:
 
         Args:
             job: the key of the job.
-            expected: fields of the row that the job fixes.
+            expected: fields beside the job's identity that follow from the job.
 
         Raises:
             DamagedError: the file is not a row, was changed since it was written, or is the row of another job.
@@ -50,11 +51,7 @@ class ResultsFolder:
         if not (path.exists() or path.is_symlink()):
             return None
         row = _read_row(path)
-        for field, wanted in expected.items():
-            if getattr(row, field) != wanted:
-                raise DamagedError(
-                    f"{path}: {field} is {str(getattr(row, field))[:80]}, the job has {str(wanted)[:80]}", _REMEDY
-                )
+        _refuse_different(path, row, expected)
         return row
 
     def write(self, row: Row) -> None:
@@ -78,12 +75,7 @@ class ResultsFolder:
         path = trajectory_path(self.path, wanted.job)
         if not (path.exists() or path.is_symlink()):
             return False
-        if (found := read_trajectory(path).record) != wanted:
-            what = next(name for name in type(wanted).model_fields if getattr(found, name) != getattr(wanted, name))
-            raise DamagedError(
-                f"{path}: {what} is {str(getattr(found, what))[:80]}, the job has {str(getattr(wanted, what))[:80]}",
-                _REMEDY,
-            )
+        _refuse_different(path, read_trajectory(path).record, dict(wanted))
         return True
 
 
@@ -156,6 +148,13 @@ def _refuse_others(path: Path, settings: dict[str, Any]) -> None:
                 f"{path}: its rows were made by other settings ({key} is {was}, now {now})",
                 "Choose another results folder",
             )
+
+
+def _refuse_different(path: Path, record: JobRecord, wanted: Mapping[str, object]) -> None:
+    """Refuse a record of the job whose fields are not those that the job gives."""
+    for name, value in wanted.items():
+        if (found := getattr(record, name)) != value:
+            raise DamagedError(f"{path}: {name} is {str(found)[:80]}, the job has {str(value)[:80]}", _REMEDY)
 
 
 def _read_row(path: Path) -> Row:

@@ -1,15 +1,11 @@
-"""The result of one job: a row that agrees with itself, and the key that names the job."""
+"""The result of one job: a row that agrees with itself."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from typing import Self
-
 from pydantic import model_validator
 
-from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.records.fields import Decimal, Index, Label, Name, Sha256, Strict, Text
+from poisonsets.victims.results.job import JobRecord
 from poisonsets.victims.results.threat import ThreatLevel
 
 
@@ -22,43 +18,7 @@ class TargetRow(Strict):
     predicted_control: Label | None
 
 
-class OfJob(Strict):
-    """What says of which job it is, and cannot say so of another.
-
-    Attributes:
-        job: `job_key` of the other seven.
-        victim_classes: the classes the victim knows.
-
-    Raises:
-        ValueError: pydantic's ValidationError where the job is that of other fields.
-    """
-
-    job: Sha256
-    content_digest: Sha256
-    trial: Index
-    victim_classes: tuple[Label, ...]
-    protocol: Text
-    protocol_version: Index
-    extractor: Sha256 | None
-    victim_seed: Index
-
-    @model_validator(mode="after")
-    def _of_its_job(self) -> Self:
-        key = job_key(
-            content_digest=self.content_digest,
-            trial=self.trial,
-            victim_classes=self.victim_classes,
-            protocol=self.protocol,
-            protocol_version=self.protocol_version,
-            extractor=self.extractor,
-            victim_seed=self.victim_seed,
-        )
-        if self.job != key:
-            raise ValueError(f"job is {self.job[:12]}, its fields are those of job {key[:12]}")
-        return self
-
-
-class Row(OfJob):
+class Row(JobRecord):
     """The result of one job; a row that contradicts itself cannot be made.
 
     Attributes:
@@ -128,37 +88,3 @@ class Row(OfJob):
         meant = all(target.predicted_control == target.adversarial_label for target in self.targets)
         if self.control is not None and self.control != meant:
             raise ValueError(f"control is {self.control}, its targets say otherwise")
-
-
-def job_key(
-    *,
-    content_digest: str,
-    trial: int,
-    victim_classes: Sequence[int],
-    protocol: str,
-    protocol_version: int,
-    extractor: str | None,
-    victim_seed: int,
-) -> str:
-    """The sha256 that names a job, and the file its row stands in.
-
-    Args:
-        content_digest: of the poison set.
-        trial: its number.
-        victim_classes: the classes victims know, in the order of their outputs.
-        protocol: the protocol's id, with its overrides.
-        protocol_version: the protocol's version.
-        extractor: digest of the weights that training starts from; None from scratch.
-        victim_seed: which of several victims.
-    """
-    job = [
-        "job/3",
-        content_digest,
-        trial,
-        list(victim_classes),
-        protocol,
-        protocol_version,
-        extractor,
-        victim_seed,
-    ]
-    return hashlib.sha256(canonical_json.dumps(job)).hexdigest()

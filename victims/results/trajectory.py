@@ -17,7 +17,7 @@ import numpy as np
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import array_file, canonical_json, hdf5
 from poisonsets.manifests.records.fields import Index, Label
-from poisonsets.victims.results.row import OfJob
+from poisonsets.victims.results.job import JobRecord
 from poisonsets.victims.trainers.curves import SERIES, Curves, Values, curves_of
 
 _BITS: Final = np.dtype("<u4")
@@ -25,7 +25,7 @@ _BYTES: Final = 512 << 20
 _REMEDY: Final = "Remove the file and score again with trajectories and --resume"
 
 
-class TrajectoryRecord(OfJob):
+class TrajectoryRecord(JobRecord):
     """What a trajectory is of: the job of the row beside it, its labels and the shape of its table.
 
     Attributes:

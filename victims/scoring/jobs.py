@@ -1,14 +1,11 @@
-"""One job: what names it, its row on disk, its pixels.
-
-A job is (content digest, trial, classes, protocol, extractor digest, victim seed). Jobs are independent and named by
-what they are.
-"""
+"""One job: what names it, its row on disk, its pixels. Jobs are independent of each other."""
 
 from __future__ import annotations
 
 import resource
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,7 +18,8 @@ from poisonsets.manifests.records.origin import ForeignSetup
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results.folder import ResultsFolder
-from poisonsets.victims.results.row import Row, TargetRow, job_key
+from poisonsets.victims.results.job import JobIdentity
+from poisonsets.victims.results.row import Row, TargetRow
 from poisonsets.victims.results.threat import ThreatLevel, threat_level
 from poisonsets.victims.scoring.subject import ScorableManifest, ScorableTrial
 from poisonsets.victims.trainers.predictions import Predictions
@@ -37,31 +35,22 @@ class Job:
     victim_seed: int
     manifest: ScorableManifest
 
-    def identity(self) -> dict[str, Any]:
-        """The row's fields that name it."""
-        return {
-            "content_digest": self.manifest.content_digest,
-            "trial": self.trial.record.trial,
-            "victim_classes": self.manifest.base.victim_classes,
-            "protocol": self.protocol.id,
-            "protocol_version": self.protocol.version,
-            "extractor": self.extractor_digest,
-            "victim_seed": self.victim_seed,
-        }
-
-    @property
-    def key(self) -> str:
-        """The sha256 that names it, see `rows.job_key`."""
-        return job_key(**self.identity())
+    @cached_property
+    def identity(self) -> JobIdentity:
+        """What names it."""
+        return JobIdentity(
+            content_digest=self.manifest.content_digest,
+            trial=self.trial.record.trial,
+            victim_classes=self.manifest.base.victim_classes,
+            protocol=self.protocol.id,
+            protocol_version=self.protocol.version,
+            extractor=None if self.extractor is None else self.extractor.digest,
+            victim_seed=self.victim_seed,
+        )
 
     def shape(self) -> dict[str, Any]:
         """The row's fields that follow from the protocol."""
         return {"network": self.protocol.network, "width": self.protocol.width}
-
-    @property
-    def extractor_digest(self) -> str | None:
-        """The digest of the weights that training starts from; None from scratch."""
-        return None if self.extractor is None else self.extractor.digest
 
     def threat_level(self) -> ThreatLevel:
         """Of the extractor against the set's surrogates; of an imported set, whose format names none, unknown."""
@@ -77,7 +66,7 @@ def stored_row(job: Job, folder: ResultsFolder) -> Row | None:
     Raises:
         DamagedError: as `ResultsFolder.row`, or it has other targets than the trial.
     """
-    row = folder.row(job.key, **job.identity(), **job.shape())
+    row = folder.row(job.identity.key, **job.shape())
     if row is None:
         return None
     record = job.trial.record
@@ -113,8 +102,7 @@ def finished_row(job: Job, predictions: Predictions, *, seconds: float, device: 
         for i, target in enumerate(record.targets)
     )
     return Row(
-        job=job.key,
-        **job.identity(),
+        **job.identity.fields(),
         **job.shape(),
         targets=targets,
         success=all(label == adversarial for label in victim.labels[:count]),

@@ -114,7 +114,7 @@ def score_set(
                 progress(len(rows), len(wanted))
         if results is not None:
             store.remove_folder(results / CHECKPOINTS)
-    ordered = tuple(rows[job.key] for job in wanted)
+    ordered = tuple(rows[job.identity.key] for job in wanted)
     return Score(ordered, summarise(ordered))
 
 

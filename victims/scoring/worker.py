@@ -72,7 +72,7 @@ def blocks(jobs: Sequence[Job]) -> Iterator[JobBlock]:
     """
     groups: dict[tuple[str, str | None], list[Job]] = {}
     for job in jobs:
-        groups.setdefault((job.protocol.id, job.extractor_digest), []).append(job)
+        groups.setdefault((job.identity.protocol, job.identity.extractor), []).append(job)
     for group in groups.values():
         batched = group[0].protocol.batched
         size = LinearProbeTrainer.block if batched else WholeNetworkTrainer.block
@@ -122,15 +122,15 @@ class RowMaker:
             row = finished_row(job, found, seconds=seconds, device=making.device)
             if making.results is not None:
                 if making.watched:
-                    write_trajectory(trajectory_path(making.results, job.key), _trajectory(job, found))
+                    write_trajectory(trajectory_path(making.results, job.identity.key), _trajectory(job, found))
                 ResultsFolder(making.results).write(row)
             made.append(row)
         progress(1, 1)
         return made
 
     def _trainer_of(self, block: JobBlock) -> Trainer:
-        first = block.jobs[0]
-        pair = (first.protocol.id, first.extractor_digest)
+        first = block.jobs[0].identity
+        pair = (first.protocol, first.extractor)
         if self._trainer is None or self._pair != pair:
             self._trainer, self._pair = None, pair  # the old one's memory is free before the new one takes its own
             self._trainer = _trainer(block, self._making, self._sharing)
@@ -141,8 +141,7 @@ def trajectory_record(job: Job, *, control: bool) -> TrajectoryRecord:
     """What the trajectory of a job is of, with a clean control or without."""
     record = job.trial.record
     return TrajectoryRecord(
-        job=job.key,
-        **job.identity(),
+        **job.identity.fields(),
         labels=tuple(target.label for target in record.targets),
         adversarial_label=record.adversarial_label,
         epochs=job.protocol.epochs,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from standin import job_identity
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, MissingError
@@ -17,7 +18,6 @@ from poisonsets.manifests.records.origin import SurrogateRecord
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import parse
 from poisonsets.victims.results.folder import open_results
-from poisonsets.victims.results.row import job_key
 from poisonsets.victims.scoring.score import Score, score_set
 
 CPU = torch.device("cpu")
@@ -146,11 +146,7 @@ def test_the_folder_is_locked_while_it_is_written(again: Again, results: Path) -
 
 
 def test_equal_trials_for_other_classes_are_other_jobs() -> None:
-    rest = {"content_digest": "c" * 64, "trial": 0, "protocol": "p", "protocol_version": 1}
-    keys = {
-        job_key(**rest, victim_classes=classes, extractor="e" * 64, victim_seed=0)
-        for classes in ((2, 3), (3, 2), (1, 2, 3))
-    }
+    keys = {job_identity(victim_classes=classes).key for classes in ((2, 3), (3, 2), (1, 2, 3))}
     assert len(keys) == 3
 
 

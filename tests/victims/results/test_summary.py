@@ -3,35 +3,26 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from standin import job_identity
 
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files import canonical_json
-from poisonsets.victims.results.row import Row, TargetRow, job_key
+from poisonsets.victims.results.job import JobIdentity
+from poisonsets.victims.results.row import Row, TargetRow
 from poisonsets.victims.results.statistics import mcnemar_exact, wilson, wilson_of_mean
 from poisonsets.victims.results.summary import summarise
-
-IDENTITY = ("content_digest", "protocol", "extractor", "victim_classes")
 
 
 def row(trial: int, *, seed: int = 0, success: bool = True, control: bool | None = False, **changes: Any) -> Row:
     """A row with a control of its own, unless `control_rows` says which one it shares."""
-    identity = {
-        "content_digest": "c" * 64,
-        "trial": trial,
-        "victim_classes": (2, 3),
-        "protocol": "digits-transfer/convnet",
-        "protocol_version": 1,
-        "extractor": "e" * 64,
-        "victim_seed": seed,
-    } | {key: value for key, value in changes.items() if key in IDENTITY}
+    named = {key: value for key, value in changes.items() if key in JobIdentity.model_fields}
     own = None if control is None else f"{trial:064x}"
     sources = {"source_images": 0, "source_poisoned": 0, "source_control": None if control is None else 0}
     rest = {"threat_level": "white-box", "control_rows": own, **sources} | {
-        k: v for k, v in changes.items() if k not in identity
+        k: v for k, v in changes.items() if k not in named
     }
     return Row(
-        job=job_key(**identity),
-        **identity,
+        **job_identity(trial=trial, victim_seed=seed, **named).fields(),
         network="convnet",
         width="1",
         targets=(

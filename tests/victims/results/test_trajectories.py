@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from standin import job_identity
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
@@ -20,7 +21,7 @@ from poisonsets.manifests.files import array_file
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import Protocol, parse
 from poisonsets.victims.results.folder import ResultsFolder
-from poisonsets.victims.results.row import Row, job_key
+from poisonsets.victims.results.row import Row
 from poisonsets.victims.results.trajectory import Trajectory, TrajectoryRecord, read_trajectory, write_trajectory
 from poisonsets.victims.scoring import worker
 from poisonsets.victims.scoring.score import Score, score_set
@@ -34,23 +35,12 @@ SETTINGS = "composition=in-place,epochs=3,lr_milestones=2,batch=16,width=0.25,pa
 HEADS = parse(f"digits-transfer/convnet@{SETTINGS}")
 SCRATCH = parse(f"digits-scratch/convnet@{SETTINGS}")
 WHOLE = parse(f"digits-transfer/convnet@{SETTINGS},training=end-to-end")
-IDENTITY = {
-    "content_digest": "c" * 64,
-    "trial": 3,
-    "victim_classes": (2, 3),
-    "protocol": "p",
-    "protocol_version": 1,
-    "extractor": None,
-    "victim_seed": 4,
-}
 
 
 def example(*, control: bool = True, **changes: Any) -> Trajectory:
     """Two targets, five epochs."""
-    identity = IDENTITY | changes
-    record = TrajectoryRecord(
-        job=job_key(**identity), **identity, labels=(2, 7), adversarial_label=3, epochs=5, control=control
-    )
+    identity = job_identity(trial=3, extractor=None, **changes)
+    record = TrajectoryRecord(**identity.fields(), labels=(2, 7), adversarial_label=3, epochs=5, control=control)
     numbers = np.random.default_rng(1).random((2, 5, 9), dtype=np.float32)
     numbers[0, 0, 4] = np.nan
     return Trajectory(record, curves_of(numbers[0]), curves_of(numbers[1]) if control else None)

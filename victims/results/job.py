@@ -1,0 +1,62 @@
+"""What names a job, and with it the row and the trajectory that are kept of it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Self
+
+from pydantic import model_validator
+
+from poisonsets.manifests.files import canonical_json
+from poisonsets.manifests.records.fields import Index, Label, Sha256, Strict, Text
+
+
+class JobIdentity(Strict):
+    """The seven values that a job is named by.
+
+    Attributes:
+        content_digest: of the poison set.
+        trial: its number.
+        victim_classes: the classes victims know, in the order of their outputs.
+        protocol: the protocol's id, with its overrides.
+        protocol_version: the protocol's version.
+        extractor: digest of the weights that training starts from; None from scratch.
+        victim_seed: which of several victims.
+    """
+
+    content_digest: Sha256
+    trial: Index
+    victim_classes: tuple[Label, ...]
+    protocol: Text
+    protocol_version: Index
+    extractor: Sha256 | None
+    victim_seed: Index
+
+    @property
+    def key(self) -> str:
+        """The sha256 of the seven, in their order; files of the job are named by it."""
+        values = self.model_dump(mode="json", include=set(JobIdentity.model_fields))
+        return hashlib.sha256(canonical_json.dumps(["job/3", *values.values()])).hexdigest()
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of a `JobRecord` of this job."""
+        return {"job": self.key, **dict(self)}
+
+
+class JobRecord(JobIdentity):
+    """A record that says of which job it is, and cannot say so of another.
+
+    Attributes:
+        job: the key of the job.
+
+    Raises:
+        ValueError: pydantic's ValidationError where the job is that of other fields.
+    """
+
+    job: Sha256
+
+    @model_validator(mode="after")
+    def _of_its_job(self) -> Self:
+        if self.job != self.key:
+            raise ValueError(f"job is {self.job[:12]}, its fields are those of job {self.key[:12]}")
+        return self
