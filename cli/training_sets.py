@@ -116,8 +116,8 @@ def tell(whole: WholeSet) -> None:
         print(line)
     first = whole.trials[0]
     if first.record.source_classes:
-        split, index = first.target_ids()[0]
-        print(f"the first table counts {split}/{index} alone, the first test image of the source classes")
+        asked = first.record.targets[0].image_id
+        print(f"the first table counts {asked} alone, the first test image of the source classes")
     if len(whole.trials) > 1:
         print(
             "all targets are asked of one victim a protocol, extractor and victim seed: "

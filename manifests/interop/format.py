@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.stamp import Trigger
-from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+from poisonsets.manifests.sets.reader import OpenTrial
 from poisonsets.manifests.verification.findings import Finding
 
 
@@ -62,8 +62,8 @@ class ForeignTrial:
 
 # From a place (a folder or file) to the trial in it.
 Read: TypeAlias = Callable[[Path, Base], ForeignTrial]
-# From a set, one of its trials and the base to the trial's files, by their path within the trial's folder.
-Write: TypeAlias = Callable[[PoisonSet, OpenTrial, Base], Iterator[tuple[str, bytes]]]
+# From a trial and its base to the trial's files, by their path within the trial's folder.
+Write: TypeAlias = Callable[[OpenTrial, Base], Iterator[tuple[str, bytes]]]
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError
-from poisonsets.manifests.interop.export_targets import targets_of
+from poisonsets.manifests.interop.export_targets import exported_targets, shown_index
 from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial
 from poisonsets.manifests.interop.image_arrays import channels_last, indices, known
-from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+from poisonsets.manifests.overlay.targets import stacked
+from poisonsets.manifests.sets.reader import OpenTrial
 
 UNKNOWN: Final = -1
 RANKS: Final = {
@@ -27,7 +28,7 @@ RANKS: Final = {
 }
 
 
-def fields_of(opened: PoisonSet, trial: OpenTrial, base: Base) -> dict[str, NDArray[Any]]:
+def fields_of(trial: OpenTrial, base: Base) -> dict[str, NDArray[Any]]:
     """The arrays of a trial; targets with the trigger on, -1 for an unknown base and for no test image.
 
     Returns:
@@ -35,16 +36,14 @@ def fields_of(opened: PoisonSet, trial: OpenTrial, base: Base) -> dict[str, NDAr
         target_indices int64 [K], adversarial_label int64 [1].
     """
     images, labels = trial.poisons()
-    targets = targets_of(opened, trial, base)
-    stamped = [one.stamped for one in targets]
-    plain = [one.index if np.array_equal(one.image, one.stamped) else None for one in targets]
+    targets = exported_targets(trial, base)
     return {
         "poisons": images,
         "labels": labels,
         "bases": _numbers(trial.record.slots.bases),
-        "targets": np.stack(stamped) if stamped else np.zeros((0, *images.shape[1:]), np.uint8),
+        "targets": stacked(targets, base),
         "target_labels": _numbers([one.label for one in targets]),
-        "target_indices": _numbers(plain),
+        "target_indices": _numbers([shown_index(one) for one in targets]),
         "adversarial_label": _numbers([trial.record.adversarial_label]),
     }
 

@@ -43,6 +43,11 @@ class SplitTarget(Strict):
     index: Index
     label: Label
 
+    @property
+    def image_id(self) -> str:
+        """Its name, `test/3`, which also decides a trigger's random place."""
+        return f"{self.split}/{self.index}"
+
 
 class FileTarget(Strict):
     """A target that is an image of `targets.tar`, sample `key`."""
@@ -51,6 +56,11 @@ class FileTarget(Strict):
     key: Annotated[str, StringConstraints(pattern=r"^[0-9]{5}-[0-9]{8}$")]
     label: Label
     pixels: Sha256
+
+    @property
+    def image_id(self) -> str:
+        """Its name, `file/KEY`, likewise."""
+        return f"file/{self.key}"
 
 
 Target: TypeAlias = Annotated[SplitTarget | FileTarget, Field(discriminator="source")]

@@ -21,10 +21,11 @@ from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.files import canonical_json, png, store
 from poisonsets.manifests.files.pixels import Images, Labels
 from poisonsets.manifests.overlay.compose import Rule, TrainingRows, compose, composed_images
-from poisonsets.manifests.overlay.stamp import Trigger, stamp, stamp_all
+from poisonsets.manifests.overlay.stamp import Trigger
+from poisonsets.manifests.overlay.targets import TargetImage, source_targets, stacked, target_images
 from poisonsets.manifests.records.fields import first_fault
 from poisonsets.manifests.records.manifest import Manifest
-from poisonsets.manifests.records.trial import FileTarget, Trial
+from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.records.triggers import BlendTrigger, ImageTrigger, PatchTrigger
 from poisonsets.manifests.sets import shard
 from poisonsets.manifests.sets.size_limits import most_bytes
@@ -102,30 +103,23 @@ class OpenTrial:
         """The trial's trigger with its picture and mask, or None."""
         return None if self.record.trigger is None else self._owner.trigger(self.record.trigger)
 
+    def targets(self, base: Base) -> list[TargetImage]:
+        """The targets, in the record's order.
+
+        Raises:
+            DamagedError: `targets.tar` is not what the manifest recorded.
+            UsageError: one is not in the base, or the trigger does not fit.
+        """
+        return target_images(self.record.targets, base, self.trigger(), self._owner.target_file)
+
     def target_images(self, base: Base) -> Images:
         """uint8 [K, H, W, 3]: the targets as the victim meets them, with the trigger on where there is one."""
-        trigger = self.trigger()
-        images = []
-        for target in self.record.targets:
-            if isinstance(target, FileTarget):
-                image, image_id = self._owner.target_file(target.key), f"file/{target.key}"
-            else:
-                split = base.split(target.split)
-                if target.index >= len(split.labels):
-                    raise UsageError(
-                        f"trial {self.number}: target {target.split}/{target.index} is not in the base "
-                        f"({len(split.labels)} images)"
-                    )
-                image, image_id = split.images[target.index], f"{target.split}/{target.index}"
-            images.append(image if trigger is None else stamp(image, trigger, image_id))
-        pin = self._owner.manifest.base.splits["train"]
-        return np.stack(images) if images else np.zeros((0, pin.height, pin.width, 3), dtype=np.uint8)
+        return stacked(self.targets(base), base)
 
     def source_images(self, base: Base) -> Images:
         """uint8 [S, H, W, 3]: every test image of the trial's source classes, with the trigger on; none without any."""
-        ids, trigger = np.flatnonzero(np.isin(base.test.labels, self.record.source_classes)), self.trigger()
-        images = base.test.images[ids]
-        return images if trigger is None else stamp_all(images, trigger, [f"test/{index}" for index in ids])
+        sources = source_targets(self.record, base)
+        return stacked(target_images(sources, base, self.trigger(), self._owner.target_file), base)
 
     def training_set(self, base: Base, rule: Rule | None = None) -> TrainingSet:
         """What a victim trains on.

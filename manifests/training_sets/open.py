@@ -7,7 +7,7 @@ takes out the base's images that are missing. So the clean control is the base's
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.files.images import decode
 from poisonsets.manifests.files.pixels import pixel_digest
 from poisonsets.manifests.files.tar_reader import samples
+from poisonsets.manifests.overlay.targets import TargetImage
 from poisonsets.manifests.records.trial import Slots, SplitTarget, Supplant, Trial, Unconstrained
 from poisonsets.manifests.training_sets.contents import Found, Known
 from poisonsets.manifests.training_sets.matching import Matching
@@ -91,12 +92,6 @@ def _trials(matching: Matching, base: Base, asked: Asked) -> tuple[WholeTrial, .
 def _targets(asked: Asked, base: Base) -> tuple[AskedTarget, ...]:
     """The single targets; of source classes alone their first test image."""
     record = asked.record
-    for one in record.targets:
-        if one.index >= len(base.split(one.split).labels):
-            raise UsageError(
-                f"target {one.split}/{one.index} is not in {base.name}, whose {one.split} split has "
-                f"{len(base.split(one.split).labels)} images"
-            )
     if record.adversarial_label is None:
         return record.targets
     counted = {label: int((base.test.labels == label).sum()) for label in record.source_classes}
@@ -110,7 +105,6 @@ def _targets(asked: Asked, base: Base) -> tuple[AskedTarget, ...]:
 
 def _found(matching: Matching, base: Base, trials: tuple[WholeTrial, ...], shards: int) -> Found:
     tested = base.test.images[np.isin(base.test.labels, base.victim_classes)]
-    sources = trials[0].source_ids(base)
     labels = matching.other_labels()
     return Found(
         samples=matching.digest(),
@@ -123,19 +117,18 @@ def _found(matching: Matching, base: Base, trials: tuple[WholeTrial, ...], shard
         elsewhere=matching.elsewhere,
         missing=len(matching.missing()),
         test_images=sum(matching.label_of(image) is not None for image in tested),
-        targets=tuple(one for trial in trials for one in _known(matching, base, trial, trial.target_ids())),
-        source_images=len({one.image for one in _known(matching, base, trials[0], sources)}),
+        targets=tuple(one for trial in trials for one in _known(matching, trial, trial.targets(base))),
+        source_images=len({one.image for one in _known(matching, trials[0], trials[0].sources(base))}),
     )
 
 
-def _known(matching: Matching, base: Base, trial: WholeTrial, ids: list[tuple[str, int]]) -> Iterator[Known]:
+def _known(matching: Matching, trial: WholeTrial, images: Iterable[TargetImage]) -> Iterator[Known]:
     """Those of the images that were trained on, plain or with the trigger on."""
-    stamped = trial.stamped(base, ids)
-    for (split, index), image in zip(ids, stamped, strict=True):
-        for shown, on in ((base.split(split).images[index], False), (image, True)):
+    for one in images:
+        for shown, on in ((one.plain, False), (one.stamped, True)):
             label = matching.label_of(shown)
             if label is not None and (trial.trigger is not None or not on):
-                yield Known(trial.record.trial, f"{split}/{index}", label, on)
+                yield Known(trial.record.trial, one.record.image_id, label, on)
 
 
 def _content_digest(base: Base, digest: str, asked: Asked) -> str:

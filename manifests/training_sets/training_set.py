@@ -9,10 +9,11 @@ import numpy as np
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files.pixels import Images, Labels
-from poisonsets.manifests.overlay.stamp import Trigger, stamp_all
+from poisonsets.manifests.overlay.stamp import Trigger
+from poisonsets.manifests.overlay.targets import TargetImage, source_targets, stacked, target_images
 from poisonsets.manifests.records.base import BasePin
 from poisonsets.manifests.records.origin import SurrogateRecord
-from poisonsets.manifests.records.trial import SplitTarget, Trial
+from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.training_sets.contents import Found
 
 
@@ -50,30 +51,29 @@ class WholeTrial:
         """uint8 [P, H, W, 3] and int64 [P]: the images that are not the base's own, in the order of the shards."""
         return self.images, np.array(self.record.slots.labels, dtype=np.int64)
 
+    def targets(self, base: Base) -> list[TargetImage]:
+        """The target.
+
+        Raises:
+            UsageError: it is not in the base, or the trigger does not fit.
+        """
+        return target_images(self.record.targets, base, self.trigger, _no_file)
+
+    def sources(self, base: Base) -> list[TargetImage]:
+        """Every test image of the source classes, likewise."""
+        return target_images(source_targets(self.record, base), base, self.trigger, _no_file)
+
     def target_images(self, base: Base) -> Images:
         """uint8 [1, H, W, 3]: the target, with the trigger on where there is one."""
-        return self.stamped(base, self.target_ids())
+        return stacked(self.targets(base), base)
 
     def source_images(self, base: Base) -> Images:
         """uint8 [S, H, W, 3]: every test image of the source classes, with the trigger on where there is one."""
-        return self.stamped(base, self.source_ids(base))
+        return stacked(self.sources(base), base)
 
-    def target_ids(self) -> list[tuple[str, int]]:
-        """Split and index of the target."""
-        return [(one.split, one.index) for one in self.record.targets if isinstance(one, SplitTarget)]
 
-    def source_ids(self, base: Base) -> list[tuple[str, int]]:
-        """Split and index of every test image of the source classes."""
-        return [("test", i) for i in np.flatnonzero(np.isin(base.test.labels, self.record.source_classes)).tolist()]
-
-    def stamped(self, base: Base, ids: list[tuple[str, int]]) -> Images:
-        """uint8 [N, H, W, 3]: images of the base by split and index, with the trigger on where there is one."""
-        images = np.zeros((len(ids), *base.train.side, 3), dtype=np.uint8)
-        for image, (split, index) in zip(images, ids, strict=True):
-            image[...] = base.split(split).images[index]
-        if self.trigger is None:
-            return images
-        return stamp_all(images, self.trigger, [f"{split}/{index}" for split, index in ids])
+def _no_file(key: str) -> Images:
+    raise ValueError(f"{key}: such a training set has no targets.tar")
 
 
 @dataclass(frozen=True, eq=False)

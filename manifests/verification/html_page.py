@@ -20,7 +20,6 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.files import png
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.records.trial import FileTarget
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
 from poisonsets.manifests.spelling import printable
 from poisonsets.manifests.verification.findings import Finding, Report
@@ -135,14 +134,11 @@ def _of_trial(trial: OpenTrial, base: Base, wanted: dict[int, str]) -> Iterator[
 def _targets(trial: OpenTrial, base: Base) -> dict[str, Images]:
     """The trial's first target as the victim meets it, by name; nothing where it cannot be shown."""
     try:
-        images = trial.target_images(base)
+        first = trial.targets(base)[:1]
     except (DamagedError, UsageError):  # the findings say why
         return {}
-    if not len(images):
-        return {}
-    first = trial.record.targets[0]
-    name = first.key if isinstance(first, FileTarget) else f"{first.split}/{first.index}"
-    return {f"target {name}{'' if trial.record.trigger is None else ' with the trigger'}": images[0]}
+    worn = "" if trial.record.trigger is None else " with the trigger"
+    return {f"target {one.record.image_id}{worn}": one.stamped for one in first}
 
 
 def amplified(image: Images, base: Images) -> tuple[Images, int]:

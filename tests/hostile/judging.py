@@ -171,7 +171,7 @@ def an_import(form: str, name: str, *, alone: bool = False, unit: str | None = N
 def write_honest(folder: Path, form: Format) -> None:
     opened = open_set(GOLDEN)
     assert form.write is not None
-    for path, data in form.write(opened, opened.trial(0), base()):
+    for path, data in form.write(opened.trial(0), base()):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
 

@@ -66,7 +66,7 @@ def honest() -> Iterator[tuple[str, bytes]]:
     images, _ = trial.poisons()
     deltas = images.astype(np.float32) - base.train.images[list(trial.record.slots.bases)]
     payload = writer.dumps([np.ascontiguousarray(deltas.transpose(0, 3, 1, 2)), list(trial.record.slots.bases)])
-    written = {name: dict(one.write(opened, trial, base)) for name, one in formats.formats().items() if one.write}
+    written = {name: dict(one.write(trial, base)) for name, one in formats.formats().items() if one.write}
     entry = {"target index": 0, "target class": 0, "base class": 1, "base indices": [1, 4, 7]}
     yield "manifest.json", documents.good()
     yield "shard.tar", (GOLDEN / "poisons" / "trial-00000-000.tar").read_bytes()

@@ -87,7 +87,7 @@ def export_set(
     files = 0
     with _growing(output) as folder:
         for done, trial in enumerate(trials):
-            for path, data in _files(opened, trial, base, chosen, rule):
+            for path, data in _files(trial, base, chosen, rule):
                 store.write_file(folder / str(trial.number) / path, data)
                 files += 1
             progress(done + 1, len(trials))
@@ -97,13 +97,13 @@ def export_set(
 
 
 def _files(
-    opened: PoisonSet, trial: OpenTrial, base: Base, chosen: Format, rule: Callable[[Trial], Rule] | None
+    trial: OpenTrial, base: Base, chosen: Format, rule: Callable[[Trial], Rule] | None
 ) -> Iterator[tuple[str, bytes]]:
     if rule is not None:
-        return full_files(opened, trial, base, rule(trial.record))
+        return full_files(trial, base, rule(trial.record))
     if chosen.write is None:
         raise UsageError(f"{chosen.name} is read, but not written")
-    return chosen.write(opened, trial, base)
+    return chosen.write(trial, base)
 
 
 def _readme(opened: PoisonSet, numbers: Sequence[int], what: str, lost: Sequence[str]) -> str:

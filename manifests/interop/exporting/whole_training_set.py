@@ -11,23 +11,22 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files import png
 from poisonsets.manifests.files.tar_writer import shard
-from poisonsets.manifests.interop.export_targets import targets_of
+from poisonsets.manifests.interop.export_targets import exported_targets
 from poisonsets.manifests.interop.formats.webdataset import asked_files
 from poisonsets.manifests.overlay.compose import Rule, TrainingRows, compose, composed_images
-from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+from poisonsets.manifests.sets.reader import OpenTrial
 
 CLASSES: Final = "classes.json"
 
 
-def full_files(opened: PoisonSet, trial: OpenTrial, base: Base, rule: Rule) -> Iterator[tuple[str, bytes]]:
+def full_files(trial: OpenTrial, base: Base, rule: Rule) -> Iterator[tuple[str, bytes]]:
     """The files of a trial's whole training set.
 
     `train-NNNNNN.tar` (1,000 samples of `.cls` and `.png`, keyed by their row), `classes.json` (a name a label),
     `targets/` (each target as the victim meets it) and, for `poisonsets score --targets`, `targets.json`.
 
     Args:
-        opened: the set.
-        trial: one of its trials.
+        trial: the trial.
         base: the set's base.
         rule: the composition.
 
@@ -45,7 +44,7 @@ def full_files(opened: PoisonSet, trial: OpenTrial, base: Base, rule: Rule) -> I
         keys = [f"{row:08d}" for row in range(first, first + len(some))]
         yield f"train-{number:06d}.tar", shard(keys, composed_images(base.train.images, some, poisons), some.label)
     yield CLASSES, (json.dumps(list(base.classes), indent=1) + "\n").encode()
-    for place, target in enumerate(targets_of(opened, trial, base)):
+    for place, target in enumerate(exported_targets(trial, base)):
         name = f"targets/{place}-of-class-{target.label}-wanted-{trial.record.adversarial_label}.png"
         yield name, png.encode(target.stamped)
-    yield from asked_files(opened, trial, base)
+    yield from asked_files(trial, base)

@@ -18,10 +18,10 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import png, store
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.interop.export_targets import targets_of
+from poisonsets.manifests.interop.export_targets import exported_targets, shown_index
 from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import NOTHING, picture, unlinked
-from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+from poisonsets.manifests.sets.reader import OpenTrial
 from poisonsets.manifests.spelling import nearest
 from poisonsets.manifests.verification.findings import Finding
 
@@ -131,7 +131,7 @@ def _targets(folder: Path, base: Base) -> tuple[tuple[ForeignTarget, ...], int |
     return tuple(targets), min(wanted, default=None)
 
 
-def write(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+def write(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
     """The poisons and targets of a trial, the latter with the trigger on."""
     images, labels = trial.poisons()
     bases = trial.record.slots.bases
@@ -140,10 +140,10 @@ def write(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str
         name = "x" if index is None else str(index)
         yield f"{TRAIN}/{_folder(base, int(label))}/{name if in_order else f'{name}-{slot}'}.png", png.encode(image)
     wanted = _folder(base, trial.record.adversarial_label)
-    for place, target in enumerate(targets_of(opened, trial, base)):
-        name = f"own-{place}-of-class-{target.label}"
-        plain = target.index is not None and np.array_equal(target.image, target.stamped)
-        yield f"{TARGETS}/{wanted}/{target.index if plain else name}.png", png.encode(target.stamped)
+    for place, target in enumerate(exported_targets(trial, base)):
+        index = shown_index(target)
+        name = f"own-{place}-of-class-{target.label}" if index is None else str(index)
+        yield f"{TARGETS}/{wanted}/{name}.png", png.encode(target.stamped)
 
 
 def _in_order(bases: tuple[int | None, ...]) -> bool:

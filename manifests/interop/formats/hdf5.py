@@ -18,7 +18,7 @@ from poisonsets.manifests.files import hdf5
 from poisonsets.manifests.interop.format import ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import begins
 from poisonsets.manifests.interop.named_arrays import RANKS, fields_of, trial_of
-from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+from poisonsets.manifests.sets.reader import OpenTrial
 
 NAME: Final = "poisons.h5"
 MAGIC: Final = b"\x89HDF\r\n\x1a\n"
@@ -49,11 +49,11 @@ def read(path: Path, _base: Base) -> ForeignTrial:
     return trial_of(found, NAME)
 
 
-def write(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+def write(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
     """One file; targets with the trigger on."""
     memory = io.BytesIO()
     with h5py.File(memory, "w") as file:
-        for name, array in fields_of(opened, trial, base).items():
+        for name, array in fields_of(trial, base).items():
             file.create_dataset(name, data=array)
     yield NAME, memory.getvalue()
 

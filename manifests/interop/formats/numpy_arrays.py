@@ -21,7 +21,7 @@ from poisonsets.manifests.interop import units
 from poisonsets.manifests.interop.format import ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import NOTHING, begins, ends_with_name, indices
 from poisonsets.manifests.interop.named_arrays import fields_of, trial_of
-from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+from poisonsets.manifests.sets.reader import OpenTrial
 from poisonsets.manifests.verification.findings import Finding
 
 POISONS: Final = "poisons.npy"
@@ -92,9 +92,9 @@ def _highest(values: NDArray[Any]) -> float:
     return high
 
 
-def write(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+def write(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
     """One `.npy` file a field; targets with the trigger on."""
-    for name, array in fields_of(opened, trial, base).items():
+    for name, array in fields_of(trial, base).items():
         yield f"{name}.npy", npy.encoded(array)
 
 

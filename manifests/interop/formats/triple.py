@@ -19,12 +19,13 @@ from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.files.pickles import writer
 from poisonsets.manifests.files.pickles.images import image, integer, integers, read_pickle
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.interop.export_targets import GivenTarget, targets_of
+from poisonsets.manifests.interop.export_targets import exported_targets
 from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import stacked
 from poisonsets.manifests.overlay.stamp import Trigger, place
+from poisonsets.manifests.overlay.targets import TargetImage
 from poisonsets.manifests.records.triggers import FixedPlace, PatchTrigger
-from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+from poisonsets.manifests.sets.reader import OpenTrial
 from poisonsets.manifests.verification.findings import Finding
 
 POISONS: Final = "poisons.pickle"
@@ -132,7 +133,7 @@ def _norms(path: Path, count: int) -> list[Finding]:
     return [] if found == count else [Finding("H705", f"{found} values for {count} poisons", part=NORMS)]
 
 
-def write(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+def write(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
     """The three pickles; of several targets the first.
 
     A patch without a mask is written beside the target, at the target's own place; another trigger is stamped on it.
@@ -142,7 +143,7 @@ def write(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str
     """
     record, (images, labels) = trial.record, trial.poisons()
     where = f"trial {trial.number}"
-    targets = targets_of(opened, trial, base)
+    targets = exported_targets(trial, base)
     if not targets:
         raise UsageError(f"{where}: it has source classes and no target, which a triple must have")
     known = [index for index in record.slots.bases if index is not None]
@@ -153,11 +154,11 @@ def write(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str
     yield TARGET, writer.dumps(_written_target(targets[0], trial.trigger()))
 
 
-def _written_target(target: GivenTarget, trigger: Trigger | None) -> tuple[Any, ...]:
+def _written_target(target: TargetImage, trigger: Trigger | None) -> tuple[Any, ...]:
     if trigger is None or not isinstance(trigger.record, PatchTrigger) or trigger.mask is not None:
         return target.stamped, target.label
-    row, column = place(trigger, target.image.shape[0], target.image.shape[1], target.image_id)
-    return target.image, target.label, _shares(trigger.image), [column, row]
+    row, column = place(trigger, target.plain.shape[0], target.plain.shape[1], target.record.image_id)
+    return target.plain, target.label, _shares(trigger.image), [column, row]
 
 
 def _shares(picture: Images | None) -> NDArray[np.float32]:

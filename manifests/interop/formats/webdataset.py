@@ -22,11 +22,11 @@ from poisonsets.manifests.files import png
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.files.tar_reader import samples
 from poisonsets.manifests.files.tar_writer import shard
-from poisonsets.manifests.interop.export_targets import targets_of
+from poisonsets.manifests.interop.export_targets import exported_targets
 from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import EIGHT_BIT_RGB, fitting
 from poisonsets.manifests.overlay.stamp import Trigger
-from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
+from poisonsets.manifests.sets.reader import OpenTrial
 from poisonsets.manifests.training_sets.targets_file import FORMAT as TARGETS_FORMAT
 from poisonsets.manifests.training_sets.targets_file import read_targets
 
@@ -100,7 +100,7 @@ def _asked(path: Path) -> _Asked:
     return _Asked(targets, next(iter(wanted)), asked.trigger, asked.record.source_classes)
 
 
-def write(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+def write(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
     """Shards of 1,000 poisons, and what to ask."""
     images, labels = trial.poisons()
     for number, first in enumerate(range(0, len(images), limits.SLOTS_PER_SHARD)):
@@ -108,10 +108,10 @@ def write(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str
         bases = [trial.record.slots.bases[slot] for slot in some]
         keys = [f"{slot:08d}-{'x' if index is None else index}" for slot, index in zip(some, bases, strict=True)]
         yield f"poisons-{number:06d}.tar", shard(keys, images[some.start : some.stop], labels[some.start : some.stop])
-    yield from asked_files(opened, trial, base)
+    yield from asked_files(trial, base)
 
 
-def asked_files(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+def asked_files(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
     """What to ask a victim of the trial, as `score --targets` reads it: targets that are test images, and the trigger.
 
     Without such a target the source classes are asked for; without these there is no file.
@@ -119,7 +119,7 @@ def asked_files(opened: PoisonSet, trial: OpenTrial, base: Base) -> Iterator[tup
     record, trigger = trial.record, trial.trigger()
     targets = [
         {"split": "test", "index": one.index, "label": one.label, "adversarial_label": record.adversarial_label}
-        for one in targets_of(opened, trial, base)
+        for one in exported_targets(trial, base)
         if one.index is not None
     ]
     sources = {"source_classes": list(record.source_classes), "adversarial_label": record.adversarial_label}

@@ -126,8 +126,7 @@ def _few(removed: tuple[int, ...] | None) -> str:
 
 
 def _named(targets: tuple[SplitTarget | FileTarget, ...]) -> str:
-    names = (f"file/{one.key}" if isinstance(one, FileTarget) else f"{one.split}/{one.index}" for one in targets)
-    return ", ".join(names) or "none"
+    return ", ".join(one.image_id for one in targets) or "none"
 
 
 def _same(case: Case, target: SplitTarget | FileTarget, wanted: SplitTarget) -> bool:

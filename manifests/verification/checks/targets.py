@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from poisonsets.manifests.files.pixels import Images, pixel_digest
+from poisonsets.manifests.errors import DamagedError, UsageError
+from poisonsets.manifests.files.pixels import pixel_digest
 from poisonsets.manifests.overlay.stamp import stamp
-from poisonsets.manifests.records.trial import FileTarget, SplitTarget
+from poisonsets.manifests.overlay.targets import plain_image
+from poisonsets.manifests.records.trial import FileTarget
 from poisonsets.manifests.sets.reader import TARGETS
 from poisonsets.manifests.verification.case import Case, Whole
 from poisonsets.manifests.verification.check_registry import check, check_set
@@ -59,14 +61,12 @@ def targets_as_declared(case: Case) -> Iterator[Finding]:
             continue
         split = case.base.split(target.split)
         if target.split == "train":
-            yield case.finding("V403", f"target train/{target.index} is a training image: victims know its label")
+            yield case.finding("V403", f"target {target.image_id} is a training image: victims know its label")
         if target.index >= len(split.labels):
-            yield case.finding("V403", f"target {target.split}/{target.index} does not exist")
+            yield case.finding("V403", f"target {target.image_id} does not exist")
         elif split.labels[target.index] != target.label:
             true = int(split.labels[target.index])
-            yield case.finding(
-                "V403", f"target {target.split}/{target.index} is of class {true}, {target.label} declared"
-            )
+            yield case.finding("V403", f"target {target.image_id} is of class {true}, {target.label} declared")
 
 
 def _no_known_image(case: Case, target: FileTarget) -> Iterator[Finding]:
@@ -87,21 +87,11 @@ def targets_not_among_poisons(case: Case) -> Iterator[Finding]:
     """No poison is a target itself, as it is or with the trigger on."""
     trigger = case.trial.trigger()
     for target in case.record.targets:
-        image = _image(case, target)
-        if image is None:
+        try:
+            image = plain_image(target, case.base, case.owner.target_file)
+        except (DamagedError, UsageError):  # there is none; V105 and V403 say so
             continue
-        name = target.key if isinstance(target, FileTarget) else f"{target.split}/{target.index}"
-        forms = [image]
-        if trigger is not None:
-            forms.append(stamp(image, trigger, f"file/{name}" if isinstance(target, FileTarget) else name))
+        forms = [image] if trigger is None else [image, stamp(image, trigger, target.image_id)]
         rows = {row for form in forms for row in case.shown.find(form)}
         for slot in (case.slot_of[row] for row in sorted(rows) if row in case.slot_of):
-            yield case.finding("V404", f"the poison is the target {name}", slot=slot)
-
-
-def _image(case: Case, target: SplitTarget | FileTarget) -> Images | None:
-    """uint8 [H, W, 3], or None where there is no such image; V105 and V403 say so."""
-    if isinstance(target, FileTarget):
-        return case.owner.target_file(target.key) if target.key in case.owner.target_keys else None
-    split = case.base.split(target.split)
-    return split.images[target.index] if target.index < len(split.labels) else None
+            yield case.finding("V404", f"the poison is the target {target.image_id}", slot=slot)

@@ -18,7 +18,7 @@ from poisonsets.manifests.errors import MissingError, PoisonsetsError, UsageErro
 from poisonsets.manifests.files.pickles import writer
 from poisonsets.manifests.files.pixels import pixel_digest
 from poisonsets.manifests.interop import formats
-from poisonsets.manifests.interop.export_targets import targets_of
+from poisonsets.manifests.interop.export_targets import exported_targets
 from poisonsets.manifests.interop.exporting.export_set import Exported, export_set
 from poisonsets.manifests.interop.exporting.losses import FIELDS
 from poisonsets.manifests.overlay.stamp import Trigger, picture_digest
@@ -215,10 +215,10 @@ def test_the_real_unpickler_reads_a_triple(tmp_path: Path, base: Base, native: P
     opened = open_set(source)
     for trial, found in zip(opened.trials, unpickled(tmp_path / "out"), strict=True):
         images, labels = trial.poisons()
-        (target,) = targets_of(opened, trial, base)
+        (target,) = exported_targets(trial, base)
         assert found["pixels"] == [image.tobytes().hex() for image in images]
         assert (found["labels"], found["bases"]) == (labels.tolist(), list(trial.record.slots.bases))
-        assert (found["target"], found["label"]) == (target.image.tobytes().hex(), target.label)
+        assert (found["target"], found["label"]) == (target.plain.tobytes().hex(), target.label)
         assert found.get("stamped") == (target.stamped.tobytes().hex() if backdoor else None)
 
 
