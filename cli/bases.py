@@ -6,33 +6,31 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from poisonsets.cli import options
-from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.manifests.records.base import BasePin
 
 
-def finder(base: str | None, *, holdout: str | None, split_seed: int, resize: int | None) -> Callable[[BasePin], Base]:
+def named_base(name: str) -> Base:
+    """The base of this name or spec, from the cache of the command line; errors as `open_base`."""
+    from poisonsets.manifests.bases.cache import open_base
+
+    return open_base(name, cache=options.cache_folder())
+
+
+def finder(name: str | None) -> Callable[[BasePin], Base]:
     """How a command comes to the base that a set pins: the one named, or the cached one with the pinned digests.
 
     It is read once, however often a command asks for it.
-
-    Raises:
-        UsageError: options that change a base without a base.
     """
-    if base is None and (holdout or split_seed or resize):
-        raise UsageError("--holdout, --split-seed and --resize go with --base", "Name the base too")
     found: list[Base] = []
 
     def find(pin: BasePin) -> Base:
-        from poisonsets.manifests.bases.cache import find_base, open_base
+        from poisonsets.manifests.bases.cache import find_base
 
-        cache = options.cache_folder()
-        if not found and base is None:
-            found.append(find_base(pin, cache=cache))
-        elif not found and base is not None:
-            found.append(open_base(base, cache=cache, holdout=holdout, split_seed=split_seed, resize=resize))
+        if not found:
+            found.append(find_base(pin, cache=options.cache_folder()) if name is None else named_base(name))
         return found[0].as_pinned(pin)
 
     return find

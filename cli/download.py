@@ -7,10 +7,8 @@ from urllib.error import URLError
 
 from poisonsets.manifests.errors import MissingError, UsageError
 
-DOWNLOADABLE = ("cifar10", "cifar100")
 
-
-def fetched(name: str, folder: Path) -> Path:
+def download(name: str, folder: Path) -> Path:
     """Download and unpack a dataset's archive, its MD5 checked by torchvision; nothing in it is unpickled.
 
     Args:
@@ -24,17 +22,20 @@ def fetched(name: str, folder: Path) -> Path:
         UsageError: the dataset cannot be downloaded.
         MissingError: the network or the archive was refused.
     """
-    if name not in DOWNLOADABLE:
-        raise UsageError(f"{name} cannot be downloaded", f"Known are {', '.join(DOWNLOADABLE)}; use --from PATH")
-    from torchvision.datasets import CIFAR10, CIFAR100
+    from poisonsets.manifests.bases.registry import kinds
+
+    known = [kind.name for kind in kinds().values() if kind.download]
+    if name not in known:
+        raise UsageError(f"{name} cannot be downloaded", f"Known are {', '.join(known)}; use --from PATH")
+    from torchvision import datasets
     from torchvision.datasets.utils import download_and_extract_archive
 
-    known = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
+    source = getattr(datasets, name.upper())
     try:
-        download_and_extract_archive(known.url, str(folder), filename=known.filename, md5=known.tgz_md5)
+        download_and_extract_archive(source.url, str(folder), filename=source.filename, md5=source.tgz_md5)
     except (URLError, OSError, RuntimeError) as error:
         raise MissingError(
             f"{name}: the download failed ({str(error)[:120]})",
-            f"Fetch it yourself and type --from PATH: base add {name}",
+            f"Fetch {source.url}, extract it, and type `poisonsets base add {name} --from FOLDER`",
         ) from error
     return folder

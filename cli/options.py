@@ -11,14 +11,7 @@ import typer
 
 from poisonsets.manifests.errors import UsageError
 
-BaseName = Annotated[
-    str, typer.Option("--base", help="Base dataset: digits, cifar10, webdataset:PATH ... (`list bases`).")
-]
-Holdout = Annotated[
-    str | None, typer.Option(help="Share of a base without a test split to hold out, for instance 1/20.")
-]
-SplitSeed = Annotated[int, typer.Option(min=0, help="Seed of the held-out share.")]
-Resize = Annotated[int | None, typer.Option(min=1, help="Resize the base's images to N x N.")]
+BaseName = Annotated[str, typer.Option("--base", help="A base of `base list`, or digits.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress bar.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from fractions import Fraction
 
 from poisonsets.manifests.errors import UsageError
 
@@ -36,6 +37,44 @@ def printable(text: str) -> str:
     """Text from an untrusted source as one line without control characters, at most 400 characters."""
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return escaped if len(escaped) <= 400 else escaped[:397] + "..."
+
+
+def share(text: str, option: str) -> Fraction:
+    """A share from 0 to 1, both included: `1/5`, `0.2` or `20%`.
+
+    Args:
+        text: as it was typed.
+        option: where it was given, for the error.
+
+    Raises:
+        UsageError: it is spelled otherwise, or is more than 1.
+    """
+    if re.fullmatch(r"[0-9]{1,9}(/0*[1-9][0-9]{0,8}|(\.[0-9]{1,9})?%?)", text):
+        found = Fraction(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        if found <= 1:
+            return found
+    raise UsageError(f"{option} {text[:40]!r}: not a share from 0 to 1", "Write it like 1/5, 0.2 or 20%")
+
+
+def pairs(words: Iterable[str], owner: str) -> dict[str, str]:
+    """The settings of words `key=value`.
+
+    Args:
+        words: one a setting.
+        owner: what they are settings of, for the error.
+
+    Raises:
+        UsageError: one is spelled otherwise, or a key stands twice.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{owner}: {word[:100]!r} is no option", "Write key=value")
+        if key in found:
+            raise UsageError(f"{owner}: {key} is given twice", "Give it once")
+        found[key] = value
+    return found
 
 
 def parsed(text: str, option: str) -> list[int]:

@@ -182,11 +182,11 @@ def test_the_setups_page_shows_a_setup(tmp_path: Path) -> None:
 
 def test_the_bases_page_names_every_base_and_the_digests_of_digits(cache: Path) -> None:
     from poisonsets.manifests import open_base
-    from poisonsets.manifests.bases.registry import kinds, spelling
+    from poisonsets.manifests.bases.registry import kinds
 
     text = (ROOT / "docs" / "bases.md").read_text()
     for kind in kinds().values():
-        assert f"`{spelling(kind)}`" in text
+        assert f"`{kind.usage}`" in text
     base = open_base("digits", cache=cache)
     for name in ("train", "test"):
         pin = base.split(name).pin()
@@ -252,10 +252,10 @@ def test_the_example_of_a_network_is_built(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_example_of_a_base_is_read(tmp_path: Path) -> None:
     from poisonsets.manifests.bases.build import build
-    from poisonsets.manifests.bases.registry import Spec
+    from poisonsets.manifests.bases.spec import Spec
 
     (kind,) = contributed("manifests/bases/kinds/stripes.py", tmp_path).KINDS
-    base = build(Spec(kind, None, None, 0, None), None)
+    base = build(Spec(kind))
     assert (len(base.train.labels), len(base.test.labels), base.classes) == (20, 10, ("rows", "columns"))
 
 

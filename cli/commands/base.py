@@ -1,54 +1,46 @@
-"""`poisonsets base`: fill the cache of base datasets, and see what is in it."""
+"""`poisonsets base`: fill the cache of base datasets, see what is in it, and empty it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from poisonsets.cli import options, output
 
-if TYPE_CHECKING:
-    from poisonsets.manifests.records.base import SplitPin
-    from poisonsets.manifests.records.fields import Split
-
-app = typer.Typer(help="Base datasets: fill the cache, list it.", no_args_is_help=True)
+app = typer.Typer(help="Base datasets: fill the cache, list it, empty it.", no_args_is_help=True)
 
 
 @app.command("add")
 def add(
     name: Annotated[str, typer.Argument(help="digits, cifar10, tinyimagenet:PATH, webdataset:PATH ...")],
-    source: Annotated[Path | None, typer.Option("--from", help="The folder that holds the dataset's files.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch it (cifar10, cifar100).")] = False,
-    holdout: options.Holdout = None,
-    split_seed: options.SplitSeed = 0,
-    resize: options.Resize = None,
+    source: Annotated[Path | None, typer.Option("--from", help="The folder or file that holds the dataset.")] = None,
+    fetch: Annotated[bool, typer.Option("--download", help="Fetch it (cifar10, cifar100).")] = False,
+    holdout: Annotated[
+        str | None, typer.Option(help="Share of the images to test on, where there is no test split: 1/20, 5%.")
+    ] = None,
+    split_seed: Annotated[int | None, typer.Option(min=0, help="Seed of the held-out share. Default 0.")] = None,
+    resize: Annotated[int | None, typer.Option(min=1, help="Resize the images to N x N.")] = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Read a dataset once and keep it in the cache, pinned by digests of its pixels and labels."""
+    """Read a dataset once and keep it in the cache with these options, pinned by digests of its pixels and labels."""
     import tempfile
+    from dataclasses import replace
 
-    from poisonsets.cli.download import fetched
-    from poisonsets.manifests.bases.cache import add as fill
+    from poisonsets.cli.download import download
+    from poisonsets.manifests.bases.cache import add_base
+    from poisonsets.manifests.bases.spec import parse_spec
     from poisonsets.manifests.errors import UsageError
 
-    if download and source is not None:
+    if fetch and source is not None:
         raise UsageError("--from and --download exclude one another", "Give one of them")
     with tempfile.TemporaryDirectory() as scratch, output.progress(f"reading {name}", quiet=quiet) as report:
-        if download:
-            source = fetched(name, Path(scratch))
-        base = fill(
-            name,
-            cache=options.cache_folder(),
-            source=source,
-            holdout=holdout,
-            split_seed=split_seed,
-            resize=resize,
-            progress=lambda done, total: report(done, total or done + 1),
-        )
+        spec = parse_spec(name, source=source, holdout=holdout, split_seed=split_seed, resize=resize)
+        if fetch:
+            spec = replace(spec, path=download(spec.kind.name, Path(scratch)))
+        base = add_base(spec, cache=options.cache_folder(), progress=lambda n, total: report(n, total or n + 1))
     if as_json:
         output.document({"schema_version": 1, "base": base.pin().model_dump(mode="json")})
         return
@@ -59,30 +51,54 @@ def add(
 
 @app.command("list")
 def list_(as_json: options.Json = False) -> None:
-    """List the cached bases with their digests."""
-    from dataclasses import asdict
-
+    """List the bases by the names that open them, with digests and sizes."""
     from poisonsets.manifests.bases.cache import list_bases
 
     found = list_bases(options.cache_folder())
+    rows = [
+        {
+            "name": one.name,
+            "spec": one.spec,
+            "splits": {} if one.pin is None else one.pin.model_dump(mode="json")["splits"],
+            "bytes": one.bytes,
+            "file": str(one.file) if one.bytes else None,
+            "problem": str(one.problem or ""),
+        }
+        for one in found
+    ]
+    total = sum(one.bytes for one in found)
     if as_json:
-        rows = [{**asdict(one), "file": one.file and str(one.file), "splits": _pins(one.splits)} for one in found]
-        output.document({"schema_version": 1, "bases": rows})
+        output.document({"schema_version": 1, "bases": rows, "bytes": total})
         return
     output.table(
         "Base datasets in the cache",
-        ("name", "added as", "images", "digests"),
+        ("name", "made from", "images", "digests", "bytes"),
         [
             (
-                one.name,
-                one.spec + one.options,
-                "\n".join(f"{name} {pin.images} of {pin.height}x{pin.width}" for name, pin in one.splits.items()),
-                one.problem or "\n".join(pin.digest[:16] for pin in one.splits.values()) or "made on first use",
+                row["name"],
+                row["spec"],
+                "\n".join(
+                    f"{name} {pin['images']} of {pin['height']}x{pin['width']}" for name, pin in row["splits"].items()
+                ),
+                row["problem"] or "\n".join(pin["digest"][:16] for pin in row["splits"].values()),
+                f"{row['bytes']:,}" if row["bytes"] else "made on first use",
             )
-            for one in found
+            for row in rows
         ],
     )
+    print(f"{total:,} bytes in all")
 
 
-def _pins(splits: Mapping[Split, SplitPin]) -> dict[str, Any]:
-    return {name: pin.model_dump(mode="json") for name, pin in splits.items()}
+@app.command("remove")
+def remove(
+    name: Annotated[str, typer.Argument(help="A name of `base list`.")],
+    as_json: options.Json = False,
+) -> None:
+    """Remove a base from the cache; nothing is asked, and adding it again brings it back."""
+    from poisonsets.manifests.bases.cache import remove_base
+
+    removed = remove_base(name, cache=options.cache_folder())
+    if as_json:
+        output.document({"schema_version": 1, "removed": removed.name, "bytes": removed.bytes})
+        return
+    print(f"{removed.name}: removed, {removed.bytes:,} bytes")

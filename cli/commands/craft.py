@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poisonsets.cli import options, output
+from poisonsets.cli.bases import named_base
 from poisonsets.cli.default_networks import attackers
 from poisonsets.manifests import spelling
 from poisonsets.manifests.errors import UsageError
@@ -73,9 +74,6 @@ def craft(
     workers: options.Workers = 1,
     resume: options.Resume = False,
     device: options.Device = "auto",
-    holdout: options.Holdout = None,
-    split_seed: options.SplitSeed = 0,
-    resize: options.Resize = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -94,7 +92,6 @@ def craft(
     from poisonsets import attacks
     from poisonsets.crafting.driver import craft_set
     from poisonsets.crafting.planning import Draw, craft_request
-    from poisonsets.manifests.bases.cache import open_base
     from poisonsets.manifests.sets import writer
     from poisonsets.presets import preset_settings
     from poisonsets.victims.device import resolve
@@ -104,7 +101,7 @@ def craft(
     entry.factory(**entry.settings(settings))
     writer.refuse_output(out, resume=resume)
     where = str(resolve(device))
-    opened = open_base(base, cache=options.cache_folder(), holdout=holdout, split_seed=split_seed, resize=resize)
+    opened = named_base(base)
     request = craft_request(
         entry,
         opened,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poisonsets.cli import options, output
+from poisonsets.cli.bases import named_base
 from poisonsets.cli.default_networks import default_network, protocols
 from poisonsets.cli.reports import checked
 from poisonsets.cli.score_table import clean_cell, rate_cell
@@ -52,14 +53,13 @@ def demo(
     quiet: options.Quiet = False,
 ) -> None:
     """Craft, verify and score three attacks on handwritten digits; writes sets, results and a picture."""
-    from poisonsets.manifests.bases.cache import open_base
     from poisonsets.manifests.files import store
 
     levels = options.levels(epsilon)
     folder = out or _unused(Path("poisonsets-demo"))
     store.refuse_nonempty(folder)
     store.refuse_unwritable(folder)
-    base = open_base("digits", cache=options.cache_folder())
+    base = named_base("digits")
     network = default_network(base, "--surrogate", quiet=quiet)
     requests = [_request(attack, base, network, trials=trials, levels=levels) for attack in ATTACKS]
     steps = [_step(request, folder, network, workers=workers, quiet=quiet) for request in requests]

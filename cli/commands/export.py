@@ -29,9 +29,6 @@ def export(
     ] = None,
     trials: Annotated[str | None, typer.Option(help="Which trials: 0-9, 3. Default: all.")] = None,
     base: Annotated[str | None, typer.Option("--base", help="The base; default: found in the cache by digest.")] = None,
-    holdout: options.Holdout = None,
-    split_seed: options.SplitSeed = 0,
-    resize: options.Resize = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -48,7 +45,7 @@ def export(
 
     if to not in formats.formats():
         raise unknown("format", to, [name for name, one in formats.formats().items() if one.write is not None])
-    find = finder(base, holdout=holdout, split_seed=split_seed, resize=resize)
+    find = finder(base)
     opened = open_set(path)
     with output.progress(f"exporting {to}", quiet=quiet) as report:
         done = export_set(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from poisonsets.cli import options, output
+from poisonsets.cli.bases import named_base
 from poisonsets.manifests import spelling
 from poisonsets.manifests.errors import UsageError
 
@@ -57,9 +58,6 @@ def import_(
         bool, typer.Option("--skip-bad", help="Import the sound trials alone; else one bad trial keeps all out.")
     ] = False,
     name: Annotated[str | None, typer.Option(help="The set's name. Default: the output folder's.")] = None,
-    holdout: options.Holdout = None,
-    split_seed: options.SplitSeed = 0,
-    resize: options.Resize = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -69,7 +67,6 @@ def import_(
     stated = options.choice("--labels", labels, LABELS) or "clean"
     rule = options.choice("--composition", composition, RULES) or "in-place"
 
-    from poisonsets.manifests.bases.cache import open_base
     from poisonsets.manifests.interop import formats
     from poisonsets.manifests.interop.importing import claims
     from poisonsets.manifests.interop.importing.import_set import import_set
@@ -89,7 +86,7 @@ def import_(
         target=target,
         adversarial_label=adversarial_label,
     )
-    opened = open_base(base, cache=options.cache_folder(), holdout=holdout, split_seed=split_seed, resize=resize)
+    opened = named_base(base)
     default = re.sub(r"[^A-Za-z0-9._-]", "-", out.resolve().name).lstrip("._-")[:200] or found.name
     with output.progress(f"importing {found.name}", quiet=quiet) as report:
         done = import_set(

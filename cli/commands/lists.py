@@ -51,10 +51,10 @@ def _attacks() -> Table:
 
 
 def _bases() -> Table:
-    from poisonsets.manifests.bases.registry import kinds, spelling
+    from poisonsets.manifests.bases.registry import kinds
 
     return [
-        {"name": spelling(kind), "embedded": kind.source == "embedded", "summary": kind.summary}
+        {"name": kind.usage, "embedded": kind.source == "embedded", "summary": kind.summary}
         for kind in kinds().values()
     ]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from poisonsets.cli import any_set, options, output, training_sets
-from poisonsets.cli.bases import finder
+from poisonsets.cli.bases import finder, named_base
 from poisonsets.cli.default_networks import default_network, protocols
 from poisonsets.cli.reports import checked, tell
 from poisonsets.cli.score_table import document, table
@@ -67,9 +67,6 @@ def score(
     base: Annotated[
         str | None, typer.Option("--base", help="The base; default: of a poison set found in the cache by digest.")
     ] = None,
-    holdout: options.Holdout = None,
-    split_seed: options.SplitSeed = 0,
-    resize: options.Resize = None,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
     as_json: options.Json = False,
@@ -87,14 +84,13 @@ def score(
         raise UsageError("--trajectories are kept in a results folder, and there is none", "Name it with -o")
 
     questions = Questions(targets, tuple(source_class or ()), adversarial_label, trigger)
-    find = finder(base, holdout=holdout, split_seed=split_seed, resize=resize)
+    find = finder(base)
     ours = path
     if not questions.given:
         # A foreign set's temporary folder stays until the command ends.
-        native = any_set.native(path, base, holdout=holdout, split_seed=split_seed, resize=resize, quiet=quiet)
-        ours = context.with_resource(native)
+        ours = context.with_resource(any_set.native(path, base, quiet=quiet))
     if questions.concern(ours):
-        subject = _whole(path, questions, base, holdout=holdout, split_seed=split_seed, resize=resize, quiet=quiet)
+        subject = _whole(path, questions, base, quiet=quiet)
     else:
         subject = _verified(ours, find, chosen, shown=path, quiet=quiet, as_json=as_json)
 
@@ -171,17 +167,7 @@ class _Subject:
         return self.opened if isinstance(self.opened, WholeSet) else None
 
 
-def _whole(
-    path: Path,
-    questions: Questions,
-    base: str | None,
-    *,
-    holdout: str | None,
-    split_seed: int,
-    resize: int | None,
-    quiet: bool,
-) -> _Subject:
-    from poisonsets.manifests.bases.cache import open_base
+def _whole(path: Path, questions: Questions, base: str | None, *, quiet: bool) -> _Subject:
     from poisonsets.manifests.training_sets.contents import NOT_CHECKED
 
     if base is None:
@@ -189,7 +175,7 @@ def _whole(
             f"{path}: without a manifest nothing says which dataset it was made from",
             "Name it with --base (`poisonsets list bases`)",
         )
-    dataset = open_base(base, cache=options.cache_folder(), holdout=holdout, split_seed=split_seed, resize=resize)
+    dataset = named_base(base)
     whole = training_sets.opened(path, questions, dataset, quiet=quiet)
     return _Subject(whole, dataset, "no manifest, attack unknown", NOT_CHECKED)
 

@@ -111,7 +111,7 @@ def _draw(opened: PoisonSet, path: Path, base: str | None) -> None:
     from poisonsets.cli import picture
     from poisonsets.cli.bases import finder
 
-    found = finder(base, holdout=None, split_seed=0, resize=None)(opened.manifest.base)
+    found = finder(base)(opened.manifest.base)
     shown = opened.trials[:PICTURED]
     captions = []
     for trial in shown:

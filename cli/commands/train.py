@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from poisonsets.cli import options, output
+from poisonsets.cli.bases import named_base
 from poisonsets.manifests import spelling
 from poisonsets.manifests.errors import UsageError
 
@@ -47,9 +48,6 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**53, help="Seed of weights, order, crops, masks, starts.")] = 0,
     device: options.Device = "auto",
-    holdout: options.Holdout = None,
-    split_seed: options.SplitSeed = 0,
-    resize: options.Resize = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -63,7 +61,6 @@ def train(
     views = options.choice("--augment", augment, AUGMENT) or "crop"
     adversary = _adversary(adversary_epsilon, adversary_steps, adversary_step, asked=adversarial)
 
-    from poisonsets.manifests.bases.cache import open_base
     from poisonsets.manifests.errors import MissingError
     from poisonsets.manifests.files import store
     from poisonsets.victims.device import resolve
@@ -74,7 +71,7 @@ def train(
     if out.exists() or out.is_symlink():
         raise MissingError(f"{out}: exists already", "Remove it or choose another name")
     store.refuse_unwritable(out)
-    opened = open_base(base, cache=options.cache_folder(), holdout=holdout, split_seed=split_seed, resize=resize)
+    opened = named_base(base)
     for label in labels or ():
         if label >= len(opened.classes):
             raise UsageError(f"--classes {classes}: {opened.name} has classes 0-{len(opened.classes) - 1}")

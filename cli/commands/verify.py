@@ -34,19 +34,16 @@ def verify(
     html: Annotated[
         Path | None, typer.Option(help="Write a page with the worst poisons pictured to this file.")
     ] = None,
-    holdout: options.Holdout = None,
-    split_seed: options.SplitSeed = 0,
-    resize: options.Resize = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
     """Verify a poison set: integrity, budget, clean labels, slots, targets and drawn trials, from the bytes on disk."""
-    find = finder(base, holdout=holdout, split_seed=split_seed, resize=resize)
+    find = finder(base)
     if seed and sample is None:
         raise UsageError("--seed goes with --sample", "Add --sample 1/10")
     if html is not None:
         _refuse_output(html)
-    with any_set.native(path, base, holdout=holdout, split_seed=split_seed, resize=resize, quiet=quiet) as ours:
+    with any_set.native(path, base, quiet=quiet) as ours:
         report = checked(ours, find, setup=setup, sample=sample, seed=seed, compat=compat, quiet=quiet)
         report = replace(report, path=str(path))
         if html is not None:

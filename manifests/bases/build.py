@@ -2,50 +2,57 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
 from poisonsets.manifests.bases.dataset import Base, Split
-from poisonsets.manifests.bases.holdout import hold_out, parse_fraction
-from poisonsets.manifests.bases.kind import Contents, Labelled, Progress
-from poisonsets.manifests.bases.registry import Spec
+from poisonsets.manifests.bases.holdout import hold_out
+from poisonsets.manifests.bases.image_stack import SizeError
+from poisonsets.manifests.bases.kind import Contents, LabelledImages, Progress
+from poisonsets.manifests.bases.spec import Spec
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.files.images import LARGEST_SOURCE, resized
 from poisonsets.manifests.limits import CLASSES, IMAGE_SIDE
 
-CLASS_NAME_LENGTH = 4096
+CLASS_NAME_LENGTH: Final = 4096
+HOLDOUT: Final = Fraction(1, 20)  # proposed where one is wanted
 
 
-def build(spec: Spec, source: Path | None, progress: Progress | None = None) -> Base:
+def build(spec: Spec, progress: Progress | None = None) -> Base:
     """The base that a spec describes, read from its source.
 
     Args:
         spec: from `parse_spec`.
-        source: where a kind with `source="given"` lies; None for the others.
         progress: called now and then with the images read so far and their total (None where unknown).
 
     Raises:
-        UsageError: a source too many or too few, a holdout beside a test split, or neither of them.
+        UsageError: no source, a holdout beside a test split or neither of them, or images of different sizes; the
+            remedy is the command line that adds this base.
         MissingError: the source does not exist or is not laid out like this kind.
         DamagedError: something in the source cannot be read or makes no sense.
     """
-    place = _place(spec, source)
-    _check_holdout(spec, spec.kind.has_test(place))
-    contents = spec.kind.read(place, spec.resize, progress or (lambda _done, _total: None))
+    contents = _contents(spec, progress or (lambda _done, _total: None))
     train, test = _splits(spec, contents)
-    where = spec.name
-    _check_classes(contents.classes, where)
-    limit = IMAGE_SIDE if spec.resize is None else LARGEST_SOURCE
+    classes = contents.classes
+    if classes is None:
+        highest = max(int(part.labels.max(initial=0)) for part in (train, test))
+        classes = tuple(map(str, range(min(highest, CLASSES) + 1)))
+    _check_classes(classes, spec.name)
     for split, part in (("train", train), ("test", test)):
-        _check_split(part, len(contents.classes), limit, f"{where}: {split}")
+        _check_split(part, len(classes), IMAGE_SIDE if spec.resize is None else LARGEST_SOURCE, f"{spec.name}: {split}")
     if spec.resize is not None:
-        train, test = (Labelled(resized(part.images, spec.resize), part.labels) for part in (train, test))
-    if train.images.shape[1:] != test.images.shape[1:]:
-        sizes = " and ".join(f"{part.images.shape[2]}x{part.images.shape[1]}" for part in (train, test))
-        raise UsageError(f"{where}: the splits differ in image size: {sizes}", "Pass --resize N to resize all to NxN")
-    everything = tuple(range(len(contents.classes)))
+        train, test = (LabelledImages(resized(part.images, spec.resize), part.labels) for part in (train, test))
+    shapes = [part.images.shape[1:3] for part in (train, test)]
+    if shapes[0] != shapes[1]:
+        sizes = " and ".join(f"{width}x{height}" for height, width in shapes)
+        raise _unequal(spec, f"{spec.name}: the splits differ in image size: {sizes}", min(map(min, shapes)))
+    everything = tuple(range(len(classes)))
     return Base(
         name=spec.name,
-        classes=contents.classes,
+        classes=classes,
         train=Split.of(train.images, train.labels),
         test=Split.of(test.images, test.labels),
         victim_classes=spec.kind.victim_classes or everything,
@@ -54,34 +61,71 @@ def build(spec: Spec, source: Path | None, progress: Progress | None = None) -> 
     )
 
 
-def _place(spec: Spec, source: Path | None) -> Path:
-    if spec.kind.source == "given":
-        if source is None:
-            remedy = "Pass --download or --from PATH" if spec.kind.download else "Pass --from PATH"
-            raise UsageError(f"base {spec.kind.name} needs a source", remedy)
-        place = source.expanduser()
-    elif source is not None:
-        raise UsageError(f"base {spec.text} takes no separate source path")
-    else:
-        place = spec.path or Path()
-    if not place.exists():
-        raise MissingError(f"{place}: no such file or folder")
-    return place
+def completed(spec: Spec) -> Spec:
+    """The spec with the holdout and the size that its source needs and that it does not say.
+
+    At most the first images are read; the size is the shortest side of two that differ.
+
+    Raises:
+        UsageError, MissingError, DamagedError: as `build`.
+    """
+    source = _source(spec)
+    if spec.holdout is None and not spec.kind.has_test(source):
+        spec = replace(spec, holdout=HOLDOUT)
+    if spec.resize is None:
+        try:
+            with suppress(_EnoughError):
+                spec.kind.read(source, None, _stop)
+        except SizeError as error:
+            spec = replace(spec, resize=error.side)
+    return spec
 
 
-def _check_holdout(spec: Spec, has_test: bool) -> None:
+class _EnoughError(Exception):
+    """The first images were read."""
+
+
+def _stop(_done: int, _total: int | None) -> None:
+    raise _EnoughError
+
+
+def _source(spec: Spec) -> Path:
+    if spec.kind.source == "embedded":
+        return Path()
+    if spec.path is None:
+        other = ", or give --from PATH in place of --download" if spec.kind.download else ""
+        raise UsageError(f"base {spec.kind.name} needs a source", f"Type `{spec.add_command}`{other}")
+    if not spec.path.exists():
+        raise MissingError(f"{spec.path}: no such file or folder")
+    return spec.path
+
+
+def _contents(spec: Spec, progress: Progress) -> Contents:
+    source = _source(spec)
+    has_test = spec.kind.has_test(source)
     if has_test and spec.holdout is not None:
-        raise UsageError(f"{spec.name} has its own test split; a holdout has no meaning", "Leave out --holdout")
+        plain = replace(spec, holdout=None, split_seed=0)
+        raise UsageError(f"{spec.name} has its own test split; a holdout has no meaning", f"Type `{plain.add_command}`")
     if not has_test and spec.holdout is None:
-        raise UsageError(f"{spec.name} has no test split", "Pass `--holdout 1/20` to draw one from its images")
+        whole = completed(spec)
+        size = "" if whole.resize == spec.resize else " and its images differ in size"
+        raise UsageError(f"{spec.name} has no test split{size}", f"Type `{whole.add_command}`, or choose other numbers")
+    try:
+        return spec.kind.read(source, spec.resize, progress)
+    except SizeError as error:
+        raise _unequal(spec, error.message, error.side) from error
 
 
-def _splits(spec: Spec, contents: Contents) -> tuple[Labelled, Labelled]:
+def _unequal(spec: Spec, message: str, side: int) -> UsageError:
+    return UsageError(message, f"Type `{replace(spec, resize=side).add_command}`, or choose another size")
+
+
+def _splits(spec: Spec, contents: Contents) -> tuple[LabelledImages, LabelledImages]:
     if contents.test is not None:
         return contents.train, contents.test
     if len(contents.train.labels) < 2:
         raise DamagedError(f"{spec.name}: fewer than two images cannot be split")
-    return hold_out(contents.train, parse_fraction(spec.holdout or ""), spec.split_seed)
+    return hold_out(contents.train, spec.holdout or HOLDOUT, spec.split_seed)
 
 
 def _check_classes(classes: tuple[str, ...], where: str) -> None:
@@ -92,7 +136,7 @@ def _check_classes(classes: tuple[str, ...], where: str) -> None:
             raise DamagedError(f"{where}: the name of class {label} is too long or is not UTF-8")
 
 
-def _check_split(part: Labelled, classes: int, limit: int, where: str) -> None:
+def _check_split(part: LabelledImages, classes: int, limit: int, where: str) -> None:
     n, height, width, _ = part.images.shape
     if n == 0:
         raise DamagedError(f"{where} holds no image")

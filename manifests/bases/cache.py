@@ -4,77 +4,89 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import shlex
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from poisonsets.manifests.bases import stored
-from poisonsets.manifests.bases.build import build
+from poisonsets.manifests.bases import cache_file
+from poisonsets.manifests.bases.build import build, completed
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.bases.kind import Progress
-from poisonsets.manifests.bases.registry import Spec, kinds, parse_spec, spelling
-from poisonsets.manifests.errors import DamagedError, MissingError
-from poisonsets.manifests.records.base import BasePin, SplitPin
-from poisonsets.manifests.records.fields import Split
+from poisonsets.manifests.bases.registry import kinds
+from poisonsets.manifests.bases.spec import Spec, add_command, parse_spec, split_options
+from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError, UsageError
+from poisonsets.manifests.files import store
+from poisonsets.manifests.records.base import BasePin
+from poisonsets.manifests.spelling import nearest, unknown
 
 
-def add(
-    spec: str,
-    *,
-    cache: Path,
-    source: Path | None = None,
-    holdout: str | None = None,
-    split_seed: int = 0,
-    resize: int | None = None,
-    progress: Progress | None = None,
-) -> Base:
+@dataclass(frozen=True)
+class CacheEntry:
+    """A line of `base list`.
+
+    Attributes:
+        name: what opens it, from any folder; of a file that cannot be used the file's name.
+        spec: what it was made from; empty where that cannot be read.
+        pin: name, images, size and digest of its splits; None where the file cannot be used.
+        file: the cache file; of an embedded base that was never used, where it will be.
+        bytes: what the file takes on disk; 0 where there is none.
+        problem: what is wrong with the file.
+    """
+
+    name: str
+    spec: str
+    pin: BasePin | None
+    file: Path
+    bytes: int = 0
+    problem: PoisonsetsError | None = None
+
+
+def add_base(spec: Spec, *, cache: Path, progress: Progress | None = None) -> Base:
     """Build a base from its source and keep it in the cache, replacing an earlier build of the same spec.
 
     Args:
-        spec: `digits`, `cifar10`, `folder:PATH` and so on; see `registry.kinds`.
+        spec: from `parse_spec`.
         cache: the cache folder; made where it does not exist.
-        source: the folder or file of a kind that is given one (`--from`).
-        holdout: the fraction "a/b" of the images to draw as test split where the source has none.
-        split_seed: the seed of that draw.
-        resize: the side in pixels to resize every image to, or None.
         progress: called with the images read so far and their total, None where that is unknown.
 
     Raises:
-        UsageError: spec or options make no sense for this source.
+        UsageError: the options make no sense for this source.
         MissingError: the source is missing, the cache cannot be written, or another process is building this
-        base. DamagedError: something in the source cannot be read.
+            base.
+        DamagedError: something in the source cannot be read.
     """
-    wanted = parse_spec(spec, holdout=holdout, split_seed=split_seed, resize=resize)
-    path = _path(wanted, cache)
-    with stored.locked(path):
-        base = build(wanted, source, progress)
-        stored.write(base, wanted, path)
+    path = _path(spec, cache)
+    with cache_file.locked(path):
+        base = build(spec, progress)
+        cache_file.write_base(base, spec, path)
+    for entry in _entries(cache):
+        if entry.spec == spec.text and isinstance(entry.problem, cache_file.EarlierVersionError):
+            _remove(entry.file)  # an earlier version named its files otherwise
     return base
 
 
-def open_base(
-    spec: str, *, cache: Path, holdout: str | None = None, split_seed: int = 0, resize: int | None = None
-) -> Base:
+def open_base(name: str, *, cache: Path) -> Base:
     """A base from the cache. Embedded bases are built on first use.
 
-    Args: as for `add`.
+    Args:
+        name: a name of `list_bases`, or a spec; a spec without options opens the only base that was made from that
+            source, with the options it was made with.
+        cache: the cache folder.
 
     Raises:
-        UsageError: spec or options make no sense.
+        UsageError: there is no such base, or several.
         MissingError: it was not added; the remedy is the command line that adds it.
         DamagedError: the cached file is not what was written.
     """
-    wanted = parse_spec(spec, holdout=holdout, split_seed=split_seed, resize=resize)
-    path = _path(wanted, cache)
-    if path.exists():
-        return _read(path, wanted.add_command)
-    if wanted.kind.source != "embedded":
-        raise _not_cached(wanted, cache)
-    with stored.locked(path):
-        # Whoever held the lock before may have built it.
-        if not path.exists():
-            stored.write(build(wanted, None), wanted, path)
-    return _read(path, wanted.add_command)
+    entries = _entries(cache)
+    found = _find(name, entries, cache)
+    if isinstance(found, CacheEntry):
+        return _read(found.file, found.spec)
+    if found.kind.source == "embedded":
+        return _embedded(found, cache)
+    raise _not_cached(found, entries)
 
 
 def find_base(pin: BasePin, *, cache: Path) -> Base:
@@ -87,97 +99,149 @@ def find_base(pin: BasePin, *, cache: Path) -> Base:
         MissingError: no such base is cached or embedded.
         DamagedError: its file is not what was written.
     """
-    found: list[tuple[tuple[bool, ...], Path, str]] = []
-    same_name = False
-    for path, record in _records(cache):
-        if isinstance(record, stored.StoredRecord):
-            if _matches(record.pin, pin):
-                found.append((_closeness(record.pin, pin), path, f"poisonsets base add {record.spec}{record.options}"))
-            same_name |= record.pin.name == pin.name
-    found.sort(reverse=True)
+    pinned = [(entry.pin, entry) for entry in _entries(cache) if entry.pin is not None]
+    alike = [(ours, entry) for ours, entry in pinned if _matches(ours, pin)]
+    alike.sort(key=lambda one: _closeness(one[0], pin))
+    same_name = any(ours.name == pin.name for ours, _ in pinned)
     kind = kinds().get(pin.name)
     # A copy of an embedded base agrees with the pin less than that base itself, which need not be cached.
-    if kind is not None and kind.source == "embedded" and not (found and found[0][0][0]):
-        base = build(parse_spec(kind.name), None)
+    if kind is not None and kind.source == "embedded" and not (alike and alike[-1][0] == pin):
+        base = build(Spec(kind))
         if _matches(base.pin(), pin):
             return base.as_pinned(pin)
         same_name = True
-    if found:
-        _, path, command = found[0]
-        return _read(path, command).as_pinned(pin)
+    if alike:
+        return _read(alike[-1][1].file, alike[-1][1].spec).as_pinned(pin)
     clue = "; one of that name is, with other pixels or labels" if same_name else ""
+    kind = kinds().get(pin.name.partition(":")[0])
+    command = add_command(pin.name if kind is None else kind.usage)
     raise MissingError(
         f"base {pin.name} ({', '.join(f'{name} {split.digest[:12]}' for name, split in pin.splits.items())}) "
         f"is not in the cache{clue}",
-        f"Type `{_recorded_add_command(pin.name)}` with the options it was made with",
+        f"Type `{command}` with the options it was made with",
     )
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A line of `base list`.
-
-    Attributes:
-        name: the base's name in manifests.
-        spec, options: how it was added.
-        splits: images, size and digest of each split; empty where the file is damaged.
-        file: the cache file, or None for an embedded base that was never used.
-        problem: what is wrong with the file, else empty.
-    """
-
-    name: str
-    spec: str
-    options: str
-    splits: dict[Split, SplitPin]
-    file: Path | None
-    problem: str = ""
-
-
-def list_bases(cache: Path) -> list[Listed]:
+def list_bases(cache: Path) -> list[CacheEntry]:
     """What is cached, by file name, then the embedded bases that are not. No cached pixels are read."""
-    lines = []
-    for path, record in _records(cache):
-        if isinstance(record, DamagedError):
-            lines.append(Listed(path.name, "", "", {}, path, record.message))
-        else:
-            pin = record.pin
-            lines.append(Listed(pin.name, record.spec, record.options, pin.splits, path))
-    cached = {line.spec + line.options for line in lines}
+    entries = _entries(cache)
     for kind in kinds().values():
-        if kind.source == "embedded" and kind.name not in cached:
-            base = build(parse_spec(kind.name), None)
-            lines.append(Listed(base.name, kind.name, "", base.pin().splits, None))
-    return lines
+        if kind.source == "embedded" and kind.name not in {entry.spec for entry in entries if entry.pin is not None}:
+            entries.append(CacheEntry(kind.name, kind.name, build(Spec(kind)).pin(), _path(Spec(kind), cache)))
+    return entries
+
+
+def remove_base(name: str, *, cache: Path) -> CacheEntry:
+    """Remove a base from the cache.
+
+    Args:
+        name: as for `open_base`, or the name of a file in the cache that cannot be used.
+        cache: the cache folder.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        UsageError: there is no such base in the cache, or several.
+        MissingError: it is being made by another process, or cannot be removed.
+    """
+    entries = _entries(cache)
+    found = _find(name, entries, cache)
+    if isinstance(found, Spec):
+        raise unknown("base in the cache", name, [entry.name for entry in entries])
+    _remove(found.file)
+    return found
 
 
 def _path(spec: Spec, cache: Path) -> Path:
     slug = re.sub(r"[^A-Za-z0-9._-]", "-", spec.name)[:60]
-    digest = hashlib.sha256(spec.key.encode("utf-8", "surrogateescape")).hexdigest()
+    digest = hashlib.sha256(spec.text.encode("utf-8", "surrogateescape")).hexdigest()
     return cache / "bases" / f"{slug}-{digest[:12]}.h5"
 
 
-def _records(cache: Path) -> Iterator[tuple[Path, stored.StoredRecord | DamagedError]]:
+def _entries(cache: Path) -> list[CacheEntry]:
+    """The files of the cache. A base has the name that manifests know it by where no other has it, else its spec."""
+    found: dict[Path, cache_file.CacheRecord | PoisonsetsError] = {}
     for path in sorted((cache / "bases").glob("*.h5")):
         try:
-            yield path, stored.read_record(path)
-        except DamagedError as error:
-            yield path, error
+            found[path] = cache_file.read_record(path)
+        except PoisonsetsError as error:
+            found[path] = error
+    names = Counter(record.pin.name for record in found.values() if isinstance(record, cache_file.CacheRecord))
+    names.update(kind.name for kind in kinds().values() if kind.source == "embedded")
+    entries = []
+    for path, record in found.items():
+        size = path.stat().st_size if path.exists() else 0
+        if isinstance(record, cache_file.CacheRecord):
+            name = record.pin.name if names[record.pin.name] == 1 else record.spec
+            entries.append(CacheEntry(name, record.spec, record.pin, path, size))
+        else:
+            spec = record.spec if isinstance(record, cache_file.EarlierVersionError) else ""
+            entries.append(CacheEntry(path.name, spec, None, path, size, record))
+    return entries
 
 
-def _read(path: Path, add_command: str) -> Base:
+def _find(name: str, entries: list[CacheEntry], cache: Path) -> CacheEntry | Spec:
+    """The file that a name opens; else the spec that it is.
+
+    Raises:
+        UsageError: it is none, or several files could be meant.
+    """
+    for entry in entries:
+        if entry.name == name:
+            return entry
+    spec = parse_spec(name, known=[entry.name for entry in entries])
+    if spec.kind.source == "embedded":  # made anew where its file cannot be used
+        return spec
+    place, options = split_options(spec.text)
+    found = [replace(entry, spec=spec.text) for entry in entries if entry.file == _path(spec, cache)]
+    if not found and not options:
+        found = [entry for entry in entries if split_options(entry.spec)[0] == place]
+        found = found or [entry for entry in entries if entry.pin is not None and entry.pin.name == name]
+    if len(found) > 1:
+        names = " or ".join(shlex.quote(entry.name) for entry in found)
+        raise UsageError(f"{name} names {len(found)} bases of the cache", f"Choose {names}")
+    return found[0] if found else spec
+
+
+def _embedded(spec: Spec, cache: Path) -> Base:
+    path = _path(spec, cache)
+    with suppress(MissingError):
+        return _read(path, spec.text)
+    with cache_file.locked(path):
+        try:
+            cache_file.read_record(path)  # whoever held the lock before may have built it
+        except MissingError:
+            cache_file.write_base(build(spec), spec, path)
+    return _read(path, spec.text)
+
+
+def _read(path: Path, spec: str) -> Base:
     try:
-        return stored.read(path)
+        return cache_file.read_base(path)
     except DamagedError as error:
-        raise DamagedError(error.message, f"Remove the file and type `{add_command}`") from error
+        command = add_command(spec) if spec else f"poisonsets base remove {path.name}"
+        raise DamagedError(error.message, f"Type `{command}`") from error
 
 
-def _not_cached(wanted: Spec, cache: Path) -> MissingError:
-    other = ", or --from PATH in the place of --download" if wanted.kind.download else ""
-    remedy = f"Type `{wanted.add_command}`{other}"
-    for _, record in _records(cache):
-        if isinstance(record, stored.StoredRecord) and record.spec == wanted.text:
-            remedy += f", or open it as it was added, with{record.options or ' no options'}"
-    return MissingError(f"base {wanted.key} is not in the cache", remedy)
+def _remove(path: Path) -> None:
+    with cache_file.locked(path):
+        store.remove_file(path, missing_ok=True)
+
+
+def _not_cached(spec: Spec, entries: list[CacheEntry]) -> MissingError:
+    remedy = f"Type `{spec.add_command}`"
+    if spec.kind.download:
+        remedy += ", or --from PATH in place of --download"
+    with suppress(PoisonsetsError):  # a source that is not there, or cannot be read
+        remedy = f"Type `{completed(spec).add_command}`"
+    place = split_options(spec.text)[0]
+    others = [entry.name for entry in entries if split_options(entry.spec)[0] == place]
+    if spec.path is not None and not spec.path.exists():
+        others += [near] if (near := nearest(spec.text, [entry.name for entry in entries])) else []
+    if others:
+        remedy += f", or open {' or '.join(map(shlex.quote, others))}"
+    return MissingError(f"base {spec.text} is not in the cache", remedy)
 
 
 def _matches(ours: BasePin, wanted: BasePin) -> bool:
@@ -188,18 +252,5 @@ def _matches(ours: BasePin, wanted: BasePin) -> bool:
 def _closeness(ours: BasePin, wanted: BasePin) -> tuple[bool, ...]:
     """Sorts the bases with equal digests: the same pin last, then equal classes, then as many classes."""
     same = ours.classes == wanted.classes
-    return ours == wanted, same and ours.victim_classes == wanted.victim_classes, same, _as_many(ours, wanted)
-
-
-def _as_many(ours: BasePin, wanted: BasePin) -> bool:
-    return len(ours.classes) == len(wanted.classes)
-
-
-def _recorded_add_command(name: str) -> str:
-    """The command for a base that is known by its recorded name only, which holds no path."""
-    kind = kinds().get(name.partition(":")[0])
-    if kind is None:
-        return f"poisonsets base add {name}"
-    if kind.source == "spec":
-        return f"poisonsets base add {spelling(kind)}"
-    return parse_spec(kind.name).add_command
+    as_many = len(ours.classes) == len(wanted.classes)
+    return ours == wanted, same and ours.victim_classes == wanted.victim_classes, same, as_many

@@ -8,13 +8,21 @@ from typing import Final
 
 import numpy as np
 
-from poisonsets.manifests.bases.kind import Labelled, Progress
+from poisonsets.manifests.bases.kind import LabelledImages, Progress
 from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.files.images import IMAGE_FILE_BYTES, decode
 from poisonsets.manifests.limits import FILE_BYTES
 
 PROGRESS_STEP: Final = 250  # images between two reports
+
+
+class SizeError(UsageError):
+    """Images of one split differ in size; `side` is the shortest of theirs, to resize all of them to."""
+
+    def __init__(self, message: str, side: int) -> None:
+        super().__init__(message)
+        self.side = side
 
 
 class ImageStack:
@@ -38,7 +46,8 @@ class ImageStack:
 
         Raises:
             DamagedError: see `decode`.
-            UsageError: its size is not that of the first image, or the stack grows past `limits.FILE_BYTES`.
+            SizeError: its size is not that of the first image.
+            UsageError: the stack grows past `limits.FILE_BYTES`.
         """
         image = decode(data, name, self._resize)
         if self._first is None:
@@ -46,15 +55,13 @@ class ImageStack:
         first, shape = self._first
         if image.shape != shape:
             sizes = f"{shape[1]}x{shape[0]} and {image.shape[1]}x{image.shape[0]}"
-            raise UsageError(
-                f"{first} and {name} differ in size: {sizes} pixels", "Pass --resize N to resize all to NxN"
-            )
+            raise SizeError(f"{first} and {name} differ in size: {sizes} pixels", min(*shape[:2], *image.shape[:2]))
         if len(self._pixels) + image.size > FILE_BYTES:
-            raise UsageError(f"{name}: the split grows past {FILE_BYTES} bytes of pixels", "Pass a smaller --resize N")
+            raise UsageError(f"{name}: the split grows past {FILE_BYTES} bytes of pixels", "Give a smaller resize=N")
         self._pixels += image.tobytes()
         self._labels.append(label)
 
-    def labelled(self, where: Path) -> Labelled:
+    def labelled(self, where: Path) -> LabelledImages:
         """What was added.
 
         Raises:
@@ -63,12 +70,12 @@ class ImageStack:
         if self._first is None:
             raise MissingError(f"{where}: no image found", "Check the path")
         pixels = np.frombuffer(self._pixels, np.uint8).reshape(len(self), *self._first[1])
-        return Labelled(pixels, np.array(self._labels, dtype=np.int64))
+        return LabelledImages(pixels, np.array(self._labels, dtype=np.int64))
 
 
 def decode_splits(
     splits: Sequence[Sequence[tuple[Path, int]]], where: Path, resize: int | None, progress: Progress
-) -> list[Labelled]:
+) -> list[LabelledImages]:
     """The image files of each split, each file with its label, decoded in the order given.
 
     Args:

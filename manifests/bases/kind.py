@@ -1,4 +1,4 @@
-"""What a file in `kinds/` provides: one or more `Kind` values in a tuple called KINDS.
+"""What a file in `kinds/` provides: one or more `BaseKind` values in a tuple called KINDS.
 
 Adding a kind of base dataset is adding one file there; the registry finds it by the folder listing.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files.pixels import Images, Labels
 
 # Called with the images read so far, and how many there are in all where that is known.
@@ -17,7 +18,7 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledImages:
     """Images uint8 [N, H, W, 3] (RGB) and labels int64 [N], in the order of their source."""
 
     images: Images
@@ -26,11 +27,27 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Contents:
-    """A dataset as its source holds it; `test` is None where there is no test split."""
+    """A dataset as its source holds it.
 
-    classes: tuple[str, ...]
-    train: Labelled
-    test: Labelled | None
+    Attributes:
+        classes: a name for each label; None: the numbers up to the largest label.
+        train, test: the splits; `test` is None where the source has none.
+    """
+
+    classes: tuple[str, ...] | None
+    train: LabelledImages
+    test: LabelledImages | None
+
+
+def class_names(document: Any, where: str) -> tuple[str, ...]:
+    """The class names that a JSON document lists.
+
+    Raises:
+        DamagedError: it is something else.
+    """
+    if type(document) is not list or any(type(name) is not str for name in document):
+        raise DamagedError(f"{where}: not a JSON list of names")
+    return tuple(document)
 
 
 # read(source, resize, progress): `resize` is the side in pixels to resize to while decoding, or None. A
@@ -44,8 +61,9 @@ class BaseKind:
 
     Attributes:
         name: what a spec begins with.
-        summary: one line for `base list`.
-        source: `embedded` (made on first use), `given` (`base add NAME --from PATH`) or `spec` (`NAME:PATH`).
+        summary: one line for `list bases`.
+        source: `embedded` (made on first use), `spec` (`NAME:PATH`, the path is part of what it is), or `given` (one
+            dataset wherever it lies: `base add NAME --from PATH`).
         read: reads the source.
         has_test: whether the source has a test split; asked before a single image is read.
         mirror: whether an image and its mirror image show the same thing.
@@ -63,3 +81,8 @@ class BaseKind:
     victim_classes: tuple[int, ...] | None = None
     pretrain_classes: tuple[int, ...] | None = None
     download: bool = False
+
+    @property
+    def usage(self) -> str:
+        """How a spec of this kind is written, for instance `folder:PATH`."""
+        return f"{self.name}:PATH" if self.source == "spec" else self.name

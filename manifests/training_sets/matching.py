@@ -61,7 +61,7 @@ class Matching:
             raise UsageError(
                 f"{where}: {image.shape[1]}x{image.shape[0]} pixels, images of {base.name} have "
                 f"{self._shape[1]}x{self._shape[0]}",
-                "Name the base it was made from, with the --resize it was made with",
+                "Name the base it was made from, in the size it was made with",
             )
         if label >= len(base.classes):
             raise UsageError(

@@ -76,7 +76,7 @@ def test_the_demo_says_how_easy_it_makes_things(capsys: pytest.CaptureFixture[st
 
 
 def test_images_too_small_to_train_on_are_refused(cli: Cli, here: Path) -> None:
-    train = ("train", "--base", "digits", "--net", "convnet", "--resize", "4", "-q", "-o", "w.safetensors")
+    train = ("train", "--base", "digits@resize=4", "--net", "convnet", "-q", "-o", "w.safetensors")
     cli(*train).refused(2, "4x4")
     assert not list(here.iterdir())
 
@@ -115,8 +115,8 @@ def test_a_set_that_changes_after_it_was_verified_is_refused(
 def test_the_base_may_be_split_and_resized_as_in_verify(cli: Cli, honest: Path) -> None:
     same = cli("score", honest, *BY_COUNT, "--base", "digits", "--trials", "0", "-q", "--json")
     assert same.code == 0
-    other = cli("score", honest, *BY_COUNT, "--base", "digits", "--resize", "12", "--trials", "0", "-q")
-    verified = cli("verify", honest, "--base", "digits", "--resize", "12")
+    other = cli("score", honest, *BY_COUNT, "--base", "digits@resize=12", "--trials", "0", "-q")
+    verified = cli("verify", honest, "--base", "digits@resize=12")
     assert other.code == verified.code == 4
     assert other.err == verified.err
 

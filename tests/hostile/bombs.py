@@ -29,6 +29,8 @@ from hostile import arrays, documents, judging, pickles, pictures  # noqa: E402
 from hostile.archives import END, head, member, sample  # noqa: E402
 
 from poisonsets.manifests import limits  # noqa: E402
+from poisonsets.manifests.bases.cache import add_base  # noqa: E402
+from poisonsets.manifests.bases.spec import parse_spec  # noqa: E402
 from poisonsets.manifests.files import canonical_json, store  # noqa: E402
 from poisonsets.manifests.files.safetensors_header import HEADER_BYTES  # noqa: E402
 from poisonsets.manifests.sets import shard  # noqa: E402
@@ -121,8 +123,8 @@ def put_class_names(here: Path) -> None:
 
 
 def read_class_names(here: Path) -> judging.Verdict:
-    spec, kept = f"webdataset:{here / 'base'}", here / "cache"
-    return judging.said(lambda: judging.bases.add(spec, cache=kept, holdout="1/3"))
+    spec = parse_spec(f"webdataset:{here / 'base'}", holdout="1/3")
+    return judging.said(lambda: add_base(spec, cache=here / "cache"))
 
 
 def put_holes(name: str, size: int, start: bytes = b"") -> Prepare:

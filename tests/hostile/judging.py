@@ -16,8 +16,9 @@ from typing import Final
 from golden.making import GOLDEN, golden_base
 
 import poisonsets.manifests.interop.importing.import_set as importing
-from poisonsets.manifests.bases import cache as bases
+from poisonsets.manifests.bases.cache import add_base
 from poisonsets.manifests.bases.dataset import Base
+from poisonsets.manifests.bases.spec import parse_spec
 from poisonsets.manifests.errors import MissingError, PoisonsetsError
 from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.files.safetensors_header import tensors_digest
@@ -142,7 +143,7 @@ def a_base(spec: str, name: str, *, honest: tuple[str, ...] = (), holdout: str =
         for place in honest:
             placed(place)(HONEST / "poison.png", scratch / "base")
         path = placed(name)(file, scratch / "base") and scratch / "base" if name else file
-        return said(lambda: bases.add(f"{spec}:{path}", cache=scratch / "cache", holdout=holdout))
+        return said(lambda: add_base(parse_spec(f"{spec}:{path}", holdout=holdout), cache=scratch / "cache"))
 
     return offer
 

@@ -14,7 +14,8 @@ import pytest
 from golden.making import GOLDEN
 from hostile.judging import HONEST, Verdict, base, find, judged, said, write_honest
 
-from poisonsets.manifests.bases import cache as bases
+from poisonsets.manifests.bases.cache import add_base
+from poisonsets.manifests.bases.spec import parse_spec
 from poisonsets.manifests.errors import DamagedError, PoisonsetsError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.interop import formats
@@ -156,7 +157,9 @@ READERS: dict[str, Callable[[Path], Verdict]] = {
     "a setup": lambda here: said(lambda: read_setup(here / "file")),
     "targets": lambda here: said(lambda: read_targets(here / "file")),
     "a training set": lambda here: said(lambda: open_training_set(here / "file", base(), source_targets([0], 1))),
-    "an hdf5 base": lambda here: said(lambda: bases.add(f"hdf5:{here / 'file'}", cache=here / "c", holdout="1/2")),
+    "an hdf5 base": lambda here: said(
+        lambda: add_base(parse_spec(f"hdf5:{here / 'file'}", holdout="1/2"), cache=here / "c")
+    ),
     "weights": lambda here: said(lambda: load_weights(here / "file")),
     "poisons of hdf5": lambda here: imported("hdf5", here / "file", here),
     "a packed file": lambda here: imported("packed", here / "file", here),

@@ -77,7 +77,7 @@ def _refuse_size(extractor: Weights, base: Base) -> None:
         raise MissingError(
             f"{extractor.path}: trained on images of {extractor.side} pixels, "
             f"those of {base.name} have {base.train.side}",
-            "Give an extractor trained on images of that size, or resize the base with --resize",
+            "Give an extractor trained on images of that size, or another size of the base (`base add` with --resize)",
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from poisonsets.manifests.bases.kind import BaseKind, Contents, Labelled, Progress
+from poisonsets.manifests.bases.kind import BaseKind, Contents, LabelledImages, Progress
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.files.pickles import interpreter
@@ -50,10 +50,10 @@ class Layout:
     folder: str
     train: tuple[str, ...]
     test: str
-    part: Callable[[bytes, str], Labelled]
+    part: Callable[[bytes, str], LabelledImages]
 
 
-def _pickled(data: bytes, where: str, *, key: str) -> Labelled:
+def _pickled(data: bytes, where: str, *, key: str) -> LabelledImages:
     """A dict with `data` uint8 [N, 3072] and a list of labels; Python 2 wrote the keys as byte strings."""
     batch = interpreter.load(data, where)
     fields = {_text(name): value for name, value in batch.items()} if type(batch) is dict else {}
@@ -65,7 +65,7 @@ def _pickled(data: bytes, where: str, *, key: str) -> Labelled:
     return _checked(pixels, np.array(labels, dtype=object), where)
 
 
-def _binary(data: bytes, where: str, *, label_bytes: int) -> Labelled:
+def _binary(data: bytes, where: str, *, label_bytes: int) -> LabelledImages:
     """Records of `label_bytes` labels, the last of them the fine one, and 3072 pixels, channel by channel."""
     record = label_bytes + PIXELS
     if len(data) % record:
@@ -74,32 +74,25 @@ def _binary(data: bytes, where: str, *, label_bytes: int) -> Labelled:
     return _checked(rows[:, label_bytes:], rows[:, label_bytes - 1], where)
 
 
-def _checked(pixels: Any, labels: Any, where: str) -> Labelled:
+def _checked(pixels: Any, labels: Any, where: str) -> LabelledImages:
     if len(pixels) != len(labels):
         raise DamagedError(f"{where}: {len(pixels)} images but {len(labels)} labels")
     if len(labels) and not 0 <= min(labels) <= max(labels) < 100:
         raise DamagedError(f"{where}: labels from {min(labels)} to {max(labels)}")
     images = np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    return Labelled(images, labels.astype(np.int64))
+    return LabelledImages(images, labels.astype(np.int64))
 
 
 def _text(key: Any) -> Any:
     return key.decode("latin1") if type(key) is bytes else key
 
 
-CIFAR10: Final = (
-    Layout(
-        "cifar-10-batches-py",
-        tuple(f"data_batch_{i}" for i in range(1, 6)),
-        "test_batch",
-        partial(_pickled, key="labels"),
-    ),
-    Layout(
-        "cifar-10-batches-bin",
-        tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
-        "test_batch.bin",
-        partial(_binary, label_bytes=1),
-    ),
+CIFAR10: Final = tuple(
+    Layout(folder, tuple(f"data_batch_{i}{suffix}" for i in range(1, 6)), f"test_batch{suffix}", part)
+    for folder, suffix, part in (
+        ("cifar-10-batches-py", "", partial(_pickled, key="labels")),
+        ("cifar-10-batches-bin", ".bin", partial(_binary, label_bytes=1)),
+    )
 )
 CIFAR100: Final = (
     Layout("cifar-100-python", ("train",), "test", partial(_pickled, key="fine_labels")),
@@ -107,7 +100,7 @@ CIFAR100: Final = (
 )
 
 
-def read(
+def read_cifar(
     source: Path,
     _resize: int | None,
     progress: Progress,
@@ -124,13 +117,13 @@ def read(
         classes: the label names.
     """
     folder, layout = _found(source, layouts)
-    parts: list[Labelled] = []
+    parts: list[LabelledImages] = []
     for name in (*layout.train, layout.test):
         parts.append(layout.part(store.read_file(folder / name, PART_BYTES, follow=True), name))
         progress(sum(len(part.labels) for part in parts), None)
     *train, test = parts
     images = np.concatenate([part.images for part in train])
-    return Contents(classes, Labelled(images, np.concatenate([part.labels for part in train])), test)
+    return Contents(classes, LabelledImages(images, np.concatenate([part.labels for part in train])), test)
 
 
 def _found(source: Path, layouts: Sequence[Layout]) -> tuple[Path, Layout]:
@@ -144,19 +137,16 @@ def _found(source: Path, layouts: Sequence[Layout]) -> tuple[Path, Layout]:
     )
 
 
-KINDS = (
+KINDS = tuple(
     BaseKind(
-        name="cifar10",
-        summary="CIFAR-10, 32x32, 10 classes, from its python or binary version",
+        name=name,
+        summary=f"{title}, from its python or binary version",
         source="given",
-        read=partial(read, layouts=CIFAR10, classes=CIFAR10_CLASSES),
+        read=partial(read_cifar, layouts=layouts, classes=classes),
         download=True,
-    ),
-    BaseKind(
-        name="cifar100",
-        summary="CIFAR-100 with its fine labels, 32x32, from its python or binary version",
-        source="given",
-        read=partial(read, layouts=CIFAR100, classes=CIFAR100_CLASSES),
-        download=True,
-    ),
+    )
+    for name, title, layouts, classes in (
+        ("cifar10", "CIFAR-10, 32x32, 10 classes", CIFAR10, CIFAR10_CLASSES),
+        ("cifar100", "CIFAR-100 with its fine labels, 32x32", CIFAR100, CIFAR100_CLASSES),
+    )
 )

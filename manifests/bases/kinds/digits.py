@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from poisonsets.manifests.bases.kind import BaseKind, Contents, Labelled, Progress
+from poisonsets.manifests.bases.kind import BaseKind, Contents, LabelledImages, Progress
 from poisonsets.manifests.stream import Stream
 
 TEST_IMAGES_PER_CLASS = 60
 ZOOM = 4
 
 
-def read(_source: Path, _resize: int | None, _progress: Progress) -> Contents:
+def read_digits(_source: Path, _resize: int | None, _progress: Progress) -> Contents:
     """The digits as 32x32 RGB: level v becomes v*255//16, each pixel a 4x4 square, three equal channels.
 
     The test split is 60 images of each class, drawn from `Stream("digits", class)`. Both splits keep
@@ -35,8 +35,8 @@ def read(_source: Path, _resize: int | None, _progress: Progress) -> Contents:
         in_test[Stream("digits", label).sample(np.flatnonzero(labels == label).tolist(), TEST_IMAGES_PER_CLASS)] = True
     return Contents(
         classes=tuple("0123456789"),
-        train=Labelled(images[~in_test], labels[~in_test]),
-        test=Labelled(images[in_test], labels[in_test]),
+        train=LabelledImages(images[~in_test], labels[~in_test]),
+        test=LabelledImages(images[in_test], labels[in_test]),
     )
 
 
@@ -45,7 +45,7 @@ KINDS = (
         name="digits",
         summary="handwritten digits of scikit-learn, 32x32; features from classes 0-4, poisons in 5-9",
         source="embedded",
-        read=read,
+        read=read_digits,
         mirror=False,
         victim_classes=(5, 6, 7, 8, 9),
         pretrain_classes=(0, 1, 2, 3, 4),

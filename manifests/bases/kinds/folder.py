@@ -11,7 +11,7 @@ from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files.images import SUFFIXES
 
 
-def read(source: Path, resize: int | None, progress: Progress) -> Contents:
+def read_folder(source: Path, resize: int | None, progress: Progress) -> Contents:
     """The PNG and JPEG files of `train/CLASS/` and `test/CLASS/` (or `val/CLASS/`), or of `CLASS/` directly.
 
     Other files, hidden folders and deeper folders are passed over. A class of the test split must be one of
@@ -23,7 +23,7 @@ def read(source: Path, resize: int | None, progress: Progress) -> Contents:
         progress: told the images read and their total.
     """
     train = source / "train" if (source / "train").is_dir() else source
-    test = next((source / name for name in ("test", "val") if train != source and (source / name).is_dir()), None)
+    test = _test_folder(source)
     classes = _classes(train)
     folders = [train] if test is None else [train, test]
     for label in [] if test is None else _classes(test):
@@ -65,7 +65,7 @@ KINDS = (
         name="folder",
         summary="PNG and JPEG files in train/CLASS/ and test/CLASS/, or in CLASS/ with a holdout",
         source="spec",
-        read=read,
+        read=read_folder,
         has_test=has_test,
     ),
 )

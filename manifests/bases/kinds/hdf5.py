@@ -7,33 +7,28 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from poisonsets.manifests.bases.kind import BaseKind, Contents, Labelled, Progress
+from poisonsets.manifests.bases.kind import BaseKind, Contents, LabelledImages, Progress, class_names
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import hdf5
 from poisonsets.manifests.limits import CLASSES
 
 
-def read(source: Path, _resize: int | None, progress: Progress) -> Contents:
+def read_hdf5(source: Path, _resize: int | None, progress: Progress) -> Contents:
     """Images uint8 [N, H, W, 3] and integer labels [N] of each split.
 
-    The attribute `classes` may hold a JSON list of class names; else the names are the numbers up to the
-    largest label.
+    The attribute `classes` may hold a JSON list of class names.
 
     Args:
         source: the file.
-        progress: told the images read after each split.
+        progress: told the images read before and after the training split.
     """
     with hdf5.opened(source) as file:
+        progress(0, None)
         train = _split(file, "train")
         progress(len(train.labels), None)
         test = _split(file, "test") if hdf5.contains(file, "test") else None
         names = hdf5.read_json(file, "classes")
-    if names is None:
-        highest = max(int(part.labels.max(initial=0)) for part in (train, test) if part is not None)
-        names = [str(label) for label in range(min(highest, CLASSES) + 1)]
-    if type(names) is not list or any(type(name) is not str for name in names):
-        raise DamagedError(f"{source}: the attribute classes is not a JSON list of names")
-    return Contents(tuple(names), train, test)
+    return Contents(None if names is None else class_names(names, f"{source}: the attribute classes"), train, test)
 
 
 def has_test(source: Path) -> bool:
@@ -42,7 +37,7 @@ def has_test(source: Path) -> bool:
         return hdf5.contains(file, "test")
 
 
-def _split(file: h5py.File, name: str) -> Labelled:
+def _split(file: h5py.File, name: str) -> LabelledImages:
     labels = hdf5.read(file, f"{name}/labels", rank=1)
     images = hdf5.read(file, f"{name}/images", rank=4)
     if images.dtype != np.uint8 or images.shape[3] != 3:
@@ -51,7 +46,7 @@ def _split(file: h5py.File, name: str) -> Labelled:
         )
     if labels.size and int(labels.max()) >= CLASSES:
         raise DamagedError(f"{file.filename}: {name}/labels holds {int(labels.max())}, at most {CLASSES - 1} is read")
-    return Labelled(images, labels.astype(np.int64))
+    return LabelledImages(images, labels.astype(np.int64))
 
 
 KINDS = (
@@ -59,7 +54,7 @@ KINDS = (
         name="hdf5",
         summary="one file with train/images, train/labels and optionally test/images, test/labels",
         source="spec",
-        read=read,
+        read=read_hdf5,
         has_test=has_test,
     ),
 )

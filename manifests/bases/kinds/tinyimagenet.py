@@ -23,7 +23,7 @@ TEXT_BYTES: Final = 16 << 20
 SUFFIX: Final = ".JPEG"
 
 
-def read(source: Path, resize: int | None, progress: Progress, *, kept: slice) -> Contents:
+def read_tinyimagenet(source: Path, resize: int | None, progress: Progress, *, kept: slice) -> Contents:
     """The classes `kept` of the sorted wnids, numbered from 0.
 
     Args:
@@ -76,7 +76,9 @@ def _validation(folder: Path, wnids: Sequence[str]) -> list[tuple[Path, int]]:
 
 
 KINDS = tuple(
-    BaseKind(name=name, summary=f"Tiny ImageNet, 64x64, {what}", source="spec", read=partial(read, kept=kept))
+    BaseKind(
+        name=name, summary=f"Tiny ImageNet, 64x64, {what}", source="spec", read=partial(read_tinyimagenet, kept=kept)
+    )
     for name, what, kept in (
         ("tinyimagenet", "all 200 classes", slice(None)),
         ("tinyimagenet-first", "its first 100 classes", slice(HALF)),

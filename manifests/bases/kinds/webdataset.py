@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from poisonsets.manifests.bases.image_stack import PROGRESS_STEP, ImageStack
-from poisonsets.manifests.bases.kind import BaseKind, Contents, Progress
+from poisonsets.manifests.bases.kind import BaseKind, Contents, Progress, class_names
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import canonical_json, store
 from poisonsets.manifests.files.tar_reader import _shards, has_test, samples, training_shards
@@ -19,13 +19,13 @@ from poisonsets.manifests.files.tar_reader import _shards, has_test, samples, tr
 CLASSES_BYTES: Final = 64 << 20
 
 
-def read(source: Path, resize: int | None, progress: Progress) -> Contents:
+def read_webdataset(source: Path, resize: int | None, progress: Progress) -> Contents:
     """The samples of `train-*.tar` and `test-*.tar`, or of all `*.tar` where there is no `train-*.tar`.
 
     Shards come in the order of their names as strings, samples as stored. A sample is the adjacent members of
     one key; it has one `.png`, `.jpg` or `.jpeg` and a `.cls` (the label as text). Its other members, and samples
     without an image, are passed over; an image without a label is damage.
-    `classes.json` may hold a list of class names; else the names are the numbers up to the largest label.
+    `classes.json` may hold a list of class names.
 
     Args:
         source: the folder.
@@ -41,23 +41,19 @@ def read(source: Path, resize: int | None, progress: Progress) -> Contents:
                 if len(stack) % PROGRESS_STEP == 0:
                     progress(sum(map(len, stacks)), None)
     splits = [stack.labelled(source) for stack in stacks]
-    highest = max(int(split.labels.max()) for split in splits)
-    return Contents(_class_names(source, highest), splits[0], splits[1] if shards[1] else None)
+    return Contents(_class_names(source), splits[0], splits[1] if shards[1] else None)
 
 
-def _class_names(source: Path, highest: int) -> tuple[str, ...]:
+def _class_names(source: Path) -> tuple[str, ...] | None:
     path = source / "classes.json"
     if not path.exists():
-        return tuple(map(str, range(highest + 1)))
+        return None
     data = store.read_file(path, CLASSES_BYTES, follow=True)
     canonical_json.refuse_many(data, str(path))
     try:
-        names = json.loads(data)
+        return class_names(json.loads(data), str(path))
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path}: not a readable JSON document") from error
-    if type(names) is not list or any(type(name) is not str for name in names):
-        raise DamagedError(f"{path}: not a list of names")
-    return tuple(names)
 
 
 KINDS = (
@@ -65,7 +61,7 @@ KINDS = (
         name="webdataset",
         summary="shards train-*.tar and test-*.tar with .cls and .png or .jpg members",
         source="spec",
-        read=read,
+        read=read_webdataset,
         has_test=has_test,
     ),
 )

@@ -100,13 +100,14 @@ def test_a_folder_of_images_becomes_a_base_and_a_set(cli: Cli, here: Path) -> No
         folder = here / "flowers" / ("daisy", "rose")[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{number}.png")
-    base = ("--base", f"folder:{here / 'flowers'}", "--holdout", "1/4")
+    base = ("--base", "folder:flowers")
     craft = ("craft", "noise", *base, "--trials", "0", "--poisons", "2", "-o", "set")
-    cli(*craft).refused(4, f"`poisonsets base add folder:{here / 'flowers'} --holdout 1/4")
-    assert cli("base", "add", base[1], "--holdout", "1/4").code == 0
+    cli(*craft).refused(4, f"`poisonsets base add folder:{here / 'flowers'}@holdout=1/20`")
+    assert cli("base", "add", "folder:flowers", "--holdout", "1/4").code == 0
     assert cli(*craft).code == 0
     assert cli("verify", "set").code == 0
     assert cli("verify", "set", *base).code == 0
+    assert cli("verify", "set", "--base", f"folder:{here / 'flowers'}@holdout=25%").code == 0
     other = cli("verify", "set", "--base", "digits")
     other.refused(4, "Give the base it was made from")
 

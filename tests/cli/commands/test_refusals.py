@@ -52,7 +52,7 @@ USAGE: dict[str, tuple[tuple[str, ...], str]] = {
     "device": ((*CRAFT, "--device", "tpu"), "tpu"),
     "workers": ((*CRAFT, "--workers", "0"), "--workers"),
     "seed": ((*CRAFT, "--seed=-1"), "--seed"),
-    "base, unknown": (("craft", "noise", "--base", "nosuch", "-o", "new"), "there is no base 'nosuch'"),
+    "base, unknown": (("craft", "noise", "--base", "nosuch", "-o", "new"), "no base is called 'nosuch'"),
     "network": (("train", "--base", "digits", "--net", "nosuch", "-o", "new"), "nosuch"),
     "classes": ((*TRAIN, "--classes", "99"), "classes 0-9"),
     "width": ((*TRAIN, "--width", "wide"), "width"),

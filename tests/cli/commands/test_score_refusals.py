@@ -64,7 +64,7 @@ UNFIT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 MISSING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "a base of other pixels": ((*PLAIN, "--base", "digits", "--resize", "16"), ("digits", "the base it was made from")),
+    "a base of other pixels": ((*PLAIN, "--base", "digits@resize=16"), ("digits", "the base it was made from")),
     "a base that is not there": ((*PLAIN, "--base", "cifar10"), ("base cifar10 is not in the cache", "base add")),
     "a set of another base": (("{stock}/strange-base", *PLAIN[1:]), ("000000000000", "digits", "base add")),
     "an accelerator": ((*PLAIN, "--device", "cuda:999"), ("cuda:999", "--device cpu")),

@@ -151,7 +151,9 @@ def test_a_poison_set_says_itself_what_to_ask(cli: Cli, honest: Path, option: tu
 def test_a_damaged_shard_is_refused_before_training(cli: Cli, here: Path, shards: Path) -> None:
     (here / "cut.tar").write_bytes((shards / "part-000.tar").read_bytes()[:50_000])
     cli("score", "cut.tar", *FIVES, "-o", "rows").refused(3, "cut.tar")
-    cli("score", shards, *FIVES, "--resize", "16").refused(2, "32x32 pixels, images of digits have 16x16")
+    cli("score", shards, "--base", "digits@resize=16", *FIVES[2:]).refused(
+        2, "32x32 pixels, images of digits have 16x16"
+    )
     assert [path.name for path in here.iterdir()] == ["cut.tar"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from poisonsets.manifests.bases.build import build
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.bases.kinds.cifar import CIFAR10_CLASSES, CIFAR100_CLASSES
-from poisonsets.manifests.bases.registry import parse_spec
+from poisonsets.manifests.bases.spec import parse_spec
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 
 ROWS = np.random.default_rng(0).integers(0, 256, (12, 3072), dtype=np.uint8)
@@ -45,7 +45,7 @@ def cifar10(folder: Path, parts: dict[str, bytes]) -> Base:
     folder.mkdir(parents=True)
     for name, data in parts.items():
         (folder / name).write_bytes(data)
-    return build(parse_spec("cifar10"), folder.parent)
+    return build(parse_spec("cifar10", source=folder.parent))
 
 
 def parts_of_cifar10(write: object, suffix: str) -> dict[str, bytes]:
@@ -92,7 +92,7 @@ def test_every_form_gives_the_same_images_in_original_order(
     assert base.classes == CIFAR10_CLASSES
     assert base.victim_classes == base.pretrain_classes == tuple(range(10))
     assert base.mirror
-    assert build(parse_spec("cifar10"), tmp_path / folder).train.digest == base.train.digest
+    assert build(parse_spec("cifar10", source=tmp_path / folder)).train.digest == base.train.digest
 
 
 def test_cifar100_uses_fine_labels_in_both_forms(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_cifar100_uses_fine_labels_in_both_forms(tmp_path: Path) -> None:
     for name, rows, labels in (("train.bin", ROWS[:4], fine), ("test.bin", ROWS[4:6], [1, 2])):
         records = [bytes([19, label]) + row.tobytes() for label, row in zip(labels, rows, strict=True)]
         (raw / name).write_bytes(b"".join(records))
-    bases = [build(parse_spec("cifar100"), folder) for folder in (python, raw)]
+    bases = [build(parse_spec("cifar100", source=folder)) for folder in (python, raw)]
     assert bases[0].train.labels.tolist() == fine
     assert (bases[0].train.digest, bases[0].test.digest) == (bases[1].train.digest, bases[1].test.digest)
 
@@ -134,13 +134,13 @@ def test_labels_beyond_the_classes_are_damage(tmp_path: Path) -> None:
 
 def test_a_missing_part_or_folder_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="cifar-10-batches-py"):
-        build(parse_spec("cifar10"), tmp_path)
+        build(parse_spec("cifar10", source=tmp_path))
     parts = parts_of_cifar10(binary, ".bin")
     del parts["data_batch_2.bin"]
     with pytest.raises(MissingError, match=r"data_batch_2\.bin"):
         cifar10(tmp_path / "cifar-10-batches-bin", parts)
     with pytest.raises(UsageError, match="--from"):
-        build(parse_spec("cifar10"), None)
+        build(parse_spec("cifar10"))
 
 
 def test_a_part_that_would_run_code_is_damage(tmp_path: Path) -> None:

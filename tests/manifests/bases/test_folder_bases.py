@@ -12,7 +12,7 @@ from PIL import Image
 
 from poisonsets.manifests.bases.build import build
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.bases.registry import parse_spec
+from poisonsets.manifests.bases.spec import parse_spec
 from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError, UsageError
 from poisonsets.manifests.files.images import decode
 
@@ -27,7 +27,7 @@ def fill(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def made(folder: Path, **options: object) -> Base:
-    return build(parse_spec(f"folder:{folder}", **options), None)  # type: ignore[arg-type]
+    return build(parse_spec(f"folder:{folder}", **options))  # type: ignore[arg-type]
 
 
 def test_classes_and_files_come_in_string_order(tmp_path: Path, picture: Picture) -> None:
@@ -48,7 +48,7 @@ def test_val_serves_as_test_and_bare_classes_need_a_holdout(tmp_path: Path, pict
     fill(tmp_path / "two", files)
     with_val = made(tmp_path / "one")
     assert with_val.train.digest == with_val.test.digest
-    with pytest.raises(UsageError, match=r"no test split.*--holdout 1/20"):
+    with pytest.raises(UsageError, match=r"no test split.*holdout=1/20"):
         made(tmp_path / "two")
     with pytest.raises(UsageError, match="its own test split"):
         made(tmp_path / "one", holdout="1/4")
@@ -166,7 +166,7 @@ class TestTinyImageNet:
         return tmp_path
 
     def read(self, name: str, source: Path) -> Base:
-        return build(parse_spec(f"{name}:{source}"), None)
+        return build(parse_spec(f"{name}:{source}"))
 
     def test_files_are_sorted_as_strings(self, source: Path, picture: Picture) -> None:
         base = self.read("tinyimagenet", source)

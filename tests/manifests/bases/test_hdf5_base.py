@@ -12,7 +12,7 @@ import pytest
 
 from poisonsets.manifests.bases.build import build
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.bases.registry import parse_spec
+from poisonsets.manifests.bases.spec import parse_spec
 from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError, UsageError
 from poisonsets.manifests.files import hdf5
 
@@ -21,7 +21,7 @@ LABELS = np.arange(20) % 3
 
 
 def made(path: Path, **options: object) -> Base:
-    return build(parse_spec(f"hdf5:{path}", **options), None)  # type: ignore[arg-type]
+    return build(parse_spec(f"hdf5:{path}", **options))  # type: ignore[arg-type]
 
 
 def write(path: Path, splits: tuple[str, ...] = ("train", "test"), **options: object) -> Path:
@@ -58,7 +58,7 @@ def test_labels_of_any_integer_type(tmp_path: Path, dtype: str) -> None:
 
 def test_a_file_without_test_split_needs_a_holdout(tmp_path: Path) -> None:
     path = write(tmp_path / "a.h5", ("train",))
-    with pytest.raises(UsageError, match="--holdout"):
+    with pytest.raises(UsageError, match="holdout=1/20"):
         made(path)
     assert len(made(path, holdout="1/4").test.labels) == 5
     assert made(path, holdout="1/4", resize=5).train.side == (5, 5)

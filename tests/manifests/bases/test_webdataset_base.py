@@ -14,7 +14,7 @@ import pytest
 
 from poisonsets.manifests.bases.build import build
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.bases.registry import parse_spec
+from poisonsets.manifests.bases.spec import parse_spec
 from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError, UsageError
 from poisonsets.manifests.files.images import decode
 
@@ -22,7 +22,7 @@ DATA = os.environ.get("POISONSETS_DATA", "")
 
 
 def made(folder: Path, **options: object) -> Base:
-    return build(parse_spec(f"webdataset:{folder}", **options), None)  # type: ignore[arg-type]
+    return build(parse_spec(f"webdataset:{folder}", **options))  # type: ignore[arg-type]
 
 
 def test_shards_and_samples_keep_their_order(
@@ -50,7 +50,7 @@ def test_all_shards_are_training_where_no_prefix_says_otherwise(
     tmp_path: Path, shard: Callable, samples: Callable
 ) -> None:
     shard(tmp_path / "flowers-0.tar", samples(10))
-    with pytest.raises(UsageError, match="--holdout 1/20"):
+    with pytest.raises(UsageError, match="holdout=1/20"):
         made(tmp_path)
     base = made(tmp_path, holdout="3/10")
     assert (len(base.train.labels), len(base.test.labels)) == (7, 3)

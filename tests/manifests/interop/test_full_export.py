@@ -11,7 +11,7 @@ from forge import noise_request
 from poisonsets.crafting.driver import craft_set
 from poisonsets.manifests.bases.build import build
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.bases.registry import parse_spec
+from poisonsets.manifests.bases.spec import parse_spec
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.interop import formats
 from poisonsets.manifests.interop.exporting.export_set import ROWS, Exported, export_set
@@ -55,7 +55,7 @@ def test_any_trainer_reads_what_the_rule_composes(tmp_path: Path, base: Base, na
 
 def test_it_is_a_base_of_its_own_and_says_what_to_ask(tmp_path: Path, base: Base, native: Path) -> None:
     full(native, base, tmp_path / "full")
-    read = build(parse_spec(f"webdataset:{tmp_path / 'full' / '1'}", holdout="1/4"), None)
+    read = build(parse_spec(f"webdataset:{tmp_path / 'full' / '1'}", holdout="1/4"))
     assert read.classes == base.classes
     assert len(read.train.labels) + len(read.test.labels) == len(base.train.labels)
     record = open_set(native).trial(1).record
@@ -79,7 +79,7 @@ def test_more_than_a_thousand_rows_take_several_shards(tmp_path: Path) -> None:
     full(tmp_path / "set", base, tmp_path / "full")
     shards = sorted(one.name for one in (tmp_path / "full" / "0").glob("*.tar"))
     assert shards == ["train-000000.tar", "train-000001.tar"]
-    read = build(parse_spec(f"webdataset:{tmp_path / 'full' / '0'}", holdout="1/4"), None)
+    read = build(parse_spec(f"webdataset:{tmp_path / 'full' / '0'}", holdout="1/4"))
     assert len(read.train.labels) + len(read.test.labels) == 1200
 
 

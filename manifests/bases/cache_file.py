@@ -1,12 +1,13 @@
 """One cached base in one file: complete or absent, and checked against its digests whenever it is read.
 
 The file is HDF5 with contiguous uncompressed `train/images`, `train/labels`, `test/images` and `test/labels`,
-and `record`, the canonical JSON of a `StoredRecord` as bytes (an attribute could not hold the names of many
+and `record`, the canonical JSON of a `CacheRecord` as bytes (an attribute could not hold the names of many
 classes).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from poisonsets.manifests.bases.dataset import Base, Split
-from poisonsets.manifests.bases.registry import Spec
-from poisonsets.manifests.errors import DamagedError
+from poisonsets.manifests.bases.spec import Spec, add_command
+from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files import canonical_json, hdf5, store
 from poisonsets.manifests.files.pixels import pixel_digest
 from poisonsets.manifests.limits import MANIFEST_BYTES
@@ -26,30 +27,37 @@ from poisonsets.manifests.records.base import BasePin
 from poisonsets.manifests.records.fields import Label, Strict, Text
 
 LOCK_SECONDS: Final = 5.0
+EARLIER: Final = "poisonset-base/1"  # options in a field of their own, other names in the pin
 SPLITS: Final[tuple[Literal["train", "test"], ...]] = ("train", "test")
 
 
-class StoredRecord(Strict):
+class CacheRecord(Strict):
     """What a cache file says of its base, beside the pixels.
 
     Attributes:
         pin: what a manifest records of the base.
         pretrain_classes, mirror: as in `Base`.
-        spec: the spec it was made from, its path resolved.
-        options: the options, as typed.
+        spec: `Spec.text` of what it was made from.
     """
 
-    format: Literal["poisonset-base/1"] = "poisonset-base/1"
+    format: Literal["poisonset-base/2"] = "poisonset-base/2"
     pin: BasePin
     pretrain_classes: tuple[Label, ...]
     mirror: bool
     spec: Text
-    options: Text
+
+
+class EarlierVersionError(MissingError):
+    """A cache file of an earlier version, of which nothing is used; `spec` is what it was made from."""
+
+    def __init__(self, path: Path, spec: str) -> None:
+        super().__init__(f"{path}: made by an earlier version", f"Add it again: `{add_command(spec)}`")
+        self.spec = spec
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock beside a cache file while it is built.
+    """Hold the lock beside a cache file while it is made or removed.
 
     Raises:
         MissingError: another process holds it for more than `LOCK_SECONDS`, or the folder cannot be written.
@@ -59,18 +67,18 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def write(base: Base, spec: Spec, path: Path) -> None:
+def write_base(base: Base, spec: Spec, path: Path) -> None:
     """Write a base to `path`, whole or not at all; the caller holds the lock.
 
     Raises:
         MissingError: the folder or the disk refuses it.
     """
-    record = StoredRecord(
+    record = CacheRecord(
         pin=base.pin(),
         pretrain_classes=base.pretrain_classes,
         mirror=base.mirror,
-        spec=_text(spec.text),
-        options=spec.options,
+        # A path may hold bytes that are no UTF-8; the record may not.
+        spec=spec.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
     )
     store.sweep(path.parent, f"{path.name}.*")
     with store.replacing(path) as temporary:
@@ -85,34 +93,35 @@ def write(base: Base, spec: Spec, path: Path) -> None:
             raise OSError(str(error)) from error
 
 
-def _text(value: str) -> str:
-    """A path may hold bytes that are no UTF-8; the record may not."""
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def read_record(path: Path) -> StoredRecord:
+def read_record(path: Path) -> CacheRecord:
     """The record of a cache file, without its pixels.
 
     Raises:
+        MissingError: there is no such file, or it is an earlier version's.
         DamagedError: the file is not a cached base.
     """
     with hdf5.opened(path) as file:
         return _record(file, path)
 
 
-def _record(file: h5py.File, path: Path) -> StoredRecord:
+def _record(file: h5py.File, path: Path) -> CacheRecord:
     data = hdf5.read(file, "record", rank=1, limit=MANIFEST_BYTES).astype(np.uint8).tobytes()
-    canonical_json.loads(data, f"{path}: record")
+    document = canonical_json.loads(data, f"{path}: record")
+    if type(document) is dict and document.get("format") == EARLIER:
+        options = re.findall("--([a-z-]+) ([0-9/]+)", str(document.get("options")))
+        listed = ",".join(sorted("=".join(option) for option in options))
+        raise EarlierVersionError(path, f"{document.get('spec')}@{listed}".removesuffix("@"))
     try:
-        return StoredRecord.model_validate_json(data)
+        return CacheRecord.model_validate_json(data)
     except ValidationError as error:
         raise DamagedError(f"{path}: record: not what this version writes ({error.error_count()} fields)") from error
 
 
-def read(path: Path) -> Base:
+def read_base(path: Path) -> Base:
     """The base in a cache file, the digest of each split computed anew.
 
     Raises:
+        MissingError: there is no such file, or it is an earlier version's.
         DamagedError: the file is not a cached base, or a digest differs from the recorded one.
     """
     with hdf5.opened(path) as file:
@@ -129,7 +138,7 @@ def read(path: Path) -> Base:
     )
 
 
-def _split(file: h5py.File, name: Literal["train", "test"], record: StoredRecord, path: Path) -> Split:
+def _split(file: h5py.File, name: Literal["train", "test"], record: CacheRecord, path: Path) -> Split:
     pin = record.pin.splits.get(name)
     labels = hdf5.read(file, f"{name}/labels", rank=1)
     images = hdf5.read(file, f"{name}/images", rank=4)

@@ -1,0 +1,165 @@
+"""A base as people name it, with the options that change its pixels or splits: `folder:PATH@holdout=1/5,resize=32`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from poisonsets.manifests.bases.kind import BaseKind
+from poisonsets.manifests.bases.registry import kinds
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.limits import IMAGE_SIDE
+from poisonsets.manifests.spelling import pairs, share, unknown
+
+NAME_LENGTH = 200
+LARGEST_SEED = 2**53
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A base as the user names it.
+
+    Attributes:
+        kind: how it is read.
+        path: where its source lies, resolved; None for embedded kinds, or where nobody said it.
+        holdout: the share of the images that becomes the test split, or None.
+        split_seed: the seed of that draw.
+        resize: the side in pixels every image is resized to; None keeps their size.
+    """
+
+    kind: BaseKind
+    path: Path | None = None
+    holdout: Fraction | None = None
+    split_seed: int = 0
+    resize: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The spec as one types it, its path resolved. It differs where kind, path or options differ."""
+        place = f"{self.kind.name}:{self.path}" if self.kind.source == "spec" else self.kind.name
+        options = [f"holdout={self.holdout}"] if self.holdout else []
+        options += [f"resize={self.resize}"] if self.resize else []
+        options += [f"split-seed={self.split_seed}"] if self.split_seed else []
+        # Behind a path that holds an @, an empty list says so.
+        return f"{place}@{','.join(options)}" if options or "@" in place else place
+
+    @property
+    def name(self) -> str:
+        """The base's name in manifests: of a path its last component, in the characters of `fields.Name`."""
+        if self.kind.source != "spec" or self.path is None:
+            return self.kind.name
+        last = re.sub(r"[^A-Za-z0-9._@=+-]", "-", self.path.name)
+        return f"{self.kind.name}:{last}"[:NAME_LENGTH]
+
+    @property
+    def add_command(self) -> str:
+        """The command line that adds this base to the cache."""
+        return add_command(self.text, None if self.kind.source == "spec" else self.path)
+
+
+def add_command(text: str, source: Path | None = None) -> str:
+    """The command line that adds the base of a spec to the cache, to be pasted.
+
+    Args:
+        text: as `Spec.text`.
+        source: where the files of a kind lie that is given them; None: fetch them where that is possible.
+    """
+    kind = kinds().get(re.split("[:@]", text, maxsplit=1)[0])
+    words = ["poisonsets", "base", "add", text]
+    if source is not None:
+        words += ["--from", str(source)]
+    elif kind is not None and kind.source == "given":
+        words += ["--download"] if kind.download else ["--from", "PATH"]
+    return shlex.join(words)
+
+
+def split_options(text: str) -> tuple[str, str]:
+    """A spec's kind and path, and its options, which stand after the last @; empty where it has none."""
+    place, at, options = text.rpartition("@")
+    return (place, options) if at else (text, "")
+
+
+def parse_spec(
+    text: str,
+    *,
+    source: Path | None = None,
+    holdout: str | None = None,
+    split_seed: int | None = None,
+    resize: int | None = None,
+    known: Iterable[str] = (),
+) -> Spec:
+    """The base that a user's spec and options name; nothing is read from disk.
+
+    Args:
+        text: `NAME` or `NAME:PATH`, either with `@key=value,...`: `holdout`, `resize`, `split-seed`.
+        source: the path, where the spec does not hold it.
+        holdout: a share between 0 and 1: "1/5", "0.2" or "20%".
+        split_seed: at least 0; only with a holdout.
+        resize: 1 to `limits.IMAGE_SIDE`.
+        known: more names that an unknown one may be meant for.
+
+    Raises:
+        UsageError: no such kind, a path missing or too much, or an option unknown, given twice or out of range.
+    """
+    place, listed = split_options(text)
+    name, colon, path = place.partition(":")
+    kind = kinds().get(name)
+    if kind is None:
+        raise unknown("base", place, [*known, *(one.usage for one in kinds().values())])
+    flags = {"holdout": holdout, "resize": resize, "split-seed": split_seed}
+    words = [*filter(None, listed.split(",")), *(f"{key}={value}" for key, value in flags.items() if value is not None)]
+    try:
+        given = pairs(words, f"base {name}")
+        for key in given.keys() - flags.keys():
+            raise unknown(f"option of base {name}", key, flags)
+    except UsageError as error:
+        if not listed or kind.source != "spec":
+            raise
+        command = shlex.join(["poisonsets", "base", "add", name, "--from", text.partition(":")[2]])
+        raise UsageError(error.message, f"Type `{command}` if the @ is the path's. {error.remedy}") from error
+    where = _path(kind, path if colon else None, source)
+    return Spec(kind, where, _holdout(given), _seed(given), _number(given, "resize", 1, IMAGE_SIDE))
+
+
+def _path(kind: BaseKind, path: str | None, source: Path | None) -> Path | None:
+    if kind.source == "embedded" and source is not None:
+        raise UsageError(f"base {kind.name} takes no separate source path", "Leave out --from")
+    if kind.source != "spec" and path is not None:
+        advice = f"Write {kind.name}" + (f" and give the folder with --from {path}" if kind.source == "given" else "")
+        raise UsageError(f"base {kind.name} takes no path in its name", advice)
+    if kind.source == "spec" and not path and source is None:
+        raise UsageError(f"base {kind.name} needs a path", f"Write {kind.usage}")
+    if path and source is not None:
+        raise UsageError(f"base {kind.name} has two paths, {path} and {source}", "Leave out --from")
+    wanted = path or source
+    try:
+        return Path(wanted).expanduser().resolve() if wanted else None
+    except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a user who is not there, a zero byte
+        raise UsageError(f"{wanted}: no path ({' '.join(str(error).split())[:120]})", "Check its spelling") from error
+
+
+def _holdout(given: Mapping[str, str]) -> Fraction | None:
+    if "holdout" not in given:
+        return None
+    found = share(given["holdout"], "holdout")
+    if not 0 < found < 1:
+        raise UsageError(f"holdout {given['holdout']} leaves a split without images", "Write it like 1/20")
+    return found
+
+
+def _seed(given: Mapping[str, str]) -> int:
+    found = _number(given, "split-seed", 0, LARGEST_SEED) or 0
+    if found and "holdout" not in given:
+        raise UsageError(f"split-seed {found}: it is the seed of a holdout, and there is none", "Give holdout=1/20 too")
+    return found
+
+
+def _number(given: Mapping[str, str], key: str, least: int, most: int) -> int | None:
+    text = given.get(key)
+    if text is not None and not (re.fullmatch("[0-9]{1,16}", text) and least <= int(text) <= most):
+        raise UsageError(f"{key} {text[:40]}: not a whole number in {least}..{most}")
+    return None if text is None else int(text)
