@@ -39,6 +39,10 @@ class DamagedError(PoisonsetsError):
     exit_code = 3
 
 
+class UnsupportedError(DamagedError):
+    """An input is whole and valid, but says something that this version cannot read (exit 3)."""
+
+
 class MissingError(PoisonsetsError):
     """Something is missing or refused by the environment: a base, a device, a permission, a lock (exit 4)."""
 

@@ -82,6 +82,22 @@ def clash(kind: str, name: str, one: str, other: str) -> UsageError:
     )
 
 
+def package_of(module: str, group: str) -> tuple[str, str] | None:
+    """Name and version of the package that offers plugins from a module's top-level package; None for our own.
+
+    Args:
+        module: the dotted name of the module that a plugin is defined in.
+        group: the entry-point group, `poisonsets.KIND`.
+    """
+    from importlib.metadata import entry_points
+
+    top = module.partition(".")[0]
+    for point in entry_points(group=group):
+        if point.dist is not None and point.module.partition(".")[0] == top:
+            return point.dist.name, point.dist.version
+    return None
+
+
 def _offered(group: str) -> list[ModuleType]:
     from importlib.metadata import entry_points
 

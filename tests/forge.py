@@ -19,6 +19,7 @@ from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.files.pixels import pixel_digest
 from poisonsets.manifests.records import identity
 from poisonsets.manifests.records.manifest import Manifest
+from poisonsets.manifests.records.shards import shard_path
 from poisonsets.manifests.sets import shard
 from poisonsets.manifests.sets.reader import open_set
 from poisonsets.manifests.verification.findings import Report
@@ -88,7 +89,11 @@ def forge(source: Path, destination: Path, edit: Callable[[Draft], None]) -> Pat
     for number, images in draft.images.items():
         labels = np.array(draft.labels[number], dtype=np.int64)
         draft.trial(number)["pixels"] = pixel_digest(np.stack(images), labels)
-        files[f"poisons/trial-{number:05d}-000.tar"] = tar(number, draft.slots[number], images, labels)
+        files[shard_path(number, 0)] = tar(number, draft.slots[number], images, labels)
+    draft.manifest["shards"] = [
+        {"path": shard_path(one["trial"], 0), "trials": [one["trial"]], "samples": len(one["slots"]["labels"])}
+        for one in draft.manifest["trials"]
+    ]
     draft.manifest["files"] = [
         {"path": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         for name, data in sorted(files.items())

@@ -78,8 +78,8 @@ def _claims(manifest: Manifest) -> list[tuple[str, str]]:
         ("composition", first.composition.rule),
         ("written by", f"{manifest.tool.name} {manifest.tool.version}"),
     ]
-    if attack.trigger is not None:
-        rows.insert(6, ("trigger", attack.trigger))
+    if attack.trigger_spec is not None:
+        rows.insert(6, ("trigger", attack.trigger_spec))
     return rows
 
 

@@ -8,7 +8,7 @@ is left alone. That paper does not say that it clips; here it is needed, for a s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -27,6 +27,7 @@ from poisonsets.manifests.records.triggers import (
     TriggerRecord,
     pictures_of,
 )
+from poisonsets.manifests.records.unsupported import refuse_trigger
 from poisonsets.manifests.stream import Stream
 
 
@@ -43,6 +44,17 @@ class Trigger:
     record: TriggerRecord
     image: Images | None = None
     mask: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def read(cls, record: TriggerRecord, picture: Callable[[str], Images]) -> Trigger:
+        """A declared trigger with its pictures.
+
+        Args:
+            record: its declaration.
+            picture: from a path in the record to that picture, uint8 [h, w, 3]; of a mask red alone is looked at.
+        """
+        image, mask = (*map(picture, pictures_of(record)), None, None)[:2]
+        return cls(record, image, None if mask is None else mask[:, :, 0] > 0)
 
     def pictures(self) -> dict[str, Images]:
         """The pictures that belong into the set, by path; a mask is white where the patch covers."""
@@ -70,8 +82,10 @@ def stamp(image: Images, trigger: Trigger, image_id: str) -> Images:
 
     Raises:
         UsageError: the trigger does not fit the image.
+        UnsupportedError: nothing here can stamp its kind.
     """
     record = trigger.record
+    refuse_trigger(record, image_id)
     if isinstance(record, SineTrigger):
         return _mixed(image, _stripes(record, image.shape[1]), record.alpha)
     if isinstance(record, ImageTrigger):

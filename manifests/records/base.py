@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from poisonsets.manifests import limits
-from poisonsets.manifests.records.fields import Label, Name, Sha256, Split, Strict, Text
+from poisonsets.manifests.records.fields import Label, Name, Sha256, SplitName, Strict, Text
 
 
 class SplitPin(Strict):
@@ -25,7 +25,7 @@ class BasePin(Strict):
     name: Name
     classes: Annotated[tuple[Text, ...], Field(min_length=1, max_length=limits.CLASSES)]
     victim_classes: Annotated[tuple[Label, ...], Field(min_length=1, max_length=limits.CLASSES)]
-    splits: dict[Split, SplitPin]
+    splits: dict[SplitName, SplitPin]
 
     @model_validator(mode="after")
     def _whole(self) -> BasePin:

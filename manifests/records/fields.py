@@ -25,7 +25,7 @@ FilePath: TypeAlias = Annotated[
 ]
 Index: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
 Label: TypeAlias = Annotated[int, Field(ge=0, lt=limits.CLASSES)]
-Split: TypeAlias = Literal["train", "test"]
+SplitName: TypeAlias = Literal["train", "test"]
 
 
 class Strict(BaseModel):

@@ -1,7 +1,7 @@
 """What makes two poison sets the same set: the content digest; and the checksums that guard a file against damage.
 
-The content digest covers what a victim and a verifier see: base, victims' classes, targets, labels, constraint,
-composition, triggers and pixels. It does not cover versions, hosts, times, settings or how the poisons are cut into
+The content digest covers what a victim and a verifier see: base, victims' classes, and everything that is recorded of
+a trial but how its crafting went. It does not cover versions, hosts, times, settings or how the poisons are cut into
 shards.
 """
 
@@ -16,17 +16,6 @@ from poisonsets.manifests.records.base import BasePin
 from poisonsets.manifests.records.manifest import Manifest
 from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.records.triggers import TriggerRecord
-
-TRIAL_FIELDS = {
-    "trial",
-    "targets",
-    "source_classes",
-    "adversarial_label",
-    "constraint",
-    "composition",
-    "slots",
-    "pixels",
-}
 
 
 def content_digest(
@@ -45,10 +34,10 @@ def content_digest(
     """
     described = []
     for trial in trials:
-        entry = trial.model_dump(mode="json", include=TRIAL_FIELDS)
-        entry["trigger"] = None
-        if trial.trigger is not None:
-            entry["trigger"] = _trigger_identity(triggers[trial.trigger], trigger_pixels)
+        entry = trial.model_dump(mode="json", exclude={"outcome"})
+        for role in ("trigger", "test_trigger"):
+            if entry[role] is not None:
+                entry[role] = _trigger_identity(triggers[entry[role]], trigger_pixels)
         described.append(entry)
     splits = {name: split.digest for name, split in base.splits.items()}
     document = {"base": splits, "victim_classes": list(base.victim_classes), "trials": described}

@@ -7,41 +7,20 @@ the place of strings are refused. Numbers are integers or decimal strings.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from poisonsets.manifests import limits
 from poisonsets.manifests.records.base import BasePin
-from poisonsets.manifests.records.fields import (
-    FilePath,
-    Index,
-    Name,
-    Sha256,
-    Strict,
-    Text,
-    Title,
-)
-from poisonsets.manifests.records.origin import AttackRecord, SetupRecord, SurrogateRecord
+from poisonsets.manifests.records.fields import FilePath, Index, Name, Sha256, Strict, Text, Title
+from poisonsets.manifests.records.origin import AttackRecord, PluginRecord, SetupRecord, SurrogateRecord
+from poisonsets.manifests.records.shards import ShardRecord, shard_index
 from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.records.triggers import TriggerRecord, pictures_of
 
-if TYPE_CHECKING:
-    from poisonsets.manifests.records.trial import Trial
-
 FORMAT = "poisonset/1"
 NOTICE = "Poisoned data for research on defences. Never train a model that people rely on with it."
-
-# --- the base dataset ------------------------------------------------------------------------------------------
-
-
-# --- what may change in an image -------------------------------------------------------------------------------
-
-
-# --- trials ----------------------------------------------------------------------------------------------------
-
-
-# --- how the set came about ------------------------------------------------------------------------------------
 
 
 class FileRecord(Strict):
@@ -72,10 +51,12 @@ class Manifest(Strict):
     setup: SetupRecord
     seed: Index
     attack: AttackRecord
+    plugins: tuple[PluginRecord, ...] = ()
     surrogates: tuple[SurrogateRecord, ...] = ()
     triggers: dict[Name, TriggerRecord] = {}
     trigger_pixels: dict[FilePath, Sha256] = {}
     trials: Annotated[tuple[Trial, ...], Field(min_length=1, max_length=limits.TRIALS)]
+    shards: Annotated[tuple[ShardRecord, ...], Field(max_length=limits.FILES)]
     files: Annotated[tuple[FileRecord, ...], Field(max_length=limits.FILES)]
     unhashed: tuple[Literal["run.json"]] = ("run.json",)
     tool: Tool
@@ -97,6 +78,12 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     numbers = [trial.trial for trial in manifest.trials]
     if numbers != sorted(set(numbers)):
         yield "trials are not in ascending order"
+    # An index of several trials a shard is for `unsupported.py` to refuse, by its name.
+    if manifest.shards != shard_index(manifest.trials) and all(len(shard.trials) == 1 for shard in manifest.shards):
+        yield "shards is not the index of the trials' shards: path, trial and samples of each"
+    used = [(plugin.kind, plugin.name) for plugin in manifest.plugins]
+    if used != sorted(set(used)):
+        yield "plugins are not in ascending order"
     paths = [file.path for file in manifest.files]
     if paths != sorted(set(paths)):
         yield "files are not in ascending order"
@@ -110,9 +97,10 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
 
 def _of_trigger(manifest: Manifest, trial: Trial) -> Iterator[str]:
     where = f"trial {trial.trial}"
-    trigger = None if trial.trigger is None else manifest.triggers.get(trial.trigger)
-    if trial.trigger is not None and trigger is None:
-        yield f"{where} names the trigger {trial.trigger}, which is not declared"
+    for name in (trial.trigger, trial.test_trigger):
+        if name is not None and name not in manifest.triggers:
+            yield f"{where} names the trigger {name}, which is not declared"
+    trigger = manifest.triggers.get(trial.trigger or "")
     # Only a patch has pixels of its own that a check can ask for; any other exemption would be a budget of 255.
     if getattr(trial.constraint, "exempt_trigger", False) and (trigger is None or trigger.kind != "patch"):
         yield f"{where} exempts a trigger from its constraint, but has none of kind patch"
@@ -123,6 +111,7 @@ def _of_labels(trial: Trial, classes: int) -> Iterator[str]:
         "its adversarial label": trial.adversarial_label,
         "a poison's label": max(trial.slots.labels),
         "a target's label": max((target.label for target in trial.targets), default=0),
+        "a target's adversarial label": max((target.adversarial_label or 0 for target in trial.targets), default=0),
         "a source class": max(trial.source_classes, default=0),
     }
     for what, label in largest.items():

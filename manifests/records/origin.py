@@ -22,7 +22,7 @@ class DrawnSetup(Strict):
     class_pair: tuple[Label, Label] | None = None
     source_classes: tuple[Label, ...] = ()
     backdoor: bool = False
-    bases: Literal["adversarial", "source"] = "adversarial"
+    bases_from: Literal["adversarial", "source"] = "adversarial"
     supplant: bool = False
 
     @model_validator(mode="after")
@@ -69,7 +69,7 @@ class AttackRecord(Strict):
     name: Name
     version: Annotated[int, Field(ge=1)]
     settings: dict[Name, Setting]
-    trigger: Text | None = None
+    trigger_spec: Text | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     block_pixels: Annotated[int, Field(ge=1, le=2**53)] | None = None
 
@@ -82,3 +82,12 @@ class SurrogateRecord(Strict):
     pretraining: dict[Name, Setting | tuple[Index, ...]]
     included: bool = False
     trials: tuple[Index, ...] | None = None
+
+
+class PluginRecord(Strict):
+    """What of another package the set was made with."""
+
+    kind: Literal["attack", "trigger", "base", "format", "network", "protocol", "defence", "recipe", "check"]
+    name: Name
+    package: Name
+    version: Text

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, StringConstraints, model_validator
 
 from poisonsets.manifests import limits
-from poisonsets.manifests.records.fields import Decimal, Index, Label, Name, Sha256, Split, Strict
+from poisonsets.manifests.records.fields import Decimal, Index, Label, Name, Sha256, SplitName, Strict
 
 
 class Linf(Strict):
@@ -36,12 +36,13 @@ Constraint: TypeAlias = Annotated[Linf | L2 | Unconstrained, Field(discriminator
 
 
 class SplitTarget(Strict):
-    """A target that is an image of a pinned split."""
+    """A target that is an image of a pinned split; its own adversarial label, or None for the trial's."""
 
-    source: Literal["split"] = "split"
-    split: Split
+    kind: Literal["split"] = "split"
+    split: SplitName
     index: Index
     label: Label
+    adversarial_label: Label | None = None
 
     @property
     def image_id(self) -> str:
@@ -50,11 +51,12 @@ class SplitTarget(Strict):
 
 
 class FileTarget(Strict):
-    """A target that is an image of `targets.tar`, sample `key`."""
+    """A target that is an image of `targets.tar`, sample `key`; its own adversarial label, or None for the trial's."""
 
-    source: Literal["file"] = "file"
+    kind: Literal["file"] = "file"
     key: Annotated[str, StringConstraints(pattern=r"^[0-9]{5}-[0-9]{8}$")]
     label: Label
+    adversarial_label: Label | None = None
     pixels: Sha256
 
     @property
@@ -63,7 +65,7 @@ class FileTarget(Strict):
         return f"file/{self.key}"
 
 
-Target: TypeAlias = Annotated[SplitTarget | FileTarget, Field(discriminator="source")]
+Target: TypeAlias = Annotated[SplitTarget | FileTarget, Field(discriminator="kind")]
 
 
 class InPlace(Strict):
@@ -92,17 +94,23 @@ ListName: TypeAlias = Literal["poison-train", "poison-val", "clean-train", "clea
 
 
 class Slots(Strict):
-    """The poisons of a trial in slot order: the training image each was made from (None: unknown), and its label."""
+    """The poisons of a trial in slot order: the training image each was made from (None: unknown), and its label.
+
+    `cover` lists the slots that are no poisons: their base under its own label, at most with the trigger on.
+    """
 
     bases: tuple[Index | None, ...]
     labels: tuple[Label, ...]
+    cover: tuple[Index, ...] = ()
 
     @model_validator(mode="after")
-    def _same_length(self) -> Slots:
+    def _consistent(self) -> Slots:
         if len(self.bases) != len(self.labels):
             raise ValueError(f"{len(self.bases)} bases but {len(self.labels)} labels")
         if not 1 <= len(self.bases) <= limits.SLOTS_PER_TRIAL:
             raise ValueError(f"{len(self.bases)} slots, wanted 1 to {limits.SLOTS_PER_TRIAL}")
+        if list(self.cover) != sorted({slot for slot in self.cover if slot < len(self.bases)}):
+            raise ValueError(f"cover does not list some of the {len(self.bases)} slots in ascending order")
         return self
 
 
@@ -125,13 +133,19 @@ class Trial(Strict):
     constraint: Constraint
     composition: Composition
     trigger: Name | None = None
+    test_trigger: Name | None = None
     slots: Slots
     pixels: Sha256
     lists: dict[ListName, tuple[Index, ...]] = {}
     outcome: Outcome | None = None
 
     @model_validator(mode="after")
-    def _has_a_victim(self) -> Trial:
+    def _consistent(self) -> Trial:
         if not self.targets and not self.source_classes:
             raise ValueError("a trial has neither a target nor a source class")
+        # One spelling a meaning: None already says "the trial's" and "the same at test time".
+        if any(target.adversarial_label == self.adversarial_label for target in self.targets):
+            raise ValueError(f"a target repeats the trial's adversarial label {self.adversarial_label}; null says so")
+        if self.test_trigger is not None and self.trigger in (None, self.test_trigger):
+            raise ValueError("test_trigger is not another trigger beside the trial's own")
         return self

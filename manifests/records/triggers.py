@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+from poisonsets.manifests import limits
 from poisonsets.manifests.records.fields import Alpha, Amount, FilePath, Index, Strict
 
 
@@ -62,14 +63,31 @@ class ImageTrigger(Strict):
     alpha: Alpha
 
 
+class WarpTrigger(Strict):
+    """A smooth distortion by a grid x grid field of offsets drawn from a seed (WaNet, Nguyen and Tran 2021)."""
+
+    kind: Literal["warp"] = "warp"
+    grid: Annotated[int, Field(ge=2, le=limits.IMAGE_SIDE)]
+    strength: Amount
+    seed: Index
+
+
+class AdditiveTrigger(Strict):
+    """A full picture of signed offsets, each written as 128 more than it is, added to the image."""
+
+    kind: Literal["additive"] = "additive"
+    image: FilePath
+
+
 TriggerRecord: TypeAlias = Annotated[
-    PatchTrigger | BlendTrigger | SineTrigger | ImageTrigger, Field(discriminator="kind")
+    PatchTrigger | BlendTrigger | SineTrigger | ImageTrigger | WarpTrigger | AdditiveTrigger,
+    Field(discriminator="kind"),
 ]
 
 
 def pictures_of(trigger: TriggerRecord) -> tuple[str, ...]:
     """The picture files that a trigger consists of: its image, then its mask, where it has them."""
-    if isinstance(trigger, SineTrigger):
+    if isinstance(trigger, SineTrigger | WarpTrigger):
         return ()
     mask = trigger.mask if isinstance(trigger, PatchTrigger) else None
     return (trigger.image,) if mask is None else (trigger.image, mask)

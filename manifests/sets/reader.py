@@ -26,7 +26,7 @@ from poisonsets.manifests.overlay.targets import TargetImage, source_targets, st
 from poisonsets.manifests.records.fields import first_fault
 from poisonsets.manifests.records.manifest import Manifest
 from poisonsets.manifests.records.trial import Trial
-from poisonsets.manifests.records.triggers import BlendTrigger, ImageTrigger, PatchTrigger
+from poisonsets.manifests.records.unsupported import refuse_unsupported
 from poisonsets.manifests.sets import shard
 from poisonsets.manifests.sets.size_limits import most_bytes
 from poisonsets.manifests.sets.writer import MANIFEST
@@ -96,8 +96,8 @@ class OpenTrial:
         )
 
     def shards(self) -> list[str]:
-        """The paths of the trial's shards, in order; they follow from its number of slots."""
-        return shard.paths_of(self.number, len(self.record.slots.labels))
+        """The paths of the trial's shards, in order."""
+        return self._owner.shards[self.number]
 
     def trigger(self) -> Trigger | None:
         """The trial's trigger with its picture and mask, or None."""
@@ -158,6 +158,15 @@ class PoisonSet:
         return tuple(OpenTrial(self, record) for record in self.manifest.trials)
 
     @cached_property
+    def shards(self) -> dict[int, list[str]]:
+        """For each trial's number the paths of its shards, in order, as the manifest indexes them."""
+        found: dict[int, list[str]] = {}
+        for record in self.manifest.shards:
+            for number in record.trials:
+                found.setdefault(number, []).append(record.path)
+        return found
+
+    @cached_property
     def _by_number(self) -> dict[int, OpenTrial]:
         return {trial.number: trial for trial in self.trials}
 
@@ -197,19 +206,8 @@ class PoisonSet:
     def trigger(self, name: str) -> Trigger:
         """A declared trigger with its picture and mask; read once."""
         if name not in self._triggers:
-            self._triggers[name] = self._read_trigger(name)
+            self._triggers[name] = Trigger.read(self.manifest.triggers[name], self.picture)
         return self._triggers[name]
-
-    def _read_trigger(self, name: str) -> Trigger:
-        record = self.manifest.triggers[name]
-        if not isinstance(record, PatchTrigger | BlendTrigger | ImageTrigger):
-            return Trigger(record)
-        mask = record.mask if isinstance(record, PatchTrigger) else None
-        return Trigger(
-            record,
-            image=self.picture(record.image),
-            mask=None if mask is None else self.picture(mask)[:, :, 0] > 0,
-        )
 
     def target_file(self, key: str) -> Images:
         """uint8 [H, W, 3]: the sample of `targets.tar` with that key.
@@ -259,6 +257,7 @@ def open_set(path: Path | str) -> PoisonSet:
         MissingError: there is no such folder.
         DamagedError: the manifest is missing, not canonical, not valid, or its checksum differs. Whether its claims
             are true is for `verify` to say.
+        UnsupportedError: it is all that, and says something that this version cannot read.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -289,4 +288,5 @@ def read_manifest(folder: Path) -> Manifest:
         raise DamagedError(f"{where}: not canonical (a field with its default value is left out)")
     if canonical_json.checksum(document) != manifest.checksum:
         raise DamagedError(f"{where}: its checksum differs from its contents")
+    refuse_unsupported(manifest, where)
     return manifest

@@ -45,16 +45,6 @@ class Samples:
         return [f"{trial:05d}-{slot:08d}" for trial, slot in zip(self.trials, self.slots, strict=True)]
 
 
-def path_of(trial: int, number: int) -> str:
-    """The path in a set of a trial's shard `number`, 0-based."""
-    return f"poisons/trial-{trial:05d}-{number:03d}.tar"
-
-
-def paths_of(trial: int, slots: int) -> list[str]:
-    """The paths of all shards of a trial with that many poisons (at least one), in order."""
-    return [path_of(trial, number) for number in range(-(-slots // limits.SLOTS_PER_SHARD))]
-
-
 def encode(trial: int, first_slot: int, images: Images, labels: Labels) -> bytes:
     """The one shard of these poisons.
 

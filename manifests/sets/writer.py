@@ -23,7 +23,9 @@ from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.records import identity
 from poisonsets.manifests.records.fields import Strict
 from poisonsets.manifests.records.manifest import FileRecord, Manifest
+from poisonsets.manifests.records.shards import shard_index, shard_path
 from poisonsets.manifests.records.trial import Trial
+from poisonsets.manifests.records.unsupported import refuse_unsupported
 from poisonsets.manifests.sets import shard
 from poisonsets.manifests.sets.card import card
 
@@ -68,7 +70,7 @@ class SetWriter:
         for number, first in enumerate(range(0, len(images), limits.SLOTS_PER_SHARD)):
             some = slice(first, first + limits.SLOTS_PER_SHARD)
             data = shard.encode(trial.trial, first, images[some], labels[some])
-            records.append(self._write(shard.path_of(trial.trial, number), data))
+            records.append(self._write(shard_path(trial.trial, number), data))
         entry = JournalEntry(trial=trial, files=tuple(records))
         path = self._journal / f"{trial.trial:05d}.json"
         store.write_file(path, canonical_json.dumps(entry.model_dump(mode="json")))
@@ -83,13 +85,18 @@ class SetWriter:
         """Write card, run record and manifest, and give the set its final name.
 
         Args:
-            head: the manifest's fields but for trials, files, content digest and checksum.
+            head: the manifest's fields but for trials, shards, files, content digest and checksum.
             run: what may differ between equal runs (times, host, device), for `run.json`.
+
+        Raises:
+            UnsupportedError: no reader of this version would take the set.
         """
         self._drop_strangers()
         trials = tuple(self.finished[number] for number in sorted(self.finished))
-        fields: dict[str, Any] = {**head, "trials": trials, "content_digest": "0" * 64, "checksum": "0" * 64}
+        fields: dict[str, Any] = {**head, "trials": trials, "shards": shard_index(trials)}
+        fields |= {"content_digest": "0" * 64, "checksum": "0" * 64}
         draft = Manifest(**fields, files=())
+        refuse_unsupported(draft, str(self._final))
         digest = identity.digest_of(draft)
         self.add_file(CARD, card(draft.model_copy(update={"content_digest": digest})).encode())
         files = tuple(self._files[path] for path in sorted(self._files))

@@ -20,8 +20,9 @@ from poisonsets.manifests.files import canonical_json, store
 from poisonsets.manifests.files.images import IMAGE_FILE_BYTES, decode
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.stamp import Trigger, picture_digest
-from poisonsets.manifests.records.fields import Index, Label, Split, Strict, first_fault
-from poisonsets.manifests.records.triggers import PatchTrigger, SineTrigger, TriggerRecord
+from poisonsets.manifests.records.fields import Index, Label, SplitName, Strict, first_fault
+from poisonsets.manifests.records.triggers import TriggerRecord
+from poisonsets.manifests.records.unsupported import refuse_trigger
 
 FORMAT: Final = "poisonset-targets/1"
 
@@ -29,7 +30,7 @@ FORMAT: Final = "poisonset-targets/1"
 class AskedTarget(Strict):
     """An image of the base that is meant to get another label: where it stands, its true label, and that label."""
 
-    split: Split
+    split: SplitName
     index: Index
     label: Label
     adversarial_label: Label
@@ -117,6 +118,7 @@ def read_targets(path: Path | str) -> Asked:
     Raises:
         MissingError: the file or a picture is not there.
         DamagedError: it is no `poisonset-targets/1` file, or a picture cannot be read.
+        UnsupportedError: its trigger is of a kind that cannot be stamped yet.
     """
     file = Path(path).expanduser()
     data = store.read_file(file, limits.SETUP_BYTES, follow=True)
@@ -133,18 +135,13 @@ def read_targets(path: Path | str) -> Asked:
         raise DamagedError(f"{file}: not a {FORMAT} file ({first_fault(error)})", _REMEDY) from error
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{file}: not a readable JSON document ({str(error)[:100]})", _REMEDY) from error
-    return Asked(record, None if record.trigger is None else _trigger(record.trigger, file.parent))
+    if record.trigger is None:
+        return Asked(record)
+    refuse_trigger(record.trigger, f"{file}: trigger")
+    return Asked(record, Trigger.read(record.trigger, lambda path: _picture(file.parent / path)))
 
 
 _REMEDY: Final = "docs/third-party.md shows one"
-
-
-def _trigger(record: TriggerRecord, folder: Path) -> Trigger:
-    if isinstance(record, SineTrigger):
-        return Trigger(record)
-    mask = record.mask if isinstance(record, PatchTrigger) else None
-    covered = None if mask is None else _picture(folder / mask)[:, :, 0] > 0
-    return Trigger(record, image=_picture(folder / record.image), mask=covered)
 
 
 def _picture(path: Path) -> Images:

@@ -28,9 +28,10 @@ def draw(base: Base, record: DrawnSetup, number: int) -> Plan:
         record: the seed; the number of poisons, or a rate of the training images of the adversarial label (rounded
             down); `candidates`, of which an attack keeps as many as `poisons`; the number of `targets`;
             `class_pair` fixes (adversarial label, target class); `source_classes` restricts the target's class, and
-            the adversarial label is then none of them, unless they leave no other. `bases` are training images of the
-            class `adversarial`, or of the `source` classes: of a `backdoor` its source classes (where none are given,
-            the target's class), else the target's class. `supplant` draws what the poisons take the place of.
+            the adversarial label is then none of them, unless they leave no other. Bases come from the training
+            images of the class `adversarial`, or of the `source` classes: of a `backdoor` its source classes (where
+            none are given, the target's class), else the target's class. `supplant` draws what the poisons take the
+            place of.
         number: the trial's number, 0-based.
 
     Raises:
@@ -43,7 +44,7 @@ def draw(base: Base, record: DrawnSetup, number: int) -> Plan:
     label = int(base.test.labels[index])
     adversarial = stream.choice(_adversarial_labels(base, record, label))
     sources = _sources(record, label, adversarial)
-    dirty = record.bases == "source"
+    dirty = record.bases_from == "source"
     poisons, asked = _poisons(record, base, adversarial)
     if record.candidates is not None:
         asked = f"{record.candidates} candidates"

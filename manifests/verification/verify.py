@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.errors import DamagedError, UsageError
+from poisonsets.manifests.errors import DamagedError, UnsupportedError, UsageError
 from poisonsets.manifests.overlay.poison_counts import Counts, spans
 from poisonsets.manifests.overlay.poison_counts import counts as count_poisons
 from poisonsets.manifests.records.base import BasePin
@@ -65,7 +65,8 @@ def verify(
     try:
         opened = open_set(path)
     except DamagedError as error:
-        judged.findings.add(Finding("D101", error.message, integrity.REMEDY, part=MANIFEST))
+        code, remedy = ("D107", error.remedy) if isinstance(error, UnsupportedError) else ("D101", integrity.REMEDY)
+        judged.findings.add(Finding(code, error.message, remedy, part=MANIFEST))
         return _report(path, None, judged, (), None, setup)
     trials, sampled = _chosen(opened, sample)
     for finding in integrity.check_files(opened, unread=_shards(opened, sampled)):

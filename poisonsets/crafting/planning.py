@@ -175,7 +175,7 @@ def drawn_setup(base: Base, traits: Traits, *, seed: int, asked: Draw, compositi
             class_pair=asked.class_pair,
             source_classes=sources,
             backdoor=backdoor,
-            bases="source" if traits.labels == "adversarial" else "adversarial",
+            bases_from="source" if traits.labels == "adversarial" else "adversarial",
             supplant=composition == "supplant",
         )
     except ValidationError as error:

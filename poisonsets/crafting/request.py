@@ -8,12 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from poisonsets import registry
+from poisonsets import attacks, registry
 from poisonsets.crafting import provenance
 from poisonsets.interface import Budget
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.overlay.stamp import Trigger, picture_digest
-from poisonsets.manifests.records.origin import AttackRecord, SetupRecord
+from poisonsets.manifests.plugins import package_of
+from poisonsets.manifests.records.origin import AttackRecord, PluginRecord, SetupRecord
 from poisonsets.manifests.trials.plan import CompositionRule, Plan
 from poisonsets.settings import record_settings
 from poisonsets.surrogates import Precision, Surrogates
@@ -64,6 +65,7 @@ class CraftRequest:
             "setup": self.setup,
             "seed": self.seed,
             "attack": self._attack_record(),
+            "plugins": self._plugin_records(),
             "surrogates": self.surrogates.records((plan.trial for plan in self.plans), self.seed),
             "triggers": {name: one.record for name, one in stamps.items()},
             "trigger_pixels": {path: picture_digest(image) for path, image in pictures.items()},
@@ -88,12 +90,19 @@ class CraftRequest:
         train, test = (replace(split, images=split.images[:0]) for split in (self.base.train, self.base.test))
         return replace(self, base=replace(self.base, train=train, test=test))
 
+    def _plugin_records(self) -> tuple[PluginRecord, ...]:
+        """The package that brought the attack, where that is not ours."""
+        found = package_of(self.attack.factory.__module__, attacks.GROUP)
+        if found is None:
+            return ()
+        return (PluginRecord(kind="attack", name=self.attack.name, package=found[0], version=found[1]),)
+
     def _attack_record(self) -> AttackRecord:
         return AttackRecord(
             name=self.attack.name,
             version=self.attack.version,
             settings=record_settings(self.settings),
-            trigger=None if self.trigger is None else self.trigger[1],
+            trigger_spec=None if self.trigger is None else self.trigger[1],
             precision=self.precision,
             block_pixels=BLOCK_PIXELS if self.attack.traits.batched else None,
         )

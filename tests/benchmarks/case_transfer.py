@@ -25,6 +25,7 @@ from poisonsets.manifests.files.pixels import Images, pixel_digest
 from poisonsets.manifests.overlay.compose import TrainingRows, compose
 from poisonsets.manifests.records.manifest import Manifest, Tool
 from poisonsets.manifests.records.origin import AttackRecord, ForeignSetup
+from poisonsets.manifests.records.shards import shard_index
 from poisonsets.manifests.records.trial import InPlace, Slots, SplitTarget, Trial, Unconstrained
 from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.features.store import DTYPES, FeaturePrecision
@@ -154,7 +155,8 @@ def _set(attack: int, *, known_bases: bool = True) -> StandInSet:
         setup=ForeignSetup(name="bench"),
         seed=0,
         attack=AttackRecord(name="noise", version=1, settings={}),
-        trials=tuple(trial.record for trial in trials),
+        trials=(records := tuple(trial.record for trial in trials)),
+        shards=shard_index(records),
         files=(),
         tool=Tool(name="bench", version="0"),
         libraries={},

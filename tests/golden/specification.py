@@ -18,16 +18,15 @@ def canonical(document: Any) -> bytes:
 
 def identity_document(document: dict[str, Any]) -> dict[str, Any]:
     """SPEC.md section 5, with nothing but dicts."""
-    fields = ("trial", "targets", "source_classes", "adversarial_label", "constraint", "composition", "slots", "pixels")
     trials = []
     for trial in document["trials"]:
-        entry = {field: trial[field] for field in fields}
-        entry["trigger"] = None
-        if trial["trigger"] is not None:
-            entry["trigger"] = dict(document["triggers"][trial["trigger"]])
-            for picture in ("image", "mask"):
-                if entry["trigger"].get(picture) is not None:
-                    entry["trigger"][picture] = document["trigger_pixels"][entry["trigger"][picture]]
+        entry = {field: value for field, value in trial.items() if field != "outcome"}
+        for role in ("trigger", "test_trigger"):
+            if trial[role] is not None:
+                entry[role] = dict(document["triggers"][trial[role]])
+                for picture in ("image", "mask"):
+                    if entry[role].get(picture) is not None:
+                        entry[role][picture] = document["trigger_pixels"][entry[role][picture]]
         trials.append(entry)
     splits = document["base"]["splits"]
     return {

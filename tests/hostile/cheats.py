@@ -167,7 +167,13 @@ def target_file_with_a_poison(draft: Draft) -> None:
     draft.extra["targets.tar"] = shard.encode(0, 0, image, label)
     digest = pixel_digest(image, label)
     target.clear()
-    target |= {"source": "file", "key": "00000-00000000", "label": int(label[0]), "pixels": digest}
+    target |= {
+        "kind": "file",
+        "key": "00000-00000000",
+        "label": int(label[0]),
+        "adversarial_label": None,
+        "pixels": digest,
+    }
 
 
 def adversarial_label(draft: Draft) -> None:

@@ -61,9 +61,9 @@ def _without(key: str) -> bytes:
     return edited(lambda document: document.pop(key))
 
 
-def _twice(key: str) -> bytes:
-    """One member of a list stands twice."""
-    return edited(lambda document: document[key].insert(0, document[key][0]))
+def _twice(*keys: str) -> bytes:
+    """The first member of each of these lists stands twice."""
+    return edited(lambda document: [document[key].insert(0, document[key][0]) for key in keys])
 
 
 DOCUMENTS: dict[str, Callable[[], bytes]] = {
@@ -123,11 +123,11 @@ DOCUMENTS: dict[str, Callable[[], bytes]] = {
     "index-2-to-the-64": lambda: put("trials", 0, "slots", "bases", 0, value=2**64),
     "label-of-no-class": lambda: put("trials", 0, "slots", "labels", 0, value=3),
     "more-labels-than-bases": lambda: edited(_longer_labels),
-    "no-slots": lambda: put("trials", 0, "slots", value={"bases": [], "labels": []}),
+    "no-slots": lambda: put("trials", 0, "slots", value={"bases": [], "labels": [], "cover": []}),
     "no-trials": lambda: put("trials", value=[]),
     "trial-number-minus-1": lambda: put("trials", 0, "trial", value=-1),
     "trial-number-of-six-digits": lambda: put("trials", 1, "trial", value=100_000),
-    "trial-twice": lambda: _twice("trials"),
+    "trial-twice": lambda: _twice("trials", "shards"),
     "file-twice": lambda: _twice("files"),
     "file-of-2-to-the-63": lambda: put("files", 0, "bytes", value=2**63),
     "file-of-minus-1": lambda: put("files", 0, "bytes", value=-1),
@@ -185,5 +185,5 @@ def _everywhere(document: dict[str, Any], text: str) -> None:
     document["base"]["classes"] = [text, *document["base"]["classes"][1:]]
     document["libraries"] = {"python": text}
     document["attack"]["settings"] = {"text": text}
-    document["attack"]["trigger"] = text
+    document["attack"]["trigger_spec"] = text
     document["setup"] = {"kind": "foreign", "name": text}

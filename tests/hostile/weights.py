@@ -15,13 +15,13 @@ from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.files.safetensors_header import tensors_digest
 
 Tensors = dict[str, tuple[str, list[int], bytes]]
-# The tensors of the convnet of width 0.25 for two classes; that they are is for the honest file to show.
+# The tensors of the convnet of width 0.125 for two classes; that they are is for the honest file to show.
 SHAPES = {
-    "body.hidden.bias": [16],
-    "body.hidden.weight": [16, 64],
+    "body.hidden.bias": [8],
+    "body.hidden.weight": [8, 32],
     **{
         f"body.stages.{stage}.{name}": shape
-        for stage, (out, into) in enumerate(((4, 3), (8, 4), (16, 8)))
+        for stage, (out, into) in enumerate(((2, 3), (4, 2), (8, 4)))
         for name, shape in {
             "bn.bias": [out],
             "bn.num_batches_tracked": [],
@@ -32,7 +32,7 @@ SHAPES = {
         }.items()
     },
     "head.bias": [2],
-    "head.weight": [2, 16],
+    "head.weight": [2, 8],
     "mean": [1, 3, 1, 1],
     "std": [1, 3, 1, 1],
 }
@@ -68,7 +68,7 @@ def record(content: Tensors, **changes: Any) -> dict[str, Any]:
     """What an honest file says of itself, changed."""
     found: dict[str, Any] = {
         "network": "convnet",
-        "width": "0.25",
+        "width": "0.125",
         "classes": [0, 1],
         "mean": ["0.5"] * 3,
         "std": ["0.5"] * 3,
@@ -166,7 +166,7 @@ JOB = {
 }
 ROW: dict[str, Any] = {
     "network": "convnet",
-    "width": "0.25",
+    "width": "0.125",
     "targets": [{"label": 0, "adversarial_label": 1, "predicted_poisoned": 1, "predicted_control": 0}],
     "success": True,
     "control": False,

@@ -14,6 +14,7 @@ from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.files.pixels import pixel_digest
 from poisonsets.manifests.records.manifest import Manifest, Tool
 from poisonsets.manifests.records.origin import AttackRecord, DrawnSetup, SurrogateRecord
+from poisonsets.manifests.records.shards import shard_index
 from poisonsets.manifests.records.trial import Composition, InPlace, Slots, SplitTarget, Trial, Unconstrained
 from poisonsets.victims.networks import build
 from poisonsets.victims.networks.weights import Weights, load_weights, save_weights
@@ -104,7 +105,8 @@ class Makers:
             seed=0,
             attack=AttackRecord(name="noise", version=1, settings={}),
             surrogates=surrogates,
-            trials=tuple(trial.record for trial in trials),
+            trials=(records := tuple(trial.record for trial in trials)),
+            shards=shard_index(records),
             files=(),
             tool=Tool(name="test", version="0"),
             libraries={},

@@ -25,6 +25,7 @@ CODES = {
     "D104": "Nothing is there that the manifest does not list; no links, no special files.",
     "D105": "Every shard and picture is the canonical spelling of its samples.",
     "D106": "run.json, which is listed without a hash, holds its own checksum.",
+    "D107": "The manifest says nothing that this version cannot read.",
 }
 REMEDY = "Fetch the set again"
 

@@ -35,12 +35,18 @@ def labels_are_clean(case: Case) -> Iterator[Finding]:
 
 @check("V405")
 def lists_exist(case: Case) -> Iterator[Finding]:
-    """No source class is the adversarial one, and named index lists hold images that exist, each once."""
+    """No source class is the adversarial one; index lists hold images that exist, each in one list and once."""
     record = case.record
     if record.adversarial_label in record.source_classes:
         yield case.finding("V405", f"source class {record.adversarial_label} is the adversarial one")
+    seen: dict[str, set[int]] = {"train": set(), "test": set()}
     for name, indices in sorted(record.lists.items()):
-        count = len(case.base.test.labels if name == "adversarial-test" else case.base.train.labels)
-        outside = [index for index in indices if index >= count]
-        if outside or len(set(indices)) != len(indices):
-            yield case.finding("V405", f"list {name}: an index stands twice, or {outside[:1]} of {count} images")
+        split = "test" if name == "adversarial-test" else "train"
+        count, before = len(case.base.split(split).labels), seen[split]
+        if outside := [index for index in indices if index >= count]:
+            yield case.finding("V405", f"list {name}: {split}/{outside[0]} does not exist; there are {count} images")
+        if len(before | set(indices)) < len(before) + len(indices):
+            yield case.finding(
+                "V405", f"list {name}: an image of the {split} split stands in two lists, or twice in one"
+            )
+        before.update(indices)

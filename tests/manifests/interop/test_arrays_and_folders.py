@@ -108,7 +108,13 @@ def test_witches_brew_limited(
     assert (done.format, done.findings) == ("folder", ())
     imported(tmp_path / "set", base, bases, poisons)
     (found,) = open_set(tmp_path / "set").manifest.trials[0].targets
-    assert found.model_dump() == {"source": "split", "split": "test", "index": target, "label": 1}
+    assert found.model_dump() == {
+        "kind": "split",
+        "split": "test",
+        "index": target,
+        "label": 1,
+        "adversarial_label": None,
+    }
 
 
 def test_h702_witches_brew_full(

@@ -123,7 +123,7 @@ def with_own_target(draft: Draft) -> None:
     label = (draft.trial(0)["adversarial_label"] + 1) % 3
     draft.manifest["setup"] = {"kind": "foreign", "name": "x"}
     digest = pixel_digest(image, np.array([label]))
-    own = {"source": "file", "key": "00000-00000000", "label": label, "pixels": digest}
+    own = {"kind": "file", "key": "00000-00000000", "label": label, "adversarial_label": None, "pixels": digest}
     draft.trial(0)["targets"] = [own]
     draft.trial(0)["slots"]["bases"][3] = None
     draft.trial(0)["outcome"] = None

@@ -13,17 +13,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
 
-from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.errors import UnsupportedError, UsageError
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.files.png import decode, encode
 from poisonsets.manifests.overlay.stamp import Trigger, footprint, place, stamp
 from poisonsets.manifests.records.triggers import (
+    AdditiveTrigger,
     BlendTrigger,
     FixedPlace,
     ImageTrigger,
     PatchTrigger,
     RandomPlace,
     SineTrigger,
+    WarpTrigger,
 )
 
 few = settings(max_examples=25, deadline=None)
@@ -167,6 +169,15 @@ def test_triggers_without_a_place_cover_everything() -> None:
 def test_what_does_not_fit_is_refused(record: Any, size: tuple[int, int], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         stamp(np.zeros((5, 5, 3), np.uint8), Trigger(record, np.zeros((*size, 3), np.uint8)), "train/0")
+
+
+@pytest.mark.parametrize(
+    "record", [WarpTrigger(grid=4, strength="0.5", seed=1), AdditiveTrigger(image="triggers/t.png")]
+)
+def test_a_kind_that_nothing_here_stamps_is_refused_by_name(record: Any) -> None:
+    image = np.zeros((4, 4, 3), dtype=np.uint8)
+    with pytest.raises(UnsupportedError, match=f"train/0: kind {record.kind}: not supported"):
+        stamp(image, Trigger(record, image), "train/0")
 
 
 def test_a_trigger_without_its_picture_is_refused() -> None:

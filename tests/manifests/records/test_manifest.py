@@ -61,7 +61,36 @@ SURROGATE = {
     "trials": [0],
 }
 
+PLUGIN = {"kind": "attack", "name": "theirs", "package": "their-package", "version": "1!2.0"}
+SPLIT_TARGET = {"kind": "split", "split": "test", "index": 6, "label": 0, "adversarial_label": None}
+
+
+def covered(*slots: int) -> Edit:
+    return lambda document: document["trials"][0]["slots"].update(cover=list(slots))
+
+
+def with_triggers(tested_with: str, trained_with: str | None) -> Edit:
+    """Trial 0 has these triggers; `other` and `cross` are declared."""
+
+    def edit(document: dict[str, Any]) -> None:
+        trigger(kind="sine", amplitude="0.4", frequency="5.6", alpha="0.1")(document)
+        document["trials"][0].update(trigger=trained_with, test_trigger=tested_with)
+
+    return edit
+
+
+def first_shard(**fields: Any) -> Edit:
+    return lambda document: document["shards"][0].update(fields)
+
+
 SAYABLE: dict[str, Edit] = {
+    "plugins": top(plugins=[PLUGIN, {**PLUGIN, "name": "theirs-too"}, {**PLUGIN, "kind": "trigger"}]),
+    "a target with a label of its own": trial(targets=[SPLIT_TARGET, {**SPLIT_TARGET, "adversarial_label": 2}]),
+    "cover rows": covered(0, 2),
+    "a test trigger": with_triggers("cross", "other"),
+    "a warp": trigger(kind="warp", grid=4, strength="0.5", seed=3),
+    "offsets": trigger(kind="additive", image="triggers/t.png"),
+    "a shard of several trials": top(shards=[{"path": "poisons/all.tar", "trials": [0, 1], "samples": 6}]),
     "a fractional published bound": trial(constraint={"norm": "linf", "levels": 25, "exempt_trigger": False}),
     "l2": trial(constraint={"norm": "l2", "squared_levels": 1, "exempt_trigger": False}),
     "l2 over a whole image": trial(constraint={"norm": "l2", "squared_levels": 255**2 * 3, "exempt_trigger": False}),
@@ -77,16 +106,24 @@ SAYABLE: dict[str, Edit] = {
     "a blend anywhere": trigger(kind="blend", image="triggers/t.png", alpha="0.5", place=RANDOM),
     "stripes": trigger(kind="sine", amplitude="0.4", frequency="5.6", alpha="0.1"),
     "a full image": trigger(kind="image", image="triggers/t.png", alpha="0.5"),
-    "several targets": trial(targets=[{"source": "split", "split": "test", "index": i, "label": 0} for i in range(3)]),
-    "a target of the train split": trial(targets=[{"source": "split", "split": "train", "index": 1, "label": 0}]),
-    "a target of a file": trial(targets=[{"source": "file", "key": "00000-00000000", "label": 0, "pixels": DIGEST}]),
+    "several targets": trial(
+        targets=[
+            {"kind": "split", "split": "test", "index": i, "label": 0, "adversarial_label": None} for i in range(3)
+        ]
+    ),
+    "a target of the train split": trial(
+        targets=[{"kind": "split", "split": "train", "index": 1, "label": 0, "adversarial_label": None}]
+    ),
+    "a target of a file": trial(
+        targets=[{"kind": "file", "key": "00000-00000000", "label": 0, "adversarial_label": None, "pixels": DIGEST}]
+    ),
     "source classes": trial(targets=[], source_classes=[0, 2]),
     "named lists": trial(
         lists={name: [1, 2] for name in ("poison-train", "poison-val", "clean-train", "clean-val", "adversarial-test")}
     ),
-    "dirty labels": trial(labels="adversarial", slots={"bases": [1, 2], "labels": [0, 2]}),
-    "unknown bases": trial(slots={"bases": [None, 2], "labels": [1, 1]}),
-    "a repeated base": trial(slots={"bases": [2, 2], "labels": [1, 1]}),
+    "dirty labels": trial(labels="adversarial", slots={"bases": [1, 2, 4], "labels": [0, 2, 0], "cover": []}),
+    "unknown bases": trial(slots={"bases": [None, 2, 4], "labels": [1, 1, 1], "cover": []}),
+    "a repeated base": trial(slots={"bases": [2, 2, 4], "labels": [1, 1, 1], "cover": []}),
     "no outcome": trial(outcome=None),
     "small numbers": trial(outcome={"moved": 0, "objective": ["1e-05", "-0.5", "0"], "halvings": 6}),
     "a foreign setup": top(setup={"kind": "foreign", "name": "a stranger's folder"}),
@@ -102,7 +139,7 @@ SAYABLE: dict[str, Edit] = {
             "class_pair": [6, 0],
             "source_classes": [0],
             "backdoor": True,
-            "bases": "source",
+            "bases_from": "source",
             "supplant": True,
         }
     ),
@@ -113,7 +150,7 @@ SAYABLE: dict[str, Edit] = {
             "name": "a",
             "version": 3,
             "settings": {"a": True, "b": 1, "c": "0.5", "d": None},
-            "trigger": "sine,alpha=0.1",
+            "trigger_spec": "sine,alpha=0.1",
             "precision": "bf16",
             "block_pixels": 262144,
         }
@@ -139,6 +176,27 @@ def files(*paths: str) -> Edit:
 
 
 REFUSED: dict[str, Edit] = {
+    "plugins out of order": top(plugins=[{**PLUGIN, "kind": "trigger"}, PLUGIN]),
+    "a plugin twice": top(plugins=[PLUGIN, PLUGIN]),
+    "a plugin of no kind": top(plugins=[{**PLUGIN, "kind": "anything"}]),
+    "a target's adversarial label that is the trial's": trial(targets=[{**SPLIT_TARGET, "adversarial_label": 1}]),
+    "a target's adversarial label beyond the classes": trial(targets=[{**SPLIT_TARGET, "adversarial_label": 3}]),
+    "a cover row that is no slot": covered(0, 3),
+    "a cover row twice": covered(1, 1),
+    "cover rows out of order": covered(2, 0),
+    "a test trigger that is the trial's": with_triggers("cross", "cross"),
+    "a test trigger alone": with_triggers("cross", None),
+    "a test trigger that is not declared": with_triggers("none such", "cross"),
+    "a warp of one point": trigger(kind="warp", grid=1, strength="0.5", seed=3),
+    "a warp by a number": trigger(kind="warp", grid=4, strength=0.5, seed=3),
+    "a shard of no trial": first_shard(trials=[]),
+    "a shard of another trial": first_shard(trials=[1]),
+    "a shard of another name": first_shard(path="poisons/trial-00000-001.tar"),
+    "a shard of fewer samples": first_shard(samples=2),
+    "a shard of too many samples": top(shards=[{"path": "poisons/all.tar", "trials": [0, 1], "samples": 1001}]),
+    "no index": top(shards=[]),
+    "a shard too few": lambda document: document["shards"].pop(),
+    "shards out of order": lambda document: document["shards"].reverse(),
     "another version": top(format="poisonset/2"),
     "a float": trial(trial=0.0),
     "a boolean for an integer": trial(trial=False),
@@ -155,14 +213,16 @@ REFUSED: dict[str, Edit] = {
     "another norm": trial(constraint={"norm": "l1", "levels": 8}),
     "another composition": trial(composition={"rule": "by-count"}),
     "an unlisted list": trial(lists={"everything": [1]}),
-    "unequal slots": trial(slots={"bases": [1, 2], "labels": [1]}),
+    "unequal slots": trial(slots={"bases": [1, 2, 4], "labels": [1, 1], "cover": []}),
     "a label out of range": trial(adversarial_label=100_000),
     "an undeclared trigger": trial(trigger="none such"),
     "a number for a decimal": trigger(kind="image", image="triggers/t.png", alpha=0.5),
     "an infinite decimal": trigger(kind="image", image="triggers/t.png", alpha="inf"),
-    "a key that is no key": trial(targets=[{"source": "file", "key": "0-0", "label": 0, "pixels": DIGEST}]),
-    "unsorted trials": lambda document: document["trials"].reverse(),
-    "a trial twice": lambda document: document["trials"].append(document["trials"][-1]),
+    "a key that is no key": trial(
+        targets=[{"kind": "file", "key": "0-0", "label": 0, "adversarial_label": None, "pixels": DIGEST}]
+    ),
+    "unsorted trials": lambda document: [document[part].reverse() for part in ("trials", "shards")],
+    "a trial twice": lambda document: [document[part].append(document[part][-1]) for part in ("trials", "shards")],
     "no trials": top(trials=[]),
     "unsorted files": lambda document: document["files"].reverse(),
     "a file twice": files("README.md", "README.md"),
@@ -186,10 +246,12 @@ REFUSED: dict[str, Edit] = {
     ),
     "a trial that asks nothing": trial(targets=[], source_classes=[]),
     "an adversarial label beyond the classes": trial(adversarial_label=3),
-    "a poison's label beyond the classes": trial(labels="adversarial", slots={"bases": [1, 2], "labels": [0, 3]}),
+    "a poison's label beyond the classes": trial(
+        labels="adversarial", slots={"bases": [1, 2, 4], "labels": [0, 3, 0], "cover": []}
+    ),
     "a source class beyond the classes": trial(source_classes=[3]),
     "a target's label beyond the classes": trial(
-        targets=[{"source": "split", "split": "test", "index": 0, "label": 3}]
+        targets=[{"kind": "split", "split": "test", "index": 0, "label": 3, "adversarial_label": None}]
     ),
     "no train split": lambda document: document["base"]["splits"].pop("train"),
     "no test split": lambda document: document["base"]["splits"].pop("test"),

@@ -23,7 +23,7 @@ from poisonsets.manifests.records.triggers import FixedPlace, RandomPlace
 from poisonsets.manifests.sets.reader import open_set
 from poisonsets.manifests.verification.verify import verify
 
-CONTENT_DIGEST = "dfc11fc76b4e804142c51143c78de095ebcb2c4e146306d9c1b5fe0deeae8295"
+CONTENT_DIGEST = "9ad262b14b731313d7be59ea6dd51982e60a84bd205231efb43cf570f8d2d9f4"
 FILES = (
     "README.md",
     "manifest.json",
@@ -156,7 +156,8 @@ def test_trials_follow_from_the_specification_alone(number: int) -> None:
     words = words_of(["trial", 7, number])
     trial = manifest()["trials"][number]
     index = below(words, 12)
-    assert trial["targets"] == [{"source": "split", "split": "test", "index": index, "label": index % 3}]
+    target = {"kind": "split", "split": "test", "index": index, "label": index % 3, "adversarial_label": None}
+    assert trial["targets"] == [target]
     others = [label for label in range(3) if label != index % 3]
     label = others[below(words, 2)]
     assert trial["adversarial_label"] == label

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from forge import check, small_base, small_set
+from golden.making import GOLDEN
 
 from poisonsets.manifests import limits
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import canonical_json, store
+from poisonsets.manifests.records.shards import ShardRecord, shard_index
 from poisonsets.manifests.sets import shard
 from poisonsets.manifests.sets.reader import open_set
 
@@ -45,8 +47,17 @@ def test_a_trial_is_cut_at_the_limit(honest: Path, base: Base) -> None:
 
 
 def test_the_limit_is_a_thousand() -> None:
-    assert [len(shard.paths_of(3, n)) for n in (1, 1000, 1001, 1_000_000)] == [1, 1, 2, 1000]
-    assert shard.paths_of(3, 1001) == ["poisons/trial-00003-000.tar", "poisons/trial-00003-001.tar"]
+    trial = open_set(GOLDEN).manifest.trials[0].model_copy(update={"trial": 3})
+
+    def index(slots: int) -> tuple[ShardRecord, ...]:
+        filled = trial.slots.model_copy(update={"labels": (1,) * slots})
+        return shard_index([trial.model_copy(update={"slots": filled})])
+
+    assert [len(index(n)) for n in (1, 1000, 1001, 1_000_000)] == [1, 1, 2, 1000]
+    assert index(1001) == (
+        ShardRecord(path="poisons/trial-00003-000.tar", trials=(3,), samples=1000),
+        ShardRecord(path="poisons/trial-00003-001.tar", trials=(3,), samples=1),
+    )
 
 
 def recut(honest: Path, pieces: dict[str, slice]) -> None:
@@ -118,12 +129,11 @@ def test_no_more_is_read_than_the_manifest_declares(honest: Path, base: Base, mo
 
 
 def test_many_trials_are_indexed_once(honest: Path) -> None:
-    """Names follow from the slots, so no list of all files is searched for a trial."""
+    """No list of all files or shards is searched for a trial."""
     opened = open_set(honest)
     record = opened.manifest.trials[0]
-    many = opened.manifest.model_copy(
-        update={"trials": tuple(record.model_copy(update={"trial": number}) for number in range(5000))}
-    )
-    trials = type(opened)(honest, many)
-    assert trials.trial(4999).shards() == ["poisons/trial-04999-000.tar", "poisons/trial-04999-001.tar"]
-    assert np.unique([trials.trial(number).number for number in range(5000)]).size == 5000
+    trials = tuple(record.model_copy(update={"trial": number}) for number in range(5000))
+    many = opened.manifest.model_copy(update={"trials": trials, "shards": shard_index(trials)})
+    indexed = type(opened)(honest, many)
+    assert indexed.trial(4999).shards() == ["poisons/trial-04999-000.tar", "poisons/trial-04999-001.tar"]
+    assert np.unique([indexed.trial(number).number for number in range(5000)]).size == 5000

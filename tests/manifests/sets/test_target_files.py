@@ -36,7 +36,9 @@ def with_targets(draft: Draft, keys: list[str], held: list[tuple[int, Images, in
     label = (trial["adversarial_label"] + 1) % 3
     draft.manifest["setup"] = {"kind": "foreign", "name": "photographs"}
     pixels = pixel_digest(image[None], np.array([label]))
-    trial["targets"] = [{"source": "file", "key": key, "label": label, "pixels": pixels} for key in keys]
+    trial["targets"] = [
+        {"kind": "file", "key": key, "label": label, "adversarial_label": None, "pixels": pixels} for key in keys
+    ]
     slots, images, offsets = zip(*held, strict=True)
     draft.extra["targets.tar"] = tar(7, list(slots), list(images), np.array([label + offset for offset in offsets]))
     return int(label)
@@ -93,7 +95,9 @@ def in_split(draft: Draft, base: Base) -> None:
     label = (draft.trial(0)["adversarial_label"] + 1) % 3
     index = int(np.flatnonzero(base.train.labels == label)[0])
     draft.manifest["setup"] = {"kind": "foreign", "name": "x"}
-    draft.trial(0)["targets"] = [{"source": "split", "split": "train", "index": index, "label": label}]
+    draft.trial(0)["targets"] = [
+        {"kind": "split", "split": "train", "index": index, "label": label, "adversarial_label": None}
+    ]
 
 
 def in_file(draft: Draft, base: Base) -> None:

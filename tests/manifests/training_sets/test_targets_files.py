@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
+from poisonsets.manifests.errors import DamagedError, MissingError, UnsupportedError, UsageError
 from poisonsets.manifests.training_sets.targets_file import read_targets, source_targets
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "third-party.md"
@@ -81,6 +81,12 @@ def test_what_is_no_json_document_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.json").write_text(text, encoding="latin1")
     with pytest.raises(DamagedError, match=r"t\.json: not a"):
         read_targets(tmp_path / "t.json")
+
+
+def test_a_trigger_that_nothing_here_stamps_is_refused_before_its_picture(tmp_path: Path) -> None:
+    file = written(tmp_path, targets=[ONE], trigger={"kind": "additive", "image": "triggers/none.png"})
+    with pytest.raises(UnsupportedError, match=r"targets\.json: trigger: kind additive: not supported"):
+        read_targets(file)
 
 
 def test_a_trigger_is_given_once(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_a_backdoor_has_source_classes_without_the_adversarial_label() -> None:
 
 def test_dirty_labels_take_bases_of_the_source_classes_evenly() -> None:
     """Truong et al. (2020), table 1: class c gives m N_c / sum_K N_k of the m poisons on average."""
-    fields = {"poisons": 12, "bases": "source", "backdoor": True, "source_classes": (1, 2, 3, 4)}
+    fields = {"poisons": 12, "bases_from": "source", "backdoor": True, "source_classes": (1, 2, 3, 4)}
     plans = [draw(BASE, record(**fields), number) for number in range(600)]
     for plan in plans:
         assert plan.adversarial_label not in set(TRAIN[list(plan.bases)].tolist())
@@ -167,18 +167,20 @@ def test_dirty_labels_take_bases_of_the_source_classes_evenly() -> None:
     drawn = Counter(int(TRAIN[base]) for plan in ones for base in plan.bases)
     # 4 of each of three classes a trial; the standard deviation of a trial is below 1.7.
     assert all(abs(drawn[label] / len(ones) - 4) < 5 * 1.7 / len(ones) ** 0.5 for label in (1, 2, 3))
-    flipped = draw(BASE, record(bases="source"), 0)
+    flipped = draw(BASE, record(bases_from="source"), 0)
     assert set(TRAIN[list(flipped.bases)].tolist()) == {flipped.targets[0].label}
     assert flipped.source_classes == ()
 
 
 def test_supplanted_images_are_of_the_adversarial_class_and_as_many_as_poisons() -> None:
     for number in range(20):
-        plan = draw(BASE, record(supplant=True, bases="source", poisons=None, rate="1/5"), number)
+        plan = draw(BASE, record(supplant=True, bases_from="source", poisons=None, rate="1/5"), number)
         assert plan.removed is not None
         assert len(set(plan.removed)) == len(plan.bases) == 8
         assert list(plan.removed) == sorted(plan.removed)
         assert set(TRAIN[list(plan.removed)].tolist()) == {plan.adversarial_label}
         assert draw(BASE, record(), number).removed is None
     with pytest.raises(UsageError, match="41 images to supplant cannot be drawn"):
-        draw(BASE, record(poisons=41, bases="source", backdoor=True, source_classes=(1, 2, 3, 4), supplant=True), 0)
+        draw(
+            BASE, record(poisons=41, bases_from="source", backdoor=True, source_classes=(1, 2, 3, 4), supplant=True), 0
+        )

@@ -43,7 +43,7 @@ def test_draws_and_rates_are_those_of_the_published_table(adversarial: int) -> N
         rate="1/10",
         source_classes=tuple(c for c in range(5) if c != adversarial),
         backdoor=True,
-        bases="source",
+        bases_from="source",
         supplant=True,
     )
     drawn = []

@@ -162,6 +162,14 @@ def list_out_of_range(draft: Draft) -> None:
     draft.trial(0)["lists"] = {"poison-train": [0, 36]}
 
 
+def list_that_repeats_an_image(draft: Draft) -> None:
+    draft.trial(0)["lists"] = {"poison-val": [3, 3]}
+
+
+def lists_that_share_an_image(draft: Draft) -> None:
+    draft.trial(0)["lists"] = {"clean-val": [1], "poison-train": [0, 1]}
+
+
 def source_class_is_adversarial(draft: Draft) -> None:
     draft.trial(0)["source_classes"] = [draft.trial(0)["adversarial_label"]]
 
@@ -175,7 +183,9 @@ def file_target(draft: Draft, key: str = "00000-00000000") -> None:
     target = draft.trial(0)["targets"][0]
     image = STATE["base"].test.images[target["index"]][None]
     draft.extra["targets.tar"] = shard.encode(0, 0, image, np.array([target["label"]]))
-    draft.trial(0)["targets"] = [{"source": "file", "key": key, "label": target["label"], "pixels": "0" * 64}]
+    draft.trial(0)["targets"] = [
+        {"kind": "file", "key": key, "label": target["label"], "adversarial_label": None, "pixels": "0" * 64}
+    ]
 
 
 def file_target_missing(draft: Draft) -> None:
@@ -242,7 +252,9 @@ LIES: dict[Callable[[Draft], None], tuple[str, str, str]] = {
     base_of_other_sizes: ("V104", "manifest.json", "splits"),
     base_of_another_height: ("V104", "manifest.json", "splits"),
     source_class_of_a_drawn_trial: ("V501", "trial 0", "source classes"),
-    list_out_of_range: ("V405", "trial 0", "[36] of 36 images"),
+    list_out_of_range: ("V405", "trial 0", "train/36 does not exist; there are 36 images"),
+    list_that_repeats_an_image: ("V405", "trial 0", "list poison-val: an image of the train split stands in two"),
+    lists_that_share_an_image: ("V405", "trial 0", "list poison-train: an image of the train split stands in two"),
     source_class_is_adversarial: ("V405", "trial 0", "source class"),
     stowaway: ("V102", "triggers/unused.png", "nothing in the manifest refers to it"),
     file_target: ("V105", "trial 0", "other pixels than declared"),
@@ -272,6 +284,14 @@ def test_the_forger_itself_leaves_no_trace(honest: Path, tmp_path: Path, base: B
     report = check(forge(honest, tmp_path / "forged", lambda draft: None), base)
     assert report.clean, [finding.line() for finding in report.findings]
     assert (tmp_path / "forged/manifest.json").read_bytes() == (honest / "manifest.json").read_bytes()
+
+
+def test_the_five_lists_of_a_partition_are_no_lie(honest: Path, tmp_path: Path, base: Base) -> None:
+    def divided(draft: Draft) -> None:
+        parts = {"poison-train": [2, 0], "poison-val": [1], "clean-train": [3], "clean-val": [35]}
+        draft.trial(0)["lists"] = {**parts, "adversarial-test": [0, 17]}
+
+    assert check(forge(honest, tmp_path / "forged", divided), base).clean
 
 
 def test_the_findings_of_a_hostile_set_are_bounded(honest: Path, tmp_path: Path, base: Base) -> None:

@@ -164,7 +164,9 @@ def test_v503_a_target_as_a_file_is_called_by_its_key(
         image, labels = np.full((1, *base.test.images.shape[1:]), 7, np.uint8), np.array([label])
         draft.extra["targets.tar"] = shard.encode(0, 0, image, labels)
         pixels = pixel_digest(image, labels)
-        trial["targets"] = [{"source": "file", "key": "00000-00000000", "label": label, "pixels": pixels}]
+        trial["targets"] = [
+            {"kind": "file", "key": "00000-00000000", "label": label, "adversarial_label": None, "pixels": pixels}
+        ]
 
     report = checked(honest, tmp_path, base, setup, other_file)
     (found,) = [one for one in report.findings if one.kind == "violation"]
@@ -184,6 +186,14 @@ def test_bases_in_another_order_and_a_target_as_a_file_are_the_same_trial(
         image, label = base.test.images[target["index"]][None], np.array([target["label"]])
         draft.extra["targets.tar"] = shard.encode(0, 0, image, label)
         pixels = pixel_digest(image, label)
-        trial["targets"] = [{"source": "file", "key": "00000-00000000", "label": int(label[0]), "pixels": pixels}]
+        trial["targets"] = [
+            {
+                "kind": "file",
+                "key": "00000-00000000",
+                "label": int(label[0]),
+                "adversarial_label": None,
+                "pixels": pixels,
+            }
+        ]
 
     assert checked(honest, tmp_path, base, setup, elsewhere).findings == ()

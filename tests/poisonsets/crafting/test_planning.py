@@ -30,10 +30,10 @@ def setup_of(name: str, asked: Draw = Draw(), composition: CompositionRule = "in
 
 def test_traits_decide_what_is_drawn() -> None:
     assert setup_of("bullseye-polytope") == DrawnSetup(seed=1, poisons=25)
-    assert setup_of("label-flip", Draw(poisons=3)) == DrawnSetup(seed=1, poisons=3, bases="source")
+    assert setup_of("label-flip", Draw(poisons=3)) == DrawnSetup(seed=1, poisons=3, bases_from="source")
     assert setup_of("hidden-trigger-backdoor") == DrawnSetup(seed=1, poisons=25, backdoor=True)
     dirty = DrawnSetup(
-        seed=1, rate="1/10", backdoor=True, bases="source", source_classes=BASE.victim_classes, supplant=True
+        seed=1, rate="1/10", backdoor=True, bases_from="source", source_classes=BASE.victim_classes, supplant=True
     )
     assert setup_of("patch-backdoor", Draw(rate="1/10"), "supplant") == dirty
     assert setup_of("patch-backdoor", Draw(source_classes=(2,))).source_classes == (2,)
