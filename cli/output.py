@@ -65,7 +65,9 @@ def progress(label: str, *, quiet: bool = False) -> Iterator[Report]:
 def progresses(*labels: str, quiet: bool = False) -> Iterator[tuple[Report, ...]]:
     """As `progress`, a bar a label, one below the other; all but the first are there while they have work to do."""
     if quiet or not sys.stderr.isatty():
-        yield tuple(lambda done, total: None for _ in labels)
+        from poisonsets.manifests.workers import silent
+
+        yield (silent,) * len(labels)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

@@ -1,4 +1,4 @@
-"""Work to worker processes and results back, in order; one worker means this process."""
+"""Work to worker processes and results back, in order; one worker means this process. How work tells how far it is."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import wait
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from poisonsets.manifests.errors import MissingError
 from poisonsets.manifests.plugins import PluginWarning
 
 Item = TypeVar("Item", contravariant=True)
 Found = TypeVar("Found", covariant=True)
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told (steps done, steps in all)."""
+
+
+def silent(done: int, total: int | None) -> None:
+    """Progress that nobody is told."""
 
 
 class Worker(Protocol[Item, Found]):
     """What does the work, built once in each process."""
 
-    def run(self, item: Item, progress: Callable[[int, int], None]) -> Found:
+    def run(self, item: Item, progress: Progress) -> Found:
         """Do one piece of work."""
         ...
 
@@ -38,7 +44,7 @@ def worked(
     make: Callable[[], Worker[Item, Found]],
     *,
     workers: int,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> Iterator[Found]:
     """Do every piece of work and give the results in the order of the pieces.
 
@@ -91,7 +97,7 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _scaled(progress: Callable[[int, int], None], number: int, items: int, done: int, total: int) -> None:
+def _scaled(progress: Progress, number: int, items: int, done: int, total: int) -> None:
     progress(number * total + done, items * total)
 
 
@@ -113,4 +119,4 @@ def _die_with_parent() -> None:
 def _run(item: Any) -> Any:
     if _worker is None:
         raise RuntimeError("the worker was not started")
-    return _worker.run(item, lambda done, total: None)
+    return _worker.run(item, silent)

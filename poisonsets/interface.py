@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # a list of attacks needs neither
     from poisonsets.manifests.files.pixels import Labels
     from poisonsets.manifests.overlay.stamp import Trigger
     from poisonsets.manifests.records.trial import L2, Linf, Unconstrained
+    from poisonsets.manifests.workers import Progress
 
 Budget: TypeAlias = "Linf | L2 | Unconstrained"
 
@@ -129,7 +130,7 @@ class Context:
     surrogates: tuple[Surrogate, ...]
     generators: tuple[torch.Generator, ...]
     device: torch.device
-    progress: Callable[[int, int], None]
+    progress: Progress
     mirror: bool = False
     training: TrainingImages | None = None
     retrain: Retrain | None = None

@@ -16,12 +16,13 @@ from poisonsets.manifests.bases.spec import Spec
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.files.images import LARGEST_SOURCE, resized
 from poisonsets.manifests.limits import CLASSES, IMAGE_SIDE
+from poisonsets.manifests.workers import silent
 
 CLASS_NAME_LENGTH: Final = 4096
 HOLDOUT: Final = Fraction(1, 20)  # proposed where one is wanted
 
 
-def build(spec: Spec, progress: Progress | None = None) -> Base:
+def build(spec: Spec, progress: Progress = silent) -> Base:
     """The base that a spec describes, read from its source.
 
     Args:
@@ -34,7 +35,7 @@ def build(spec: Spec, progress: Progress | None = None) -> Base:
         MissingError: the source does not exist or is not laid out like this kind.
         DamagedError: something in the source cannot be read or makes no sense.
     """
-    contents = _contents(spec, progress or (lambda _done, _total: None))
+    contents = _contents(spec, progress)
     train, test = _splits(spec, contents)
     classes = contents.classes
     if classes is None:

@@ -20,6 +20,7 @@ from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsEr
 from poisonsets.manifests.files import store
 from poisonsets.manifests.records.base import BasePin
 from poisonsets.manifests.spelling import nearest, unknown
+from poisonsets.manifests.workers import silent
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class CacheEntry:
     problem: PoisonsetsError | None = None
 
 
-def add_base(spec: Spec, *, cache: Path, progress: Progress | None = None) -> Base:
+def add_base(spec: Spec, *, cache: Path, progress: Progress = silent) -> Base:
     """Build a base from its source and keep it in the cache, replacing an earlier build of the same spec.
 
     Args:

@@ -26,10 +26,11 @@ from poisonsets.manifests.training_sets.matching import Matching
 from poisonsets.manifests.training_sets.shard_paths import shards_of
 from poisonsets.manifests.training_sets.targets_file import Asked, AskedTarget
 from poisonsets.manifests.training_sets.training_set import Description, WholeSet, WholeTrial
+from poisonsets.manifests.workers import silent
 
 
 def open_training_set(
-    shards: Path | str, base: Base, asked: Asked, *, progress: Callable[[int, int | None], None] | None = None
+    shards: Path | str, base: Base, asked: Asked, *, progress: Callable[[int, int | None], None] = silent
 ) -> WholeSet:
     """Open the WebDataset shards of a whole training set; protocols must compose as the trial does.
 
@@ -54,7 +55,7 @@ def open_training_set(
         for key, data, label in samples(path):
             where = f"{path}: {key}"
             matching.add(decode(data, where, None), label, where)
-            if progress and matching.images % PROGRESS_STEP == 0:
+            if matching.images % PROGRESS_STEP == 0:
                 progress(matching.images, None)
     if not matching.other_labels():
         what = f"all {matching.images} images are training images of {base.name}" if matching.images else "no image"

@@ -31,6 +31,7 @@ from poisonsets.manifests.verification.checks import integrity
 from poisonsets.manifests.verification.findings import Finding, Findings, Report, kind_of
 from poisonsets.manifests.verification.sample import Sample, Sampled
 from poisonsets.manifests.verification.tally import Tally
+from poisonsets.manifests.workers import Progress, silent
 
 NOT_PROVABLE = (
     "that the named attack, settings and seed made these pixels",
@@ -42,7 +43,7 @@ NOT_PROVABLE = (
 def verify(
     path: Path,
     find_base: Callable[[BasePin], Base],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
     *,
     setup: Setup | None = None,
     sample: Sample | None = None,
@@ -77,8 +78,7 @@ def verify(
             _collect(partial(check_set, whole), code, None, judged.findings)
         for done, trial in enumerate(trials):
             _check_trial(whole, trial, judged)
-            if progress is not None:
-                progress(done + 1, len(trials))
+            progress(done + 1, len(trials))
         for code, check_figures in FIGURES_CHECKS.items() if compat else ():
             _collect(partial(check_figures, judged.tally.figures()), code, None, judged.findings)
         judged.finished = True

@@ -21,9 +21,8 @@ from poisonsets.manifests.overlay.stamp import stamp_all, train_id
 from poisonsets.manifests.records.trial import Slots
 from poisonsets.manifests.stream import Stream
 from poisonsets.manifests.trials.plan import Plan, composition_of
+from poisonsets.manifests.workers import Progress, silent
 from poisonsets.surrogates import exact_arithmetic, retrained, surrogate_of
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Crafter:
             for one in request.surrogates.weights
         )
 
-    def run(self, block: Block, progress: Progress = lambda done, total: None, halvings: int = 0) -> list[Result]:
+    def run(self, block: Block, progress: Progress = silent, halvings: int = 0) -> list[Result]:
         """Craft a block; where memory runs out, its halves.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from poisonsets.manifests.sets import writer
 from poisonsets.manifests.sets.reader import open_set
 from poisonsets.manifests.trials.plan import composition_of
 from poisonsets.manifests.verification.checks import integrity
-from poisonsets.manifests.workers import worked
+from poisonsets.manifests.workers import Progress, silent, worked
 
 CURVE_POINTS = 21
 
@@ -53,7 +53,7 @@ def craft_set(
     workers: int = 1,
     device: str = "cpu",
     resume: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Done:
     """Craft a set and write it.
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from poisonsets.manifests.errors import DamagedError, MissingError, ViolationError
 from poisonsets.manifests.files import array_file, store
+from poisonsets.manifests.workers import Progress
 
 Compute: TypeAlias = Callable[[int, int], NDArray[Any]]
 """Gives the rows of an array from a first one up to, not including, a last one."""
@@ -30,7 +31,7 @@ def write(
     record: dict[str, Any],
     *,
     rows: int,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> None:
     """Write the array that `arrays.write` would, taking over finished parts; the caller holds a lock.
 

@@ -11,7 +11,6 @@ version of torch. With 162 views, 2,500 images of 512 features take 396 MiB in f
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files import array_file, canonical_json, store
+from poisonsets.manifests.workers import Progress, silent
 from poisonsets.victims.features import parts
 from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.protocols import Protocol
@@ -60,7 +60,7 @@ class FeatureStore:
         ids: NDArray[np.int64],
         *,
         build: bool,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = silent,
     ) -> bool:
         """Give a cache of the training split every view of some images, from the file or computed for it.
 
@@ -83,7 +83,7 @@ class FeatureStore:
         key = hashlib.sha256(canonical_json.dumps(record)).hexdigest()
         path = self.folder / "features" / f"{key}.h5"
         if build and (not path.exists() or any(parts.left(path))):
-            self._build(path, cache, ids, record, progress or (lambda done, total: None))
+            self._build(path, cache, ids, record, progress)
         if not path.exists():
             return False
         remedy = f"Remove {path}, it is computed again when needed"
@@ -98,7 +98,7 @@ class FeatureStore:
         cache: FeatureCache,
         ids: NDArray[np.int64],
         record: dict[str, Any],
-        progress: Callable[[int, int], None],
+        progress: Progress,
     ) -> None:
         store.make_folder(path.parent)
         with store.locked(path.with_suffix(".lock"), patience=_PATIENCE_SECONDS):

@@ -18,7 +18,7 @@ import torch
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError, ViolationError
 from poisonsets.manifests.files import store
-from poisonsets.manifests.workers import worked
+from poisonsets.manifests.workers import Progress, silent, worked
 from poisonsets.victims.features.store import FeaturePrecision
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import Protocol
@@ -31,7 +31,6 @@ from poisonsets.victims.scoring.preflight import preflight
 from poisonsets.victims.scoring.subject import ScorableManifest, ScorableSet
 from poisonsets.victims.scoring.worker import Making, RowMaker, blocks, trajectory_record
 from poisonsets.victims.training.loop import Precision
-from poisonsets.victims.training.pretrain import Progress
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ def score_set(
     shard: tuple[int, int] = (0, 1),
     workers: int = 1,
     device: torch.device,
-    progress: Progress | None = None,
-    sharing: Progress | None = None,
+    progress: Progress = silent,
+    sharing: Progress = silent,
 ) -> Score:
     """Train the victims of a poison set and count their targets.
 
@@ -107,11 +106,10 @@ def score_set(
     settings = _settings(opened.manifest, pairs, base, device) | {"cache": features, "precision": precision}
     making = Making(base, device, cache, features, precision, results, trajectories)
     with _folder(results, settings, resume=resume) as folder:
-        make = partial(RowMaker, making, sharing if workers == 1 else None)
+        make = partial(RowMaker, making, sharing if workers == 1 else silent)
         for row in _all_rows(wanted, folder, make, workers, watched=trajectories):
             rows[row.job] = row
-            if progress:
-                progress(len(rows), len(wanted))
+            progress(len(rows), len(wanted))
         if results is not None:
             store.remove_folder(results / CHECKPOINTS)
     ordered = tuple(rows[job.identity.key] for job in wanted)
@@ -139,7 +137,7 @@ def _all_rows(
             missing.append(job)
         else:
             yield row
-    for made in worked(list(blocks(missing)), make, workers=workers, progress=lambda done, total: None):
+    for made in worked(list(blocks(missing)), make, workers=workers, progress=silent):
         yield from [one for one in made if isinstance(one, Row)]
         for one in made:
             if isinstance(one, ViolationError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -13,6 +13,7 @@ import torch
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.records.trial import Trial
+from poisonsets.manifests.workers import Progress, silent
 from poisonsets.victims.features.store import FeaturePrecision, FeatureStore
 from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder, trajectory_path
 from poisonsets.victims.results.row import Row
@@ -91,14 +92,12 @@ class RowMaker:
         sharing: as the `progress` of `LinearProbeTrainer.share`.
     """
 
-    def __init__(self, making: Making, sharing: Callable[[int, int], None] | None = None) -> None:
+    def __init__(self, making: Making, sharing: Progress = silent) -> None:
         self._making, self._sharing = making, sharing
         self._pair: tuple[str, str | None] | None = None
         self._trainer: Trainer | None = None
 
-    def run(
-        self, block: JobBlock, progress: Callable[[int, int], None] = lambda done, total: None
-    ) -> list[Row | ViolationError]:
+    def run(self, block: JobBlock, progress: Progress = silent) -> list[Row | ViolationError]:
         """The row of each job, or why it has none: its victim or control diverged.
 
         Rows are stored here, by the process that made them, each after its trajectory: what waited for another
@@ -157,7 +156,7 @@ def _trajectory(job: Job, predictions: Predictions) -> Trajectory:
     return Trajectory(record, victim.curves, None if control is None else control.curves)
 
 
-def _trainer(block: JobBlock, making: Making, sharing: Callable[[int, int], None] | None) -> Trainer:
+def _trainer(block: JobBlock, making: Making, sharing: Progress) -> Trainer:
     """Heads on remembered features where that is all there is to train, else whole networks."""
     protocol, extractor, base = block.jobs[0].protocol, block.jobs[0].extractor, making.base
     if extractor is None or not protocol.batched:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poisonsets.manifests.errors import ViolationError
+from poisonsets.manifests.workers import Progress, silent
 from poisonsets.victims.protocols import Augment, Optimiser
 from poisonsets.victims.training.views import view_count
 
@@ -81,7 +82,7 @@ def fit(
     precision: Precision = "fp32",
     keeper: Keeper | None = None,
     watch: Watch | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> None:
     """Train every parameter of a model by cross-entropy, in the mode it is in.
 
@@ -129,8 +130,7 @@ def fit(
             watch.epoch()
         if keeper:
             keeper.epoch(epoch + 1, model, optimizer, generator, last=epoch + 1 == schedule.epochs)
-        if progress:
-            progress(epoch + 1, schedule.epochs)
+        progress(epoch + 1, schedule.epochs)
 
 
 def drawn_views(schedule: Schedule, count: int, generator: torch.Generator) -> Tensor:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.errors import DamagedError, UsageError, ViolationError
 from poisonsets.manifests.files.pixels import Images, Labels
 from poisonsets.manifests.stream import Stream
+from poisonsets.manifests.workers import Progress, silent
 from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.networks.dropout import dropping
@@ -29,7 +29,6 @@ from poisonsets.victims.training.pretraining import Pretraining
 from poisonsets.victims.training.views import apply_views, as_input
 
 __all__ = [
-    "Progress",
     "Trained",
     "accuracy",
     "cached_weights",
@@ -41,7 +40,6 @@ __all__ = [
     "training_images",
 ]
 
-Progress: TypeAlias = Callable[[int, int], None]
 """Called with what is done so far and all there is to do: epochs in training, jobs in scoring."""
 
 
@@ -63,7 +61,7 @@ class Trained:
 
 
 def train_network(
-    pretraining: Pretraining, base: Base, *, device: torch.device, progress: Progress | None = None
+    pretraining: Pretraining, base: Base, *, device: torch.device, progress: Progress = silent
 ) -> Trained:
     """Train by `fitted_network`, and count how the network does on the test split.
 
@@ -85,7 +83,7 @@ def train_network(
 
 
 def fitted_network(
-    pretraining: Pretraining, base: Base, *, device: torch.device, progress: Progress | None = None
+    pretraining: Pretraining, base: Base, *, device: torch.device, progress: Progress = silent
 ) -> Classifier:
     """Train from scratch with SGD and cross-entropy on augmented views of the base's training images.
 
@@ -152,7 +150,7 @@ def training_images(pretraining: Pretraining, base: Base) -> tuple[Images, Label
 
 
 def cached_weights(
-    pretraining: Pretraining, base: Base, cache: Path, *, device: torch.device, progress: Progress | None = None
+    pretraining: Pretraining, base: Base, cache: Path, *, device: torch.device, progress: Progress = silent
 ) -> Weights:
     """A pretraining's weights from `cache/weights/<pretraining digest>.safetensors`, trained the first time.
 
@@ -247,7 +245,7 @@ def _fit(
     labels: Tensor,
     *,
     generator: torch.Generator,
-    progress: Progress | None,
+    progress: Progress,
 ) -> None:
     adversary, dropout = adversary_of(pretraining), float(pretraining.dropout)
 

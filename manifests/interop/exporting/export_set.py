@@ -25,6 +25,7 @@ from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.sets import writer
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
 from poisonsets.manifests.spelling import spelled
+from poisonsets.manifests.workers import Progress, silent
 
 PAYLOAD: Final = "export"
 README: Final = "README.md"
@@ -55,7 +56,7 @@ def export_set(
     only: Sequence[int] | None = None,
     rule: Callable[[Trial], Rule] | None = None,
     ruled_by: str = "",
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Exported:
     """Export trials, each into a folder named by its number.
 

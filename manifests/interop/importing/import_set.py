@@ -6,7 +6,6 @@ Nothing is written unless every trial can be said, or the user wants the sound o
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +27,7 @@ from poisonsets.manifests.records.manifest import Tool
 from poisonsets.manifests.records.origin import AttackRecord, ForeignSetup
 from poisonsets.manifests.sets import writer
 from poisonsets.manifests.verification.findings import CodeFindings, Finding, Findings, exit_code, first_of
+from poisonsets.manifests.workers import Progress, silent
 
 LIBRARIES: Final = ("numpy", "pillow", "h5py", "pydantic")
 
@@ -73,7 +73,7 @@ def import_set(
     number: int | None = None,
     only: tuple[int, ...] | None = None,
     skip_bad: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Imported:
     """Read a foreign set and write it as one of ours.
 

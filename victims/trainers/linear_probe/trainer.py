@@ -7,7 +7,7 @@ are trained together, and of equal ones of a block only the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -20,6 +20,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.records.trial import Trial
+from poisonsets.manifests.workers import Progress, silent
 from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.features.store import DTYPES, ENOUGH_TRIALS, FeaturePrecision, FeatureStore, shared_images
 from poisonsets.victims.networks import Classifier
@@ -89,9 +90,7 @@ class LinearProbeTrainer:
         self._test_labels = torch.from_numpy(labels).to(device)
         self._controls: dict[VictimKey, _TrainedHead | ViolationError] = {}
 
-    def share(
-        self, store: FeatureStore, jobs: Iterable[tuple[Trial, int]], progress: Callable[[int, int], None] | None = None
-    ) -> None:
+    def share(self, store: FeatureStore, jobs: Iterable[tuple[Trial, int]], progress: Progress = silent) -> None:
         """Take the features of clean images from a file, and make it where that costs fewer forward passes.
 
         That is from `ENOUGH_TRIALS` trials on, where those that draw the same views count once: with in-place
