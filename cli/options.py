@@ -77,18 +77,3 @@ def pair(text: str) -> tuple[int, int]:
             f"--class-pair {text}: not two class numbers", "Write adversarial class, colon, target class: 6:0"
         )
     return int(match[1]), int(match[2])
-
-
-def assignments(given: list[str]) -> dict[str, str]:
-    """`key=value` settings.
-
-    Raises:
-        UsageError: one has no equals sign, or a key stands twice.
-    """
-    found: dict[str, str] = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not equals or not key or key in found:
-            raise UsageError(f"--set {text}: not one key=value, or a key that stands twice")
-        found[key] = value
-    return found

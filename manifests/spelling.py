@@ -40,7 +40,7 @@ def printable(text: str) -> str:
 
 
 def share(text: str, option: str) -> Fraction:
-    """A share from 0 to 1, both included: `1/5`, `0.2` or `20%`.
+    """A share from 0 to 1, both included: `1/2`, `0.5` or `50%`.
 
     Args:
         text: as it was typed.
@@ -53,7 +53,7 @@ def share(text: str, option: str) -> Fraction:
         found = Fraction(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
         if found <= 1:
             return found
-    raise UsageError(f"{option} {text[:40]!r}: not a share from 0 to 1", "Write it like 1/5, 0.2 or 20%")
+    raise UsageError(f"{option} {printable(text)[:40]}: not a share from 0 to 1", "Write it like 1/2, 0.5 or 50%")
 
 
 def pairs(words: Iterable[str], owner: str) -> dict[str, str]:

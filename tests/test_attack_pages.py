@@ -173,7 +173,7 @@ def test_a_command_parses(where: str, line: str, cache: Path) -> None:
     entry = attacks.find(given["attack"])
     if where in OURS:
         assert entry.name == where
-    settings = {**preset_settings(given["preset"], entry), **options.assignments(given["setting"] or [])}
+    settings = {**preset_settings(given["preset"], entry), **spelling.pairs(given["setting"] or [], "--set")}
     resolved = entry.settings(settings)
     entry.factory(**resolved)
     assert given["preset"] != "digits" or entry.name in tables()["digits"], "a table that is not there"
@@ -210,7 +210,7 @@ def test_options_and_settings_named_in_passing_exist(name: str) -> None:
     for option in re.findall(r"`(--[a-z][^`]*)`", prose):
         words = shlex.split(option)
         given = parse(f"poisonsets craft {name} --base digits -o x {option}") if len(words) > 1 else {}
-        OURS[name].settings(options.assignments(given.get("setting") or []))
+        OURS[name].settings(spelling.pairs(given.get("setting") or [], "--set"))
         known = {flag for option in craft_options() for flag in option.opts}
         assert {word for word in words if word.startswith("--")} <= known, option
     for key, value in re.findall(r"`([a-z_]+)=([^`,]+)`", prose):

@@ -80,7 +80,7 @@ def craft(
     """Craft a poison set: perturb or stamp training images so that a victim of them mislabels the target."""
     # Cheap refusals first: nothing is loaded for a mistyped option.
     levels = None if epsilon == "none" else options.levels(epsilon)
-    given = options.assignments(setting or [])
+    given = spelling.pairs(setting or [], "--set")
     chosen = None if trials is None else spelling.parsed(trials, "--trials")
     if chosen is not None and chosen[-1] > LAST_TRIAL:
         raise UsageError(f"--trials {trials}: trial {chosen[-1]} is outside 0-{LAST_TRIAL}")

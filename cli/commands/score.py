@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -74,7 +72,7 @@ def score(
     """Score a poison set: verify it, train victims and clean controls, report targeted misclassification."""
     chosen = None if trials is None else spelling.parsed(trials, "--trials")
     seeds = spelling.parsed(victim_seeds, "--victim-seeds")
-    least = None if fail_under is None else _share(fail_under)
+    least = None if fail_under is None else spelling.share(fail_under, "--fail-under")
     features = options.choice("--cache", cache, _PRECISIONS) or "fp16"
     part = options.part(shard)
     passes = options.choice("--precision", precision, PRECISIONS) or "fp32"
@@ -228,9 +226,3 @@ def _note_compositions(wanted: Sequence[Protocol], scored: Sequence[ScorableTria
                 f"{' and '.join(sorted(own))}; `composition=trial` takes the set's",
                 quiet=quiet,
             )
-
-
-def _share(text: str) -> Fraction:
-    if not re.fullmatch(r"0(\.[0-9]{1,9})?|1(\.0{1,9})?", text):
-        raise UsageError(f"--fail-under {text}: not a share between 0 and 1", "Write it like 0.5")
-    return Fraction(text)

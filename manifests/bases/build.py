@@ -94,8 +94,7 @@ def _source(spec: Spec) -> Path:
     if spec.kind.source == "embedded":
         return Path()
     if spec.path is None:
-        other = ", or give --from PATH in place of --download" if spec.kind.download else ""
-        raise UsageError(f"base {spec.kind.name} needs a source", f"Type `{spec.add_command}`{other}")
+        raise UsageError(f"base {spec.kind.name} needs a source", spec.add_remedy)
     if not spec.path.exists():
         raise MissingError(f"{spec.path}: no such file or folder")
     return spec.path
@@ -110,7 +109,7 @@ def _contents(spec: Spec, progress: Progress) -> Contents:
     if not has_test and spec.holdout is None:
         whole = completed(spec)
         size = "" if whole.resize == spec.resize else " and its images differ in size"
-        raise UsageError(f"{spec.name} has no test split{size}", f"Type `{whole.add_command}`, or choose other numbers")
+        raise UsageError(f"{spec.name} has no test split{size}", f"{whole.add_remedy}, or choose other numbers")
     try:
         return spec.kind.read(source, spec.resize, progress)
     except SizeError as error:
@@ -118,7 +117,7 @@ def _contents(spec: Spec, progress: Progress) -> Contents:
 
 
 def _unequal(spec: Spec, message: str, side: int) -> UsageError:
-    return UsageError(message, f"Type `{replace(spec, resize=side).add_command}`, or choose another size")
+    return UsageError(message, f"{replace(spec, resize=side).add_remedy}, or choose another size")
 
 
 def _splits(spec: Spec, contents: Contents) -> tuple[LabelledImages, LabelledImages]:

@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import shlex
-from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from poisonsets.manifests.bases import cache_file
 from poisonsets.manifests.bases.build import build, completed
+from poisonsets.manifests.bases.cache_entries import CacheEntry, cache_entries, cache_path, find_entry
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.bases.kind import Progress
 from poisonsets.manifests.bases.registry import kinds
-from poisonsets.manifests.bases.spec import Spec, add_command, parse_spec, split_options
-from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError, UsageError
+from poisonsets.manifests.bases.spec import Spec, add_command, split_options
+from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.records.base import BasePin
 from poisonsets.manifests.spelling import nearest, unknown
 from poisonsets.manifests.workers import silent
-
-
-@dataclass(frozen=True)
-class CacheEntry:
-    """A line of `base list`.
-
-    Attributes:
-        name: what opens it, from any folder; of a file that cannot be used the file's name.
-        spec: what it was made from; empty where that cannot be read.
-        pin: name, images, size and digest of its splits; None where the file cannot be used.
-        file: the cache file; of an embedded base that was never used, where it will be.
-        bytes: what the file takes on disk; 0 where there is none.
-        problem: what is wrong with the file.
-    """
-
-    name: str
-    spec: str
-    pin: BasePin | None
-    file: Path
-    bytes: int = 0
-    problem: PoisonsetsError | None = None
 
 
 def add_base(spec: Spec, *, cache: Path, progress: Progress = silent) -> Base:
@@ -58,11 +34,11 @@ def add_base(spec: Spec, *, cache: Path, progress: Progress = silent) -> Base:
             base.
         DamagedError: something in the source cannot be read.
     """
-    path = _path(spec, cache)
+    path = cache_path(spec, cache)
     with cache_file.locked(path):
         base = build(spec, progress)
         cache_file.write_base(base, spec, path)
-    for entry in _entries(cache):
+    for entry in cache_entries(cache):
         if entry.spec == spec.text and isinstance(entry.problem, cache_file.EarlierVersionError):
             _remove(entry.file)  # an earlier version named its files otherwise
     return base
@@ -81,13 +57,13 @@ def open_base(name: str, *, cache: Path) -> Base:
         MissingError: it was not added; the remedy is the command line that adds it.
         DamagedError: the cached file is not what was written.
     """
-    entries = _entries(cache)
-    found = _find(name, entries, cache)
+    entries = cache_entries(cache)
+    found = find_entry(name, entries, cache)
     if isinstance(found, CacheEntry):
         return _read(found.file, found.spec)
     if found.kind.source == "embedded":
         return _embedded(found, cache)
-    raise _not_cached(found, entries)
+    raise _not_cached(name, found, entries)
 
 
 def find_base(pin: BasePin, *, cache: Path) -> Base:
@@ -100,7 +76,7 @@ def find_base(pin: BasePin, *, cache: Path) -> Base:
         MissingError: no such base is cached or embedded.
         DamagedError: its file is not what was written.
     """
-    pinned = [(entry.pin, entry) for entry in _entries(cache) if entry.pin is not None]
+    pinned = [(entry.pin, entry) for entry in cache_entries(cache) if entry.pin is not None]
     alike = [(ours, entry) for ours, entry in pinned if _matches(ours, pin)]
     alike.sort(key=lambda one: _closeness(one[0], pin))
     same_name = any(ours.name == pin.name for ours, _ in pinned)
@@ -124,11 +100,11 @@ def find_base(pin: BasePin, *, cache: Path) -> Base:
 
 
 def list_bases(cache: Path) -> list[CacheEntry]:
-    """What is cached, by file name, then the embedded bases that are not. No cached pixels are read."""
-    entries = _entries(cache)
+    """What is cached, by name, then the embedded bases that are not. No cached pixels are read."""
+    entries = cache_entries(cache)
     for kind in kinds().values():
         if kind.source == "embedded" and kind.name not in {entry.spec for entry in entries if entry.pin is not None}:
-            entries.append(CacheEntry(kind.name, kind.name, build(Spec(kind)).pin(), _path(Spec(kind), cache)))
+            entries.append(CacheEntry(kind.name, kind.name, build(Spec(kind)).pin(), cache_path(Spec(kind), cache)))
     return entries
 
 
@@ -146,67 +122,16 @@ def remove_base(name: str, *, cache: Path) -> CacheEntry:
         UsageError: there is no such base in the cache, or several.
         MissingError: it is being made by another process, or cannot be removed.
     """
-    entries = _entries(cache)
-    found = _find(name, entries, cache)
+    entries = cache_entries(cache)
+    found = find_entry(name, entries, cache)
     if isinstance(found, Spec):
         raise unknown("base in the cache", name, [entry.name for entry in entries])
     _remove(found.file)
     return found
 
 
-def _path(spec: Spec, cache: Path) -> Path:
-    slug = re.sub(r"[^A-Za-z0-9._-]", "-", spec.name)[:60]
-    digest = hashlib.sha256(spec.text.encode("utf-8", "surrogateescape")).hexdigest()
-    return cache / "bases" / f"{slug}-{digest[:12]}.h5"
-
-
-def _entries(cache: Path) -> list[CacheEntry]:
-    """The files of the cache. A base has the name that manifests know it by where no other has it, else its spec."""
-    found: dict[Path, cache_file.CacheRecord | PoisonsetsError] = {}
-    for path in sorted((cache / "bases").glob("*.h5")):
-        try:
-            found[path] = cache_file.read_record(path)
-        except PoisonsetsError as error:
-            found[path] = error
-    names = Counter(record.pin.name for record in found.values() if isinstance(record, cache_file.CacheRecord))
-    names.update(kind.name for kind in kinds().values() if kind.source == "embedded")
-    entries = []
-    for path, record in found.items():
-        size = path.stat().st_size if path.exists() else 0
-        if isinstance(record, cache_file.CacheRecord):
-            name = record.pin.name if names[record.pin.name] == 1 else record.spec
-            entries.append(CacheEntry(name, record.spec, record.pin, path, size))
-        else:
-            spec = record.spec if isinstance(record, cache_file.EarlierVersionError) else ""
-            entries.append(CacheEntry(path.name, spec, None, path, size, record))
-    return entries
-
-
-def _find(name: str, entries: list[CacheEntry], cache: Path) -> CacheEntry | Spec:
-    """The file that a name opens; else the spec that it is.
-
-    Raises:
-        UsageError: it is none, or several files could be meant.
-    """
-    for entry in entries:
-        if entry.name == name:
-            return entry
-    spec = parse_spec(name, known=[entry.name for entry in entries])
-    if spec.kind.source == "embedded":  # made anew where its file cannot be used
-        return spec
-    place, options = split_options(spec.text)
-    found = [replace(entry, spec=spec.text) for entry in entries if entry.file == _path(spec, cache)]
-    if not found and not options:
-        found = [entry for entry in entries if split_options(entry.spec)[0] == place]
-        found = found or [entry for entry in entries if entry.pin is not None and entry.pin.name == name]
-    if len(found) > 1:
-        names = " or ".join(shlex.quote(entry.name) for entry in found)
-        raise UsageError(f"{name} names {len(found)} bases of the cache", f"Choose {names}")
-    return found[0] if found else spec
-
-
 def _embedded(spec: Spec, cache: Path) -> Base:
-    path = _path(spec, cache)
+    path = cache_path(spec, cache)
     with suppress(MissingError):
         return _read(path, spec.text)
     with cache_file.locked(path):
@@ -230,16 +155,13 @@ def _remove(path: Path) -> None:
         store.remove_file(path, missing_ok=True)
 
 
-def _not_cached(spec: Spec, entries: list[CacheEntry]) -> MissingError:
-    remedy = f"Type `{spec.add_command}`"
-    if spec.kind.download:
-        remedy += ", or --from PATH in place of --download"
+def _not_cached(name: str, spec: Spec, entries: list[CacheEntry]) -> MissingError:
+    remedy = spec.add_remedy
     with suppress(PoisonsetsError):  # a source that is not there, or cannot be read
-        remedy = f"Type `{completed(spec).add_command}`"
-    place = split_options(spec.text)[0]
-    others = [entry.name for entry in entries if split_options(entry.spec)[0] == place]
-    if spec.path is not None and not spec.path.exists():
-        others += [near] if (near := nearest(spec.text, [entry.name for entry in entries])) else []
+        remedy = completed(spec).add_remedy
+    others = [entry.name for entry in entries if split_options(entry.spec)[0] == split_options(spec.text)[0]]
+    if not others and spec.path is not None and not spec.path.exists():
+        others = list(filter(None, [nearest(name, [entry.name for entry in entries])]))
     if others:
         remedy += f", or open {' or '.join(map(shlex.quote, others))}"
     return MissingError(f"base {spec.text} is not in the cache", remedy)

@@ -60,6 +60,12 @@ class Spec:
         """The command line that adds this base to the cache."""
         return add_command(self.text, None if self.kind.source == "spec" else self.path)
 
+    @property
+    def add_remedy(self) -> str:
+        """What to do where it is not at hand."""
+        other = ", or --from PATH in place of --download" if self.kind.download and self.path is None else ""
+        return f"Type `{self.add_command}`{other}"
+
 
 def add_command(text: str, source: Path | None = None) -> str:
     """The command line that adds the base of a spec to the cache, to be pasted.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from poisonsets.manifests import spelling
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.overlay.stamp import Trigger, stamp
@@ -29,22 +30,10 @@ def resolve(spec: str, base: Base, *, seed: int) -> tuple[Trigger, str]:
     """
     name, *options = spec.split(",")
     found = find(name)
-    resolved = found.factory(**found.options(_pairs(found, options)))(base, seed)
+    resolved = found.factory(**found.options(spelling.pairs(options, found.title)))(base, seed)
     try:
         stamp(base.train.images[0], resolved.trigger, "train/0")
     except UsageError as error:
         raise UsageError(f"{found.title}: {error.message}", "Make it smaller or put it elsewhere") from error
     values = record_settings(resolved.options).items()
     return resolved.trigger, ",".join([found.name, *(f"{key}={spell_setting(value)}" for key, value in values)])
-
-
-def _pairs(kind: TriggerKind, options: list[str]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise UsageError(f"{kind.title}: {option!r} is no option", "Write key=value, separated by commas")
-        if key in given:
-            raise UsageError(f"{kind.title}: {key} is given twice", "Give it once")
-        given[key] = value
-    return given

@@ -45,7 +45,7 @@ def test_a_share_is_written_in_three_ways(text: str, value: str) -> None:
 def test_what_is_no_share_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"--rate .*not a share") as caught:
         share(text, "--rate")
-    assert "1/5, 0.2 or 20%" in caught.value.remedy
+    assert "1/2, 0.5 or 50%" in caught.value.remedy
 
 
 def test_pairs_are_settings_by_key() -> None:

@@ -14,8 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from poisonsets.manifests.bases import cache as cache_module
-from poisonsets.manifests.bases import cache_file
+from poisonsets.manifests.bases import cache_entries, cache_file
 from poisonsets.manifests.bases.cache import add_base, find_base, list_bases, open_base
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.bases.registry import kinds
@@ -177,7 +176,7 @@ def test_a_full_disk_leaves_nothing_under_the_final_name(
 
 def test_a_second_builder_waits_then_names_the_lock(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_file, "LOCK_SECONDS", 0.1)
-    lock = cache_module._path(parse_spec("digits"), cache).with_suffix(".lock")
+    lock = cache_entries.cache_path(parse_spec("digits"), cache).with_suffix(".lock")
     lock.parent.mkdir(parents=True)
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

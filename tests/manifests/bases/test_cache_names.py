@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
-from poisonsets.manifests.bases import cache as cache_module
-from poisonsets.manifests.bases.cache import CacheEntry, add_base, list_bases, open_base, remove_base
+from poisonsets.manifests.bases.cache import add_base, find_base, list_bases, open_base, remove_base
+from poisonsets.manifests.bases.cache_entries import CacheEntry
 from poisonsets.manifests.bases.spec import parse_spec
 from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError, UsageError
 from poisonsets.manifests.files import canonical_json
@@ -83,7 +83,7 @@ def test_what_names_several_bases_is_refused_with_their_names(fill: Fill, cache:
     place = f"folder:{fill('birds')}"
     for text in (f"{place}@holdout=1/4", f"{place}@holdout=1/2"):
         add_base(parse_spec(text), cache=cache)
-    for name in (place, "folder:birds"):
+    for name in (place, "folder:birds"):  # neither is in the list
         for command in (open_base, remove_base):
             with pytest.raises(UsageError, match="names 2 bases of the cache") as caught:
                 command(name, cache=cache)
@@ -149,10 +149,10 @@ def test_a_file_of_an_earlier_version_says_how_to_add_it_again(fill: Fill, cache
             open_base(name, cache=cache)
         assert caught.value.remedy == f"Add it again: {command}"
     with pytest.raises(MissingError, match="not in the cache"):
-        cache_module.find_base(pin, cache=cache)
+        find_base(pin, cache=cache)
     pasted(caught.value, cache)
     assert not old.exists()
-    assert cache_module.find_base(pin, cache=cache).pin() == pin
+    assert find_base(pin, cache=cache).pin() == pin
 
 
 def test_digits_of_an_earlier_version_are_made_anew(cache: Path) -> None:

@@ -1,0 +1,95 @@
+"""`poisonsets base`: what is added opens by its listed name from any folder, has a size, and is removed unasked."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def flowers(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Images of two classes and two sizes in a folder with a space in its name; the cache is empty."""
+    monkeypatch.setenv("POISONSETS_CACHE", str(here / "cache"))
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        folder = here / "my flowers" / ("daisy", "rose")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        side = 8 + number % 3 // 2
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return here / "my flowers"
+
+
+@pytest.fixture
+def cli(cli: Cli, flowers: Path) -> Cli:
+    return cli
+
+
+def pasted(line: str) -> list[str]:
+    """The words of the command that a message tells to type."""
+    return shlex.split(line.split("`")[1])[1:]
+
+
+def test_one_refusal_and_one_paste_lead_to_a_base(cli: Cli, flowers: Path) -> None:
+    refused = cli("base", "add", "folder:my flowers")
+    refused.refused(2, "no test split", "differ in size", f"'folder:{flowers}@holdout=1/20,resize=8'")
+    assert cli(*pasted(refused.err)).code == 0
+    missed = cli("craft", "noise", "--base", "folder:my flowers@resize=6", "--trials", "0", "-o", "set")
+    missed.refused(4, "not in the cache", "or open folder:my-flowers")
+    assert cli(*pasted(missed.err)).code == 0
+
+
+def test_a_listed_name_opens_from_any_folder_with_its_options(
+    cli: Cli, flowers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = cli("base", "add", "folder:my flowers", "--holdout", "25%", "--resize", "6", "--split-seed", "1", "--json")
+    elsewhere = flowers.parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    (row,) = (row for row in cli("base", "list", "--json").document()["bases"] if row["bytes"])
+    assert row["spec"] == f"folder:{flowers}@holdout=1/4,resize=6,split-seed=1"
+    assert row["splits"] == added.document()["base"]["splits"]
+    craft = ("craft", "noise", "--base", row["name"], "--trials", "0", "--poisons", "2", "-o", "set")
+    assert cli(*craft).code == 0
+    assert cli("show", "set", "--json").document()["base"]["splits"] == row["splits"]
+    assert cli("verify", "set", "--base", row["name"]).code == 0
+    for other in ("folder:elsewhere", "digits@resize=6"):
+        assert cli("verify", "set", "--base", other).code == 4
+
+
+def test_a_path_that_holds_an_at_is_told_apart(cli: Cli, flowers: Path) -> None:
+    flowers.rename(flowers.with_name("me@home"))
+    refused = cli("base", "add", "folder:me@home", "--holdout", "1/4", "--resize", "8")
+    refused.refused(2, "'home' is no option", "base add folder --from me@home")
+    assert cli(*pasted(refused.err), "--holdout", "1/4", "--resize", "8").code == 0
+    assert cli("base", "remove", "folder:me@home").code == 0
+
+
+def test_sizes_are_listed_and_a_base_is_removed(cli: Cli, flowers: Path) -> None:
+    for options in (("--holdout", "1/4"), ("--holdout", "1/3")):
+        assert cli("base", "add", "folder:my flowers", "--resize", "6", *options).code == 0
+    document = cli("base", "list", "--json").document()
+    sizes = {row["name"]: row["bytes"] for row in document["bases"]}
+    files = {row["name"]: row["file"] for row in document["bases"]}
+    assert sizes.pop("digits") == 0
+    assert files.pop("digits") is None
+    assert sizes == {name: Path(file).stat().st_size for name, file in files.items()}
+    assert document["bytes"] == sum(sizes.values())
+    table = cli("base", "list").out
+    assert f"{document['bytes']:,} bytes in all" in table
+    assert "made on first use" in table
+    cli("base", "remove", "folder:my-flowers").refused(2, "names 2 bases of the cache", *map(shlex.quote, sizes))
+    first, second = sizes
+    assert cli("base", "remove", first).out == f"{first}: removed, {sizes[first]:,} bytes\n"
+    assert not Path(files[first]).exists()
+    cli("base", "remove", "folder:your-flowers").refused(2, "no base in the cache", "Did you mean folder:my-flowers?")
+    removed = cli("base", "remove", "folder:my-flowers", "--json").document()
+    assert removed == {"schema_version": 1, "removed": "folder:my-flowers", "bytes": sizes[second]}
+    assert cli("base", "list", "--json").document()["bytes"] == 0
