@@ -59,6 +59,19 @@ def test_no_local_paths(path: Path) -> None:
     assert not re.findall(r"(?<![\w.])/(?:home|root|tmp|work|Users|mnt|opt|var)/\S+|[A-Z]:\\\w", text)
 
 
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_named_in_passing_exist(path: Path) -> None:
+    coming = {"victims/defences/"}  # announced in CONTRIBUTING.md
+    named = set(re.findall(r"`((?:manifests|victims|poisonsets|cli|tests)/[a-z0-9_/.-]*)`", path.read_text()))
+    assert not [name for name in named - coming if not (ROOT / name).exists()]
+
+
+def test_every_make_target_is_described() -> None:
+    targets = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split()
+    described = re.findall(r"^\| `make ([a-z-]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert sorted(described) == sorted({*targets} - {"clean"})
+
+
 def commands() -> Iterator[tuple[str, Any]]:
     """Every command of the application by its full name."""
 
