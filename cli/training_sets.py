@@ -90,8 +90,7 @@ def opened(path: Path, questions: Questions, base: Base, *, quiet: bool) -> Whol
 
     asked = questions.asked(base)
     with output.progress("reading", quiet=quiet) as tick:
-        most = len(base.train.labels)
-        whole = open_training_set(path, base, asked, progress=lambda done, _: tick(done, max(done, most)))
+        whole = open_training_set(path, base, asked, progress=tick)
     for line in whole.found.lines():
         output.note(f"{path}: {line}", quiet=quiet)
     for line in whole.found.warnings():

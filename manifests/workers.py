@@ -24,7 +24,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Told (steps done, steps in all)."""
 
 
-def silent(done: int, total: int | None) -> None:
+def silent(done: int, total: int) -> None:
     """Progress that nobody is told."""
 
 

@@ -40,7 +40,7 @@ def add(
         spec = parse_spec(name, source=source, holdout=holdout, split_seed=split_seed, resize=resize)
         if fetch:
             spec = replace(spec, path=download(spec.kind.name, Path(scratch)))
-        base = add_base(spec, cache=options.cache_folder(), progress=lambda n, total: report(n, total or n + 1))
+        base = add_base(spec, cache=options.cache_folder(), progress=report)
     if as_json:
         output.document({"schema_version": 1, "base": base.pin().model_dump(mode="json")})
         return

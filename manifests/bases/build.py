@@ -11,12 +11,12 @@ from typing import Final
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.bases.holdout import hold_out
 from poisonsets.manifests.bases.image_stack import SizeError
-from poisonsets.manifests.bases.kind import Contents, LabelledImages, Progress
+from poisonsets.manifests.bases.kind import Contents, LabelledImages
 from poisonsets.manifests.bases.spec import Spec
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.files.images import LARGEST_SOURCE, resized
 from poisonsets.manifests.limits import CLASSES, IMAGE_SIDE
-from poisonsets.manifests.workers import silent
+from poisonsets.manifests.workers import Progress, silent
 
 CLASS_NAME_LENGTH: Final = 4096
 HOLDOUT: Final = Fraction(1, 20)  # proposed where one is wanted
@@ -27,7 +27,7 @@ def build(spec: Spec, progress: Progress = silent) -> Base:
 
     Args:
         spec: from `parse_spec`.
-        progress: called now and then with the images read so far and their total (None where unknown).
+        progress: told how far the reading is.
 
     Raises:
         UsageError: no source, a holdout beside a test split or neither of them, or images of different sizes; the
@@ -86,7 +86,7 @@ class _EnoughError(Exception):
     """The first images were read."""
 
 
-def _stop(_done: int, _total: int | None) -> None:
+def _stop(_done: int, _total: int) -> None:
     raise _EnoughError
 
 

@@ -10,14 +10,13 @@ from poisonsets.manifests.bases import cache_file
 from poisonsets.manifests.bases.build import build, completed
 from poisonsets.manifests.bases.cache_entries import CacheEntry, cache_entries, cache_path, find_entry
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.bases.kind import Progress
 from poisonsets.manifests.bases.registry import kinds
 from poisonsets.manifests.bases.spec import Spec, add_command, split_options
 from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.records.base import BasePin
 from poisonsets.manifests.spelling import nearest, unknown
-from poisonsets.manifests.workers import silent
+from poisonsets.manifests.workers import Progress, silent
 
 
 def add_base(spec: Spec, *, cache: Path, progress: Progress = silent) -> Base:
@@ -26,7 +25,7 @@ def add_base(spec: Spec, *, cache: Path, progress: Progress = silent) -> Base:
     Args:
         spec: from `parse_spec`.
         cache: the cache folder; made where it does not exist.
-        progress: called with the images read so far and their total, None where that is unknown.
+        progress: told how far the reading is.
 
     Raises:
         UsageError: the options make no sense for this source.

@@ -8,11 +8,12 @@ from typing import Final
 
 import numpy as np
 
-from poisonsets.manifests.bases.kind import LabelledImages, Progress
+from poisonsets.manifests.bases.kind import LabelledImages
 from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.files.images import IMAGE_FILE_BYTES, decode
 from poisonsets.manifests.limits import FILE_BYTES
+from poisonsets.manifests.workers import Progress
 
 PROGRESS_STEP: Final = 250  # images between two reports
 

@@ -12,9 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files.pixels import Images, Labels
-
-# Called with the images read so far, and how many there are in all where that is known.
-Progress: TypeAlias = Callable[[int, int | None], None]
+from poisonsets.manifests.workers import Progress
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ takes out the base's images that are missing. So the clean control is the base's
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +26,10 @@ from poisonsets.manifests.training_sets.matching import Matching
 from poisonsets.manifests.training_sets.shard_paths import shards_of
 from poisonsets.manifests.training_sets.targets_file import Asked, AskedTarget
 from poisonsets.manifests.training_sets.training_set import Description, WholeSet, WholeTrial
-from poisonsets.manifests.workers import silent
+from poisonsets.manifests.workers import Progress, silent
 
 
-def open_training_set(
-    shards: Path | str, base: Base, asked: Asked, *, progress: Callable[[int, int | None], None] = silent
-) -> WholeSet:
+def open_training_set(shards: Path | str, base: Base, asked: Asked, *, progress: Progress = silent) -> WholeSet:
     """Open the WebDataset shards of a whole training set; protocols must compose as the trial does.
 
     A sample has one `.png`, `.jpg` or `.jpeg` and a `.cls`, as for the base `webdataset:PATH`; nothing is extracted.
@@ -41,7 +39,7 @@ def open_training_set(
         shards: a folder, one `.tar`, or a pattern `part-{000..009}.tar`.
         base: the dataset it was made from; victims know its `victim_classes`.
         asked: from `read_targets` or `source_targets`.
-        progress: told now and then the images read; their total is not known.
+        progress: told now and then the images read, and how many the base has.
 
     Raises:
         MissingError: a file is not there.
@@ -56,7 +54,7 @@ def open_training_set(
             where = f"{path}: {key}"
             matching.add(decode(data, where, None), label, where)
             if matching.images % PROGRESS_STEP == 0:
-                progress(matching.images, None)
+                progress(matching.images, max(matching.images + 1, len(base.train.labels)))
     if not matching.other_labels():
         what = f"all {matching.images} images are training images of {base.name}" if matching.images else "no image"
         raise UsageError(f"{shards}: {what}, so there is nothing to score", "Check the path and --base")

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from poisonsets.manifests.bases.kind import BaseKind, Contents, LabelledImages, Progress
+from poisonsets.manifests.bases.kind import BaseKind, Contents, LabelledImages
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.files.pickles import interpreter
+from poisonsets.manifests.workers import Progress
 
 PIXELS: Final = 3 * 32 * 32
 PART_BYTES: Final = 256 << 20  # the largest part, the pickle of CIFAR-100's training images, has 155 MB
@@ -112,7 +113,7 @@ def read_cifar(
 
     Args:
         source: the folder with the parts, or one that contains it under its published name.
-        progress: told the images read after each part.
+        progress: told the parts read.
         layouts: the forms to look for, in this order.
         classes: the label names.
     """
@@ -120,7 +121,7 @@ def read_cifar(
     parts: list[LabelledImages] = []
     for name in (*layout.train, layout.test):
         parts.append(layout.part(store.read_file(folder / name, PART_BYTES, follow=True), name))
-        progress(sum(len(part.labels) for part in parts), None)
+        progress(len(parts), len(layout.train) + 1)
     *train, test = parts
     images = np.concatenate([part.images for part in train])
     return Contents(classes, LabelledImages(images, np.concatenate([part.labels for part in train])), test)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from poisonsets.manifests.bases.kind import BaseKind, Contents, LabelledImages, Progress
+from poisonsets.manifests.bases.kind import BaseKind, Contents, LabelledImages
 from poisonsets.manifests.stream import Stream
+from poisonsets.manifests.workers import Progress
 
 TEST_IMAGES_PER_CLASS = 60
 ZOOM = 4

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from poisonsets.manifests.bases.image_stack import decode_splits
-from poisonsets.manifests.bases.kind import BaseKind, Contents, Progress
+from poisonsets.manifests.bases.kind import BaseKind, Contents
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files.images import SUFFIXES
+from poisonsets.manifests.workers import Progress
 
 
 def read_folder(source: Path, resize: int | None, progress: Progress) -> Contents:

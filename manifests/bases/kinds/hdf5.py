@@ -7,10 +7,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from poisonsets.manifests.bases.kind import BaseKind, Contents, LabelledImages, Progress, class_names
+from poisonsets.manifests.bases.kind import BaseKind, Contents, LabelledImages, class_names
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import hdf5
 from poisonsets.manifests.limits import CLASSES
+from poisonsets.manifests.workers import Progress
 
 
 def read_hdf5(source: Path, _resize: int | None, progress: Progress) -> Contents:
@@ -20,12 +21,12 @@ def read_hdf5(source: Path, _resize: int | None, progress: Progress) -> Contents
 
     Args:
         source: the file.
-        progress: told the images read before and after the training split.
+        progress: told the splits read.
     """
     with hdf5.opened(source) as file:
-        progress(0, None)
+        progress(0, 2)
         train = _split(file, "train")
-        progress(len(train.labels), None)
+        progress(1, 2)
         test = _split(file, "test") if hdf5.contains(file, "test") else None
         names = hdf5.read_json(file, "classes")
     return Contents(None if names is None else class_names(names, f"{source}: the attribute classes"), train, test)

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from poisonsets.manifests.bases.image_stack import decode_splits
-from poisonsets.manifests.bases.kind import BaseKind, Contents, Progress
+from poisonsets.manifests.bases.kind import BaseKind, Contents
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files import store
+from poisonsets.manifests.workers import Progress
 
 HALF: Final = 100
 TEXT_BYTES: Final = 16 << 20

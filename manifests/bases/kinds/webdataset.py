@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from poisonsets.manifests.bases.image_stack import PROGRESS_STEP, ImageStack
-from poisonsets.manifests.bases.kind import BaseKind, Contents, Progress, class_names
+from poisonsets.manifests.bases.kind import BaseKind, Contents, class_names
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import canonical_json, store
 from poisonsets.manifests.files.tar_reader import _shards, has_test, samples, training_shards
+from poisonsets.manifests.workers import Progress
 
 CLASSES_BYTES: Final = 64 << 20
 
@@ -30,7 +31,7 @@ def read_webdataset(source: Path, resize: int | None, progress: Progress) -> Con
     Args:
         source: the folder.
         resize: the side to resize to, or None.
-        progress: told the images read; the total is not known.
+        progress: told the images read, and one more because their total is not known.
     """
     shards = [training_shards(source), _shards(source, "test-*.tar")]
     stacks = [ImageStack(resize) for paths in shards if paths]
@@ -39,7 +40,8 @@ def read_webdataset(source: Path, resize: int | None, progress: Progress) -> Con
             for key, image, label in samples(path):
                 stack.add(image, label, f"{path}: {key}")
                 if len(stack) % PROGRESS_STEP == 0:
-                    progress(sum(map(len, stacks)), None)
+                    done = sum(map(len, stacks))
+                    progress(done, done + 1)
     splits = [stack.labelled(source) for stack in stacks]
     return Contents(_class_names(source), splits[0], splits[1] if shards[1] else None)
 
