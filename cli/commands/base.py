@@ -80,12 +80,15 @@ def list_(as_json: options.Json = False) -> None:
                 "\n".join(
                     f"{name} {pin['images']} of {pin['height']}x{pin['width']}" for name, pin in row["splits"].items()
                 ),
-                row["problem"] or "\n".join(pin["digest"][:16] for pin in row["splits"].values()),
+                "cannot be used" if row["problem"] else "\n".join(pin["digest"][:16] for pin in row["splits"].values()),
                 f"{row['bytes']:,}" if row["bytes"] else "made on first use",
             )
             for row in rows
         ],
     )
+    for row in rows:
+        if row["problem"]:
+            print(row["problem"])
     print(f"{total:,} bytes in all")
 
 

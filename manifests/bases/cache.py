@@ -158,9 +158,10 @@ def _not_cached(name: str, spec: Spec, entries: list[CacheEntry]) -> MissingErro
     remedy = spec.add_remedy
     with suppress(PoisonsetsError):  # a source that is not there, or cannot be read
         remedy = completed(spec).add_remedy
-    others = [entry.name for entry in entries if split_options(entry.spec)[0] == split_options(spec.text)[0]]
+    usable = {entry.name: split_options(entry.spec)[0] for entry in entries if entry.pin is not None}
+    others = [other for other, place in usable.items() if place == split_options(spec.text)[0]]
     if not others and spec.path is not None and not spec.path.exists():
-        others = list(filter(None, [nearest(name, [entry.name for entry in entries])]))
+        others = list(filter(None, [nearest(name, usable)]))
     if others:
         remedy += f", or open {' or '.join(map(shlex.quote, others))}"
     return MissingError(f"base {spec.text} is not in the cache", remedy)

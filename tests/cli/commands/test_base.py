@@ -93,3 +93,18 @@ def test_sizes_are_listed_and_a_base_is_removed(cli: Cli, flowers: Path) -> None
     removed = cli("base", "remove", "folder:my-flowers", "--json").document()
     assert removed == {"schema_version": 1, "removed": "folder:my-flowers", "bytes": sizes[second]}
     assert cli("base", "list", "--json").document()["bytes"] == 0
+
+
+def test_a_file_that_cannot_be_used_is_named_in_full(cli: Cli, flowers: Path) -> None:
+    assert cli("base", "add", "folder:my flowers", "--resize", "6", "--holdout", "1/4").code == 0
+    (path,) = (flowers.parent / "cache" / "bases").glob("*.h5")
+    path.write_bytes(b"damaged")
+    (row, digits) = cli("base", "list", "--json").document()["bases"]
+    assert (row["name"], row["bytes"], row["splits"], digits["name"]) == (path.name, 7, {}, "digits")
+    listed = cli("base", "list").out
+    assert "cannot be used" in listed
+    assert row["problem"] in listed.splitlines()
+    missed = cli("craft", "noise", "--base", f"folder:{flowers}", "--trials", "0", "-o", "set")
+    missed.refused(4, "not in the cache", "@holdout=1/20,resize=8'`")
+    assert path.name not in missed.err
+    assert cli("base", "remove", path.name).code == 0
