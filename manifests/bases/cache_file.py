@@ -24,11 +24,11 @@ from poisonsets.manifests.files import canonical_json, hdf5, store
 from poisonsets.manifests.files.pixels import pixel_digest
 from poisonsets.manifests.limits import MANIFEST_BYTES
 from poisonsets.manifests.records.base import BasePin
-from poisonsets.manifests.records.fields import Label, Strict, Text
+from poisonsets.manifests.records.fields import Label, SplitName, Strict, Text
 
 LOCK_SECONDS: Final = 5.0
 EARLIER: Final = "poisonset-base/1"  # options in a field of their own, other names in the pin
-SPLITS: Final[tuple[Literal["train", "test"], ...]] = ("train", "test")
+SPLITS: Final[tuple[SplitName, ...]] = ("train", "test")
 
 
 class CacheRecord(Strict):
@@ -138,7 +138,7 @@ def read_base(path: Path) -> Base:
     )
 
 
-def _split(file: h5py.File, name: Literal["train", "test"], record: CacheRecord, path: Path) -> Split:
+def _split(file: h5py.File, name: SplitName, record: CacheRecord, path: Path) -> Split:
     pin = record.pin.splits.get(name)
     labels = hdf5.read(file, f"{name}/labels", rank=1)
     images = hdf5.read(file, f"{name}/images", rank=4)
