@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import h5py
 from golden.making import golden_base
-from hostile.judging import Offer, Verdict, bases, rehashed, said
+from hostile.judging import Offer, Verdict, add_base, parse_spec, rehashed, said
 
 from poisonsets.cli import score_table
 from poisonsets.cli.main import run
@@ -79,7 +79,7 @@ def a_shown_set(file: Path, scratch: Path) -> Verdict:
                 golden_base().split(name).images,
                 golden_base().split(name).labels,
             )
-    bases.add(f"hdf5:{scratch / 'golden.h5'}", cache=scratch / "cache")
+    add_base(parse_spec(f"hdf5:{scratch / 'golden.h5'}"), cache=scratch / "cache")
     page = scratch / "page.html"
     said_of_it: dict[str, str] = {}
     for name, command in {
