@@ -15,6 +15,7 @@ FILE_BYTES: Final = 4 << 30
 IMAGE_SIDE: Final = 1024
 SLOTS_PER_SHARD: Final = 1000
 TRIALS: Final = 10_000
+LAST_TRIAL: Final = 99_999  # five digits in the name of a shard
 SLOTS_PER_TRIAL: Final = 1_000_000
 FILES: Final = 100_000
 CLASSES: Final = 100_000

@@ -12,7 +12,7 @@ import typer
 from poisonsets.cli import options, output
 from poisonsets.cli.bases import named_base
 from poisonsets.cli.default_networks import attackers
-from poisonsets.manifests import spelling
+from poisonsets.manifests import limits, spelling
 from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from poisonsets.manifests.trials.plan import CompositionRule
     from poisonsets.surrogates import Precision
 
-LAST_TRIAL = 99_999  # five digits in the name of a shard
 RULES: tuple[CompositionRule, ...] = ("in-place", "add", "supplant")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 EVERY = "all"
@@ -82,8 +81,8 @@ def craft(
     levels = None if epsilon == "none" else options.levels(epsilon)
     given = spelling.pairs(setting or [], "--set")
     chosen = None if trials is None else spelling.parsed(trials, "--trials")
-    if chosen is not None and chosen[-1] > LAST_TRIAL:
-        raise UsageError(f"--trials {trials}: trial {chosen[-1]} is outside 0-{LAST_TRIAL}")
+    if chosen is not None and chosen[-1] > limits.LAST_TRIAL:
+        raise UsageError(f"--trials {trials}: trial {chosen[-1]} is outside 0-{limits.LAST_TRIAL}")
     if rate is not None and not re.fullmatch(r"[1-9][0-9]{0,8}/[1-9][0-9]{0,8}", rate):
         raise UsageError(f"--rate {rate}: not a share of the adversarial class", "Write it like 1/10")
     rule = options.choice("--composition", composition, RULES)

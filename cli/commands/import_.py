@@ -10,7 +10,7 @@ import typer
 
 from poisonsets.cli import options, output
 from poisonsets.cli.bases import named_base
-from poisonsets.manifests import spelling
+from poisonsets.manifests import limits, spelling
 from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 LABELS: tuple[Literal["clean", "adversarial"], ...] = ("clean", "adversarial")
 RULES: tuple[Literal["in-place", "add"], ...] = ("in-place", "add")
-LAST_TRIAL = 99_999  # five digits in the name of a shard
 
 
 def import_(
@@ -34,7 +33,7 @@ def import_(
     trials: Annotated[str | None, typer.Option(help="Which trials: 0-9, 3. Default: all.")] = None,
     number: Annotated[
         int | None,
-        typer.Option(min=0, max=LAST_TRIAL, help="The number of a single trial. Default: its folder's, or 0."),
+        typer.Option(min=0, max=limits.LAST_TRIAL, help="The number of a single trial. Default: its folder's, or 0."),
     ] = None,
     epsilon: Annotated[
         str, typer.Option(help="The l-infinity budget it claims, in whole levels of 255, or none.")

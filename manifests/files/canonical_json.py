@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 from poisonsets.manifests import limits
 from poisonsets.manifests.errors import DamagedError
-from poisonsets.manifests.files import canonical_json
 
 
 def dumps(document: Any) -> bytes:
@@ -32,21 +31,38 @@ def loads(data: bytes, where: str) -> Any:
     Raises:
         DamagedError: the bytes are not the canonical spelling of a JSON document, or of one with too many parts.
     """
+    document = parse(data, where)
+    try:
+        _refuse_long(document)
+        spelled = dumps(document)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{where}: not a readable JSON document ({str(error)[:100]})") from error
+    if spelled != data:
+        raise DamagedError(f"{where}: not canonical JSON (sorted keys, no spaces, ASCII, one final line feed)")
+    return document
+
+
+def parse(data: bytes, where: str, remedy: str = "") -> Any:
+    """Parse JSON of any spelling, strictly: unique keys, integers alone, no more parts than `limits` say.
+
+    Args:
+        data: the whole file, UTF-8.
+        where: the file's name, for the error.
+        remedy: what to do about a file that cannot be read.
+
+    Raises:
+        DamagedError: it is no such document.
+    """
     refuse_many(data, where)
     try:
-        document = json.loads(
-            data.decode("ascii"),
+        return json.loads(
+            data.decode("utf-8"),
             object_pairs_hook=unique_keys,
             parse_float=refuse_number,
             parse_constant=refuse_number,
         )
-        _refuse_long(document)
-        canonical_json = dumps(document)
     except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{where}: not a readable JSON document ({str(error)[:100]})") from error
-    if canonical_json != data:
-        raise DamagedError(f"{where}: not canonical JSON (sorted keys, no spaces, ASCII, one final line feed)")
-    return document
+        raise DamagedError(f"{where}: not a readable JSON document ({str(error)[:100]})", remedy) from error
 
 
 def refuse_many(data: bytes, where: str) -> None:
@@ -101,10 +117,10 @@ def refuse_number(text: str) -> NoReturn:
 
 def checksummed(document: dict[str, Any]) -> bytes:
     """Canonical bytes of a document with a field `checksum` over all the rest of it."""
-    return canonical_json.dumps({**document, "checksum": checksum(document)})
+    return dumps({**document, "checksum": checksum(document)})
 
 
 def checksum(document: dict[str, Any]) -> str:
     """The sha256 of a document's canonical bytes without its own `checksum` field."""
     rest = {key: value for key, value in document.items() if key != "checksum"}
-    return hashlib.sha256(canonical_json.dumps(rest)).hexdigest()
+    return hashlib.sha256(dumps(rest)).hexdigest()

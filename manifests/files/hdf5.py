@@ -7,7 +7,6 @@ limit.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -154,7 +153,6 @@ def read_json(file: h5py.File, name: str) -> Any:
             raise DamagedError(f"{where} is longer than {ATTRIBUTE_BYTES} bytes")
         text = np.asarray(file.attrs[name]).reshape(-1)[0]
         data = text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogateescape")
-        canonical_json.refuse_many(data, where)
-        return json.loads(text)
+        return canonical_json.parse(data, where)
     except (*BROKEN, RecursionError) as error:
         raise DamagedError(f"{where}: cannot be read as JSON ({store.reason(error)})") from error

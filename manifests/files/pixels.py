@@ -25,3 +25,8 @@ def pixel_digest(images: Images, labels: Labels) -> str:
     digest.update(np.ascontiguousarray(images).data)
     digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
     return digest.hexdigest()
+
+
+def image_digest(image: Images, label: int = 0) -> str:
+    """As `pixel_digest`, of one image, uint8 [H, W, 3]; a picture without a label, as of a trigger, has 0."""
+    return pixel_digest(image[None], np.array([label], dtype=np.int64))

@@ -73,11 +73,9 @@ def sweep(folder: Path, pattern: str = "*") -> None:
     Raises:
         MissingError: the disk or its permissions refuse.
     """
-    try:
+    with refusals(folder):
         for leftover in folder.rglob(f"{pattern}{TEMPORARY}"):
             disk.unlink(leftover)
-    except OSError as error:
-        raise refused(folder, error) from error
 
 
 def make_folder(path: Path) -> None:
@@ -86,7 +84,7 @@ def make_folder(path: Path) -> None:
     Raises:
         MissingError: a file stands in the way, or the disk or its permissions refuse.
     """
-    try:
+    with refusals(path):
         if path.is_dir():
             return
         for one in (*reversed(path.parents), path):
@@ -96,8 +94,6 @@ def make_folder(path: Path) -> None:
             except FileExistsError:  # made meanwhile
                 if not one.is_dir():
                     raise
-    except OSError as error:
-        raise refused(path, error) from error
 
 
 def remove_file(path: Path, *, missing_ok: bool = False) -> None:
@@ -106,11 +102,8 @@ def remove_file(path: Path, *, missing_ok: bool = False) -> None:
     Raises:
         MissingError: it is not there, or the disk or its permissions refuse.
     """
-    try:
+    with refusals(path), suppress(*((FileNotFoundError,) if missing_ok else ())):
         disk.unlink(path)
-    except OSError as error:
-        if not (missing_ok and isinstance(error, FileNotFoundError)):
-            raise refused(path, error) from error
 
 
 def remove_folder(path: Path) -> None:
@@ -179,15 +172,13 @@ def move_folder(source: Path, destination: Path) -> None:
     Raises:
         MissingError: the file system refuses; the folder has its old name then.
     """
-    try:
+    with refusals(destination):
         disk.rename(source, destination)
         try:
             sync_folder(destination.parent)
         except OSError:
             disk.rename(destination, source)
             raise
-    except OSError as error:
-        raise refused(destination, error) from error
 
 
 @contextmanager
@@ -202,10 +193,8 @@ def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
         MissingError: another process holds it, has removed it meanwhile, or it cannot be opened.
     """
     flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-    try:
+    with refusals(path):
         descriptor = disk.open(path, flags)
-    except OSError as error:
-        raise refused(path, error) from error
     try:
         _acquire(descriptor, path, time.monotonic() + patience)
         _refuse_removed(descriptor, path)
@@ -224,13 +213,11 @@ def refuse_nonempty(folder: Path, remedy: str = "Choose another one or remove it
     Raises:
         MissingError: it is a file, or a folder with something in it.
     """
-    try:
+    with refusals(folder):
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             raise MissingError(f"{folder}: exists and is not a folder", "Choose another output folder")
         if folder.is_dir() and any(folder.iterdir()):
             raise MissingError(f"{folder}: the output folder is not empty", remedy)
-    except OSError as error:
-        raise refused(folder, error) from error
 
 
 def refuse_unwritable(path: Path) -> None:
@@ -243,10 +230,8 @@ def refuse_unwritable(path: Path) -> None:
     for parent in path.absolute().parents:
         if (parent / "manifest.json").is_file() and (parent / "poisons").is_dir():
             raise MissingError(f"{path}: inside the poison set {parent}, which it would damage", "Write elsewhere")
-    try:
+    with refusals(path):
         above = next(parent for parent in path.absolute().parents if parent.exists())
-    except OSError as error:
-        raise refused(path, error) from error
     if not above.is_dir():
         raise MissingError(f"{above}: a file stands where a folder is needed", "Choose another output")
     if not os.access(above, os.W_OK | os.X_OK):
@@ -258,6 +243,19 @@ def refused(path: Path, error: OSError) -> MissingError:
     if isinstance(error, NotADirectoryError | FileExistsError):
         return MissingError(f"{path}: a file stands where a folder is needed", "Choose another output")
     return MissingError(f"{path}: {reason(error)}", "Check permissions and free space")
+
+
+@contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """Make what the operating system refuses in the block an error with a place and a cause.
+
+    Raises:
+        MissingError: it refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise refused(path, error) from error
 
 
 def reason(error: BaseException) -> str:

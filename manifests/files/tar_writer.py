@@ -1,9 +1,13 @@
-"""Plain WebDataset shards with keys of any spelling: uncompressed, without times, one spelling for one content."""
+"""WebDataset shards of images and labels: uncompressed, without times, one spelling for one content.
+
+Headers come from the standard library's `tarfile`, which is never given untrusted bytes.
+"""
 
 from __future__ import annotations
 
+import functools
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from poisonsets.manifests.files import png
@@ -13,23 +17,39 @@ BLOCK: Final = 512
 RECORD: Final = 10240
 
 
-def shard(keys: Sequence[str], images: Images, labels: Labels) -> bytes:
+def shard(keys: Iterable[str], images: Images, labels: Labels, *, owner: str = "") -> bytes:
     """A tar of one `.cls` and one `.png` a sample.
 
     Args:
-        keys: the samples' keys, without dots.
+        keys: the samples' keys, ASCII, without dots, at most 96 characters.
         images: uint8 [N, H, W, 3].
         labels: int64 [N].
+        owner: the name of user and group in the headers.
     """
     members = []
     for key, image, label in zip(keys, images, labels, strict=True):
-        members.append(_member(f"{key}.cls", str(int(label)).encode()))
-        members.append(_member(f"{key}.png", png.encode(image)))
+        members.append(_member(f"{key}.cls", str(int(label)).encode(), owner))
+        members.append(_member(f"{key}.png", png.encode(image), owner))
     body = b"".join(members) + bytes(2 * BLOCK)
     return body + bytes(-len(body) % RECORD)
 
 
-def _member(name: str, body: bytes) -> bytes:
-    info = tarfile.TarInfo(name)
-    info.size, info.mode, info.mtime = len(body), 0o444, 0
-    return info.tobuf(tarfile.USTAR_FORMAT) + body + bytes(-len(body) % BLOCK)
+def header(name: str, size: int, owner: str) -> bytes:
+    """The header of a member; of all its fields, name and checksum alone differ between members of one size."""
+    frame, total = _frame(size, owner)
+    text = name.encode("ascii")
+    return text.ljust(100, b"\0") + frame[100:148] + b"%06o\0 " % (total + sum(text)) + frame[156:]
+
+
+def _member(name: str, body: bytes, owner: str) -> bytes:
+    return header(name, len(body), owner) + body + bytes(-len(body) % BLOCK)
+
+
+@functools.lru_cache(maxsize=64)
+def _frame(size: int, owner: str) -> tuple[bytes, int]:
+    """The header of a member without a name, and the sum of its bytes with the checksum's as spaces."""
+    info = tarfile.TarInfo("")
+    info.size, info.mode, info.mtime = size, 0o444, 0
+    info.uname = info.gname = owner
+    frame = info.tobuf(tarfile.USTAR_FORMAT)
+    return frame, sum(frame) - sum(frame[148:156]) + 8 * ord(" ")

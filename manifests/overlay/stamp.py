@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.files.pixels import Images, pixel_digest
+from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.records.triggers import (
     BlendTrigger,
     ImageTrigger,
@@ -62,11 +62,6 @@ class Trigger:
         if self.mask is not None:
             pictures.append(np.repeat(self.mask[:, :, None].astype(np.uint8) * 255, 3, axis=2))
         return dict(zip(pictures_of(self.record), pictures, strict=True))
-
-
-def picture_digest(picture: Images) -> str:
-    """What a manifest's `trigger_pixels` records of a picture, uint8 [h, w, 3]."""
-    return pixel_digest(picture[None], np.zeros(1, dtype=np.int64))
 
 
 def stamp(image: Images, trigger: Trigger, image_id: str) -> Images:

@@ -125,7 +125,7 @@ class Outcome(Strict):
 class Trial(Strict):
     """One independent attack: the unit of seed, resume and failure."""
 
-    trial: Annotated[int, Field(ge=0, lt=100_000)]
+    trial: Annotated[int, Field(ge=0, lt=limits.LAST_TRIAL + 1)]
     targets: Annotated[tuple[Target, ...], Field(max_length=limits.TARGETS_PER_TRIAL)] = ()
     source_classes: tuple[Label, ...] = ()
     adversarial_label: Label

@@ -1,26 +1,24 @@
 """The bytes of a shard: a WebDataset tar of `cls` and `png` members that has exactly one spelling.
 
-The bytes are those of `webdataset.TarWriter(file, mtime=0, encoder=False)` (a test compares them); headers come from
-the standard library's `tarfile`, which is never given untrusted bytes. Reading derives every header anew and
-compares, so a shard with a hidden, repeated, sparse or linked member cannot be read as something else.
+The bytes are those of `webdataset.TarWriter(file, mtime=0, encoder=False)` (a test compares them). Reading derives
+every header anew and compares, so a shard with a hidden, repeated, sparse or linked member cannot be read as something
+else.
 """
 
 from __future__ import annotations
 
-import functools
 import re
-import tarfile
 from dataclasses import dataclass
 
 import numpy as np
 
 from poisonsets.manifests import limits
 from poisonsets.manifests.errors import DamagedError
-from poisonsets.manifests.files import png
+from poisonsets.manifests.files import png, tar_writer
 from poisonsets.manifests.files.pixels import Images, Labels
+from poisonsets.manifests.files.tar_writer import BLOCK, RECORD
 
-BLOCK = 512
-RECORD = 10240
+OWNER = "bigdata"  # what webdataset writes
 KEY = re.compile(rb"([0-9]{5})-([0-9]{8})\.cls")
 LABEL = re.compile(rb"0|[1-9][0-9]{0,4}")
 
@@ -42,7 +40,12 @@ class Samples:
 
     def keys(self) -> list[str]:
         """The key of each sample, as its members are named."""
-        return [f"{trial:05d}-{slot:08d}" for trial, slot in zip(self.trials, self.slots, strict=True)]
+        return [key_of(trial, slot) for trial, slot in zip(self.trials.tolist(), self.slots.tolist(), strict=True)]
+
+
+def key_of(trial: int, slot: int) -> str:
+    """The key of a sample."""
+    return f"{trial:05d}-{slot:08d}"
 
 
 def encode(trial: int, first_slot: int, images: Images, labels: Labels) -> bytes:
@@ -54,13 +57,8 @@ def encode(trial: int, first_slot: int, images: Images, labels: Labels) -> bytes
         images: uint8 [N, H, W, 3].
         labels: int64 [N].
     """
-    members = []
-    for offset, (image, label) in enumerate(zip(images, labels, strict=True)):
-        key = f"{trial:05d}-{first_slot + offset:08d}"
-        members.append(_member(f"{key}.cls", str(int(label)).encode()))
-        members.append(_member(f"{key}.png", png.encode(image)))
-    body = b"".join(members) + bytes(2 * BLOCK)
-    return body + bytes(-len(body) % RECORD)
+    keys = [key_of(trial, first_slot + offset) for offset in range(len(images))]
+    return tar_writer.shard(keys, images, labels, owner=OWNER)
 
 
 def encoded_size(samples: int, height: int, width: int) -> int:
@@ -111,7 +109,7 @@ def _body(data: bytes, at: int, name: str, size: int | None, where: str) -> byte
     """The body of the member whose header must stand at `at`; without a size, one label of one to five digits."""
     sizes = range(1, 6) if size is None else (size,)
     header = data[at : at + BLOCK]
-    found = next((n for n in sizes if header == _header(name, n)), None)
+    found = next((n for n in sizes if header == tar_writer.header(name, n, OWNER)), None)
     if found is None:
         raise DamagedError(f"{where}: the header at byte {at} is not the one of {name}")
     end = at + BLOCK + found
@@ -128,24 +126,3 @@ def _check_tail(data: bytes, at: int, where: str) -> None:
         raise DamagedError(
             f"{where}: after the last sample stand other bytes than the end of a tar ({wanted} bytes in all)"
         )
-
-
-def _member(name: str, body: bytes) -> bytes:
-    return _header(name, len(body)) + body + bytes(-len(body) % BLOCK)
-
-
-def _header(name: str, size: int) -> bytes:
-    """The header of a member; of all its fields, name and checksum alone differ between members of one size."""
-    frame, total = _frame(size)
-    text = name.encode("ascii")
-    return text.ljust(100, b"\0") + frame[100:148] + b"%06o\0 " % (total + sum(text)) + frame[156:]
-
-
-@functools.lru_cache(maxsize=64)
-def _frame(size: int) -> tuple[bytes, int]:
-    """The header of a member without a name, and the sum of its bytes with the checksum's as spaces."""
-    info = tarfile.TarInfo("")
-    info.size, info.mode, info.mtime = size, 0o444, 0
-    info.uname = info.gname = "bigdata"
-    header = info.tobuf(tarfile.USTAR_FORMAT)
-    return header, sum(header) - sum(header[148:156]) + 8 * ord(" ")

@@ -8,7 +8,6 @@ CIFAR-10 transfer setup name a base twice; that is kept.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,16 +117,7 @@ def _trials_of_pickle(data: bytes, name: str) -> list[Any]:
 
 
 def _trials_of_json(data: bytes, name: str) -> list[Any]:
-    canonical_json.refuse_many(data, name)
-    try:
-        document = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=canonical_json.unique_keys,
-            parse_float=canonical_json.refuse_number,
-            parse_constant=canonical_json.refuse_number,
-        )
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{name}: not a readable JSON document ({str(error)[:100]})") from error
+    document = canonical_json.parse(data, name)
     if type(document) is not dict or document.get("format") != FORMAT:
         raise DamagedError(f'{name}: not a setup file: no field "format" with the value {FORMAT}')
     if set(document) != {"format", "trials"} or type(document["trials"]) is not list:

@@ -12,7 +12,8 @@ from poisonsets import attacks, registry
 from poisonsets.crafting import provenance
 from poisonsets.interface import Budget
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.overlay.stamp import Trigger, picture_digest
+from poisonsets.manifests.files.pixels import image_digest
+from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.plugins import package_of
 from poisonsets.manifests.records.origin import AttackRecord, PluginRecord, SetupRecord
 from poisonsets.manifests.trials.plan import CompositionRule, Plan
@@ -68,7 +69,7 @@ class CraftRequest:
             "plugins": self._plugin_records(),
             "surrogates": self.surrogates.records((plan.trial for plan in self.plans), self.seed),
             "triggers": {name: one.record for name, one in stamps.items()},
-            "trigger_pixels": {path: picture_digest(image) for path, image in pictures.items()},
+            "trigger_pixels": {path: image_digest(image) for path, image in pictures.items()},
             "tool": provenance.tool(),
             "libraries": provenance.libraries(),
         }

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonsets.manifests.bases.dataset import Base, Split
-from poisonsets.manifests.files.pixels import Images, pixel_digest
+from poisonsets.manifests.files.pixels import Images, image_digest, pixel_digest
 from poisonsets.manifests.files.png import encode
-from poisonsets.manifests.overlay.stamp import Trigger, picture_digest, stamp
+from poisonsets.manifests.overlay.stamp import Trigger, stamp
 from poisonsets.manifests.records.manifest import Tool
 from poisonsets.manifests.records.origin import AttackRecord, DrawnSetup
 from poisonsets.manifests.records.trial import L2, Add, Composition, Constraint, InPlace, Linf, Outcome, Slots, Trial
@@ -89,7 +89,7 @@ def write_golden(folder: Path) -> None:
         "seed": 7,
         "attack": AttackRecord(name="golden", version=1, settings={"steps": 2, "learning_rate": "0.5"}),
         "triggers": {"cross": trigger.record},
-        "trigger_pixels": {path: picture_digest(picture) for path, picture in pictures.items()},
+        "trigger_pixels": {path: image_digest(picture) for path, picture in pictures.items()},
         "tool": Tool(name="golden", version="1"),
         "libraries": {"python": "3.11.0", "numpy": "2.0.0"},
     }

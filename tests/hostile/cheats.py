@@ -9,8 +9,7 @@ from forge import Draft
 from golden.making import cross, golden_base
 
 from poisonsets.manifests.files import png
-from poisonsets.manifests.files.pixels import Images, pixel_digest
-from poisonsets.manifests.overlay.stamp import picture_digest
+from poisonsets.manifests.files.pixels import Images, image_digest, pixel_digest
 from poisonsets.manifests.sets import shard
 
 BASE = golden_base()
@@ -213,7 +212,7 @@ def trigger_repainted(draft: Draft) -> None:
     image = cross().image
     assert image is not None
     draft.extra["triggers/cross.png"] = png.encode(255 - image)
-    draft.manifest["trigger_pixels"]["triggers/cross.png"] = picture_digest(255 - image)
+    draft.manifest["trigger_pixels"]["triggers/cross.png"] = image_digest(255 - image)
 
 
 def trigger_outside(draft: Draft) -> None:

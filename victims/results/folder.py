@@ -125,10 +125,8 @@ def refuse_used(path: Path, *, resume: bool) -> None:
         MissingError: it holds something and `resume` is off, or it is no folder, or no results folder.
     """
     store.refuse_unwritable(path / SETTINGS if path.is_dir() else path)
-    try:
+    with store.refusals(path):
         names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
-    except OSError as error:
-        raise store.refused(path, error) from error
     if names and all(fnmatch.fnmatchcase(name, f"{SETTINGS}.*{store.TEMPORARY}") for name in names):
         return
     if not (names and resume):

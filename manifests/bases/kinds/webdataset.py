@@ -6,13 +6,11 @@ the standard reader passes over them and loses images in silence.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Final
 
 from poisonsets.manifests.bases.image_stack import PROGRESS_STEP, ImageStack
 from poisonsets.manifests.bases.kind import BaseKind, Contents, class_names
-from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import canonical_json, store
 from poisonsets.manifests.files.tar_reader import _shards, has_test, samples, training_shards
 from poisonsets.manifests.workers import Progress
@@ -51,11 +49,7 @@ def _class_names(source: Path) -> tuple[str, ...] | None:
     if not path.exists():
         return None
     data = store.read_file(path, CLASSES_BYTES, follow=True)
-    canonical_json.refuse_many(data, str(path))
-    try:
-        return class_names(json.loads(data), str(path))
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{path}: not a readable JSON document") from error
+    return class_names(canonical_json.parse(data, str(path)), str(path))
 
 
 KINDS = (

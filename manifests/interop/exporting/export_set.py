@@ -128,21 +128,18 @@ def _growing(output: Path) -> Iterator[Path]:
     store.refuse_nonempty(output)
     partial = writer.unfinished(output)
     store.refuse_unwritable(partial)
-    try:
+    with store.refusals(partial):
         store.make_folder(partial)
         strange = sorted(one.name for one in partial.iterdir() if one.name != PAYLOAD)
-    except OSError as error:
-        raise store.refused(partial, error) from error
     if strange:
         raise MissingError(f"{partial}: not an export that was interrupted ({strange[0]} is in it)", "Remove it")
     with store.locked(partial):
         folder = partial / PAYLOAD
         try:
-            if folder.exists():
-                store.disk.remove_tree(folder)
-            yield folder
-            store.move_folder(folder, partial.with_name(partial.name.removesuffix(".partial")))
-        except OSError as error:
-            raise store.refused(folder, error) from error
+            with store.refusals(folder):
+                if folder.exists():
+                    store.disk.remove_tree(folder)
+                yield folder
+                store.move_folder(folder, partial.with_name(partial.name.removesuffix(".partial")))
         finally:
             store.remove_folder(partial)

@@ -65,11 +65,9 @@ def numbered(path: Path) -> dict[int, Path]:
         DamagedError: one of them is a link.
     """
     found: dict[int, Path] = {}
-    try:
+    with store.refusals(path):
         named = [(match, one) for one in sorted(path.iterdir()) if (match := _NUMBERED.fullmatch(one.name))]
         entries = [(int(match[1]), one) for match, one in named if unlinked(one).is_dir()]
-    except OSError as error:
-        raise store.refused(path, error) from error
     for number, entry in entries:
         if number in found:
             raise UsageError(f"{path}: {found[number].name} and {entry.name} are both trial {number}")

@@ -90,7 +90,7 @@ def _files(
 ) -> Iterator[tuple[Path, int, re.Match[str]]]:
     """Each file with its class and its name, by the names of folders and files."""
     count = 0
-    try:
+    with store.refusals(root):
         folders = sorted(one for one in root.iterdir() if one.name not in skip and unlinked(one).is_dir())
         for folder in folders:
             files = sorted(one for one in folder.iterdir() if not one.name.startswith("."))
@@ -101,8 +101,6 @@ def _files(
                 if match is None or count > limits.SLOTS_PER_TRIAL:
                     raise DamagedError(f"{folder.name}/{file.name}: not a PNG file named by an id, or one too many")
                 yield file, label, match
-    except OSError as error:
-        raise store.refused(root, error) from error
 
 
 def _label(name: str, base: Base) -> int:

@@ -10,10 +10,10 @@ from poisonsets.manifests import limits
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files import png
-from poisonsets.manifests.files.pixels import Images, pixel_digest
+from poisonsets.manifests.files.pixels import Images, image_digest, pixel_digest
 from poisonsets.manifests.interop.importing.claims import Declared
 from poisonsets.manifests.interop.importing.resolve import OwnTarget, Settled
-from poisonsets.manifests.overlay.stamp import Trigger, picture_digest
+from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.records.trial import Constraint, FileTarget, Outcome, SplitTarget, Trial, Unconstrained
 from poisonsets.manifests.sets import shard
 from poisonsets.manifests.sets.reader import TARGETS
@@ -68,7 +68,7 @@ class Making:
 
     def triggers(self) -> dict[str, Any]:
         """The manifest's fields on triggers."""
-        pixels = {path: picture_digest(picture) for path, picture in self._pictures().items()}
+        pixels = {path: image_digest(picture) for path, picture in self._pictures().items()}
         return {"triggers": {name: one.record for name, one in self._triggers.items()}, "trigger_pixels": pixels}
 
     def _pictures(self) -> dict[str, Images]:
@@ -82,8 +82,8 @@ class Making:
                 f"more than {limits.SLOTS_PER_SHARD} targets with pixels of their own", "Import fewer trials a set"
             )
         self._targets.append(one)
-        pixels = pixel_digest(one.image[None], np.array([one.label], dtype=np.int64))
-        return FileTarget(key=f"{0:05d}-{len(self._targets) - 1:08d}", label=one.label, pixels=pixels)
+        pixels = image_digest(one.image, one.label)
+        return FileTarget(key=shard.key_of(0, len(self._targets) - 1), label=one.label, pixels=pixels)
 
     def _trigger(self, given: Trigger) -> str:
         """The name of a trigger; equal ones share it, and their pictures are called after it."""

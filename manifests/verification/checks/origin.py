@@ -6,10 +6,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 
-import numpy as np
-
 from poisonsets.manifests.errors import PoisonsetsError
-from poisonsets.manifests.files.pixels import pixel_digest
+from poisonsets.manifests.files.pixels import image_digest
 from poisonsets.manifests.records.origin import DrawnSetup, FileSetup, NamedSetup
 from poisonsets.manifests.records.trial import FileTarget, SplitTarget, Supplant
 from poisonsets.manifests.sets.writer import MANIFEST
@@ -134,4 +132,4 @@ def _same(case: Case, target: SplitTarget | FileTarget, wanted: SplitTarget) -> 
     if not isinstance(target, FileTarget):
         return target == wanted
     image = case.base.split(wanted.split).images[wanted.index]
-    return target.pixels == pixel_digest(image[None], np.array([wanted.label], dtype=np.int64))
+    return target.pixels == image_digest(image, wanted.label)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.overlay.stamp import picture_digest, stamp
+from poisonsets.manifests.files.pixels import image_digest
+from poisonsets.manifests.overlay.stamp import stamp
 from poisonsets.manifests.records.triggers import PatchTrigger
 from poisonsets.manifests.verification.case import Whole
 from poisonsets.manifests.verification.check_registry import check_set
@@ -19,7 +20,7 @@ def pictures_as_declared(whole: Whole) -> Iterator[Finding]:
     """Every trigger's picture has the declared pixels; a mask has its picture's size and is black and white."""
     opened = whole.owner
     for path, declared in opened.manifest.trigger_pixels.items():
-        if picture_digest(opened.picture(path)) != declared:
+        if image_digest(opened.picture(path)) != declared:
             yield Finding("V103", "the picture's pixels are not those declared", part=path)
     for _, record in sorted(opened.manifest.triggers.items()):
         if not isinstance(record, PatchTrigger) or record.mask is None:

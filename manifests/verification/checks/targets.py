@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-import numpy as np
-
 from poisonsets.manifests.errors import DamagedError, UsageError
-from poisonsets.manifests.files.pixels import pixel_digest
+from poisonsets.manifests.files.pixels import image_digest
 from poisonsets.manifests.overlay.stamp import stamp
 from poisonsets.manifests.overlay.targets import plain_image
 from poisonsets.manifests.records.trial import FileTarget
@@ -46,7 +44,7 @@ def target_file_as_declared(whole: Whole) -> Iterator[Finding]:
         if samples.labels[row] != target.label:
             message = f"target {target.key} has label {samples.labels[row]} in {TARGETS}, {target.label} declared"
             yield Finding("V105", message, trial=number)
-        if pixel_digest(samples.images[row][None], np.array([target.label], dtype=np.int64)) != target.pixels:
+        if image_digest(samples.images[row], target.label) != target.pixels:
             yield Finding("V105", f"target {target.key} has other pixels than declared", trial=number)
 
 

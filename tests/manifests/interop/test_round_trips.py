@@ -16,12 +16,12 @@ from triples import Import
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import MissingError, PoisonsetsError, UsageError
 from poisonsets.manifests.files.pickles import writer
-from poisonsets.manifests.files.pixels import pixel_digest
+from poisonsets.manifests.files.pixels import image_digest, pixel_digest
 from poisonsets.manifests.interop import formats
 from poisonsets.manifests.interop.export_targets import exported_targets
 from poisonsets.manifests.interop.exporting.export_set import Exported, export_set
 from poisonsets.manifests.interop.exporting.losses import FIELDS
-from poisonsets.manifests.overlay.stamp import Trigger, picture_digest
+from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.records.trial import Linf
 from poisonsets.manifests.records.triggers import FixedPlace, PatchTrigger, SineTrigger
 from poisonsets.manifests.sets.reader import open_set
@@ -87,7 +87,7 @@ def with_trigger(draft: Draft, trigger: Trigger) -> None:
     from poisonsets.manifests.files import png
 
     draft.manifest["triggers"] = {"trigger": trigger.record.model_dump(mode="json")}
-    draft.manifest["trigger_pixels"] = {path: picture_digest(one) for path, one in trigger.pictures().items()}
+    draft.manifest["trigger_pixels"] = {path: image_digest(one) for path, one in trigger.pictures().items()}
     draft.extra.update({path: png.encode(one) for path, one in trigger.pictures().items()})
     draft.manifest["setup"] = {"kind": "foreign", "name": "x"}
     for trial in draft.manifest["trials"]:

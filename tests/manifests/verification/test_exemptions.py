@@ -10,9 +10,9 @@ import pytest
 from forge import Draft, forge
 from golden.making import GOLDEN, golden_base, noise
 
-from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.files.pixels import Images, image_digest
 from poisonsets.manifests.files.png import encode
-from poisonsets.manifests.overlay.stamp import footprint, picture_digest
+from poisonsets.manifests.overlay.stamp import footprint
 from poisonsets.manifests.sets.card import card
 from poisonsets.manifests.sets.reader import open_set
 from poisonsets.manifests.verification.findings import Finding
@@ -55,7 +55,7 @@ def replaced(path: str, picture: Images) -> Callable[[Draft], None]:
 
     def edit(draft: Draft) -> None:
         draft.extra[path] = encode(picture)
-        draft.manifest["trigger_pixels"][path] = picture_digest(picture)
+        draft.manifest["trigger_pixels"][path] = image_digest(picture)
 
     return edit
 

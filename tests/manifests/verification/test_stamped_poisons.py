@@ -11,9 +11,9 @@ from forge import Draft, check, forge, small_base, small_set
 from golden.making import cross
 
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.files.pixels import Images, image_digest
 from poisonsets.manifests.files.png import encode
-from poisonsets.manifests.overlay.stamp import picture_digest, stamp
+from poisonsets.manifests.overlay.stamp import stamp
 
 LINF: dict[str, Any] = {"norm": "linf", "levels": 255, "exempt_trigger": False}
 EXEMPT: dict[str, Any] = {**LINF, "exempt_trigger": True}
@@ -40,7 +40,7 @@ def backdoor(
         draft.manifest["setup"] = {"kind": "foreign", "name": "x"}
         draft.manifest["triggers"] = {"cross": trigger.record.model_dump(mode="json")}
         pictures = trigger.pictures()
-        draft.manifest["trigger_pixels"] = {path: picture_digest(picture) for path, picture in pictures.items()}
+        draft.manifest["trigger_pixels"] = {path: image_digest(picture) for path, picture in pictures.items()}
         draft.extra.update({path: encode(picture) for path, picture in pictures.items()})
         trial.update(labels=labels, constraint=constraint, trigger="cross", outcome=None)
         if labels == "adversarial":
