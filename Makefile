@@ -3,7 +3,7 @@ VENV ?= .venv
 PY   ?= python3
 BIN  := $(VENV)/bin
 
-.PHONY: demo test mutants fuzz soak bench lint format schema clean
+.PHONY: demo test mutants fuzz soak bench lint format schema docs clean
 
 # torch and torchvision come in one resolver run, so that they are a matching pair.
 $(VENV)/.ready: pyproject.toml
@@ -46,6 +46,10 @@ format: $(VENV)/.ready
 # Writes manifests/schema.json anew after a change of manifests/records/manifest.py.
 schema: $(VENV)/.ready
 	$(BIN)/python -m poisonsets.manifests.records.schema
+
+# Writes the generated parts of the docs anew after a change of settings, options or commands.
+docs: $(VENV)/.ready
+	PYTHONPATH=tests $(BIN)/python tests/reference.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,6 +21,7 @@ from poisonsets.manifests.records.trial import L2, Linf
 
 Delta: TypeAlias = NDArray[np.int64]
 SHARES = 1 << 16
+UNBOUNDED_NOISE = 16 / 255
 
 
 def project(images: Tensor, bases: Tensor, budget: Budget) -> Tensor:
@@ -42,6 +43,27 @@ def project(images: Tensor, bases: Tensor, budget: Budget) -> Tensor:
     return images.clamp(0, 1)
 
 
+def noise_scale(budget: Budget, values: int, *, uniform: bool = False) -> float:
+    """How far noise that fills the budget moves a value, in 0..1; 16 levels where there is no budget.
+
+    Args:
+        budget: under l-infinity it is the radius.
+        values: over which an l2 radius is spread: the noise's standard deviation, or half the width of uniform noise,
+            at which their expected squared length is that of the radius.
+        uniform: which of the two.
+    """
+    if isinstance(budget, Linf):
+        return budget.levels / 255
+    if isinstance(budget, L2):
+        return math.sqrt((3 if uniform else 1) * budget.squared_levels / values) / 255
+    return UNBOUNDED_NOISE
+
+
+def nearest_levels(images: Tensor) -> Images:
+    """float32 [N, 3, H, W] in 0..1 to uint8 [N, H, W, 3], rounded to nearest; no gradient flows through."""
+    return torch.round(images.detach().clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
 def to_levels(images: Tensor, bases: Images, budget: Budget) -> Images:
     """The images as uint8, rounded to nearest, and exactly inside the budget whatever came in.
 
@@ -53,9 +75,8 @@ def to_levels(images: Tensor, bases: Images, budget: Budget) -> Images:
     Returns:
         uint8 [N, H, W, 3].
     """
-    levels = torch.round(images.clamp(0, 1) * 255).to(torch.int64).permute(0, 2, 3, 1).cpu().numpy()
     origin = bases.astype(np.int64)
-    delta = levels - origin
+    delta = nearest_levels(images) - origin
     if isinstance(budget, Linf):
         delta = np.clip(delta, -budget.levels, budget.levels)
     elif isinstance(budget, L2):

@@ -32,7 +32,7 @@ class SplitImages:
     def stamped(self, ids: Sequence[int], trigger: Trigger) -> Tensor:
         """The same with a trigger on, each image at the place that its id gives."""
         clean = self._split.images[np.array(ids, dtype=np.int64)]
-        return as_floats(stamp_all(clean, trigger, [train_id(index) for index in ids]), self._device)
+        return as_floats(stamp_training(clean, trigger, ids), self._device)
 
 
 def as_floats(images: Images, device: torch.device) -> Tensor:
@@ -41,20 +41,10 @@ def as_floats(images: Images, device: torch.device) -> Tensor:
     return (torch.from_numpy(images).permute(order).to(device).float() / 255).contiguous()
 
 
-def stamped(images: Tensor, trigger: Trigger, ids: Sequence[str]) -> Tensor:
-    """The images, rounded to levels, with the trigger on each; no gradient flows through.
-
-    Args:
-        images: float32 [N, 3, H, W] in 0..1.
-        trigger: what to put on them.
-        ids: names each image for a random place, `train/17`.
-
-    Returns:
-        float32 [N, 3, H, W], whole levels in 0..1, on the images' device.
+def stamp_training(images: Images, trigger: Trigger, ids: Sequence[int]) -> Images:
+    """Training images, or poisons made of them, uint8 [N, H, W, 3], the trigger on each at the place that its id gives.
 
     Raises:
         UsageError: the trigger does not fit.
     """
-    levels = (images.detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    result = torch.from_numpy(stamp_all(levels, trigger, ids))
-    return (result.permute(0, 3, 1, 2).to(torch.float32) / 255).contiguous().to(images.device)
+    return stamp_all(images, trigger, [train_id(index) for index in ids])

@@ -8,7 +8,7 @@ import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.spelling import nearest
@@ -29,6 +29,37 @@ class Range:
 
     least: float
     most: float
+
+
+# Settings of several attacks; a meaning that all of them share stands here and not in their docstrings.
+PUBLISHED_BATCH = 512
+Steps: TypeAlias = Annotated[int, Range(1, 100_000)]
+LearningRate: TypeAlias = Annotated[float, Range(1e-9, 1e3)]
+StepSize: TypeAlias = Annotated[float, Range(1e-9, 1e3)]
+Batch: TypeAlias = Annotated[
+    int, Range(1, 100_000), "larger sets are matched batch by batch, in the order of their slots; published 512"
+]
+Restarts: TypeAlias = Annotated[
+    int,
+    Range(1, 100),
+    "random starts, of which the one with the lowest objective is kept; 1 with `adam` starts at the bases",
+]
+Choice: TypeAlias = Annotated[
+    Literal["evaluated", "published"],
+    "of the restart: by its loss over four fixed views, or by that of its last step, as published",
+]
+Augment: TypeAlias = Annotated[
+    bool, "whether each step sees every poison shifted and mirrored at random, as Witches' Brew"
+]
+Dropout: TypeAlias = Annotated[
+    float,
+    Range(0, 0.9),
+    "share of each block's output values dropped while crafting; the authors' networks have 0.2 to 0.3",
+]
+FeatureOptimiser: TypeAlias = Annotated[
+    Literal["adam", "signed-adam"],
+    "`adam` as published; `signed-adam` with a falling step size and a random start, as Witches' Brew",
+]
 
 
 def parse_settings(owner: str, factory: Callable[..., object], given: Mapping[str, str]) -> dict[str, Any]:
@@ -72,9 +103,9 @@ def decimal(value: float) -> str:
 
 def _parsed(attack_name: str, key: str, text: str, wanted: Any) -> Any:
     where = f"{attack_name}: {key}={text}"
-    bounds = None
+    notes: list[object] = []
     if typing.get_origin(wanted) is Annotated:
-        wanted, bounds = typing.get_args(wanted)
+        wanted, *notes = typing.get_args(wanted)
     if typing.get_origin(wanted) is Literal:
         choices = typing.get_args(wanted)
         if text not in choices:
@@ -90,6 +121,7 @@ def _parsed(attack_name: str, key: str, text: str, wanted: Any) -> Any:
     value = wanted(text)
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{where}: not a finite number")
-    if isinstance(bounds, Range) and not bounds.least <= value <= bounds.most:
-        raise UsageError(f"{where}: outside {bounds.least:g} to {bounds.most:g}")
+    for bounds in notes:
+        if isinstance(bounds, Range) and not bounds.least <= value <= bounds.most:
+            raise UsageError(f"{where}: outside {bounds.least:g} to {bounds.most:g}")
     return value

@@ -294,6 +294,14 @@ print(len(names))
     assert int(python(code, blocked=crafting)) > 15
 
 
+def test_lists_of_attacks_and_triggers_load_no_torch() -> None:
+    loaded = "print(sorted({'torch', 'numpy', 'pydantic'} & set(sys.modules)))"
+    listed = "from poisonsets.attacks import attacks\n[entry.defaults() for entry in attacks().values()]"
+    assert python(f"{listed}\n{loaded}") == "[]\n"
+    kinds = "from poisonsets.triggers import kinds\n[kind.options({}) for kind in kinds().values()]"
+    assert python(f"{kinds}\nimport poisonsets.presets\npoisonsets.presets.tables()", blocked={"torch"}) == ""
+
+
 def test_help_and_the_package_load_nothing_heavy() -> None:
     loaded = f"print(sorted({HEAVY | {'safetensors'}!r} & set(sys.modules)))"
     assert python(f"import poisonsets\n{loaded}") == "[]\n"

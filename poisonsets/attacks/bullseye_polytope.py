@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Annotated
 
 from poisonsets.interface import Attack, Context, Crafted, Task
-from poisonsets.methods.descent import descend, differentiable
-from poisonsets.methods.features import FeatureSpec, Optimiser, optimiser_spec, target_features
 from poisonsets.registry import Traits, attack
-from poisonsets.settings import Range
+from poisonsets.settings import Augment, Dropout, FeatureOptimiser, LearningRate, Range, Restarts, Steps
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DEAD = 1e-2  # of a map's mean norm: below it a position's norm is no scale to measure by
 
@@ -25,15 +23,15 @@ DEAD = 1e-2  # of a map's mean norm: below it a position's norm is no scale to m
 )
 def bullseye_polytope(
     *,
-    steps: Annotated[int, Range(1, 100_000)] = 1200,
-    learning_rate: Annotated[float, Range(1e-9, 1e3)] = 0.04,
+    steps: Steps = 1200,
+    learning_rate: LearningRate = 0.04,
     end_to_end: bool = False,
-    dropout: Annotated[float, Range(0, 0.9)] = 0.0,
+    dropout: Dropout = 0.0,
     draws: Annotated[int, Range(1, 100)] = 1,
     views: Annotated[int, Range(1, 100)] = 1,
-    optimiser: Optimiser = "adam",
-    restarts: Annotated[int, Range(1, 100)] = 1,
-    augment: bool = False,
+    optimiser: FeatureOptimiser = "adam",
+    restarts: Restarts = 1,
+    augment: Augment = False,
 ) -> Attack:
     """Minimise the mean over networks of ||mean_j f(x_j) - f(t)|| / ||f(t)|| with Adam, projected after each step.
 
@@ -50,32 +48,35 @@ def bullseye_polytope(
 
     Args:
         steps: optimiser steps; published 1,200 in the benchmark, 800 to 4,000 by the authors.
-        learning_rate: step size in units of the standard deviation; published 0.04.
-        end_to_end: adds the map before the last block, each position's channel vector a feature of its own; the loss
-            is the mean over positions, then over the map and the penultimate features.
-        dropout: share of each block's output values dropped while crafting; the authors' networks have 0.2 to 0.3.
-        draws: passes a step with fresh dropout, whose features are averaged; published 1, and 3 and 5 (BP-3x, BP-5x).
-        views: of each target: itself and views - 1 augmented copies of it, fixed for the whole run; published 1.
-        optimiser: `adam` as published; `signed-adam` with a falling step size and a random start, as Witches' Brew.
-        restarts: random starts, of which the one with the lowest objective is kept; 1 with adam starts at the bases.
-        augment: whether every step sees the poisons shifted and mirrored at random, as Witches' Brew.
+        learning_rate: step size in units of the images' standard deviation; published 0.04, about two levels.
+        end_to_end: adds the map before the last block, for victims that train all layers: each position's channel
+            vector is a feature of its own; the loss is the mean over positions, then over the map and the penultimate
+            features.
+        draws: passes a step with fresh dropout, whose features are averaged; without dropout it does nothing;
+            published 1, and 3 and 5 (BP-3x, BP-5x).
+        views: of each target: itself and `views` - 1 augmented copies of it, fixed for the whole run; published 1.
     """
-    reading = FeatureSpec(maps=end_to_end, dropout=dropout, draws=draws)
-    frame = optimiser_spec(
+    import torch
+
+    from poisonsets.methods.descent import descend, differentiable
+    from poisonsets.methods.features import FeatureSpec, feature_optimiser, target_features
+
+    features = FeatureSpec(maps=end_to_end, dropout=dropout, draws=draws)
+    spec = feature_optimiser(
         steps=steps, learning_rate=learning_rate, optimiser=optimiser, restarts=restarts, augment=augment
     )
 
     def craft(task: Task, context: Context) -> Crafted:
-        aims = target_features(task, context, reading, views=views)
+        targets = target_features(task, context, features, views=views)
 
         def loss(images: Tensor) -> Tensor:
             distances: list[Tensor] = []
-            for network, goals in zip(context.surrogates, aims, strict=True):
-                layers = reading.of(network, images, context.generators)
+            for network, goals in zip(context.surrogates, targets, strict=True):
+                layers = features.read(network, images, context.generators)
                 distances.extend(distance(layer, goal) for layer, goal in zip(layers, goals, strict=True))
             return torch.stack(distances).mean(0)
 
-        return descend(task, context, differentiable(loss), frame)
+        return descend(task, context, differentiable(loss), spec)
 
     return craft
 
@@ -92,5 +93,5 @@ def distance(features: Tensor, targets: Tensor) -> Tensor:
     """
     apart = (features.mean(1, keepdim=True) - targets)[..., None].flatten(3).norm(dim=2)
     length = targets[..., None].flatten(3).norm(dim=2)
-    ratios: Tensor = apart / torch.maximum(length, DEAD * length.mean(2, keepdim=True)).clamp_min(1e-12)
+    ratios: Tensor = apart / length.maximum(DEAD * length.mean(2, keepdim=True)).clamp_min(1e-12)
     return ratios.flatten(1).mean(1)

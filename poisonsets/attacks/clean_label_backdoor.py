@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
-from torch import Tensor
-
-from poisonsets.budget import project
-from poisonsets.images import stamped
-from poisonsets.interface import Attack, Budget, Context, Crafted, Surrogate, Task
-from poisonsets.manifests.overlay.stamp import train_id
-from poisonsets.manifests.records.trial import L2, Linf
+from poisonsets.interface import Attack, Context, Crafted, Surrogate, Task
 from poisonsets.registry import Traits, attack
 from poisonsets.settings import Range
-from poisonsets.surrogates import pgd_step
 
-UNBOUNDED_START = 16 / 255  # how far a random start reaches where there is no budget
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @attack(
@@ -51,27 +43,34 @@ def clean_label_backdoor(
     mean of the log-probabilities counts. The history is the poisons' mean probability of their label.
 
     Args:
-        steps: gradient steps; published 20.
-        step_size: levels that each value moves in a step; published 2 (Turner et al. 1.5 and 100 steps).
+        steps: gradient steps; published 20 (Turner et al. 100).
+        step_size: levels of 255 that each value moves in a step; published 2 (Turner et al. 1.5).
         start: `random`: uniform in the budget, as published; `base`: the base itself.
-        trigger_in_budget: whether the trigger counts as perturbation, as published by Schwarzschild et al.
+        trigger_in_budget: whether the trigger counts as perturbation. `true`, as published by Schwarzschild et al.:
+            image and trigger together are cut to the budget, so that poisons carry only its ghost; `false`: the
+            trigger is stamped at full strength and the set declares it exempt.
     """
+    import torch
+
+    from poisonsets.budget import nearest_levels, project
+    from poisonsets.images import as_floats, stamp_training
+    from poisonsets.surrogates import pgd_step
 
     def craft(task: Task, context: Context) -> Crafted:
         trials, poisons = task.bases.shape[:2]
         bases = task.bases.flatten(0, 1)
         inside = partial(project, bases=bases, budget=task.budget)
         positions = context.surrogates[0].positions(task.labels.flatten())
-        logits = partial(_joint, networks=context.surrogates)
-        images = inside(_started(task, context)) if start == "random" else bases
+        logits = partial(_mean_log_probabilities, networks=context.surrogates)
+        images = inside(_random_start(task, context)) if start == "random" else bases
         history = []
         for step in range(steps):
             images, losses = pgd_step(images, positions, logits, inside, step=step_size / 255)
             history.append(torch.exp(-losses).view(trials, poisons).mean(1))
             context.progress(step + 1, steps)
         if trigger_in_budget and task.trigger is not None:
-            ids = [train_id(index) for of_trial in task.base_ids for index in of_trial]
-            images = inside(stamped(images, task.trigger, ids))
+            ids = [index for of_trial in task.base_ids for index in of_trial]
+            images = inside(as_floats(stamp_training(nearest_levels(images), task.trigger, ids), context.device))
         with torch.no_grad():
             last = torch.softmax(logits(images), dim=1).gather(1, positions[:, None])
         history.append(last.view(trials, poisons).mean(1))
@@ -81,23 +80,20 @@ def clean_label_backdoor(
     return craft
 
 
-def _joint(images: Tensor, networks: tuple[Surrogate, ...]) -> Tensor:
-    """The mean over the networks of the log-probabilities, [N, C]; of one network its own logits, but for a shift."""
+def _mean_log_probabilities(images: Tensor, networks: tuple[Surrogate, ...]) -> Tensor:
+    """float32 [N, C], the mean over the networks; of one network its own logits, but for a shift."""
+    import torch
+
     return torch.stack([torch.log_softmax(network.logits(images), dim=1) for network in networks]).mean(0)
 
 
-def _started(task: Task, context: Context) -> Tensor:
+def _random_start(task: Task, context: Context) -> Tensor:
     """Each base plus uniform noise that reaches as far as the budget, [T * P, 3, H, W], not projected."""
+    import torch
+
+    from poisonsets.budget import noise_scale
+
     shape = task.bases.shape[1:]
-    reach = _reach(task.budget, math.prod(shape[1:]))
+    reach = noise_scale(task.budget, shape[1:].numel(), uniform=True)
     noise = torch.stack([torch.rand(shape, generator=generator) for generator in context.generators])
     return (task.bases + (2 * noise - 1).to(task.bases.device) * reach).flatten(0, 1)
-
-
-def _reach(budget: Budget, values: int) -> float:
-    """The noise's largest value in 0..1; under l2 that of noise whose expected length is the radius."""
-    if isinstance(budget, Linf):
-        return budget.levels / 255
-    if isinstance(budget, L2):
-        return math.sqrt(3 * budget.squared_levels / values) / 255
-    return UNBOUNDED_START

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
-from torch import Tensor
-
-from poisonsets.budget import project
 from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.manifests.errors import UsageError
-from poisonsets.methods.descent import Objective, descend
-from poisonsets.methods.features import FeatureSpec, optimiser_spec, target_features
 from poisonsets.registry import Traits, attack
-from poisonsets.settings import Range
+from poisonsets.settings import Augment, LearningRate, Range, Restarts, Steps
 
-Evaluate: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Images [n, 3, H, W] and their positions [n] in the block to the feature distances, [n], and their gradients."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from poisonsets.methods.descent import Objective
+    from poisonsets.methods.line_search import Evaluate
 
 
 @attack(
@@ -30,8 +26,8 @@ Evaluate: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 )
 def feature_collision(
     *,
-    steps: Annotated[int, Range(1, 100_000)] = 120,
-    learning_rate: Annotated[float, Range(1e-9, 1e3)] = 0.001,
+    steps: Steps = 120,
+    learning_rate: LearningRate = 0.001,
     decay: Annotated[float, Range(0.01, 0.99)] = 0.2,
     growth: Annotated[float, Range(1, 10)] = 1.0,
     watermark: Annotated[float, Range(0, 1)] = 0.3,
@@ -39,8 +35,8 @@ def feature_collision(
     line_search: Literal["fixed", "published"] = "fixed",
     penalty: Annotated[float, Range(0, 1e9)] = 0.0,
     optimiser: Literal["line-search", "adam", "signed-adam"] = "line-search",
-    restarts: Annotated[int, Range(1, 100)] = 1,
-    augment: bool = False,
+    restarts: Restarts = 1,
+    augment: Augment = False,
 ) -> Attack:
     """Minimise ||f(x) - f(t)||^2 + penalty ||x - b||^2 for each poison by projected gradient with a backtracking step.
 
@@ -58,42 +54,44 @@ def feature_collision(
     A UsageError refuses restarts or augmentation of a line search, and a penalty beside augmentation.
 
     Args:
-        steps: gradient evaluations per poison; published 120.
+        steps: gradient evaluations a poison; published 120.
         learning_rate: first step size of the line search, for images in 0..1; published 0.001. For the other optimisers
             in units of the standard deviation, where 0.04 to 0.1 are usual.
-        decay: factor on the step size after a rejected step; published 0.2. Of the fixed search.
-        growth: factor on the step size after an accepted step; 1 keeps the published never-growing step.
+        decay: factor on the step size after a rejected step; published 0.2. Of `line_search=fixed`.
+        growth: factor on the step size after an accepted step; 1 keeps the published never-growing step. Of the line
+            search.
         watermark: share of the target in the line search's start, w t + (1 - w) b; published 0.3.
         tolerance: a poison is done when an accepted step changes its loss by less than this share (`fixed`), or a step
-            the image by less than this share of its length (`published`); published 1e-5.
-        line_search: `fixed` is the corrected search above; `published` starts outside of the budget, takes every step
-            and freezes where it first raises the loss.
+            the image by less than this share of its length (`published`); published 1e-5. Of the line search.
+        line_search: `fixed` tries a step and keeps it where the loss falls; `published` starts outside of the budget,
+            takes every step and freezes where one first raises the loss.
         penalty: weight of the squared distance in 0..1 to the base; 0 is the ball alone. Shafahi et al. take 0.25
             (D / pixel values)^2, D features, for images in 0..255, which is 255^2 times that here; Schwarzschild et al.
             have 4 for their l2 form.
         optimiser: `line-search` as published; `adam` and `signed-adam` descend on the mean over a trial's poisons, as
             the frame of Witches' Brew (whose own "poison frogs" moves the mean feature, as bullseye-polytope does).
-        restarts: random starts, of which the one with the lowest objective is kept; needs another optimiser than
-            `line-search`, and so does `augment`.
-        augment: whether every step sees the poisons shifted and mirrored at random; goes with no penalty.
     """
-    _check(optimiser, restarts, penalty, augment=augment)
-    search = _Search(steps, learning_rate, decay, growth, tolerance, penalty, published=line_search == "published")
+    from poisonsets.methods.descent import descend
+    from poisonsets.methods.features import feature_optimiser
+    from poisonsets.methods.line_search import LineSearch
+
+    _refuse_misfits(optimiser, restarts, penalty, augment=augment)
+    search = LineSearch(steps, learning_rate, decay, growth, tolerance, penalty, published=line_search == "published")
 
     def craft(task: Task, context: Context) -> Crafted:
         evaluate = _evaluation(task, context)
         if optimiser == "line-search":
             first = task.targets[:, :1]
             return search.run(task, context, evaluate, (1 - watermark) * task.bases + watermark * first)
-        frame = optimiser_spec(
+        spec = feature_optimiser(
             steps=steps, learning_rate=learning_rate, optimiser=optimiser, restarts=restarts, augment=augment
         )
-        return descend(task, context, _mean_over_poisons(task, evaluate, penalty), frame)
+        return descend(task, context, _mean_over_poisons(task, evaluate, penalty), spec)
 
     return craft
 
 
-def _check(optimiser: str, restarts: int, penalty: float, *, augment: bool) -> None:
+def _refuse_misfits(optimiser: str, restarts: int, penalty: float, *, augment: bool) -> None:
     if optimiser == "line-search" and (restarts > 1 or augment):
         raise UsageError(
             f"feature-collision: restarts={restarts} augment={str(augment).lower()} with optimiser=line-search, "
@@ -110,24 +108,28 @@ def _check(optimiser: str, restarts: int, penalty: float, *, augment: bool) -> N
 
 def _evaluation(task: Task, context: Context) -> Evaluate:
     """The squared feature distance of the block's poisons, any of them at a time."""
+    import torch
+
+    from poisonsets.methods.descent import differentiable
+    from poisonsets.methods.features import FeatureSpec, target_features
+
     poisons = task.bases.shape[1]
-    aims = [goals[-1] for goals in target_features(task, context, FeatureSpec())]
+    targets = [goals[-1] for goals in target_features(task, context, FeatureSpec())]
 
-    def evaluate(images: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        leaf = images.detach().requires_grad_()
-        losses = [
-            (network.features(leaf)[:, None] - aim[positions // poisons]).square().sum(2).mean(1)
-            for network, aim in zip(context.surrogates, aims, strict=True)
+    def distances(positions: Tensor, images: Tensor) -> Tensor:
+        each = [
+            (network.features(images)[:, None] - goal[positions // poisons]).square().sum(2).mean(1)
+            for network, goal in zip(context.surrogates, targets, strict=True)
         ]
-        loss = torch.stack(losses).sum(0)
-        (gradient,) = torch.autograd.grad(loss.sum(), leaf)
-        return loss.detach(), gradient
+        return torch.stack(each).sum(0)
 
-    return evaluate
+    return lambda images, positions: differentiable(partial(distances, positions))(images)
 
 
 def _mean_over_poisons(task: Task, evaluate: Evaluate, penalty: float) -> Objective:
     """The objective of whole trials, penalty and all, for an optimiser that knows no backward step."""
+    import torch
+
     everyone = torch.arange(task.bases.shape[0] * task.bases.shape[1], device=task.bases.device)
 
     def objective(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,72 +139,3 @@ def _mean_over_poisons(task: Task, evaluate: Evaluate, penalty: float) -> Object
         return losses.mean(1), (gradient.view_as(images) + 2 * penalty * moved) / images.shape[1]
 
     return objective
-
-
-@dataclass(frozen=True)
-class _Search:
-    """The line search of every poison by itself; the settings are those of the attack."""
-
-    steps: int
-    learning_rate: float
-    decay: float
-    growth: float
-    tolerance: float
-    penalty: float
-    published: bool
-
-    def run(self, task: Task, context: Context, evaluate: Evaluate, start: Tensor) -> Crafted:
-        """From images [T, P, 3, H, W], which may lie outside of the budget; a trial's curve ends with its search."""
-        trials, poisons = task.bases.shape[:2]
-        bases, images = task.bases.flatten(0, 1), start.flatten(0, 1)
-        if not self.published:
-            images = project(images, bases, task.budget)
-        active = torch.arange(len(bases), device=bases.device)
-        loss, gradient = evaluate(images, active)
-        loss = loss + self._penalty(images, bases)
-        rate = torch.full_like(loss, self.learning_rate)
-        curves = [[value] for value in loss.view(trials, poisons).mean(1).tolist()]
-        for step in range(self.steps):
-            now, base, eta = images[active], bases[active], rate[active]
-            tried = project(self._stepped(now, gradient, base, eta), base, task.budget)
-            tried_loss, tried_gradient = evaluate(tried, active)
-            tried_loss = tried_loss + self._penalty(tried, base)
-            falls = tried_loss < loss[active]
-            moves = torch.ones_like(falls) if self.published else falls
-            over = self._over(now, tried, loss[active], tried_loss)
-            images[active] = torch.where(_wide(moves), tried, now)
-            loss[active] = torch.where(moves, tried_loss, loss[active])
-            rate[active] = torch.where(falls, eta * self.growth, eta * self.decay)
-            means = loss.view(trials, poisons).mean(1).tolist()
-            for trial in torch.unique(active // poisons).tolist():
-                curves[trial].append(means[trial])
-            context.progress(step + 1, self.steps)
-            gradient = torch.where(_wide(moves), tried_gradient, gradient)[~over]
-            active = active[~over]
-            if not len(active):
-                break
-        return Crafted(images.view_as(task.bases), tuple(tuple(curve) for curve in curves))
-
-    def _stepped(self, images: Tensor, gradient: Tensor, bases: Tensor, rate: Tensor) -> Tensor:
-        """Forward along the distance's gradient, backward by the penalty's proximal step."""
-        forward = images - _wide(rate) * gradient
-        if self.penalty == 0:
-            return forward
-        pull = _wide(rate) * self.penalty * (1 if self.published else 2)
-        return (forward + pull * bases) / (1 + pull)
-
-    def _over(self, now: Tensor, tried: Tensor, loss: Tensor, tried_loss: Tensor) -> Tensor:
-        """bool [n]: whose search has ended; a published one that rises would compare the same two losses for ever."""
-        if self.published:
-            step, length = (tried - now).flatten(1).norm(dim=1), now.flatten(1).norm(dim=1)
-            return (tried_loss > loss) | torch.lt(step, self.tolerance * length)
-        settled = (tried_loss < loss) & (loss - tried_loss < self.tolerance * loss)
-        return settled | torch.eq(tried, now).flatten(1).all(1)
-
-    def _penalty(self, images: Tensor, bases: Tensor) -> Tensor:
-        squared: Tensor = (images - bases).square().flatten(1).sum(1)
-        return self.penalty * squared
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values[:, None, None, None]

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal
-
-import torch.nn.functional as F
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from poisonsets.interface import Attack, Context, Crafted, Task
-from poisonsets.methods.descent import OptimiserSpec, descend
-from poisonsets.methods.gradients import (
-    Criterion,
-    Match,
-    Mismatch,
-    cosine,
-    euclidean,
-    margin,
-    matching_objective,
-    shaped,
-    weight_gradient,
-)
 from poisonsets.registry import Traits, attack
-from poisonsets.settings import Range
+from poisonsets.settings import PUBLISHED_BATCH, Augment, Batch, Choice, Range, Steps, StepSize
 
-DISTANCES = {"cosine": cosine, "euclidean": euclidean}
-CRITERIA: dict[str, Criterion] = {"cross-entropy": F.cross_entropy, "carlini-wagner": margin}
-PUBLISHED_BATCH = 512
+if TYPE_CHECKING:
+    from poisonsets.methods.gradients import Match, Mismatch
 
 
 @attack(
@@ -38,16 +23,16 @@ PUBLISHED_BATCH = 512
 def gradient_matching(
     *,
     restarts: Annotated[int, Range(1, 1000)] = 8,
-    steps: Annotated[int, Range(1, 100_000)] = 250,
-    step_size: Annotated[float, Range(1e-9, 1e3)] = 0.1,
+    steps: Steps = 250,
+    step_size: StepSize = 0.1,
     optimiser: Literal["signed-adam", "adam"] = "signed-adam",
     decays: bool = True,
     start: Literal["normal", "bases"] = "normal",
-    augment: bool = True,
+    augment: Augment = True,
     matching: Literal["cosine", "euclidean"] = "cosine",
     target_loss: Literal["cross-entropy", "carlini-wagner"] = "cross-entropy",
-    batch: Annotated[int, Range(1, 100_000)] = PUBLISHED_BATCH,
-    choice: Literal["evaluated", "published"] = "evaluated",
+    batch: Batch = PUBLISHED_BATCH,
+    choice: Choice = "evaluated",
     noise: Annotated[float, Range(0, 1e3)] = 0.0,
     clip: Annotated[float, Range(1e-9, 1e9)] = 1.0,
 ) -> Attack:
@@ -68,35 +53,35 @@ def gradient_matching(
             published (0.1; the benchmark's ensemble of three kinds: 0.5 with a batch of 128).
         optimiser: Adam on the gradient's signs, as published, or on the gradient.
         decays: whether the step size falls to a tenth after 3/8, 5/8 and 7/8 of the steps.
-        start: a normal perturbation of the budget's size, cut to the budget, or none.
-        augment: whether each step sees every poison shifted and mirrored.
-        matching: the cosine, or ||g_t - g_p||^2 / (2 ||g_t||).
+        start: a normal perturbation of the budget's size, cut to the budget, or the bases.
+        matching: the cosine, or ||g_t - g_p||^2 / (2 ||g_t||), of the paper's table 8.
         target_loss: of g_t; Carlini and Wagner's margin is the paper's table 8.
-        batch: larger sets are matched to g_t batch by batch, in the order of their slots; published 512.
-        choice: of the restart: by its loss over fixed views, or by that of its last step.
         noise: against a victim that clips its gradient and adds noise: g_p is clipped to `clip` and gets fresh
             N(0, (clip * noise)^2) at every evaluation. 0 does neither. In the authors' code the clip has no effect.
-        clip: see `noise`.
+        clip: see `noise`; without it this does nothing.
     """
+    from poisonsets.methods import gradients
+    from poisonsets.methods.descent import OptimiserSpec, descend
+
+    distance, criterion = gradients.DISTANCES[matching], gradients.CRITERIA[target_loss]
 
     def craft(task: Task, context: Context) -> Crafted:
-        distance, criterion = DISTANCES[matching], CRITERIA[target_loss]
-
         def matches(trial: int) -> list[Match]:
             targets = task.targets[trial]
             labels = task.adversarial_labels[trial].expand(len(targets))
             found = []
             for network in context.surrogates:
-                wanted = weight_gradient(network, targets, network.positions(labels), criterion=criterion)
+                wanted = gradients.weight_gradient(network, targets, network.positions(labels), criterion=criterion)
                 mismatch: Mismatch = partial(distance, wanted)
                 if noise:
-                    mismatch = shaped(mismatch, context.generators[trial], clip=clip, noise=noise)
-                found.append(Match(network, network.positions(task.labels[trial]), mismatch))
+                    mismatch = gradients.clip_and_noise(mismatch, context.generators[trial], clip=clip, noise=noise)
+                found.append(gradients.Match(network, network.positions(task.labels[trial]), mismatch))
             return found
 
-        frame = OptimiserSpec(
+        objective = gradients.matching_objective([matches(i) for i in range(len(task.bases))], batch=batch)
+        spec = OptimiserSpec(
             steps=steps,
-            step_size=step_size * batch / PUBLISHED_BATCH / len(context.surrogates),
+            step_size=gradients.published_step(step_size, context, batch=batch),
             optimiser=optimiser,
             decays=decays,
             restarts=restarts,
@@ -104,8 +89,6 @@ def gradient_matching(
             augment=augment,
             choice=choice,
         )
-        return descend(
-            task, context, matching_objective([matches(i) for i in range(len(task.bases))], batch=batch), frame
-        )
+        return descend(task, context, objective, spec)
 
     return craft

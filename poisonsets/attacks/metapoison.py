@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, Annotated
 
 from poisonsets.interface import Attack, Context, Crafted, Surrogate, Task
 from poisonsets.manifests.errors import UsageError
-from poisonsets.methods.descent import OptimiserSpec, descend, differentiable
 from poisonsets.registry import Traits, attack
-from poisonsets.settings import Range
+from poisonsets.settings import Augment, Choice, Range, Steps, StepSize
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @attack(
@@ -25,13 +22,13 @@ from poisonsets.settings import Range
 def metapoison(
     *,
     restarts: Annotated[int, Range(1, 1000)] = 8,
-    steps: Annotated[int, Range(1, 100_000)] = 250,
-    step_size: Annotated[float, Range(1e-9, 1e3)] = 0.1,
+    steps: Steps = 250,
+    step_size: StepSize = 0.1,
     unroll: Annotated[int, Range(1, 100)] = 2,
     inner_learning_rate: Annotated[float, Range(1e-9, 1e3)] = 0.01,
     clean: Annotated[int, Range(0, 100_000)] = 0,
-    augment: bool = True,
-    choice: Literal["evaluated", "published"] = "evaluated",
+    augment: Augment = True,
+    choice: Choice = "evaluated",
 ) -> Attack:
     """Minimise the targets' cross-entropy as the adversarial class after a few unrolled training steps on the poisons.
 
@@ -53,9 +50,12 @@ def metapoison(
             hundreds of poisons of one class make any network call everything by it, and nothing is left to gain.
         clean: training images in the inner batch besides the poisons, drawn anew at every evaluation from those of
             classes the networks know that no poison is made of; MetaPoison's batches are mostly clean images.
-        augment: whether each step sees every poison shifted and mirrored.
-        choice: of the restart: by its loss over fixed views, or by that of its last step.
     """
+    import torch
+    import torch.nn.functional as F
+
+    from poisonsets.methods.descent import OptimiserSpec, descend, differentiable
+    from poisonsets.methods.gradients import published_step
 
     def craft(task: Task, context: Context) -> Crafted:
         others = [_others(task, context, trial) if clean else torch.zeros(0) for trial in range(len(task.bases))]
@@ -70,7 +70,7 @@ def metapoison(
             wanted = task.adversarial_labels[trial].expand(len(task.targets[trial]))
             losses = []
             for network in context.surrogates:
-                weights = _trained(network, images, network.positions(labels), unroll, inner_learning_rate)
+                weights = _train(network, images, network.positions(labels), unroll, inner_learning_rate)
                 logits = network.logits(task.targets[trial], weights)
                 losses.append(F.cross_entropy(logits, network.positions(wanted)))
             return torch.stack(losses).mean()
@@ -78,20 +78,23 @@ def metapoison(
         def loss(images: Tensor) -> Tensor:
             return torch.stack([after_training(trial, poisons) for trial, poisons in enumerate(images)])
 
-        frame = OptimiserSpec(
+        spec = OptimiserSpec(
             steps=steps,
-            step_size=step_size / len(context.surrogates),
+            step_size=published_step(step_size, context),
             restarts=restarts,
             augment=augment,
             choice=choice,
         )
-        return descend(task, context, differentiable(loss), frame)
+        return descend(task, context, differentiable(loss), spec)
 
     return craft
 
 
-def _trained(network: Surrogate, images: Tensor, positions: Tensor, steps: int, rate: float) -> dict[str, Tensor]:
+def _train(network: Surrogate, images: Tensor, positions: Tensor, steps: int, rate: float) -> dict[str, Tensor]:
     """The network's weights after some SGD steps on one batch, with the graph back to the images."""
+    import torch
+    import torch.nn.functional as F
+
     weights = {name: tensor.detach().requires_grad_() for name, tensor in network.weights.items()}
     for _ in range(steps):
         loss = F.cross_entropy(network.logits(images, weights), positions)
@@ -102,6 +105,9 @@ def _trained(network: Surrogate, images: Tensor, positions: Tensor, steps: int, 
 
 def _others(task: Task, context: Context, trial: int) -> Tensor:
     """int64 [n]: the training images of classes the networks know that no poison of the trial is made of."""
+    import numpy as np
+    import torch
+
     if context.training is None:
         raise UsageError("metapoison: clean images are asked for, but there is no training split", "Set clean=0")
     known = set.intersection(*(set(network.classes) for network in context.surrogates))

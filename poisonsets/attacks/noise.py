@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-
-from poisonsets.budget import project
 from poisonsets.interface import Attack, Context, Crafted, Task
-from poisonsets.manifests.records.trial import L2, Linf
 from poisonsets.registry import Traits, attack
 
 
@@ -23,6 +19,10 @@ def noise() -> Attack:
     direction is uniform on the sphere and the length is the radius. What differs from a paper: there is none. A
     benchmark whose noise row succeeds measures something other than the attack.
     """
+    import torch
+
+    from poisonsets.budget import project
+    from poisonsets.manifests.records.trial import L2, Linf
 
     def craft(task: Task, context: Context) -> Crafted:
         shape = task.bases.shape[1:]

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
-from torch import Tensor
-
-from poisonsets.interface import Attack, Context, Crafted, Surrogate, Task, TrainingImages
+from poisonsets.interface import Attack, Context, Crafted, Surrogate, Task
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.overlay.stamp import Trigger
-from poisonsets.methods.descent import OptimiserSpec, descend
-from poisonsets.methods.gradients import Match, cosine, gradient_norms, matching_objective, weight_gradient
 from poisonsets.registry import Traits, attack
-from poisonsets.settings import Range
+from poisonsets.settings import PUBLISHED_BATCH, Augment, Batch, Choice, Range, Steps, StepSize
 
-PUBLISHED_BATCH = 512
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from poisonsets.methods.descent import OptimiserSpec
+    from poisonsets.methods.gradients import Match
+    from poisonsets.methods.sources import SourceImages
+
 SOURCES_AT_ONCE = 250
 
 
@@ -38,14 +37,14 @@ SOURCES_AT_ONCE = 250
 def sleeper_agent(
     *,
     restarts: Annotated[int, Range(1, 1000)] = 1,
-    steps: Annotated[int, Range(1, 100_000)] = 250,
-    step_size: Annotated[float, Range(1e-9, 1e3)] = 0.1,
-    augment: bool = True,
+    steps: Steps = 250,
+    step_size: StepSize = 0.1,
+    augment: Augment = True,
     sources: Annotated[int, Range(1, 1_000_000)] = 1000,
     retraining: Annotated[int, Range(0, 1000)] = 4,
     selection: Literal["gradient-norm", "none"] = "gradient-norm",
-    batch: Annotated[int, Range(1, 100_000)] = PUBLISHED_BATCH,
-    choice: Literal["evaluated", "published"] = "evaluated",
+    batch: Batch = PUBLISHED_BATCH,
+    choice: Choice = "evaluated",
 ) -> Attack:
     """Minimise 1 - cos of the poisons' weight gradient and that of source images with the trigger on, mislabelled.
 
@@ -62,18 +61,21 @@ def sleeper_agent(
         restarts: independent starts, of which the best is kept; published 1.
         steps: steps a restart; published 250.
         step_size: in units of the standard deviation, times batch / 512 and divided by the number of networks.
-        augment: whether each step sees every poison shifted and mirrored.
         sources: source images, drawn once a trial; all where there are fewer. Published 1,000.
         retraining: how often the networks are trained anew during a restart; published 4.
-        selection: the candidates with the longest gradients become poisons, or those that come first.
-        batch: larger sets are matched batch by batch, in the order of their slots; published 512.
-        choice: of the restart: by its loss over fixed views, or by that of its last step.
+        selection: of more candidates than poisons, those whose own loss has the longest gradient become poisons, or
+            those that come first.
     """
+    import torch
+
+    from poisonsets.methods.descent import OptimiserSpec
+    from poisonsets.methods.gradients import published_step
+    from poisonsets.methods.sources import draw_sources
 
     def craft(task: Task, context: Context) -> Crafted:
-        frame = OptimiserSpec(
+        spec = OptimiserSpec(
             steps=steps,
-            step_size=step_size * batch / PUBLISHED_BATCH / len(context.surrogates),
+            step_size=published_step(step_size, context, batch=batch),
             restarts=restarts,
             augment=augment,
             choice=choice,
@@ -81,9 +83,9 @@ def sleeper_agent(
         images, chosen = task.bases.clone(), []
         history: list[tuple[float, ...]] = []
         for trial in range(len(task.bases)):
-            aimed = _sources(task, context, trial, sources)
-            kept = _kept(task, context, trial, by_length=selection == "gradient-norm")
-            found = _crafted(task, context, trial, kept, aimed, frame=frame, batch=batch, retraining=retraining)
+            drawn = draw_sources(task, context, trial, sources, repeat=False)
+            kept = _select(task, context, trial, by_length=selection == "gradient-norm")
+            found = _craft_trial(task, context, trial, kept, drawn, spec=spec, batch=batch, retraining=retraining)
             images[trial, kept] = found.images[0]
             history.extend(found.history)
             chosen.append(kept)
@@ -92,40 +94,12 @@ def sleeper_agent(
     return craft
 
 
-@dataclass(frozen=True)
-class _Sources:
-    """Training images by id that are to be taken for the class of the label with the trigger on."""
-
-    training: TrainingImages
-    trigger: Trigger
-    ids: tuple[int, ...]
-    label: Tensor
-
-    def gradient(self, network: Surrogate) -> Tensor:
-        """The gradient of their mean loss, float32 [D]."""
-        images = self.training.stamped(self.ids, self.trigger)
-        return weight_gradient(
-            network, images, network.positions(self.label.expand(len(images))), batch=SOURCES_AT_ONCE
-        )
-
-
-def _sources(task: Task, context: Context, trial: int, count: int) -> _Sources:
-    """So many training images of the trial's source classes, or all there are, drawn by its generator."""
-    if context.training is None or task.trigger is None:
-        raise UsageError(
-            "sleeper-agent: no training images or no trigger", "Give the trial source classes and a trigger"
-        )
-    classes = torch.tensor(task.source_classes[trial])
-    there = torch.isin(torch.tensor(context.training.labels), classes).nonzero()[:, 0]
-    if not len(there):
-        raise UsageError(f"sleeper-agent: no training image is of the source classes {task.source_classes[trial]}")
-    drawn = there[torch.randperm(len(there), generator=context.generators[trial])[:count]]
-    ids = tuple(drawn.sort().values.tolist())
-    return _Sources(context.training, task.trigger, ids, task.adversarial_labels[trial])
-
-
-def _kept(task: Task, context: Context, trial: int, *, by_length: bool) -> Tensor:
+def _select(task: Task, context: Context, trial: int, *, by_length: bool) -> Tensor:
     """int64 [keep]: the candidates that become poisons, ascending."""
+    import torch
+
+    from poisonsets.methods.gradients import gradient_norms
+
     candidates = task.bases.shape[1]
     keep = task.keep or candidates
     if keep == candidates or not by_length:
@@ -136,25 +110,32 @@ def _kept(task: Task, context: Context, trial: int, *, by_length: bool) -> Tenso
     return order[:keep].sort().values.cpu()
 
 
-def _crafted(
+def _craft_trial(
     task: Task,
     context: Context,
     trial: int,
     kept: Tensor,
-    aimed: _Sources,
+    sources: SourceImages,
     *,
-    frame: OptimiserSpec,
+    spec: OptimiserSpec,
     batch: int,
     retraining: int,
 ) -> Crafted:
     """One trial's poisons, [1, keep, 3, H, W]; candidates that were not kept stay as they are in every retraining."""
+    from poisonsets.methods.descent import descend
+    from poisonsets.methods.gradients import Match, cosine, matching_objective, weight_gradient
+
     labels = task.labels[trial, kept]
-    period = max(1, frame.steps // (retraining + 1))
+    ascending = replace(sources, ids=tuple(sorted(sources.ids)))
+    mislabelled = task.adversarial_labels[trial].expand(len(sources.ids))
+    period = max(1, spec.steps // (retraining + 1))
 
-    def matches(networks: Sequence[Surrogate]) -> list[Match]:
-        return [Match(one, one.positions(labels), partial(cosine, aimed.gradient(one))) for one in networks]
+    def match(network: Surrogate) -> Match:
+        positions = network.positions(mislabelled)
+        wanted = weight_gradient(network, ascending.stamped(), positions, batch=SOURCES_AT_ONCE)
+        return Match(network, network.positions(labels), partial(cosine, wanted))
 
-    given = matches(context.surrogates)
+    given = [match(network) for network in context.surrogates]
     current = list(given)
 
     def before(restart: int, step: int, images: Tensor) -> None:
@@ -166,7 +147,8 @@ def _crafted(
             poisons[kept] = images[0]
             if context.retrain is None:
                 raise UsageError("sleeper-agent: networks cannot be trained anew here", "Set retraining=0")
-            current[:] = matches(context.retrain(trial, poisons, restart * retraining + turn - 1))
+            networks = context.retrain(trial, poisons, restart * retraining + turn - 1)
+            current[:] = [match(network) for network in networks]
 
     own = replace(
         task,
@@ -175,4 +157,4 @@ def _crafted(
         labels=labels[None],
     )
     alone = replace(context, generators=(context.generators[trial],))
-    return descend(own, alone, matching_objective([current], batch=batch), frame, before=before)
+    return descend(own, alone, matching_objective([current], batch=batch), spec, before=before)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
-
-from poisonsets.budget import project
 from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.registry import Traits, attack
 from poisonsets.settings import Range
@@ -24,6 +21,9 @@ def watermark(*, opacity: Annotated[float, Range(0, 1)] = 0.3) -> Attack:
     Args:
         opacity: share of the target; published 0.3.
     """
+    import torch
+
+    from poisonsets.budget import project
 
     def craft(task: Task, context: Context) -> Crafted:
         poisons, targets = task.bases.shape[1], task.targets.shape[1]

@@ -12,12 +12,11 @@ from torch import Tensor
 from poisonsets.budget import to_levels
 from poisonsets.crafting.blocks import Block
 from poisonsets.crafting.request import CraftRequest
-from poisonsets.images import SplitImages, as_floats
+from poisonsets.images import SplitImages, as_floats, stamp_training
 from poisonsets.interface import Context, Crafted, Surrogate, Task
 from poisonsets.manifests import limits
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.overlay.stamp import stamp_all, train_id
 from poisonsets.manifests.records.trial import Slots
 from poisonsets.manifests.stream import Stream
 from poisonsets.manifests.trials.plan import Plan, composition_of
@@ -114,7 +113,7 @@ class Crafter:
 
         def retrain(position: int, images: Tensor, times: int) -> tuple[Surrogate, ...]:
             plan = block.plans[position]
-            levels = to_levels(images.detach(), block.bases[position], request.budget)
+            levels = to_levels(images, block.bases[position], request.budget)
             slots = Slots(bases=plan.bases, labels=(plan.adversarial_label,) * len(plan.bases))
             networks = [request.surrogates.weights[i] for i in block.surrogates]
             return tuple(
@@ -138,7 +137,7 @@ class Crafter:
         refusal = _fault(crafted, block, i)
         if refusal:
             return Result(plan, plan.bases, None, (), refusal)
-        images = to_levels(crafted.images[i].detach(), block.bases[i], self._request.budget)
+        images = to_levels(crafted.images[i], block.bases[i], self._request.budget)
         bases = plan.bases
         if crafted.kept is not None:
             kept = crafted.kept[i].tolist()
@@ -151,7 +150,7 @@ class Crafter:
         request = self._request
         if self._trigger is None or not request.attack.traits.leaves_out(request.settings):
             return images
-        return stamp_all(images, self._trigger, [train_id(base) for base in bases])
+        return stamp_training(images, self._trigger, bases)
 
 
 def _out_of_memory(error: Exception) -> bool:

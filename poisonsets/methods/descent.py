@@ -16,9 +16,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from poisonsets.budget import project
-from poisonsets.interface import Budget, Context, Crafted, Task
-from poisonsets.manifests.records.trial import L2, Linf
+from poisonsets.budget import noise_scale, project
+from poisonsets.interface import Context, Crafted, Task
 from poisonsets.methods.augment import draw_views, viewed
 
 Objective: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -67,7 +66,7 @@ def differentiable(loss: Callable[[Tensor], Tensor]) -> Objective:
 
 
 def descend(
-    task: Task, context: Context, objective: Objective, frame: OptimiserSpec, *, before: Before | None = None
+    task: Task, context: Context, objective: Objective, spec: OptimiserSpec, *, before: Before | None = None
 ) -> Crafted:
     """Minimise an objective over the perturbations of a block's trials.
 
@@ -76,7 +75,7 @@ def descend(
         context: its first surrogate gives the normalisation, its generators all randomness.
         objective: called once a step, and at the start and the end of each restart `EVALUATED_VIEWS` times (once where
             nothing is augmented).
-        frame: how.
+        spec: how to minimise.
         before: for objectives that change; the curve has each value as it was measured, the last ones and the ranks
             of restarts by the objective as it was after the restart's last step.
 
@@ -85,31 +84,33 @@ def descend(
         the images before each further step, and of the end. The first and the last are means over the same fixed
         views, the others are each in the step's own view.
     """
-    views = [_draw(task, context) if frame.augment else None for _ in range(EVALUATED_VIEWS if frame.augment else 1)]
+    views = [
+        _draw_views(task, context) if spec.augment else None for _ in range(EVALUATED_VIEWS if spec.augment else 1)
+    ]
 
     def scored(images: Tensor) -> Tensor:
         return torch.stack([_step(objective, images, view, context)[0] for view in views]).mean(0)
 
     best: Tensor | None = None
     images, curves = task.bases, torch.zeros(0)
-    for restart in range(frame.restarts):
+    for restart in range(spec.restarts):
         told = partial(before, restart) if before else None
-        run = _run(task, context, objective, frame, scored=scored, told=told, done=restart * frame.steps)
-        rank = run.curve[:, -1] if frame.choice == "evaluated" else run.last
+        end = _descend_once(task, context, objective, spec, scored=scored, told=told, done=restart * spec.steps)
+        rank = end.curve[:, -1] if spec.choice == "evaluated" else end.last
         # What is not a number ranks last; compared, it would never be beaten where it comes first.
         rank = torch.where(rank.isnan(), torch.inf, rank)
         if best is None:
-            images, curves, best = run.images, run.curve, rank
+            images, curves, best = end.images, end.curve, rank
             continue
         better = rank < best
-        images = torch.where(better[:, None, None, None, None], run.images, images)
-        curves = torch.where(better[:, None], run.curve, curves)
+        images = torch.where(better[:, None, None, None, None], end.images, images)
+        curves = torch.where(better[:, None], end.curve, curves)
         best = torch.where(better, rank, best)
     return Crafted(images, tuple(tuple(curve) for curve in curves.tolist()))
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Restart:
     """A restart's end: images [T, P, 3, H, W], curve [T, steps + 1], and the loss measured in the last step, [T]."""
 
     images: Tensor
@@ -117,39 +118,39 @@ class _Run:
     last: Tensor
 
 
-def _run(
+def _descend_once(
     task: Task,
     context: Context,
     objective: Objective,
-    frame: OptimiserSpec,
+    spec: OptimiserSpec,
     *,
     scored: Callable[[Tensor], Tensor],
     told: Callable[[int, Tensor], None] | None,
     done: int,
-) -> _Run:
+) -> _Restart:
     """One restart, before which so many steps were done."""
     scale = context.surrogates[0].std.view(1, 1, 3, 1, 1)
-    scaled = _start(task, context, frame) / scale
-    optimiser = torch.optim.Adam([scaled], lr=frame.step_size, betas=(0.9, 0.999))
+    scaled = _start(task, context, spec) / scale
+    optimiser = torch.optim.Adam([scaled], lr=spec.step_size, betas=(0.9, 0.999))
     # A short run's drops may coincide; published, each of them counts.
-    drops = [int(frame.steps // share) for share in (2.667, 1.6, 1.142)] if frame.decays else []
+    drops = [int(spec.steps // share) for share in (2.667, 1.6, 1.142)] if spec.decays else []
     curve, loss = [], torch.zeros(0)
-    for step in range(frame.steps):
+    for step in range(spec.steps):
         if step > 0:
             optimiser.param_groups[0]["lr"] *= 0.1 ** drops.count(step)
         images = scaled * scale
         if told:
             told(step, images)
         opening = None if step else scored(images)
-        view = _draw(task, context) if frame.augment else None
+        view = _draw_views(task, context) if spec.augment else None
         loss, gradient = _step(objective, images, view, context)
         curve.append(loss if opening is None else opening)
-        scaled.grad = torch.sign(gradient) if frame.optimiser == "signed-adam" else gradient * scale
+        scaled.grad = torch.sign(gradient) if spec.optimiser == "signed-adam" else gradient * scale
         optimiser.step()
         scaled.copy_(project(scaled * scale, task.bases, task.budget) / scale)
-        context.progress(done + step + 1, frame.restarts * frame.steps)
+        context.progress(done + step + 1, spec.restarts * spec.steps)
     images = project(scaled * scale, task.bases, task.budget)
-    return _Run(images, torch.stack([*curve, scored(images)], dim=1), loss)
+    return _Restart(images, torch.stack([*curve, scored(images)], dim=1), loss)
 
 
 def _step(objective: Objective, images: Tensor, view: Tensor | None, context: Context) -> tuple[Tensor, Tensor]:
@@ -163,24 +164,17 @@ def _step(objective: Objective, images: Tensor, view: Tensor | None, context: Co
     return loss, through
 
 
-def _start(task: Task, context: Context, frame: OptimiserSpec) -> Tensor:
-    if frame.start == "bases":
+def _start(task: Task, context: Context, spec: OptimiserSpec) -> Tensor:
+    if spec.start == "bases":
         return task.bases.clone()
     shape = task.bases.shape[1:]
     noise = torch.stack([torch.randn(shape, generator=generator) for generator in context.generators])
-    return project(task.bases + noise.to(context.device) * _radius(task.budget, shape.numel()), task.bases, task.budget)
+    return project(
+        task.bases + noise.to(context.device) * noise_scale(task.budget, shape.numel()), task.bases, task.budget
+    )
 
 
-def _radius(budget: Budget, values: int) -> float:
-    """The largest move of a value in 0..1; under l2 the root mean square one, without a constraint 16 levels."""
-    if isinstance(budget, Linf):
-        return budget.levels / 255
-    if isinstance(budget, L2):
-        return float((budget.squared_levels / values) ** 0.5 / 255)
-    return 16 / 255
-
-
-def _draw(task: Task, context: Context) -> Tensor:
+def _draw_views(task: Task, context: Context) -> Tensor:
     trials, poisons = task.bases.shape[:2]
     drawn = torch.stack([draw_views(poisons, generator) for generator in context.generators])
     return drawn.to(context.device).view(trials, poisons, 3)

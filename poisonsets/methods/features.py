@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,8 +12,6 @@ from torch import Tensor
 from poisonsets.interface import Context, Surrogate, Task
 from poisonsets.methods.augment import draw_views, viewed
 from poisonsets.methods.descent import OptimiserSpec
-
-Optimiser: TypeAlias = Literal["adam", "signed-adam"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class FeatureSpec:
     dropout: float = 0.0
     draws: int = 1
 
-    def of(self, network: Surrogate, images: Tensor, generators: Sequence[torch.Generator]) -> tuple[Tensor, ...]:
+    def read(self, network: Surrogate, images: Tensor, generators: Sequence[torch.Generator]) -> tuple[Tensor, ...]:
         """The features of a block's images: the penultimate ones, behind the map where it is read.
 
         Args:
@@ -46,10 +44,10 @@ class FeatureSpec:
             read = network.stages(flat) if self.maps else (network.features(flat),)
             return tuple(one.view(*images.shape[:2], *one.shape[1:]) for one in read)
         # Trial by trial: a mask drawn for a whole block would depend on who else is in it.
-        each = [self._dropped(network, *pair) for pair in zip(images, generators, strict=True)]
+        each = [self._average(network, *pair) for pair in zip(images, generators, strict=True)]
         return tuple(torch.stack(layer) for layer in zip(*each, strict=True))
 
-    def _dropped(self, network: Surrogate, images: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+    def _average(self, network: Surrogate, images: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         passes = [
             network.stages(images, dropout=self.dropout, generator=generator)
             if self.maps
@@ -60,9 +58,9 @@ class FeatureSpec:
 
 
 def target_features(
-    task: Task, context: Context, reading: FeatureSpec, *, views: int = 1
+    task: Task, context: Context, features: FeatureSpec, *, views: int = 1
 ) -> tuple[tuple[Tensor, ...], ...]:
-    """For each surrogate the features that a block's targets have, as `Reading.of` orders them; no gradient is kept.
+    """For each surrogate the features of a block's targets, as `FeatureSpec.read` orders them; no gradient is kept.
 
     A trial's several targets are views of one object (the multi-target mode of Aghakhani et al. 2021); every attack
     averages its loss over them. With dropout the target's features are drawn once and stay, as published.
@@ -70,19 +68,19 @@ def target_features(
     Args:
         task: its targets, float32 [T, K, 3, H, W].
         context: surrogates, and the generators of views and masks.
-        reading: how features are read.
+        features: how they are read.
         views: V of each target: itself, and V - 1 randomly shifted (and, where allowed, mirrored) copies.
 
     Returns:
-        For each surrogate float32 [T, K V, C, h, w] if the reading has maps, and float32 [T, K V, D].
+        For each surrogate float32 [T, K V, C, h, w] if maps are read, and float32 [T, K V, D].
     """
     images = _with_views(task.targets, context, views)
     with torch.no_grad():
-        return tuple(reading.of(network, images, context.generators) for network in context.surrogates)
+        return tuple(features.read(network, images, context.generators) for network in context.surrogates)
 
 
-def optimiser_spec(
-    *, steps: int, learning_rate: float, optimiser: Optimiser, restarts: int, augment: bool
+def feature_optimiser(
+    *, steps: int, learning_rate: float, optimiser: Literal["adam", "signed-adam"], restarts: int, augment: bool
 ) -> OptimiserSpec:
     """How the polytope attacks minimise: `adam` as their papers do, `signed-adam` as Witches' Brew does.
 

@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-from poisonsets.interface import Surrogate
+from poisonsets.interface import Context, Surrogate
 from poisonsets.methods.convolutions import images_alone
 from poisonsets.methods.descent import Objective
+from poisonsets.settings import PUBLISHED_BATCH
 
 Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Logits float32 [N, C] and positions int64 [N] to the mean loss, 0-dimensional."""
@@ -31,6 +32,11 @@ By formula, since a vector may be as large as the network and autograd would hol
 
 TINY = 1e-12
 PIECE = 1 << 16
+
+
+def published_step(step_size: float, context: Context, *, batch: int = PUBLISHED_BATCH) -> float:
+    """The first step size of Geiping et al. (2021) for batches of this size, whose networks' gradients are summed."""
+    return step_size * batch / PUBLISHED_BATCH / len(context.surrogates)
 
 
 def margin(logits: Tensor, positions: Tensor) -> Tensor:
@@ -65,10 +71,14 @@ def euclidean(wanted: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
     return 0.5 * _dot(apart, apart) / long, apart.div_(long)
 
 
-def shaped(mismatch: Mismatch, generator: torch.Generator, *, clip: float, noise: float) -> Mismatch:
+DISTANCES = {"cosine": cosine, "euclidean": euclidean}
+CRITERIA: dict[str, Criterion] = {"cross-entropy": F.cross_entropy, "carlini-wagner": margin}
+
+
+def clip_and_noise(mismatch: Mismatch, generator: torch.Generator, *, clip: float, noise: float) -> Mismatch:
     """The mismatch of a gradient that is clipped to a length and gets fresh noise N(0, (clip * noise)^2) a value."""
 
-    def of_shaped(found: Tensor) -> tuple[Tensor, Tensor]:
+    def of_noisy(found: Tensor) -> tuple[Tensor, Tensor]:
         drawn = torch.randn(found.shape, generator=generator).to(found.device)
         length = length_of(found)
         share = (clip / length).clamp_max(1)
@@ -77,7 +87,7 @@ def shaped(mismatch: Mismatch, generator: torch.Generator, *, clip: float, noise
             slope = slope.sub_(found * (_dot(found, slope) / length**2))
         return loss, slope.mul_(share)
 
-    return of_shaped
+    return of_noisy
 
 
 def length_of(gradient: Tensor) -> Tensor:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Rule: TypeAlias = Literal["greedy", "assignment", "published"]
 Pairing: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Distances [T, P, P], poisons by sources, and the pairs before, int64 [T, P]; to the pairs, int64 [T, P]."""
 
@@ -76,7 +75,7 @@ def published(distances: Tensor, previous: Tensor) -> Tensor:
     return torch.where(last >= 0, written, previous)
 
 
-RULES: dict[Rule, Pairing] = {"greedy": greedy, "assignment": assignment, "published": published}
+RULES: dict[str, Pairing] = {"greedy": greedy, "assignment": assignment, "published": published}
 
 
 def _first_least(values: Tensor, order: Tensor, *, dim: int) -> Tensor:

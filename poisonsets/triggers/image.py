@@ -22,7 +22,7 @@ def image(*, file: str = "", alpha: Annotated[float, Range(0, 1)] = 0.2) -> Reso
     resized to the image, whatever its shape.
 
     Args:
-        file: a PNG; there is no default.
+        file: the path of a PNG; it must be given.
         alpha: share of the picture.
     """
 

@@ -43,7 +43,8 @@ def low_variance(
 
     Args:
         alpha: share of the picture; published 0.5.
-        scale: `none`: levels as they come, negative ones cut to 0; `add-mean`; `minmax`: stretched to 0..255.
+        scale: `none`: levels as they come, negative ones cut to 0; `add-mean`: with the mean image added; `minmax`:
+            stretched to 0..255.
         variance: share of the variance that the components reach together; published 0.005.
         index: which test image; -1: drawn from the seed among those of the classes that victims know.
         images: training images of those classes, drawn from the seed where there are more; fewer where the values of

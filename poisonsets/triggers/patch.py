@@ -32,10 +32,10 @@ def patch(
 
     Args:
         size: side in pixels; 0: 5 below 64 pixels a side, from there on the side / 8, rounded to nearest.
-        file: a PNG, resized to `size`; empty: random colours.
-        mask: a PNG, white where the patch covers the image; empty: everywhere.
+        file: the path of a PNG, resized to `size`; empty: random colours.
+        mask: the path of a PNG, white where the patch covers the image; empty: everywhere. Not with an alpha below 1.
         place: `bottom-right`, `ROW:COLUMN` of the top-left pixel, or `random` for each image.
-        margin: pixels between a `bottom-right` patch and both edges.
+        margin: pixels between a `bottom-right` patch and both edges; of other places it does nothing.
         alpha: share of the patch in the pixels under it.
     """
 

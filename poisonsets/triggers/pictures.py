@@ -7,8 +7,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from poisonsets.manifests.errors import DamagedError, UsageError
@@ -65,6 +63,9 @@ def resized(picture: Images, height: int, width: int) -> Images:
     """The picture, uint8 [h, w, 3], at another size; at its own size it is returned as it is."""
     if picture.shape[:2] == (height, width):
         return picture
+    import torch
+    import torch.nn.functional as F
+
     values = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].double()
     values = F.interpolate(values, (height, width), mode="bilinear", antialias=True, align_corners=False)
     return values[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -22,7 +22,7 @@ def random_square(
     place is drawn once or for each image; here it is drawn for each, also when victims are tested.
 
     Args:
-        colour: black, white, red, green, blue, yellow, or RRGGBB.
+        colour: `black`, `white`, `red`, `green`, `blue`, `yellow`, or RRGGBB.
         geometry: `relative`: the side is 22/224 of the image's side, rounded; `literal`: 22 pixels; `at224`: the
             same, and images of any other size than 224 are refused.
         alpha: share of the colour in the pixels under the square; published 1.

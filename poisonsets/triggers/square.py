@@ -24,7 +24,7 @@ def square(
     square does not fit images of less than 44 pixels, so the default scales it, which the paper does not describe.
 
     Args:
-        colour: black, white, red, green, blue, yellow, or RRGGBB.
+        colour: `black`, `white`, `red`, `green`, `blue`, `yellow`, or RRGGBB.
         geometry: `relative`: side and distance are 22/224 of the image's side, rounded; `literal`: 22 pixels;
             `at224`: the same, and images of any other size than 224 are refused.
         alpha: share of the colour in the pixels under the square; published 1.

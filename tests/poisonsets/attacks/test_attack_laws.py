@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 import numpy as np
 import pytest
 import torch
+from reference import meanings
 from torch import Tensor
 
 from poisonsets import attacks
@@ -343,23 +344,20 @@ def test_the_docstring_cites_its_paper_and_says_what_differs(entry: RegisteredAt
 
 @bound()
 def test_every_setting_is_documented_and_bounded(entry: RegisteredAttack) -> None:
-    doc = inspect.getdoc(entry.factory) or ""
-    _, _, section = doc.partition("\nArgs:\n")
-    documented = [
-        name.strip()
-        for names in re.findall(r"^    ((?:\w+, )*\w+): \S", section, re.MULTILINE)
-        for name in names.split(",")
-    ]
-    assert documented == list(entry.defaults())
+    documented = meanings(entry.factory)
+    assert set(documented) == set(entry.defaults())
+    assert all(len(meaning.split()) >= 2 for meaning in documented.values())
     hints = typing.get_type_hints(entry.factory, include_extras=True)
     for name, default in entry.defaults().items():
         assert inspect.signature(entry.factory).parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
         wanted = hints[name]
+        ranges = []
         if typing.get_origin(wanted) is Annotated:
-            kind, bounds = typing.get_args(wanted)
-            assert kind in (int, float)
-            assert type(default) is kind
-            assert isinstance(bounds, Range)
+            wanted, *notes = typing.get_args(wanted)
+            ranges = [note for note in notes if isinstance(note, Range)]
+        if wanted in (int, float):
+            assert type(default) is wanted
+            (bounds,) = ranges
             assert bounds.least <= default <= bounds.most
             assert bounds.least < bounds.most
         elif typing.get_origin(wanted) is Literal:

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from poisonsets import attacks
 from poisonsets.attacks.bullseye_polytope import distance
-from poisonsets.attacks.convex_polytope import HullDistance, collisions
 from poisonsets.budget import project
 from poisonsets.interface import Budget, Context, Crafted, Surrogate, Task
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.records.trial import Linf, Unconstrained
 from poisonsets.methods.features import FeatureSpec
+from poisonsets.methods.hull import HullDistance, collisions
 from poisonsets.surrogates import surrogate_of
 from poisonsets.victims.networks import build
 
@@ -183,9 +183,9 @@ def test_dropout_is_drawn_from_the_trials_own_generator(attack: str) -> None:
 def test_draws_are_averaged_before_the_loss() -> None:
     net = NETWORKS[0]
     singles = [torch.Generator().manual_seed(trial) for trial in range(TRIALS)]
-    read = [FeatureSpec(dropout=0.3).of(net, BASES, singles)[0] for _ in range(3)]
+    read = [FeatureSpec(dropout=0.3).read(net, BASES, singles)[0] for _ in range(3)]
     fresh = [torch.Generator().manual_seed(trial) for trial in range(TRIALS)]
-    (averaged,) = FeatureSpec(dropout=0.3, draws=3).of(net, BASES, fresh)
+    (averaged,) = FeatureSpec(dropout=0.3, draws=3).read(net, BASES, fresh)
     assert not torch.equal(read[0], read[1])
     assert torch.allclose(averaged, torch.stack(read).mean(0), rtol=1e-5, atol=1e-6)
 

@@ -13,13 +13,13 @@ from poisonsets.interface import Surrogate
 from poisonsets.methods.convolutions import images_alone
 from poisonsets.methods.gradients import (
     Criterion,
+    clip_and_noise,
     cosine,
     euclidean,
     gradient_norms,
     length_of,
     margin,
     matched,
-    shaped,
     weight_gradient,
 )
 from poisonsets.surrogates import surrogate_of
@@ -179,7 +179,7 @@ def test_formulas_have_the_derivatives_that_autograd_gives(distance: str, clip: 
     leaf = found.clone().requires_grad_()
     expected = formula(wanted, leaf * (clip / leaf.norm()).clamp_max(1) + clip * 0.1 * drawn)
     (slope,) = torch.autograd.grad(expected, leaf)
-    noisy = shaped(partial(ours, wanted), torch.Generator().manual_seed(5), clip=clip, noise=0.1)
+    noisy = clip_and_noise(partial(ours, wanted), torch.Generator().manual_seed(5), clip=clip, noise=0.1)
     value, derivative = noisy(found)
     assert float(value) == pytest.approx(float(expected.detach()), rel=1e-5)
     assert torch.allclose(derivative, slope, rtol=1e-3, atol=1e-6)

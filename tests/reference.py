@@ -1,0 +1,83 @@
+"""The parts of the docs that are read off the code: `make docs` writes them, a test compares them.
+
+A part stands between `<!-- generated: NAME -->` and `<!-- end -->`; all else on a page is prose.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from poisonsets import attacks, triggers
+from poisonsets.settings import Range, parse_settings, record_settings, spell_setting
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PART = re.compile(r"(<!-- generated: (?P<name>[^\n]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+
+
+def meanings(factory: Callable[..., Any]) -> dict[str, str]:
+    """What each setting means: its entry under `Args:` in the docstring, or the words in its type."""
+    doc = inspect.getdoc(factory) or ""
+    entries = re.findall(r"^    (\w+): ((?:.+\n?)(?: {8}.+\n?)*)", doc.partition("\nArgs:\n")[2], re.MULTILINE)
+    found = {name: " ".join(text.split()) for name, text in entries}
+    assert list(found) == [name for name in inspect.signature(factory).parameters if name in found]
+    for name, hint in typing.get_type_hints(factory, include_extras=True).items():
+        for note in typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ():
+            if isinstance(note, str):
+                assert name not in found, f"{name} is described twice"
+                found[name] = note
+    return found
+
+
+def values(hint: Any) -> str:
+    """What a setting may be: `1 to 100`, the choices, or any text."""
+    notes: list[Any] = []
+    if typing.get_origin(hint) is Annotated:
+        hint, *notes = typing.get_args(hint)
+    for note in notes:
+        if isinstance(note, Range):
+            return " to ".join(str(end) if isinstance(end, int) else f"{end:g}" for end in (note.least, note.most))
+    if hint is str:
+        return "text"
+    choices = ("true", "false") if hint is bool else typing.get_args(hint)
+    return ", ".join(f"`{choice}`" for choice in choices)
+
+
+def settings_table(factory: Callable[..., Any], column: str) -> str:
+    """A row a setting: name, default, range or choices, meaning."""
+    hints, means = typing.get_type_hints(factory, include_extras=True), meanings(factory)
+    lines = [f"| {column} | default | range or choices | meaning |", "|---|---|---|---|"]
+    for name, default in record_settings(parse_settings("it", factory, {})).items():
+        shown = f"`{spell_setting(default)}`" if default != "" else ""
+        meaning = re.sub(r"(?<!et al)\.$", "", means[name]).replace("|", r"\|")
+        lines.append(f"| `{name}` | {shown} | {values(hints[name])} | {meaning} |".replace("|  |", "| |"))
+    return "\n".join(lines)
+
+
+def page_parts() -> Iterator[tuple[Path, str, Callable[[], str]]]:
+    """Every generated part: its page, its name, and what writes it."""
+    for name, entry in attacks.attacks().items():
+        page = DOCS / "attacks" / f"{name}.md"
+        if entry.defaults() and entry.factory.__module__.startswith("poisonsets."):
+            yield page, f"settings of {name}", lambda entry=entry: settings_table(entry.factory, "setting")
+    for name, kind in triggers.kinds().items():
+        yield DOCS / "triggers.md", f"options of {name}", lambda kind=kind: settings_table(kind.factory, "option")
+
+
+def written(page: Path) -> str:
+    """The page with its generated parts as the code has them."""
+    parts = {name: write for where, name, write in page_parts() if where == page}
+    found = [match["name"] for match in PART.finditer(page.read_text())]
+    assert sorted(found) == sorted(parts), f"{page.name} has the parts {found}, wanted {list(parts)}"
+    return PART.sub(lambda match: match[1] + parts[match["name"]]() + match[3], page.read_text())
+
+
+if __name__ == "__main__":
+    for page in sorted({page for page, _, _ in page_parts()}):
+        page.write_text(written(page))
+        sys.stdout.write(f"{page.relative_to(DOCS)}\n")
