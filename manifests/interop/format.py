@@ -78,7 +78,7 @@ class Format:
         read: reads one trial. Raises DamagedError, MissingError or UsageError.
         write: gives the files of one trial; None where nobody reads the format. Raises UsageError where the format
             cannot say the trial at all.
-        carries: what it says of a trial beside its poisons and their labels, in the words of `dropping.FIELDS`.
+        carries: what it says of a trial beside its poisons and their labels, in the words of `losses.FIELDS`.
     """
 
     name: str
