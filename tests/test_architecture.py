@@ -278,6 +278,14 @@ def test_verify_needs_no_torch(tmp_path: Path, cache: Path) -> None:
     assert "every claim that bytes can prove holds" in python(code, blocked={"torch", "torchvision"}, cache=cache)
 
 
+@pytest.mark.parametrize("command", [("craft", "noise"), ("train", "--net", "convnet"), ("score", "nowhere")])
+def test_a_base_that_cannot_be_opened_costs_no_torch(tmp_path: Path, command: tuple[str, ...]) -> None:
+    for name, code in (("nosuch", 2), ("cifar10", 4)):
+        words = [*command, "--base", name, "-o", "new"]
+        checked = f"from poisonsets.cli.main import run\nassert run({words!r}) == {code}"
+        python(checked, blocked={"torch", "torchvision"}, cache=tmp_path)
+
+
 def test_victims_need_nothing_of_crafting() -> None:
     mine = [
         path for path in (ROOT / "poisonsets").iterdir() if path.suffix == ".py" or path.name in STATIONS["poisonsets"]

@@ -28,7 +28,7 @@ def export(
         str | None, typer.Option(help="With --full: compose it as this protocol does. Default: the trial's own rule.")
     ] = None,
     trials: Annotated[str | None, typer.Option(help="Which trials: 0-9, 3. Default: all.")] = None,
-    base: Annotated[str | None, typer.Option("--base", help="The base; default: found in the cache by digest.")] = None,
+    base: options.PinnedBase = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:

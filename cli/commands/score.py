@@ -62,9 +62,7 @@ def score(
         str | None, typer.Option(help="Stamped on what is asked for: KIND[,key=value...] (`list triggers`).")
     ] = None,
     fail_under: Annotated[str | None, typer.Option(help="Exit 1 where a success rate is below this share.")] = None,
-    base: Annotated[
-        str | None, typer.Option("--base", help="The base; default: of a poison set found in the cache by digest.")
-    ] = None,
+    base: options.PinnedBase = None,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
     as_json: options.Json = False,

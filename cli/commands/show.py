@@ -27,9 +27,7 @@ def show(
     picture: Annotated[
         Path | None, typer.Option(help="Write a PNG of the first trials: base, poison, difference, target.")
     ] = None,
-    base: Annotated[
-        str | None, typer.Option("--base", help="The picture's base; default: found in the cache by digest.")
-    ] = None,
+    base: options.PinnedBase = None,
     as_json: options.Json = False,
 ) -> None:
     """Show what a poison set's manifest (or a network's file) claims; nothing is checked against a base."""

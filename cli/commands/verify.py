@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def verify(
     path: Annotated[Path, typer.Argument(help="The set's folder, or a foreign set: see `list formats`.")],
-    base: Annotated[str | None, typer.Option("--base", help="The base; default: found in the cache by digest.")] = None,
+    base: options.PinnedBase = None,
     setup: Annotated[
         str | None, typer.Option(help="Compare the trials with this published setup: a name or a file.")
     ] = None,

@@ -56,13 +56,17 @@ def open_base(name: str, *, cache: Path) -> Base:
         MissingError: it was not added; the remedy is the command line that adds it.
         DamagedError: the cached file is not what was written.
     """
+    found = locate_base(name, cache=cache)
+    return _embedded(found, cache) if isinstance(found, Spec) else _read(found.file, found.spec)
+
+
+def locate_base(name: str, *, cache: Path) -> CacheEntry | Spec:
+    """What `open_base` would open, refused as there, but not read; the spec where the base is embedded."""
     entries = cache_entries(cache)
     found = find_entry(name, entries, cache)
-    if isinstance(found, CacheEntry):
-        return _read(found.file, found.spec)
-    if found.kind.source == "embedded":
-        return _embedded(found, cache)
-    raise _not_cached(name, found, entries)
+    if isinstance(found, Spec) and found.kind.source != "embedded":
+        raise _not_cached(name, found, entries)
+    return found
 
 
 def find_base(pin: BasePin, *, cache: Path) -> Base:
