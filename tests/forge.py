@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from poisonsets.manifests.files.pixels import pixel_digest
 from poisonsets.manifests.records import identity
 from poisonsets.manifests.records.manifest import Manifest
 from poisonsets.manifests.records.shards import shard_path
+from poisonsets.manifests.records.trial import Add, InPlace, Slots, Supplant, Trial, Unconstrained
 from poisonsets.manifests.sets import shard
 from poisonsets.manifests.sets.reader import open_set
 from poisonsets.manifests.verification.findings import Report
@@ -52,6 +53,22 @@ def small_set(folder: Path, base: Base, **options: Any) -> Path:
     """Craft a noise set of two trials with four poisons each."""
     craft_set(folder, noise_request(base, **options))
     return folder
+
+
+def bare_trial(
+    bases: Sequence[int | None], labels: Sequence[int], composition: Add | InPlace | Supplant = InPlace()
+) -> Trial:
+    """A trial for what looks at slots and composition alone."""
+    return Trial(
+        trial=0,
+        source_classes=(0,),
+        adversarial_label=1,
+        labels="adversarial",
+        constraint=Unconstrained(),
+        composition=composition,
+        slots=Slots(bases=tuple(bases), labels=tuple(labels)),
+        pixels="0" * 64,
+    )
 
 
 def check(folder: Path, base: Base) -> Report:

@@ -6,15 +6,13 @@ The corpus is written by `make.py`; its honest files, which nothing is wrong wit
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hostile import judging, judging_victims, make
+from hostile.script import told_by
 
 HERE = Path(__file__).resolve().parent
 WAYS = judging.WAYS | judging_victims.WAYS
@@ -98,18 +96,7 @@ def test_the_corpus_is_what_its_script_writes() -> None:
 
 def test_nothing_runs_opens_or_calls_while_the_corpus_is_read(tmp_path: Path) -> None:
     """The whole corpus once more, in a process of its own that tells of all that it does."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, str(HERE / "audited.py"), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env=environment,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout)
+    told = told_by("audited.py", tmp_path)
     assert told["offered"] == sum(1 for _ in cases())
     assert told["wrong"] == []
     assert told["events"] == []

@@ -1,4 +1,4 @@
-"""A small base, a set of ours on it, and one call to import."""
+"""A set of ours, and one call to import."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forge import small_base, small_set
 from triples import Import
 
 from poisonsets.manifests.bases.dataset import Base
@@ -16,14 +15,9 @@ from poisonsets.manifests.interop.importing.import_set import Imported, import_s
 
 
 @pytest.fixture(scope="session")
-def base() -> Base:
-    return small_base()
-
-
-@pytest.fixture(scope="session")
-def native(tmp_path_factory: pytest.TempPathFactory, base: Base) -> Path:
-    """Two trials of noise, four poisons each."""
-    return small_set(tmp_path_factory.mktemp("sets") / "native", base)
+def native(honest: Path) -> Path:
+    """A set of ours, beside the foreign ones."""
+    return honest
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forge import bare_trial
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.overlay.compose import ByCount, Rule, TrainingRows, clean_control, compose
-from poisonsets.manifests.records.trial import Add, InPlace, Linf, Slots, Supplant, Trial
+from poisonsets.manifests.records.trial import Add, InPlace, Supplant, Trial
 
 few = settings(max_examples=50, deadline=None)
 CLASSES = (0, 1, 2)
@@ -20,17 +21,7 @@ Labels = NDArray[np.int64]
 
 
 def trial(bases: list[int | None], labels: list[int] | None = None) -> Trial:
-    labels = [1] * len(bases) if labels is None else labels
-    return Trial(
-        trial=0,
-        source_classes=(0,),
-        adversarial_label=1,
-        labels="clean",
-        constraint=Linf(levels=8),
-        composition=InPlace(),
-        slots=Slots(bases=tuple(bases), labels=tuple(labels)),
-        pixels="0" * 64,
-    )
+    return bare_trial(bases, [1] * len(bases) if labels is None else labels)
 
 
 def table(rows: TrainingRows) -> list[tuple[int, int, int]]:

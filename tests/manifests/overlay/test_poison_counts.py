@@ -6,26 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forge import check, forge, small_base, small_set
+from forge import bare_trial, check, forge, small_base, small_set
 
 from poisonsets.manifests.overlay.compose import ByCount, Rule
 from poisonsets.manifests.overlay.poison_counts import Counts, counts, spans
-from poisonsets.manifests.records.trial import Add, InPlace, Linf, Slots, Supplant, Trial
+from poisonsets.manifests.records.trial import Add, InPlace, Supplant
 
 LABELS = np.repeat(np.arange(3), 10)
-
-
-def trial(bases: tuple[int | None, ...], labels: tuple[int, ...]) -> Trial:
-    return Trial(
-        trial=0,
-        source_classes=(0,),
-        adversarial_label=1,
-        labels="adversarial",
-        constraint=Linf(levels=8),
-        composition=InPlace(),
-        slots=Slots(bases=bases, labels=labels),
-        pixels="0" * 64,
-    )
 
 
 @pytest.mark.parametrize(
@@ -41,19 +28,19 @@ def test_clean_labels_under_every_rule(
     rule: Rule, share_of_class: tuple[int, int], share_of_set: tuple[int, int]
 ) -> None:
     moved = np.array([True, False, True])
-    found = counts(LABELS, trial((12, 13, 14), (1, 1, 1)), rule, (0, 1, 2), moved)
+    found = counts(LABELS, bare_trial((12, 13, 14), (1, 1, 1)), rule, (0, 1, 2), moved)
     assert found == Counts(3, share_of_class, share_of_set, (2, share_of_set[1]))
 
 
 def test_a_changed_label_alone_makes_a_poison_effective() -> None:
     nothing = np.zeros(3, dtype=np.bool_)
-    flipped = counts(LABELS, trial((12, 3, None), (1, 1, 2)), InPlace(), (0, 1, 2), nothing)
+    flipped = counts(LABELS, bare_trial((12, 3, None), (1, 1, 2)), InPlace(), (0, 1, 2), nothing)
     # Base 3 moves from class 0 to 1, the poison of unknown base is added to class 2.
     assert flipped == Counts(3, (3, 11 + 11), (3, 31), (2, 31))
 
 
 def test_classes_that_victims_do_not_know_are_no_part_of_the_whole() -> None:
-    assert counts(LABELS, trial((12,), (1,)), InPlace(), (0, 1)) == Counts(1, (1, 10), (1, 20), None)
+    assert counts(LABELS, bare_trial((12,), (1,)), InPlace(), (0, 1)) == Counts(1, (1, 10), (1, 20), None)
 
 
 def test_spans_compare_fractions_and_not_their_spelling() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from forge import Draft, check, forge, small_base, small_set, tar
+from forge import Draft, check, forge, tar
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files.pixels import Images, pixel_digest
@@ -18,16 +18,6 @@ from poisonsets.manifests.verification.findings import Report
 
 PHOTO = np.random.default_rng(9).integers(0, 256, (8, 8, 3), dtype=np.uint8)
 OTHER = 255 - PHOTO
-
-
-@pytest.fixture(scope="module")
-def base() -> Base:
-    return small_base()
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory, base: Base) -> Path:
-    return small_set(tmp_path_factory.mktemp("sets") / "honest", base)
 
 
 def with_targets(draft: Draft, keys: list[str], held: list[tuple[int, Images, int]], image: Images = PHOTO) -> int:

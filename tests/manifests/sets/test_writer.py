@@ -7,18 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from forge import check, noise_request, small_base
+from forge import check, noise_request
 
 from poisonsets.crafting.driver import CraftRequest, Done, craft_set
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import MissingError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.sets import writer
-
-
-@pytest.fixture(scope="module")
-def base() -> Base:
-    return small_base()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from forge import check, rewritten, small_base, small_set
+from forge import check, rewritten
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files import canonical_json
@@ -16,27 +16,17 @@ from poisonsets.manifests.files import canonical_json
 FILES = ("manifest.json", "run.json", "README.md", "poisons/trial-00000-000.tar", "poisons/trial-00001-000.tar")
 
 
-@pytest.fixture(scope="module")
-def base() -> Base:
-    return small_base()
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, base: Base) -> Path:
-    return small_set(tmp_path_factory.mktemp("sets") / "whole", base)
-
-
 @pytest.fixture
-def copy(whole: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(whole, tmp_path / "copy"))
+def copy(honest: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(honest, tmp_path / "copy"))
 
 
-def test_a_fresh_set_is_clean(whole: Path, base: Base) -> None:
-    report = check(whole, base)
+def test_a_fresh_set_is_clean(honest: Path, base: Base) -> None:
+    report = check(honest, base)
     assert report.clean
     assert report.total == 0
     assert report.checked["poisons"] == 8
-    assert sorted(str(p.relative_to(whole)) for p in whole.rglob("*") if p.is_file()) == sorted(FILES)
+    assert sorted(str(p.relative_to(honest)) for p in honest.rglob("*") if p.is_file()) == sorted(FILES)
 
 
 @pytest.mark.parametrize("name", FILES)

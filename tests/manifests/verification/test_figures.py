@@ -5,23 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
-from forge import Draft, check, forge, small_base, small_set
+from forge import Draft, check, forge
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.sets.reader import open_set
 from poisonsets.manifests.verification.figures import Figures, decimals
 from poisonsets.manifests.verification.tally import WORST_KEPT
-
-
-@pytest.fixture(scope="module")
-def base() -> Base:
-    return small_base()
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory, base: Base) -> Path:
-    return small_set(tmp_path_factory.mktemp("sets") / "honest", base, trials=5)
 
 
 def figures(folder: Path, base: Base) -> Figures:
@@ -44,8 +33,8 @@ def shifted(draft: Draft, base: Base, moves: list[int]) -> None:
         draft.images[0][slot] = image
 
 
-def test_moves_are_counted_poison_by_poison(honest: Path, tmp_path: Path, base: Base) -> None:
-    forged = forge(honest, tmp_path / "set", lambda draft: shifted(draft, base, [0, 3, 8, 3]))
+def test_moves_are_counted_poison_by_poison(five: Path, tmp_path: Path, base: Base) -> None:
+    forged = forge(five, tmp_path / "set", lambda draft: shifted(draft, base, [0, 3, 8, 3]))
     found = figures(forged, base)
     assert (found.trials, found.poisons, found.unknown, found.moved) == (1, 4, 0, 3)
     assert found.largest == {0: 1, 3: 2, 8: 1}
@@ -57,9 +46,9 @@ def test_moves_are_counted_poison_by_poison(honest: Path, tmp_path: Path, base: 
     assert table["poisons by their largest move, in levels"] == "0: 1, 3-4: 2, 5-8: 1"
 
 
-def test_they_are_sums_over_all_trials(honest: Path, base: Base) -> None:
-    found = figures(honest, base)
-    opened = open_set(honest)
+def test_they_are_sums_over_all_trials(five: Path, base: Base) -> None:
+    found = figures(five, base)
+    opened = open_set(five)
     deltas = np.concatenate(
         [trial.poisons()[0].astype(int) - base.train.images[list(trial.record.slots.bases)] for trial in opened.trials]
     )
@@ -71,7 +60,7 @@ def test_they_are_sums_over_all_trials(honest: Path, base: Base) -> None:
     assert float(found.ssim[1]) <= float(found.ssim[0]) <= 1
 
 
-def test_unknown_bases_are_counted_apart(honest: Path, tmp_path: Path, base: Base) -> None:
+def test_unknown_bases_are_counted_apart(five: Path, tmp_path: Path, base: Base) -> None:
     def unknown(draft: Draft) -> None:
         shifted(draft, base, [1, 1, 1, 1])
         trial = draft.trial(0)
@@ -82,20 +71,20 @@ def test_unknown_bases_are_counted_apart(honest: Path, tmp_path: Path, base: Bas
         unknown(draft)
         draft.trial(0)["slots"]["bases"] = [None] * 4
 
-    found = figures(forge(honest, tmp_path / "two", unknown), base)
+    found = figures(forge(five, tmp_path / "two", unknown), base)
     assert (found.unknown, found.moved, found.largest) == (2, 2, {1: 2})
     assert found.worst[0].used == "1/255"
-    none = figures(forge(honest, tmp_path / "all", all_unknown), base)
+    none = figures(forge(five, tmp_path / "all", all_unknown), base)
     assert (none.unknown, none.largest, none.distance, none.ssim, none.worst) == (4, {}, (), (), ())
     assert dict(none.rows()) == {"poisons that differ from their base": "0 of 0", "poisons of unknown base": "4"}
 
 
-def test_l2_budgets_are_shares_of_squares(honest: Path, tmp_path: Path, base: Base) -> None:
+def test_l2_budgets_are_shares_of_squares(five: Path, tmp_path: Path, base: Base) -> None:
     def l2(draft: Draft) -> None:
         shifted(draft, base, [5, 6, 7, 8])
         draft.trial(0)["constraint"] = {"norm": "l2", "squared_levels": 64, "exempt_trigger": False}
 
-    found = figures(forge(honest, tmp_path / "set", l2), base)
+    found = figures(forge(five, tmp_path / "set", l2), base)
     assert [one.used for one in found.worst] == ["64/64", "49/64", "36/64", "25/64"]
 
 
@@ -103,11 +92,11 @@ def test_no_figure_is_rounded_up() -> None:
     assert [decimals(value) for value in (1.0, 0.99999, 0.5, -0.12345)] == ["1.0000", "0.9999", "0.5000", "-0.1235"]
 
 
-def test_what_is_damaged_has_no_figures(honest: Path, tmp_path: Path, base: Base) -> None:
+def test_what_is_damaged_has_no_figures(five: Path, tmp_path: Path, base: Base) -> None:
     def nothing(draft: Draft) -> None:
         del draft
 
-    broken = forge(honest, tmp_path / "set", nothing)
+    broken = forge(five, tmp_path / "set", nothing)
     (broken / "README.md").write_text("x")
     report = check(broken, base)
     assert (report.worst, report.figures) == (3, None)

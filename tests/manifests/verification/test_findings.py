@@ -5,16 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from forge import Draft, check, forge, small_base, small_set
+from forge import Draft, check, forge, small_set
 
 from poisonsets.cli.reports import tell
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.verification.findings import CodeFindings, Finding, Findings
-
-
-@pytest.fixture(scope="module")
-def base() -> Base:
-    return small_base()
 
 
 @pytest.fixture

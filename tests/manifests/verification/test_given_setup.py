@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from forge import Draft, forge, small_base, small_set
+from forge import Draft, forge, small_base
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files.pixels import pixel_digest
@@ -22,16 +22,6 @@ from poisonsets.manifests.verification.findings import Report
 from poisonsets.manifests.verification.verify import verify
 
 Edit = Callable[[Draft], None]
-
-
-@pytest.fixture(scope="module")
-def base() -> Base:
-    return small_base()
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory, base: Base) -> Path:
-    return small_set(tmp_path_factory.mktemp("sets") / "honest", base)
 
 
 @pytest.fixture(scope="module")

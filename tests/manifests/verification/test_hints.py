@@ -18,16 +18,6 @@ from poisonsets.manifests.verification.verify import verify
 Edit = Callable[[Draft], None]
 
 
-@pytest.fixture(scope="module")
-def base() -> Base:
-    return small_base()
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory, base: Base) -> Path:
-    return small_set(tmp_path_factory.mktemp("sets") / "honest", base)
-
-
 def foreign(draft: Draft) -> None:
     """A set made elsewhere, without a record of what crafting came to."""
     draft.manifest["setup"] = {"kind": "foreign", "name": "x"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forge import Draft, check, forge, small_base, small_set
+from forge import Draft, check, forge
 from golden.making import GOLDEN, golden_base
 from PIL import Image
 
@@ -38,16 +38,6 @@ class Seen(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
-
-
-@pytest.fixture(scope="module")
-def base() -> Base:
-    return small_base()
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory, base: Base) -> Path:
-    return small_set(tmp_path_factory.mktemp("sets") / "honest", base, trials=5)
 
 
 def shown(folder: Path, base: Base) -> str:
@@ -77,8 +67,8 @@ def lie(draft: Draft) -> None:
     draft.manifest["base"]["classes"] = [EVIL, "b", "c"]
 
 
-def test_findings_come_first_then_the_largest_use_of_the_budget(honest: Path, tmp_path: Path, base: Base) -> None:
-    seen = tidy(shown(forge(honest, tmp_path / "set", lie), base))
+def test_findings_come_first_then_the_largest_use_of_the_budget(five: Path, tmp_path: Path, base: Base) -> None:
+    seen = tidy(shown(forge(five, tmp_path / "set", lie), base))
     captions = re.findall(r"trial \d+ slot \d+: (?:V\d+|uses)", seen.text)
     assert captions[0] == "trial 3 slot 2: V301"
     assert len(captions) == PICTURED
@@ -105,8 +95,8 @@ def test_the_pictures_are_those_of_the_set() -> None:
     assert np.array_equal(images[at + 3], opened.trials[1].target_images(base)[0])
 
 
-def test_whatever_a_set_says_is_text(honest: Path, tmp_path: Path, base: Base) -> None:
-    seen = tidy(shown(forge(honest, tmp_path / EVIL.replace("/", "_").replace("\n", ""), lie), base))
+def test_whatever_a_set_says_is_text(five: Path, tmp_path: Path, base: Base) -> None:
+    seen = tidy(shown(forge(five, tmp_path / EVIL.replace("/", "_").replace("\n", ""), lie), base))
     assert "<script>" in seen.text
     assert "$title" in seen.text
     assert "\x1b" not in seen.text
@@ -142,37 +132,37 @@ def slots_twice(draft: Draft) -> None:
 
 @pytest.mark.parametrize("edit", [broken_target, unknown_bases, bases_outside, other_size, slots_twice])
 def test_what_cannot_be_pictured_is_left_out(
-    honest: Path, tmp_path: Path, base: Base, edit: Callable[[Draft], None]
+    five: Path, tmp_path: Path, base: Base, edit: Callable[[Draft], None]
 ) -> None:
-    seen = tidy(shown(forge(honest, tmp_path / "set", edit), base))
+    seen = tidy(shown(forge(five, tmp_path / "set", edit), base))
     assert "Claims do not hold." in seen.text
 
 
-def test_a_damaged_set_has_a_page_without_pictures(honest: Path, tmp_path: Path, base: Base) -> None:
+def test_a_damaged_set_has_a_page_without_pictures(five: Path, tmp_path: Path, base: Base) -> None:
     def nothing(draft: Draft) -> None:
         del draft
 
-    broken = forge(honest, tmp_path / "set", nothing)
+    broken = forge(five, tmp_path / "set", nothing)
     (broken / "README.md").write_text("x")
     seen = tidy(shown(broken, base))
     assert "The set is damaged." in seen.text
     assert "img" not in {tag for tag, _ in seen.tags}
 
 
-def test_equal_sets_have_equal_pages_and_a_sample_is_said(honest: Path, base: Base) -> None:
-    assert shown(honest, base) == shown(honest, base)
-    report = verify(honest, lambda pin: base, sample=Sample(1, 5))
+def test_equal_sets_have_equal_pages_and_a_sample_is_said(five: Path, base: Base) -> None:
+    assert shown(five, base) == shown(five, base)
+    report = verify(five, lambda pin: base, sample=Sample(1, 5))
     assert "1 of 5 trials (part 1/5 of seed 0)" in tidy(page(report)).text
 
 
-def test_a_sample_promises_nothing_for_the_rest(honest: Path, base: Base) -> None:
+def test_a_sample_promises_nothing_for_the_rest(five: Path, base: Base) -> None:
     words = "Every claim that bytes can prove holds{}."
     for sample, part in ((None, ""), (Sample(1, 1), ""), (Sample(1, 5), " in the trials that were read")):
-        assert words.format(part) in tidy(page(verify(honest, lambda pin: base, sample=sample))).text
+        assert words.format(part) in tidy(page(verify(five, lambda pin: base, sample=sample))).text
 
 
 def test_headings_count_what_is_not_listed(
-    honest: Path, tmp_path: Path, base: Base, monkeypatch: pytest.MonkeyPatch
+    five: Path, tmp_path: Path, base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def far(draft: Draft) -> None:
         for images in draft.images.values():
@@ -180,7 +170,7 @@ def test_headings_count_what_is_not_listed(
         draft.labels[4][:] = [(label + 1) % 3 for label in draft.labels[4]]
 
     monkeypatch.setattr("poisonsets.manifests.limits.FINDINGS_KEPT", 3)
-    text = tidy(shown(forge(honest, tmp_path / "set", far), base)).text
+    text = tidy(shown(forge(five, tmp_path / "set", far), base)).text
     assert "V202: 4 violations" in text
     assert "trial 4 slot 0label" in text
     assert "V301: 20 violations" in text

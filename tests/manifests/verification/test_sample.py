@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from forge import Draft, forge, small_base, small_set
+from forge import Draft, forge, small_set
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
@@ -16,11 +16,6 @@ from poisonsets.manifests.verification.sample import Sample, missed, parsed
 from poisonsets.manifests.verification.verify import verify
 
 TRIALS = 7
-
-
-@pytest.fixture(scope="module")
-def base() -> Base:
-    return small_base()
 
 
 @pytest.fixture

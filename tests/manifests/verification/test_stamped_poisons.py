@@ -21,11 +21,6 @@ NONE: dict[str, Any] = {"norm": "none"}
 
 
 @pytest.fixture(scope="module")
-def base() -> Base:
-    return small_base()
-
-
-@pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory, base: Base) -> Path:
     return small_set(tmp_path_factory.mktemp("sets") / "honest", base, trials=1)
 

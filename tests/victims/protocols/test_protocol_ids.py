@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from forge import bare_trial
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.overlay.compose import ByCount
-from poisonsets.manifests.records.trial import Add, InPlace, Slots, Trial, Unconstrained
+from poisonsets.manifests.records.trial import Add, InPlace
 from poisonsets.victims.protocols import Protocol, parse, suite, suites
 
 ALL = [protocol for name in suites() for protocol in suite(name)]
@@ -86,16 +87,7 @@ def test_the_target_is_mirrored_where_the_protocol_says() -> None:
 
 
 def test_the_rule_follows_the_composition() -> None:
-    trial = Trial(
-        trial=0,
-        source_classes=(0,),
-        adversarial_label=1,
-        labels="clean",
-        constraint=Unconstrained(),
-        composition=Add(),
-        slots=Slots(bases=(0,), labels=(1,)),
-        pixels="0" * 64,
-    )
+    trial = bare_trial((0,), (1,), Add())
     assert parse("digits-transfer/convnet").rule(trial) == ByCount(500)
     assert parse("digits-transfer/convnet@size=50").rule(trial) == ByCount(50)
     assert parse("digits-transfer/convnet@composition=trial").rule(trial) == Add()
