@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from poisonsets.interface import Attack
-from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.plugins import clash
-from poisonsets.manifests.spelling import nearest
 from poisonsets.settings import parse_settings
 
 Factory: TypeAlias = Callable[..., Attack]
@@ -113,32 +111,6 @@ class RegisteredAttack:
     def defaults(self) -> dict[str, Any]:
         """Every setting with its default value."""
         return self.settings({})
-
-
-class Named(Protocol):
-    """Anything that has an attack's names."""
-
-    @property
-    def name(self) -> str:
-        """The full one."""
-
-    @property
-    def aliases(self) -> tuple[str, ...]:
-        """The papers' abbreviations."""
-
-
-def named(name: str, known: Iterable[Named]) -> str:
-    """The full name of the attack that is called so, in any case.
-
-    Raises:
-        UsageError: there is none; the nearest name is suggested.
-    """
-    full = {spelling.lower(): one.name for one in known for spelling in (one.name, *one.aliases)}
-    if name.lower() in full:
-        return full[name.lower()]
-    near = nearest(name, full)
-    hint = f"Did you mean {full[near]}?" if near else "`poisonsets list attacks` shows them"
-    raise UsageError(f"unknown attack {name!r}", hint)
 
 
 _attacks: dict[str, RegisteredAttack] = {}

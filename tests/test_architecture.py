@@ -304,7 +304,7 @@ print(len(names))
 
 def test_lists_of_attacks_and_triggers_load_no_torch() -> None:
     loaded = "print(sorted({'torch', 'numpy', 'pydantic'} & set(sys.modules)))"
-    listed = "from poisonsets.attacks import attacks\n[entry.defaults() for entry in attacks().values()]"
+    listed = "from poisonsets.attacks import attacks, find\nfind('FC')\n[one.defaults() for one in attacks().values()]"
     assert python(f"{listed}\n{loaded}") == "[]\n"
     kinds = "from poisonsets.triggers import kinds\n[kind.options({}) for kind in kinds().values()]"
     assert python(f"{kinds}\nimport poisonsets.presets\npoisonsets.presets.tables()", blocked={"torch"}) == ""

@@ -34,7 +34,7 @@ def list_things(
 
 
 def _attacks() -> Table:
-    from poisonsets.declarations import declarations
+    from poisonsets.attacks import attacks
     from poisonsets.settings import record_settings
 
     return [
@@ -43,10 +43,10 @@ def _attacks() -> Table:
             "aliases": list(one.aliases),
             "threat model": one.traits.threat_model,
             "objective": one.traits.objective,
-            "settings": record_settings(one.settings),
+            "settings": record_settings(one.defaults()),
             "source": one.source,
         }
-        for one in declarations().values()
+        for one in attacks().values()
     ]
 
 

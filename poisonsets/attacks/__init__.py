@@ -2,8 +2,10 @@
 
 from functools import cache
 
+from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.plugins import load_plugins
-from poisonsets.registry import RegisteredAttack, named, registered
+from poisonsets.manifests.spelling import nearest
+from poisonsets.registry import RegisteredAttack, registered
 
 GROUP = "poisonsets.attacks"
 
@@ -25,4 +27,9 @@ def find(name: str) -> RegisteredAttack:
     Raises:
         UsageError: there is none; the nearest name is suggested.
     """
-    return attacks()[named(name, attacks().values())]
+    known = {spelling.lower(): one for one in attacks().values() for spelling in (one.name, *one.aliases)}
+    if name.lower() in known:
+        return known[name.lower()]
+    near = nearest(name, known)
+    hint = f"Did you mean {known[near].name}?" if near else "`poisonsets list attacks` shows them"
+    raise UsageError(f"unknown attack {name!r}", hint)
