@@ -186,7 +186,7 @@ REFUSED: dict[str, Edit] = {
     "cover rows out of order": covered(2, 0),
     "a test trigger that is the trial's": with_triggers("cross", "cross"),
     "a test trigger alone": with_triggers("cross", None),
-    "a test trigger that is not declared": with_triggers("none such", "cross"),
+    "a test trigger that is not declared": with_triggers("none-such", "cross"),
     "a warp of one point": trigger(kind="warp", grid=1, strength="0.5", seed=3),
     "a warp by a number": trigger(kind="warp", grid=4, strength=0.5, seed=3),
     "a shard of no trial": first_shard(trials=[]),
@@ -215,7 +215,7 @@ REFUSED: dict[str, Edit] = {
     "an unlisted list": trial(lists={"everything": [1]}),
     "unequal slots": trial(slots={"bases": [1, 2, 4], "labels": [1, 1], "cover": []}),
     "a label out of range": trial(adversarial_label=100_000),
-    "an undeclared trigger": trial(trigger="none such"),
+    "an undeclared trigger": trial(trigger="none-such"),
     "a number for a decimal": trigger(kind="image", image="triggers/t.png", alpha=0.5),
     "an infinite decimal": trigger(kind="image", image="triggers/t.png", alpha="inf"),
     "a key that is no key": trial(
