@@ -42,7 +42,7 @@ HEAVY = {"torch", "torchvision", "webdataset", "sklearn", "scipy", "numpy", "h5p
 ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "manifests": ({"numpy", "h5py", "pydantic", "PIL", "manifests"}, {"webdataset", "sklearn", "scipy"}),
     "victims": (
-        {"numpy", "torch", "torchvision", "scipy", "safetensors", "pydantic", "manifests", "victims"},
+        {"numpy", "torch", "torchvision", "scipy", "pydantic", "manifests", "victims"},
         {"PIL"},
     ),
     "crafting": ({"numpy", "torch", "pydantic", "manifests", "crafting", "root"}, {"PIL", "scipy"}),

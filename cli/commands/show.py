@@ -125,8 +125,9 @@ def _show_weights(path: Path, as_json: bool) -> None:
     from poisonsets.victims.networks.weights import load_weights
 
     weights = load_weights(path)
+    record = {**weights.record, "digest": weights.digest}
     if as_json:
-        output.document({"schema_version": 1, **weights.record})
+        output.document({"schema_version": 1, **record})
         return
-    rows = [(key, str(value)) for key, value in sorted(weights.record.items())]
+    rows = [(key, str(value)) for key, value in sorted(record.items())]
     output.table(str(path), ("what", "claim"), rows)

@@ -38,4 +38,4 @@ def first_fault(error: ValidationError) -> str:
     """The first thing a validation found wrong, in one short line."""
     fault = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in fault["loc"])
-    return f"{place or 'document'}: {fault['msg']}"[:200]
+    return f"{place[:80] or 'document'}: {fault['msg']}"[:200]

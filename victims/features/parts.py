@@ -1,6 +1,6 @@
 """A large array computed part by part, so that a kill loses one part: whoever goes on finds those that are finished.
 
-    FOLDER/KEY.part-00007.h5     an array of `manifests.arrays`, the eighth part of FOLDER/KEY.h5
+    FOLDER/KEY.part-00007.safetensors     the eighth part of the array in FOLDER/KEY.safetensors
 
 Parts lie beside the file they are of and are removed when it is there, so the disk holds up to twice the array.
 """
@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 from poisonsets.manifests.errors import DamagedError, MissingError, ViolationError
 from poisonsets.manifests.files import array_file, store
+from poisonsets.manifests.files.safetensors_header import ArraySpec
 from poisonsets.manifests.workers import Progress
 
+ARRAY: Final = "features"
 Compute: TypeAlias = Callable[[int, int], NDArray[Any]]
 """Gives the rows of an array from a first one up to, not including, a last one."""
 
@@ -26,21 +27,21 @@ Compute: TypeAlias = Callable[[int, int], NDArray[Any]]
 def write(
     path: Path,
     compute: Compute,
-    shape: tuple[int, int],
-    dtype: np.dtype[Any],
     record: dict[str, Any],
+    spec: ArraySpec,
     *,
     rows: int,
     progress: Progress,
 ) -> None:
-    """Write the array that `arrays.write` would, taking over finished parts; the caller holds a lock.
+    """Write a file of one array, `ARRAY`, taking over finished parts; the caller holds a lock.
 
-    A part that is damaged, or of another array, is computed anew.
+    A part that is damaged, or of another array, is computed anew. What earlier writers left half done is removed.
 
     Args:
         path: the file; its stem names the array and begins the names of its parts.
         compute: asked for the parts that are missing, in order; equal rows must give equal bytes whenever asked.
-        shape, dtype, record: as for `arrays.write`. Parts have the record too, so none is taken for another array's.
+        record: of the file. Parts have it too, so none is taken for another array's.
+        spec: of the array.
         rows: of a part; the last may have fewer.
         progress: told the parts that are done, and all.
 
@@ -48,19 +49,22 @@ def write(
         MissingError: the folder or the disk refuses it.
         ViolationError: as `compute`, which would refuse again: no part is left then.
     """
-    starts = range(0, shape[0], rows)
+    starts = range(0, spec.shape[0], rows)
 
     def parts() -> Iterator[NDArray[Any]]:
         progress(0, len(starts))
         for number, start in enumerate(starts):
-            stop = min(start + rows, shape[0])
-            named = record | {"rows": [start, stop]}
-            part = path.with_name(f"{path.stem}.part-{number:05d}.h5")
-            yield _part(part, partial(compute, start, stop), (stop - start, shape[1]), dtype, named)
+            stop = min(start + rows, spec.shape[0])
+            part = path.with_name(f"{path.stem}.part-{number:05d}{path.suffix}")
+            shape = (stop - start, *spec.shape[1:])
+            yield _part(
+                part, partial(compute, start, stop), record | {"rows": [start, stop]}, spec._replace(shape=shape)
+            )
             progress(number + 1, len(starts))
 
+    store.sweep(path.parent, f"{path.name}.*")
     try:
-        array_file.write(path, parts(), shape, dtype, record)
+        array_file.write_parts(path, record, ARRAY, spec, parts())
     except ViolationError:
         forget(path)
         raise
@@ -82,16 +86,10 @@ def forget(path: Path) -> None:
         store.remove_file(part)
 
 
-def _part(
-    path: Path,
-    compute: Callable[[], NDArray[Any]],
-    shape: tuple[int, int],
-    dtype: np.dtype[Any],
-    record: dict[str, Any],
-) -> NDArray[Any]:
+def _part(path: Path, compute: Callable[[], NDArray[Any]], record: dict[str, Any], spec: ArraySpec) -> NDArray[Any]:
     try:
-        return array_file.read(path, shape, dtype, record, remedy="")
+        return array_file.read_one(path, record, ARRAY, spec, remedy="")
     except (DamagedError, MissingError):
         found = compute()
-        array_file.write(path, [found], shape, dtype, record)
+        array_file.write(path, record, {ARRAY: found})
         return found

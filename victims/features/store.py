@@ -1,8 +1,8 @@
 """All views of the clean training images, computed once for all trials, attacks and processes, in one file.
 
-    CACHE/features/KEY.h5               an array of `manifests.arrays`, [images * views, D]: bits of float16 or float32
-    CACHE/features/KEY.part-00007.h5    until that is complete, what it will hold (`feature_parts`)
-    CACHE/features/KEY.lock             held by the process that computes it
+    CACHE/features/KEY.safetensors               one array, float16 or float32 [images * views, D]
+    CACHE/features/KEY.part-00007.safetensors    until that is complete, what it will hold (`parts`)
+    CACHE/features/KEY.lock                      held by the process that computes it
 
 KEY is the sha256 of what its record says it is: extractor, training split, views, dtype, images, kind of device and
 version of torch. With 162 views, 2,500 images of 512 features take 396 MiB in float16.
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files import array_file, canonical_json, store
+from poisonsets.manifests.files.safetensors_header import ArraySpec
 from poisonsets.manifests.workers import Progress, silent
 from poisonsets.victims.features import parts
 from poisonsets.victims.features.cache import FeatureCache
@@ -35,8 +36,7 @@ ENOUGH_TRIALS: Final = 4
 """From so many trials on, computing every view takes fewer forward passes than computing those that are drawn."""
 
 DTYPES: Final[dict[FeaturePrecision, torch.dtype]] = {"fp16": torch.float16, "fp32": torch.float32}
-_BITS: Final[dict[torch.dtype, np.dtype[Any]]] = {torch.float16: np.dtype("<u2"), torch.float32: np.dtype("<u4")}
-_VALUES: Final[dict[torch.dtype, np.dtype[Any]]] = {torch.float16: np.dtype("<f2"), torch.float32: np.dtype("<f4")}
+_FILE_DTYPES: Final = {torch.float16: "F16", torch.float32: "F32"}
 _PATIENCE_SECONDS: Final = 12 * 3600.0
 
 
@@ -81,14 +81,13 @@ class FeatureStore:
         """
         record = self._record(cache, ids)
         key = hashlib.sha256(canonical_json.dumps(record)).hexdigest()
-        path = self.folder / "features" / f"{key}.h5"
+        path = self.folder / "features" / f"{key}.safetensors"
         if build and (not path.exists() or any(parts.left(path))):
             self._build(path, cache, ids, record, progress)
         if not path.exists():
             return False
         remedy = f"Remove {path}, it is computed again when needed"
-        bits = array_file.read(path, _shape(cache, len(ids)), _BITS[cache.dtype], record, remedy=remedy)
-        values = bits.view(_VALUES[cache.dtype]).astype(_VALUES[cache.dtype].newbyteorder("="), copy=False)
+        values = array_file.read_one(path, record, parts.ARRAY, _spec(cache, len(ids)), remedy=remedy)
         cache.adopt(torch.from_numpy(ids), torch.from_numpy(values).to(cache.images.device))
         return True
 
@@ -109,16 +108,15 @@ class FeatureStore:
             parts.write(
                 path,
                 partial(_computed, cache, torch.from_numpy(ids)),
-                _shape(cache, len(ids)),
-                _BITS[cache.dtype],
                 record,
+                _spec(cache, len(ids)),
                 rows=_part_rows(cache),
                 progress=progress,
             )
 
     def _record(self, cache: FeatureCache, ids: NDArray[np.int64]) -> dict[str, Any]:
         return {
-            "format": "poisonset-features/1",
+            "format": "poisonset-features/2",
             "extractor": self.extractor,
             "train": self.train,
             "pad": cache.pad,
@@ -146,8 +144,8 @@ def shared_images(protocol: Protocol, base: Base) -> NDArray[np.int64]:
     return np.sort(np.concatenate([np.flatnonzero(labels == label)[:first] for label in base.victim_classes]))
 
 
-def _shape(cache: FeatureCache, images: int) -> tuple[int, int]:
-    return images * cache.views, cache.network.feature_width
+def _spec(cache: FeatureCache, images: int) -> ArraySpec:
+    return ArraySpec(_FILE_DTYPES[cache.dtype], (images * cache.views, cache.network.feature_width))
 
 
 def _part_rows(cache: FeatureCache) -> int:
@@ -156,7 +154,7 @@ def _part_rows(cache: FeatureCache) -> int:
 
 
 def _computed(cache: FeatureCache, ids: Tensor, start: int, stop: int) -> NDArray[Any]:
-    """The bits of some rows of the file, [stop - start, D]."""
+    """Some rows of the array, [stop - start, D]."""
     place = torch.arange(start, stop)
     features = cache.computed(cache.keys(ids[place // cache.views], place % cache.views))
-    return features.cpu().numpy().astype(_VALUES[cache.dtype], copy=False).view(_BITS[cache.dtype])
+    return features.cpu().numpy()

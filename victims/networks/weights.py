@@ -1,53 +1,48 @@
 """Network weights on disk: one safetensors file that says what it is, and is checked before it is used.
 
-The file's single metadata key `poisonsets` holds canonical JSON: network, width, classes (the labels the
-head's outputs stand for), mean, std, pretraining, provenance, digest and checksum. Equal networks and records
-give equal bytes. Nothing in a file is executed, and no tensor is allocated before its name and shape are
-those of the network it claims to be.
+Its record holds network, width, classes (the labels the head's outputs stand for), mean, std, pretraining and
+provenance. Equal networks and records give equal bytes. Nothing in a file is executed, and no tensor is allocated
+before its name and shape are those of the network it claims to be.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load as parse_tensors
-from safetensors.torch import save as tensor_bytes
+from pydantic import Field, ValidationError
 from torch import Tensor
 
 from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError, UsageError
-from poisonsets.manifests.files import canonical_json, store
-from poisonsets.manifests.records.fields import Index, Name, Text
+from poisonsets.manifests.files import array_file
+from poisonsets.manifests.files.safetensors_header import Arrays, ArraySpec, arrays_digest
+from poisonsets.manifests.records.fields import Index, Label, Name, Strict, Text, first_fault
 from poisonsets.victims.networks import Classifier, NetworkSpec, skeleton
 from poisonsets.victims.networks.classifier import channel_values
 
 WEIGHTS_BYTES: Final = 2 << 30
-HEADER_BYTES: Final = 1 << 20
-METADATA_KEY: Final = "poisonsets"
-_OURS: Final = "Use a file made by `poisonsets train`"
-_AGAIN: Final = "Get the file again, or train the network again"
-_FIELDS: Final = {
-    "network",
-    "width",
-    "classes",
-    "mean",
-    "std",
-    "pretraining",
-    "provenance",
-    "digest",
-    "checksum",
-}
+_REMEDY: Final = "Get the file again, or train the network again with `poisonsets train`"
+_DTYPES: Final = {torch.float32: "F32", torch.int64: "I64"}
+_Number: TypeAlias = Annotated[str, Field(pattern=r"^([0-9]\.[0-9]{1,12}|[01])$")]
+_Three: TypeAlias = Annotated[list[_Number], Field(min_length=3, max_length=3)]
 # What manifests allow in a surrogate's pretraining, since crafting copies it there.
-_STATEMENTS: Final = TypeAdapter(dict[Name, bool | Index | Text | list[Index] | None], config=ConfigDict(strict=True))
-_TYPE_NAMES: Final = {torch.float32: "F32", torch.int64: "I64"}
+_Statements: TypeAlias = dict[Name, bool | Index | Text | list[Index] | None]
+
+
+class _Record(Strict):
+    """The record of a weights file."""
+
+    network: str
+    width: str
+    classes: list[Label]
+    mean: _Three
+    std: _Three
+    pretraining: _Statements
+    provenance: _Statements
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class Weights:
 
     Attributes:
         network: in eval mode, on the CPU, nothing frozen.
-        record: the JSON document of the file, with the keys of the module's docstring.
+        record: that of the file, with the keys of the module's docstring.
         digest: `weights_digest` of the network, recomputed.
         path: where it was read from.
     """
@@ -74,18 +69,24 @@ class Weights:
 
 
 def weights_digest(network: Classifier) -> str:
-    """The sha256 that names a network by its tensors, wherever and however they are stored.
+    """The sha256 that names a network by its tensors: `arrays_digest` of its state.
 
-    Over the tensors in the order of their names: a line `name dtype shape` (dtype F32 or I64, shape with
-    commas), then the little-endian values. Normalisation and running statistics are tensors too; metadata
-    is not covered.
+    Normalisation and running statistics are tensors too; what a file says beside them is not covered.
     """
-    digest = hashlib.sha256(b"weights/1\n")
-    for name, tensor in sorted(_tensors(network).items()):
-        shape = ",".join(str(side) for side in tensor.shape)
-        digest.update(f"{name} {_TYPE_NAMES[tensor.dtype]} {shape}\n".encode())
-        digest.update(tensor.numpy().astype("<f4" if tensor.dtype == torch.float32 else "<i8").tobytes())
-    return digest.hexdigest()
+    return arrays_digest(arrays_of(network.state_dict()))
+
+
+def arrays_of(tensors: Mapping[str, Tensor]) -> Arrays:
+    """Tensors as arrays, for a file; on a CPU they share memory."""
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def tensors_of(arrays: Arrays) -> dict[str, Tensor]:
+    """Arrays from a file as tensors.
+
+    In memory that torch aligns: a kernel's last bits may depend on where its operands begin.
+    """
+    return {name: torch.from_numpy(array).clone() for name, array in arrays.items()}
 
 
 def save_weights(
@@ -116,16 +117,7 @@ def save_weights(
         UsageError: classes are unknown or not one for each output, or the pretraining or provenance holds something
             else.
     """
-    for what, statements in (("pretraining", pretraining), ("provenance", provenance)):
-        if fault := _fault(statements):
-            raise UsageError(f"{path}: {what} {fault}", "Use names, and integers, strings, booleans or lists")
-    labels = list(classes if classes is not None else pretraining.get("classes", ()))
-    spec = network.spec
-    if len(labels) != spec.classes or len(set(labels)) != len(labels):
-        raise UsageError(f"{path}: {len(set(labels))} class labels for a network with {spec.classes} outputs")
-    if not overwrite and (path.exists() or path.is_symlink()):
-        raise MissingError(f"{path}: exists already", "Remove it or choose another name")
-    digest = weights_digest(network)
+    spec, labels = network.spec, list(classes if classes is not None else pretraining.get("classes", ()))
     record = {
         "network": spec.name,
         "width": spec.width,
@@ -134,12 +126,14 @@ def save_weights(
         "std": list(spec.std),
         "pretraining": pretraining,
         "provenance": provenance,
-        "digest": digest,
     }
-    record["checksum"] = _checksum(record)
-    data = tensor_bytes(_tensors(network), metadata={METADATA_KEY: canonical_json.dumps(record).decode("ascii")})
-    store.write_file(path, data)
-    return digest
+    if fault := _fault(record):
+        raise UsageError(f"{path}: {fault}", "Use names, and integers, strings, booleans or lists")
+    if len(labels) != spec.classes or len(set(labels)) != len(labels):
+        raise UsageError(f"{path}: {len(set(labels))} class labels for a network with {spec.classes} outputs")
+    if not overwrite and (path.exists() or path.is_symlink()):
+        raise MissingError(f"{path}: exists already", "Remove it or choose another name")
+    return array_file.write(path, record, arrays_of(network.state_dict()))
 
 
 def load_weights(path: Path) -> Weights:
@@ -151,115 +145,48 @@ def load_weights(path: Path) -> Weights:
             of an unknown network, its pretraining or provenance holds what a manifest may not, or its tensors are
             not those of the network or not those its digest names.
     """
-    data = store.read_file(path, WEIGHTS_BYTES, remedy=_OURS)
-    record, shapes = _header(data, path)
+    file = array_file.read(path, partial(_specs, path), limit=WEIGHTS_BYTES, remedy=_REMEDY)
+    network = skeleton(_network_spec(file.record))
+    network.load_state_dict(tensors_of(file.arrays), assign=True)
+    _check_values(network, path)
+    return Weights(network.eval(), file.record, file.digest, path)
+
+
+def _specs(path: Path, record: dict[str, Any]) -> dict[str, ArraySpec]:
+    """The tensors of the network that a record describes."""
+    if fault := _fault(record):
+        raise DamagedError(f"{path}: its record is no network's: {fault}")
+    if len(set(record["classes"])) != len(record["classes"]):
+        raise DamagedError(f"{path}: its record has a class twice")
     try:
-        network = skeleton(_spec(record))
+        state = skeleton(_network_spec(record)).state_dict()
     except (PoisonsetsError, KeyError, TypeError, ValueError) as error:
-        raise DamagedError(f"{path}: describes no network that can be built ({str(error)[:200]})", _OURS) from error
-    wanted = {name: (_TYPE_NAMES[t.dtype], list(t.shape)) for name, t in network.state_dict().items()}
-    if shapes != wanted:
-        name = next(n for n in sorted(shapes | wanted) if shapes.get(n) != wanted.get(n))
-        raise DamagedError(
-            f"{path}: tensor {name[:80]!r} is {shapes.get(name)}, wanted {wanted.get(name)} "
-            f"for {network.spec.name} of width {network.spec.width}",
-            _OURS,
-        )
-    try:
-        tensors = parse_tensors(data)
-    except SafetensorError as error:
-        raise DamagedError(f"{path}: not a readable safetensors file ({str(error)[:200]})", _AGAIN) from error
-    network.load_state_dict(tensors, assign=True)
-    _check_values(network, record, path)
-    return Weights(network.eval(), record, record["digest"], path)
+        raise DamagedError(f"{path}: describes no network that can be built ({str(error)[:200]})") from error
+    return {name: ArraySpec(_DTYPES[tensor.dtype], tuple(tensor.shape)) for name, tensor in state.items()}
 
 
-def _check_values(network: Classifier, record: dict[str, Any], path: Path) -> None:
+def _check_values(network: Classifier, path: Path) -> None:
     for name, tensor in network.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
-            raise DamagedError(f"{path}: tensor {name!r} holds values that are not finite", _AGAIN)
+            raise DamagedError(f"{path}: tensor {name!r} holds values that are not finite", _REMEDY)
     spec = network.spec
     for name, values in (("mean", spec.mean), ("std", spec.std)):
         if not torch.equal(network.get_buffer(name), channel_values(values)):
-            raise DamagedError(f"{path}: the tensor {name!r} is not {list(values)}, which the record gives", _AGAIN)
+            raise DamagedError(f"{path}: the tensor {name!r} is not {list(values)}, which the record gives", _REMEDY)
     if not bool((network.std > 0).all()):
-        raise DamagedError(f"{path}: a standard deviation is not above 0", _AGAIN)
-    found = weights_digest(network)
-    if found != record["digest"]:
-        raise DamagedError(
-            f"{path}: the weights have digest {found[:12]}, the record says {record['digest'][:12]}",
-            _AGAIN,
-        )
+        raise DamagedError(f"{path}: a standard deviation is not above 0", _REMEDY)
 
 
-def _tensors(network: Classifier) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-
-
-def _header(data: bytes, path: Path) -> tuple[dict[str, Any], dict[str, tuple[str, list[int]]]]:
-    """Our record, and the dtype and shape of each tensor, without touching a tensor."""
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or not 0 < length <= min(HEADER_BYTES, len(data) - 8):
-        raise DamagedError(f"{path}: not a safetensors file, or one with a header over {HEADER_BYTES} bytes", _OURS)
+def _fault(record: dict[str, Any]) -> str:
+    """What in a record is of another kind than it must be; empty where nothing is."""
     try:
-        header = json.loads(data[8 : 8 + length])
-        text = header.pop("__metadata__")[METADATA_KEY]
-        shapes = {name: (entry["dtype"], entry["shape"]) for name, entry in header.items()}
-        record = canonical_json.loads(text.encode("ascii"), f"{path}: metadata")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DamagedError(f"{path}: holds no weights written by poisonsets", _OURS) from error
-    if not isinstance(record, dict) or set(record) != _FIELDS or not _plain(record):
-        raise DamagedError(f"{path}: its record lacks a field or has one of the wrong kind", _OURS)
-    for what in ("pretraining", "provenance"):
-        if fault := _fault(record[what]):
-            raise DamagedError(f"{path}: the record's {what} {fault}", _OURS)
-    if record["checksum"] != _checksum(record):
-        raise DamagedError(f"{path}: its record is not what its checksum names", _AGAIN)
-    return record, shapes
-
-
-def _checksum(record: dict[str, Any]) -> str:
-    """The sha256 of everything else in the record, which the digest of the weights does not cover."""
-    rest = {key: value for key, value in record.items() if key != "checksum"}
-    return hashlib.sha256(canonical_json.dumps(rest)).hexdigest()
-
-
-def _fault(statements: dict[str, Any]) -> str:
-    """What in a pretraining or provenance manifests would not take; empty where there is nothing."""
-    try:
-        _STATEMENTS.validate_python(statements)
+        _Record.model_validate(record)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        return f"has {str(fault['loc'][0])[:80]!r}: {fault['msg'][:100]}"
+        return first_fault(error)
     return ""
 
 
-def _plain(record: dict[str, Any]) -> bool:
-    kinds = {
-        "network": str,
-        "width": str,
-        "classes": list,
-        "pretraining": dict,
-        "provenance": dict,
-        "digest": str,
-        "checksum": str,
-    }
-    if not all(type(record[name]) is kind for name, kind in kinds.items()):
-        return False
-    labels = record["classes"]
-    if any(type(label) is not int or label < 0 for label in labels) or len(set(labels)) != len(labels):
-        return False
-    numbers = [record["mean"], record["std"]]
-    return all(
-        type(row) is list and len(row) == 3 and all(type(v) is str and _NUMBER.fullmatch(v) for v in row)
-        for row in numbers
-    )
-
-
-_NUMBER: Final = re.compile(r"[0-9]\.[0-9]{1,12}|[01]")
-
-
-def _spec(record: dict[str, Any]) -> NetworkSpec:
+def _network_spec(record: dict[str, Any]) -> NetworkSpec:
     mean, std = record["mean"], record["std"]
     return NetworkSpec(
         record["network"],

@@ -3,7 +3,7 @@
     RESULTS/settings.json         what every row was made with: set, base, protocols, extractors, device
     RESULTS/checkpoints/          whole networks in training, while there are jobs to be done
     RESULTS/rows/JOB.json         one row and its checksum; JOB is the sha256 of what the job is
-    RESULTS/trajectories/JOB.h5   where asked for: how the job's victims came to it; stored before the row is
+    RESULTS/trajectories/JOB.safetensors   where asked for: how the job's victims came to it; stored before the row is
 
 Which trials and victim seeds a call asks for is no part of the settings: a later call may add some.
 """
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files import canonical_json, store
+from poisonsets.manifests.records.fields import first_fault
 from poisonsets.victims.results.job import JobRecord
 from poisonsets.victims.results.row import Row
 from poisonsets.victims.results.trajectory import TrajectoryRecord, read_trajectory
@@ -81,7 +82,7 @@ class ResultsFolder:
 
 def trajectory_path(results: Path, job: str) -> Path:
     """Where a results folder keeps the trajectory of the job with this key."""
-    return results / "trajectories" / f"{job}.h5"
+    return results / "trajectories" / f"{job}.safetensors"
 
 
 @contextmanager
@@ -105,7 +106,7 @@ def open_results(path: Path, settings: dict[str, Any], *, resume: bool) -> Itera
         refuse_used(path, resume=resume)
         if known := (path / SETTINGS).exists():
             _refuse_others(path, settings)
-        for kind in ("json", "h5"):
+        for kind in ("json", "safetensors"):
             store.sweep(path, f"*.{kind}.*")
         if not known:
             store.write_file(path / SETTINGS, canonical_json.dumps(settings))
@@ -164,9 +165,7 @@ def _read_row(path: Path) -> Row:
         # From JSON, where a list may be a tuple, though everything else is strict.
         row = Row.model_validate_json(canonical_json.dumps(document))
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in fault["loc"])
-        raise DamagedError(f"{path}: not a result row ({place}: {fault['msg'][:100]})", _REMEDY) from error
+        raise DamagedError(f"{path}: not a result row ({first_fault(error)})", _REMEDY) from error
     if row.job != path.stem:
         raise DamagedError(f"{path}: the row of another job ({row.job[:12]})", _REMEDY)
     return row

@@ -1,52 +1,53 @@
-"""How a victim came to its verdict, epoch by epoch, in one HDF5 file a job: whole or absent, equal bytes each time.
+"""How a job's victims came to their predictions, epoch by epoch, in one file a job: whole or absent.
 
-The file is one of `manifests.arrays`: a dataset `data`, the bits of float32 [epochs, columns], and an attribute
-`record`, canonical JSON of a `TrajectoryRecord` with the sha256 of the data. The columns are the poisoned victim's,
-then those of its clean control where there is one: for each of `SERIES` one a target, then the cosine.
+An array file whose arrays are named `poisoned.cosine`, `control.true_loss` and so on: the curves of the victim trained
+on the poisons, then those of its clean control where there is one. Its record is a `TrajectoryRecord`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
+from pydantic import ValidationError
 
 from poisonsets.manifests.errors import DamagedError
-from poisonsets.manifests.files import array_file, canonical_json, hdf5
-from poisonsets.manifests.records.fields import Index, Label
+from poisonsets.manifests.files import array_file, canonical_json
+from poisonsets.manifests.files.safetensors_header import ArraySpec
+from poisonsets.manifests.records.fields import Index, Label, first_fault
 from poisonsets.victims.results.job import JobRecord
-from poisonsets.victims.trainers.curves import SERIES, Curves, Values, curves_of
+from poisonsets.victims.trainers.curves import SERIES, Curves
 
-_BITS: Final = np.dtype("<u4")
 _BYTES: Final = 512 << 20
+_CURVES: Final = tuple(field.name for field in fields(Curves))
 _REMEDY: Final = "Remove the file and score again with trajectories and --resume"
 
 
 class TrajectoryRecord(JobRecord):
-    """What a trajectory is of: the job of the row beside it, its labels and the shape of its table.
+    """What a trajectory is of: the job of the row beside it, its labels and the lengths of its curves.
 
     Attributes:
         labels: the true label of each of the K targets.
-        epochs: rows of the table.
-        control: whether the clean control's columns follow the victim's.
+        epochs: the length of each curve.
+        control: whether it has those of a clean control.
 
     Raises:
         ValueError: pydantic's ValidationError where a field is out of range or the job is that of other fields.
     """
 
-    format: Literal["poisonset-trajectory/1"] = "poisonset-trajectory/1"
+    format: Literal["poisonset-trajectory/2"] = "poisonset-trajectory/2"
     labels: tuple[Label, ...]
     adversarial_label: Label
     epochs: Index
     control: bool
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the table."""
-        return self.epochs, (1 + self.control) * (len(SERIES) * len(self.labels) + 1)
+    def specs(self) -> dict[str, ArraySpec]:
+        """What its arrays are: of each series a column for each target, and the cosine."""
+        shapes = {name: (self.epochs, len(self.labels)) if name in SERIES else (self.epochs,) for name in _CURVES}
+        whose = ("poisoned", "control") if self.control else ("poisoned",)
+        return {f"{one}.{name}": ArraySpec("F32", shape) for one in whose for name, shape in shapes.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,52 +70,36 @@ def write_trajectory(path: Path, trajectory: Trajectory) -> None:
         MissingError: the folder or the disk refuses it.
         ValueError: the curves are of other shapes.
     """
-    tables = [_table(one) for one in (trajectory.poisoned, trajectory.control) if one is not None]
-    table = np.concatenate(tables, axis=1)
-    if table.shape != trajectory.record.shape:
-        raise ValueError(f"curves of {table.shape}, the record says {trajectory.record.shape}")
-    bits = np.ascontiguousarray(table, dtype="<f4").view(_BITS)
-    array_file.write(path, [bits], trajectory.record.shape, _BITS, trajectory.record.model_dump(mode="json"))
+    whose = {"poisoned": trajectory.poisoned, "control": trajectory.control}
+    arrays = {f"{one}.{name}": getattr(of, name) for one, of in whose.items() if of is not None for name in _CURVES}
+    specs = {name: ArraySpec.of(array) for name, array in arrays.items()}
+    if specs != trajectory.record.specs:
+        raise ValueError(f"curves of {specs}, the record says {trajectory.record.specs}")
+    array_file.write(path, trajectory.record.model_dump(mode="json"), arrays)
 
 
 def read_trajectory(path: Path) -> Trajectory:
     """The trajectory in a file, after everything the file claims was checked.
 
-    Nothing in it is followed or executed: links, external and virtual storage are refused.
-
     Args:
-        path: `RESULTS/trajectories/JOB.h5`.
+        path: `RESULTS/trajectories/JOB.safetensors`.
 
     Raises:
         MissingError: there is no such file.
         DamagedError: it is no trajectory, or was changed since it was written.
     """
-    try:
-        if path.is_symlink():
-            raise DamagedError(f"{path}: a link; only regular files are read")
-        with hdf5.opened(path) as file:
-            stated = hdf5.read_json(file, "record")
-            bits = hdf5.read(file, "data", rank=2, limit=_BYTES)
-    except DamagedError as error:
-        raise DamagedError(error.message, _REMEDY) from error
-    record = _record(stated, hashlib.sha256(bits.data).hexdigest(), path)
-    if bits.dtype != _BITS or bits.shape != record.shape:
-        raise DamagedError(f"{path}: it holds {bits.dtype} {list(bits.shape)}, wanted {list(record.shape)}", _REMEDY)
-    table = bits.view("<f4").astype(np.float32, copy=False)
-    poisoned, *control = np.split(table, 1 + record.control, axis=1)
-    return Trajectory(record, curves_of(poisoned), curves_of(control[0]) if control else None)
+    file = array_file.read(path, lambda stated: _record(stated, path).specs, limit=_BYTES, remedy=_REMEDY)
+    record = _record(file.record, path)
+
+    def curves(whose: str) -> Curves:
+        return Curves(**{name: file.arrays[f"{whose}.{name}"] for name in _CURVES})
+
+    return Trajectory(record, curves("poisoned"), curves("control") if record.control else None)
 
 
-def _table(curves: Curves) -> Values:
-    return np.concatenate([*(getattr(curves, name) for name in SERIES), curves.cosine[:, None]], axis=1)
-
-
-def _record(stated: Any, digest: str, path: Path) -> TrajectoryRecord:
-    if not isinstance(stated, dict) or stated.get("sha256") != digest:
-        raise DamagedError(f"{path}: its contents are not those that were written", _REMEDY)
-    rest = {name: value for name, value in stated.items() if name != "sha256"}
+def _record(stated: dict[str, Any], path: Path) -> TrajectoryRecord:
     try:
         # From JSON, where a list may be a tuple, though everything else is strict.
-        return TrajectoryRecord.model_validate_json(canonical_json.dumps(rest))
-    except ValueError as error:
-        raise DamagedError(f"{path}: not the record of a trajectory", _REMEDY) from error
+        return TrajectoryRecord.model_validate_json(canonical_json.dumps(stated))
+    except ValidationError as error:
+        raise DamagedError(f"{path}: not the record of a trajectory ({first_fault(error)})") from error

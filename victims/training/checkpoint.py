@@ -1,28 +1,25 @@
 """A long run on disk: one safetensors file from which training goes on to the same bytes as without a break.
 
-It holds the model, the optimiser's buffers, the generator's state, what a watched run has shown and the number of
-epochs done, and in its metadata the key of the run and a sha256 of all of that. Nothing in it is executed.
+Its arrays are the model, the optimiser's buffers, the generator's state and what a watched run has shown; its record is
+the key of the run and the number of epochs done. Nothing in it is executed.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as parse_tensors
-from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 
 from poisonsets.manifests.errors import DamagedError
-from poisonsets.manifests.files import canonical_json, store
+from poisonsets.manifests.files import array_file, store
+from poisonsets.victims.networks.weights import arrays_of, tensors_of
 
 CHECKPOINT_BYTES: Final = 6 << 30
-_KEY: Final = "poisonsets-checkpoint"
+HEADER_BYTES: Final = 16 << 20
+"""Room for four entries a tensor: its own and those of the optimiser's buffers."""
 
 
 class Kept(Protocol):
@@ -61,18 +58,18 @@ class KeptRun:
         if not self.path.exists():
             return 0
         remedy = f"Remove {self.path}, the victim is trained again from the start"
-        data = store.read_file(self.path, CHECKPOINT_BYTES, remedy=remedy)
+        file = array_file.read(
+            self.path, self._refuse_other, limit=CHECKPOINT_BYTES, remedy=remedy, header_limit=HEADER_BYTES
+        )
+        tensors = tensors_of(file.arrays)
         try:
-            record, tensors = _parsed(data)
-            if record["key"] != self.key or record["digest"] != _digest(record["epochs"], tensors):
-                raise ValueError("it is of another run, or its bytes have changed")
             _restore(tensors, model, optimizer, generator)
             if self.watch:
-                if len(tensors["watch"]) != record["epochs"]:
+                if len(tensors["watch"]) != file.record["epochs"]:
                     raise ValueError("not every epoch was watched")
                 self.watch.restore(tensors["watch"])
-            return int(record["epochs"])
-        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            return int(file.record["epochs"])
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
             raise DamagedError(f"{self.path}: no checkpoint of this victim ({str(error)[:120]})", remedy) from error
 
     def epoch(
@@ -86,10 +83,11 @@ class KeptRun:
         if not last and done % self.every:
             return
         tensors = _tensors(model, optimizer, generator) | ({"watch": self.watch.state()} if self.watch else {})
-        record = {"key": self.key, "epochs": done, "digest": _digest(done, tensors)}
-        store.write_file(
-            self.path, tensor_bytes(tensors, metadata={_KEY: canonical_json.dumps(record).decode("ascii")})
-        )
+        array_file.write(self.path, {"key": self.key, "epochs": done}, arrays_of(tensors))
+
+    def _refuse_other(self, record: dict[str, Any]) -> None:
+        if record.get("key") != self.key or type(record.get("epochs")) is not int:
+            raise DamagedError(f"{self.path}: no checkpoint of this victim (it is of another run)")
 
     def forget(self) -> None:
         """Remove the file, where there is one.
@@ -105,7 +103,7 @@ def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer, generator: torc
     for place, buffers in optimizer.state_dict()["state"].items():
         found |= {f"optimiser.{place}.{name}": value for name, value in buffers.items() if value is not None}
     found["generator"] = generator.get_state()
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
+    return found
 
 
 def _restore(
@@ -130,20 +128,3 @@ def _laid_as(value: Tensor, buffer: Tensor, name: str) -> Tensor:
     if buffer.shape != value.shape:
         raise ValueError(f"buffer {name} is {list(buffer.shape)}")
     return torch.empty_like(value).copy_(buffer)
-
-
-def _parsed(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    tensors = parse_tensors(data)
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    record = canonical_json.loads(header["__metadata__"][_KEY].encode("ascii"), "a checkpoint's metadata")
-    if not isinstance(record, dict) or type(record.get("epochs")) is not int:
-        raise ValueError("its record is another one")
-    return record, tensors
-
-
-def _digest(epochs: int, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(f"victim-checkpoint/1 {epochs}\n".encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

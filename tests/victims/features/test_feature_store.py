@@ -11,16 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from forked import forked
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, MissingError, ViolationError
-from poisonsets.manifests.files import store
+from poisonsets.manifests.files import array_file, store
 from poisonsets.victims.features import store as feature_store
 from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.features.store import DTYPES, FeaturePrecision, FeatureStore, shared_images
@@ -45,7 +45,8 @@ def kept(folder: Path, base: Base, extractor: Weights) -> FeatureStore:
 
 
 def files(folder: Path, *, whole: bool = False) -> list[Path]:
-    return sorted(path for path in folder.rglob("*.h5") if not whole or path not in parts(folder))
+    found = folder.rglob("[0-9a-f]" * 64 + "*.safetensors")
+    return sorted(path for path in found if not whole or path not in parts(folder))
 
 
 def parts(folder: Path) -> list[Path]:
@@ -126,9 +127,8 @@ class TestDamage:
     def test_bytes(self, stored: Path, tiny_base: Base, extractor: Weights) -> None:
         good = stored.read_bytes()
         data = bytearray(good)
-        with h5py.File(stored) as file:
-            data[file["data"].id.get_offset() + 100] ^= 1
-        for bad in (b"", b"not HDF5", good[: len(good) // 2], bytes(data)):
+        data[-100] ^= 1
+        for bad in (b"", b"not safetensors", good[: len(good) // 2], bytes(data)):
             stored.write_bytes(bad)
             self.refuse(stored, tiny_base, extractor)
 
@@ -138,27 +138,28 @@ class TestDamage:
         other.replace(stored)
         self.refuse(stored, tiny_base, extractor)
 
-    @pytest.mark.parametrize("what", ["no record", "no data", "shape", "dtype", "claims", "elsewhere", "linked"])
-    def test_contents(self, stored: Path, tiny_base: Base, extractor: Weights, tmp_path: Path, what: str) -> None:
-        with h5py.File(stored, "r+") as file:
-            values = file["data"][()]
-            if what == "no record":
-                del file.attrs["record"]
-            else:
-                del file["data"]
-            if what == "shape":
-                file["data"] = values[:-1]
-            elif what == "dtype":
-                file["data"] = values.view("<i2")
-            elif what == "claims":
-                file.create_dataset("data", values.shape, "<u2", chunks=(1, values.shape[1]))
-            elif what == "elsewhere":
-                (tmp_path / "raw").write_bytes(values.tobytes())
-                place = [(str(tmp_path / "raw"), 0, values.nbytes)]
-                file.create_dataset("data", values.shape, "<u2", external=place)
-            elif what == "linked":
-                file["other"] = values
-                file["data"] = h5py.SoftLink("/other")
+    @pytest.mark.parametrize(
+        "what", ["no record", "another record", "no data", "more", "shape", "dtype", "claims", "linked"]
+    )
+    def test_contents(self, stored: Path, tiny_base: Base, extractor: Weights, what: str) -> None:
+        file = array_file.read(stored, lambda _: None, limit=1 << 20, remedy="")
+        record, values = file.record, file.arrays["features"]
+        if what == "no record":
+            save_file({"features": values}, stored)
+        elif what == "another record":
+            array_file.write(stored, record | {"pad": 2}, file.arrays)
+        elif what == "no data":
+            array_file.write(stored, record, {})
+        elif what == "more":
+            array_file.write(stored, record, {**file.arrays, "more": values})
+        elif what == "shape":
+            array_file.write(stored, record, {"features": values[:-1]})
+        elif what == "dtype":
+            array_file.write(stored, record, {"features": values.astype(np.float32)})
+        elif what == "claims":
+            stored.write_bytes(stored.read_bytes()[: -values.nbytes])
+        elif what == "linked":
+            stored.symlink_to(stored.rename(stored.with_suffix(".aside")))
         self.refuse(stored, tiny_base, extractor)
 
     def test_once_removed_it_is_made_again(self, stored: Path, tiny_base: Base, extractor: Weights) -> None:
@@ -262,8 +263,7 @@ class TestParts:
         first, second, _ = self.stop(tmp_path / "stopped", tiny_base, extractor, 3)
         data = bytearray(first.read_bytes())
         if what == "a bit":
-            with h5py.File(first) as file:
-                data[file["data"].id.get_offset() + 100] ^= 1
+            data[-100] ^= 1
             first.write_bytes(data)
         elif what == "another part":
             shutil.copy(second, first)
@@ -288,7 +288,7 @@ class TestParts:
         assert parts(tmp_path) == others
         # A process that was killed between the two steps left the parts of a finished file.
         (whole,) = files(tmp_path, whole=True)
-        own = whole.with_name(f"{whole.stem}.part-00003.h5")
+        own = whole.with_name(f"{whole.stem}.part-00003.safetensors")
         shutil.copy(others[0], own)
         assert self.build(tmp_path, tiny_base, extractor).forwards == 0
         assert parts(tmp_path) == others
@@ -320,7 +320,7 @@ class TestParts:
         caches: list[FeatureCache] = []
         second = threading.Thread(target=lambda: caches.append(self.build(tmp_path, tiny_base, extractor)))
         with forked(build_three) as builder:
-            while builder.is_alive() and sum(path.suffix == ".h5" for path in parts(tmp_path)) < 3:
+            while builder.is_alive() and sum(path.suffix == ".safetensors" for path in parts(tmp_path)) < 3:
                 time.sleep(0.01)
             second.start()
             time.sleep(0.3)

@@ -101,9 +101,9 @@ def test_a_shared_victim_is_watched_by_the_targets_of_each(
     for number, row in enumerate(rows):
         folder = tmp_path / str(number)
         score(makers.set_of(trials[number]), tiny_base, extractor, HEADS, results=folder, trajectories=True)
-        name = f"trajectories/{row.job}.h5"
+        name = f"trajectories/{row.job}.safetensors"
         assert (folder / name).read_bytes() == (tmp_path / "r" / name).read_bytes()
-    assert len({(tmp_path / "r" / f"trajectories/{row.job}.h5").read_bytes() for row in rows}) == 2
+    assert len({(tmp_path / "r" / f"trajectories/{row.job}.safetensors").read_bytes() for row in rows}) == 2
 
 
 def test_one_copy_of_equal_poisons_is_kept(tiny_base: Base, makers: Any, extractor: Weights) -> None:
