@@ -14,7 +14,7 @@ from poisonsets.manifests.spelling import printable
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-Report = Callable[[int, int], None]
+Report = Callable[[float, float], None]
 NARROW = 4
 
 
@@ -76,7 +76,7 @@ def progresses(*labels: str, quiet: bool = False) -> Iterator[tuple[Report, ...]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks = [bar.add_task(label, total=None, visible=label == labels[0]) for label in labels]
 
-        def told(task: TaskID, done: int, total: int) -> None:
+        def told(task: TaskID, done: float, total: float) -> None:
             if done == 0:  # the same work once more, of something else
                 bar.reset(task)
             bar.update(task, completed=done, total=total, visible=task == tasks[0] or done < total)

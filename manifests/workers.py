@@ -7,8 +7,10 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, MutableSequence, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
@@ -18,13 +20,15 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from poisonsets.manifests.errors import MissingError
 from poisonsets.manifests.plugins import PluginWarning
 
+Progress: TypeAlias = Callable[[float, float], None]
+"""Told (steps done, steps in all); of a step in work its share counts."""
 Item = TypeVar("Item", contravariant=True)
 Found = TypeVar("Found", covariant=True)
-Progress: TypeAlias = Callable[[int, int], None]
-"""Told (steps done, steps in all)."""
+Done = TypeVar("Done")
+LOOK_EVERY = 0.2  # seconds
 
 
-def silent(done: int, total: int) -> None:
+def silent(done: float, total: float) -> None:
     """Progress that nobody is told."""
 
 
@@ -37,6 +41,12 @@ class Worker(Protocol[Item, Found]):
 
 
 _worker: Worker[Any, Any] | None = None
+_shares: MutableSequence[float] = []
+
+
+def part_of(progress: Progress, number: int, parts: int) -> Progress:
+    """What one of several equal parts of some work is to tell, so that the whole is told of."""
+    return lambda done, total: progress(number + done / total, parts)
 
 
 def worked(
@@ -52,7 +62,7 @@ def worked(
         items: the work; sent to the workers, so each must be picklable.
         make: builds what does it; it is sent to every worker too.
         workers: processes; 1 works here.
-        progress: told (steps done, steps in all) over all pieces, where this process does the work.
+        progress: told the pieces done, with the shares of those in work, and all pieces.
 
     Raises:
         MissingError: a worker was killed.
@@ -60,19 +70,20 @@ def worked(
     if workers == 1 or len(items) <= 1:
         worker = make() if items else None
         for number, item in enumerate(items):
-            report = partial(_scaled, progress, number, len(items))
             if worker is not None:
-                yield worker.run(item, report)
+                found = worker.run(item, part_of(progress, number, len(items)))
+                progress(number + 1, len(items))
+                yield found
         return
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(min(workers, len(items)), context, _start, (make,)) as pool:
+    shares = context.RawArray("d", len(items))  # each piece's share done, written where it is worked on
+    with ProcessPoolExecutor(min(workers, len(items)), context, _start, (make, shares)) as pool:
         try:
             with _interrupts_held():
-                running = pool.map(_run, items)
-            for number, results in enumerate(running):
-                progress(number + 1, len(items))
-                yield results
+                running = deque(pool.submit(_run, number, item) for number, item in enumerate(items))
+            while running:
+                yield _awaited(running.popleft(), lambda: progress(sum(shares), len(items)))
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in set(multiprocessing.active_children()) - others:
@@ -97,12 +108,17 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _scaled(progress: Progress, number: int, items: int, done: int, total: int) -> None:
-    progress(number * total + done, items * total)
+def _awaited(piece: Future[Done], look: Callable[[], None]) -> Done:
+    while not piece.done():
+        look()
+        wait_for([piece], timeout=LOOK_EVERY)
+    look()
+    return piece.result()
 
 
-def _start(make: Callable[[], Worker[Any, Any]]) -> None:
-    global _worker
+def _start(make: Callable[[], Worker[Any, Any]], shares: MutableSequence[float]) -> None:
+    global _worker, _shares
+    _shares = shares
     threading.Thread(target=_die_with_parent, daemon=True).start()
     warnings.simplefilter("ignore", PluginWarning)  # the process that started this one has said it
     _worker = make()
@@ -116,7 +132,13 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _run(item: Any) -> Any:
+def _run(number: int, item: Any) -> Any:
     if _worker is None:
         raise RuntimeError("the worker was not started")
-    return _worker.run(item, silent)
+    found = _worker.run(item, partial(_share, number))
+    _share(number, 1, 1)
+    return found
+
+
+def _share(number: int, done: float, total: float) -> None:
+    _shares[number] = done / total

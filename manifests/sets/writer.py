@@ -195,13 +195,12 @@ def writing(final: Path, request: Mapping[str, Any], *, resume: bool) -> Iterato
     with store.locked(partial):
         _refuse_finished(final, partial)
         writer = SetWriter(partial, final)
-        wanted = canonical_json.dumps(dict(request))
         store.sweep(partial)
         if any(partial.iterdir()):
-            _check_resumable(partial, wanted)
+            _check_resumable(partial, dict(request))
             writer._read_journal()
         else:  # new, or its maker was killed before it could say what was asked for
-            store.write_file(partial / REQUEST, wanted)
+            store.write_file(partial / REQUEST, canonical_json.dumps(dict(request)))
         yield writer
 
 
@@ -219,9 +218,10 @@ def _refuse_finished(final: Path, partial: Path) -> None:
         raise
 
 
-def _check_resumable(partial: Path, wanted: bytes) -> None:
-    if store.read_file(partial / REQUEST, limits.MANIFEST_BYTES) != wanted:
+def _check_resumable(partial: Path, wanted: Mapping[str, Any]) -> None:
+    data = store.read_file(partial / REQUEST, limits.MANIFEST_BYTES)
+    if differing := canonical_json.difference(canonical_json.loads(data, REQUEST), wanted):
         raise MissingError(
-            f"{partial}: the unfinished set was made by another command (its request.json differs)",
+            f"{partial}: the unfinished set was made by another command ({differing})",
             "Repeat that command with --resume, or remove the folder",
         )

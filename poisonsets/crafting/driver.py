@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from poisonsets.manifests import limits
 from poisonsets.manifests.errors import DamagedError, MissingError, ViolationError
 from poisonsets.manifests.files import canonical_json, png, store
 from poisonsets.manifests.files.pixels import Images, pixel_digest
+from poisonsets.manifests.records.manifest import Manifest
 from poisonsets.manifests.records.trial import Outcome, Slots, Trial
 from poisonsets.manifests.sets import writer
 from poisonsets.manifests.sets.reader import open_set
@@ -65,7 +67,7 @@ def craft_set(
         workers: processes to craft with; they share nothing but the request.
         device: where the attack runs.
         resume: go on with an unfinished set of the same request.
-        progress: told (steps done, steps in all).
+        progress: told the blocks done, with the shares of those in work, and all blocks.
 
     Raises:
         UsageError: the request asks for something the attack or the base cannot give.
@@ -76,7 +78,7 @@ def craft_set(
     if resume and (output / writer.MANIFEST).exists():
         return _as_finished(output, request)
     watch = provenance.Stopwatch()
-    with writer.writing(output, request.identity(device), resume=resume) as unfinished:
+    with writer.writing(output, request.identity() | {"device": device}, resume=resume) as unfinished:
         blocks = [block for block in partition(request) if not _finished(block, unfinished.finished)]
         taken_over = len(unfinished.finished)
         make = partial(Crafter, request.for_workers(), device)
@@ -107,21 +109,33 @@ def _as_finished(output: Path, request: CraftRequest) -> Done:
     opened = open_set(output)
     for finding in integrity.check_files(opened):
         raise DamagedError(f"{output}: {finding.place}: {finding.message}", "Remove the set and craft it again")
-    manifest, trials = opened.manifest, opened.manifest.trials
-    refused = _refused(output)
-    same = all(getattr(manifest, key) == value for key, value in request.head().items())
-    same &= {*(trial.trial for trial in trials), *(number for number, _ in refused)} == {
-        plan.trial for plan in request.plans
-    }
-    same &= all((trial.constraint, trial.composition.rule) == (request.budget, request.composition) for trial in trials)
-    if not same:
+    manifest, refused = opened.manifest, _refused(output)
+    if differing := canonical_json.difference(_identity(manifest, refused, request), request.identity()):
         raise MissingError(
-            f"{output}: the output folder holds a set that was made by another command", "Choose another output folder"
+            f"{output}: the output folder holds a set that was made by another command ({differing})",
+            "Choose another output folder",
         )
     partial = writer.unfinished(output)
     if not (partial / writer.PAYLOAD).exists():
         shutil.rmtree(partial, ignore_errors=True)
-    return Done(manifest.content_digest, len(trials), len(trials), refused)
+    finished = len(manifest.trials)
+    return Done(manifest.content_digest, finished, finished, refused)
+
+
+def _identity(manifest: Manifest, refused: Sequence[tuple[int, str]], request: CraftRequest) -> dict[str, Any]:
+    """The identity of the request that a finished set was made by, of its trials the first that is unlike this one."""
+
+    def unlike(trial: Trial) -> bool:
+        return (trial.constraint, trial.composition.rule) != (request.budget, request.composition)
+
+    found, trial = manifest.model_dump(mode="json"), next(filter(unlike, manifest.trials), manifest.trials[0])
+    return {
+        **{key: found[key] for key in request.head()},
+        "budget": trial.constraint.model_dump(mode="json"),
+        "composition": trial.composition.rule,
+        "pool": request.surrogates.pool,  # a finished set says which trials drew which network
+        "trials": sorted([*(one.trial for one in manifest.trials), *(number for number, _ in refused)]),
+    }
 
 
 def _refused(output: Path) -> tuple[tuple[int, str], ...]:

@@ -74,15 +74,15 @@ class CraftRequest:
             "libraries": provenance.libraries(),
         }
 
-    def identity(self, device: str) -> dict[str, Any]:
-        """What a resumed run compares, in JSON: all of this request, and the device."""
-        fields = {key: _plain(value) for key, value in self.head().items()}
-        fields["budget"] = self.budget.model_dump(mode="json")
-        fields["composition"] = self.composition
-        fields["device"] = device
-        fields["pool"] = self.surrogates.pool
-        fields["trials"] = [plan.trial for plan in self.plans]
-        return fields
+    def identity(self) -> dict[str, Any]:
+        """All of this request in JSON: what a resumed run compares, which goes on with its equal alone."""
+        return {
+            **{key: _plain(value) for key, value in self.head().items()},
+            "budget": self.budget.model_dump(mode="json"),
+            "composition": self.composition,
+            "pool": self.surrogates.pool,
+            "trials": [plan.trial for plan in self.plans],
+        }
 
     def for_workers(self) -> CraftRequest:
         """What each worker process is sent: this request, without images of the base that the attack never reads."""

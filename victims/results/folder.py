@@ -140,13 +140,10 @@ def _refuse_others(path: Path, settings: dict[str, Any]) -> None:
     found = canonical_json.loads(store.read_file(path / SETTINGS, FILE_BYTES), str(path / SETTINGS))
     if not isinstance(found, dict):
         raise DamagedError(f"{path / SETTINGS}: not a JSON object")
-    for key in sorted(found | settings):
-        was, now = (str(one[key])[:80] if key in one else "not given" for one in (found, settings))
-        if (key in found, found.get(key)) != (key in settings, settings.get(key)):
-            raise MissingError(
-                f"{path}: its rows were made by other settings ({key} is {was}, now {now})",
-                "Choose another results folder",
-            )
+    if differing := canonical_json.difference(found, settings):
+        raise MissingError(
+            f"{path}: its rows were made by other settings ({differing})", "Choose another results folder"
+        )
 
 
 def _refuse_different(path: Path, record: JobRecord, wanted: Mapping[str, object]) -> None:

@@ -84,7 +84,7 @@ def score_set(
         shard: (i, n): every n-th job from job i on, 0-based. Rows of all shards in one folder are the whole.
         workers: processes to train victims in; rows do not depend on it, but each process trains its own controls.
         device: where to compute.
-        progress: told the jobs done and all jobs.
+        progress: told the jobs done, with the shares of those in work, and all jobs.
         sharing: told the parts done, and all, of the file of clean features while this process computes it; worker
             processes tell nothing.
 
@@ -107,9 +107,8 @@ def score_set(
     making = Making(base, device, cache, features, precision, results, trajectories)
     with _folder(results, settings, resume=resume) as folder:
         make = partial(RowMaker, making, sharing if workers == 1 else silent)
-        for row in _all_rows(wanted, folder, make, workers, watched=trajectories):
+        for row in _all_rows(wanted, folder, make, workers, progress, watched=trajectories):
             rows[row.job] = row
-            progress(len(rows), len(wanted))
         if results is not None:
             store.remove_folder(results / CHECKPOINTS)
     ordered = tuple(rows[job.identity.key] for job in wanted)
@@ -123,7 +122,13 @@ def _folder(
 
 
 def _all_rows(
-    jobs: Sequence[Job], folder: ResultsFolder | None, make: Callable[[], RowMaker], workers: int, *, watched: bool
+    jobs: Sequence[Job],
+    folder: ResultsFolder | None,
+    make: Callable[[], RowMaker],
+    workers: int,
+    progress: Progress,
+    *,
+    watched: bool,
 ) -> Iterator[Row]:
     """The stored rows first, then those of the other jobs, which their makers store.
 
@@ -137,7 +142,13 @@ def _all_rows(
             missing.append(job)
         else:
             yield row
-    for made in worked(list(blocks(missing)), make, workers=workers, progress=silent):
+    stored = len(jobs) - len(missing)
+    progress(stored, len(jobs))
+
+    def tell(blocks_done: float, all_blocks: float) -> None:
+        progress(stored + len(missing) * blocks_done / all_blocks, len(jobs))
+
+    for made in worked(list(blocks(missing)), make, workers=workers, progress=tell):
         yield from [one for one in made if isinstance(one, Row)]
         for one in made:
             if isinstance(one, ViolationError):

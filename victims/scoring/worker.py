@@ -111,7 +111,7 @@ class RowMaker:
         trainer = self._trainer_of(block)
         loaded = {job.trial.record.trial: pixels(job.trial, making.base) for job in block.jobs}
         inputs = [JobInput(job.trial.record, *loaded[job.trial.record.trial], job.victim_seed) for job in block.jobs]
-        predictions = trainer.predictions(inputs)
+        predictions = trainer.predictions(inputs, progress)
         seconds = (time.perf_counter() - started) / len(block.jobs)
         made: list[Row | ViolationError] = []
         for job, found in zip(block.jobs, predictions, strict=True):
@@ -124,7 +124,6 @@ class RowMaker:
                     write_trajectory(trajectory_path(making.results, job.identity.key), _trajectory(job, found))
                 ResultsFolder(making.results).write(row)
             made.append(row)
-        progress(1, 1)
         return made
 
     def _trainer_of(self, block: JobBlock) -> Trainer:

@@ -40,8 +40,6 @@ __all__ = [
     "training_images",
 ]
 
-"""Called with what is done so far and all there is to do: epochs in training, jobs in scoring."""
-
 
 @dataclass(frozen=True)
 class Trained:

@@ -206,38 +206,58 @@ def unfinished(tmp_path_factory: pytest.TempPathFactory, tiny_weights: tuple[Wei
     return folder
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        lambda request, weights: replace(request, name="another"),
-        lambda request, weights: replace(request, seed=4),
-        lambda request, weights: replace(request, settings={**request.settings, "steps": 4}),
-        lambda request, weights: replace(request, attack=attacks.find("noise"), settings={}, surrogates=Surrogates()),
-        lambda request, weights: replace(request, attack=replace(request.attack, version=99)),
-        lambda request, weights: replace(request, budget=Linf(levels=9)),
-        lambda request, weights: replace(request, budget=L2(squared_levels=64)),
-        lambda request, weights: replace(request, composition="add"),
-        lambda request, weights: replace(request, plans=request.plans[:2]),
-        lambda request, weights: replace(request, setup=DrawnSetup(seed=4, poisons=4)),
-        lambda request, weights: replace(request, base=negative()),
-        lambda request, weights: replace(request, surrogates=Surrogates(weights[:1])),
-        lambda request, weights: replace(request, surrogates=Surrogates(weights[1::-1])),
-        lambda request, weights: replace(request, surrogates=Surrogates(weights[:2], pool=True)),
-    ],
-    ids=[
-        *("name", "seed", "settings", "attack", "version", "levels", "norm", "composition", "trials", "setup", "base"),
-        *("fewer networks", "order of networks", "pool"),
-    ],
-)
-def test_another_request_cannot_go_on_with_an_unfinished_set(
-    unfinished: Path,
-    tiny_weights: tuple[Weights, ...],
-    other: Callable[[CraftRequest, tuple[Weights, ...]], CraftRequest],
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_weights: tuple[Weights, ...]) -> Path:
+    folder = tmp_path_factory.mktemp("resume") / "finished"
+    craft_set(folder, feature_request(tiny_weights[:2]))
+    return folder
+
+
+Other = Callable[[CraftRequest, tuple[Weights, ...]], CraftRequest]
+OTHERS: dict[str, tuple[Other, str]] = {
+    "name": (lambda request, _: replace(request, name="another"), "name is small noise, now another"),
+    "seed": (lambda request, _: replace(request, seed=4), "seed is 3, now 4"),
+    "settings": (
+        lambda request, _: replace(request, settings={**request.settings, "steps": 4}),
+        "attack settings steps is 3, now 4",
+    ),
+    "attack": (
+        lambda request, _: replace(request, attack=attacks.find("noise"), settings={}, surrogates=Surrogates()),
+        "attack name is bullseye-polytope, now noise",
+    ),
+    "version": (
+        lambda request, _: replace(request, attack=replace(request.attack, version=99)),
+        "attack version is 2, now 99",
+    ),
+    "levels": (lambda request, _: replace(request, budget=Linf(levels=9)), "budget levels is 8, now 9"),
+    "norm": (lambda request, _: replace(request, budget=L2(squared_levels=64)), "budget norm is linf, now l2"),
+    "composition": (lambda request, _: replace(request, composition="add"), "composition is in-place, now add"),
+    "trials": (lambda request, _: replace(request, plans=request.plans[:2]), r"trials is \[0, 1, 2\], now \[0, 1\]"),
+    "setup": (
+        lambda request, _: replace(request, setup=DrawnSetup(seed=4, poisons=4)),
+        "setup seed is 3, now 4",
+    ),
+    "base": (lambda request, _: replace(request, base=negative()), "base splits train digest is "),
+    "fewer networks": (lambda request, all_: replace(request, surrogates=Surrogates(all_[:1])), "surrogates is "),
+    "order of networks": (lambda request, all_: replace(request, surrogates=Surrogates(all_[1::-1])), "surrogates is "),
+    "pool": (
+        lambda request, all_: replace(request, surrogates=Surrogates(all_[:2], pool=True)),
+        "(pool is False, now True|surrogates is )",
+    ),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_request_cannot_go_on_with_a_set_and_hears_what_differs(
+    unfinished: Path, finished: Path, tiny_weights: tuple[Weights, ...], other: str
 ) -> None:
-    request = other(feature_request(tiny_weights[:2]), tiny_weights)
-    with pytest.raises(MissingError, match="made by another command"):
-        craft_set(unfinished, request, resume=True)
+    change, says = OTHERS[other]
+    request = change(feature_request(tiny_weights[:2]), tiny_weights)
+    for folder in (unfinished, finished):
+        with pytest.raises(MissingError, match=rf"made by another command \({says}"):
+            craft_set(folder, request, resume=True)
     assert not unfinished.exists()
+    assert craft_set(finished, feature_request(tiny_weights[:2]), resume=True).taken_over == 3
 
 
 def test_the_same_request_goes_on_to_the_same_set(tmp_path: Path, tiny_weights: tuple[Weights, ...]) -> None:

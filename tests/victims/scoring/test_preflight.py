@@ -22,7 +22,7 @@ BY_COUNT = parse("digits-transfer/convnet@size=30,epochs=1,lr_milestones=none,wi
 
 def test_repeated_extractors_protocols_and_seeds_count_once(tiny_base: Base, makers: Any, extractor: Weights) -> None:
     opened = makers.set_of(makers.trial(0), makers.trial(1))
-    calls: list[tuple[int, int]] = []
+    calls: list[tuple[float, int]] = []
     result = score_set(
         opened,
         tiny_base,

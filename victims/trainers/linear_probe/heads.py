@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from poisonsets.manifests.overlay.compose import TrainingRows
+from poisonsets.manifests.workers import Progress, part_of, silent
 from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.protocols import Protocol
@@ -70,6 +71,7 @@ def train_heads(
     watch: HeadWatch | None = None,
     *,
     least: int | None = None,
+    progress: Progress = silent,
 ) -> list[nn.Linear]:
     """Compute all features that are not remembered yet, and train each plan's head.
 
@@ -80,6 +82,7 @@ def train_heads(
         protocol: batch, epochs, optimiser.
         least: fill a block up to this many heads; where left out `BLOCK` on a GPU, on a CPU not at all.
         watch: looks at the heads of its plans; they are the same bytes without it.
+        progress: told the epochs done and all epochs, those of one block after those of another.
 
     Returns:
         The heads after the last epoch, on the device of the features, in the order of the plans. One that
@@ -91,14 +94,16 @@ def train_heads(
     if least is None:
         least = 1 if clean.images.device.type == "cpu" else BLOCK
     _fill(plans, clean, poisons)
+    by_length: dict[int, list[int]] = {}
+    for i, plan in enumerate(plans):
+        by_length.setdefault(plan.keys.shape[1], []).append(i)
+    blocks = [equal[start : start + BLOCK] for equal in by_length.values() for start in range(0, len(equal), BLOCK)]
     heads: dict[int, nn.Linear] = {}
-    for length in dict.fromkeys(plan.keys.shape[1] for plan in plans):
-        equal = [i for i, plan in enumerate(plans) if plan.keys.shape[1] == length]
-        for start in range(0, len(equal), BLOCK):
-            block = equal[start : start + BLOCK]
-            filled = [plans[i] for i in block] + [plans[block[0]]] * (least - len(block))
-            trained = _trained(filled, clean, poisons, protocol, watch.block(block) if watch else None)
-            heads.update(zip(block, trained[: len(block)], strict=True))
+    for number, block in enumerate(blocks):
+        filled = [plans[i] for i in block] + [plans[block[0]]] * (least - len(block))
+        seen_by = watch.block(block) if watch else None
+        trained = _trained(filled, clean, poisons, protocol, seen_by, part_of(progress, number, len(blocks)))
+        heads.update(zip(block, trained[: len(block)], strict=True))
     return [heads[i] for i in range(len(plans))]
 
 
@@ -120,6 +125,7 @@ def _trained(
     poisons: FeatureCache | None,
     protocol: Protocol,
     watch: BlockWatch | None,
+    progress: Progress,
 ) -> list[nn.Linear]:
     gatherer = _Gatherer(plans, clean, poisons)
     device, features = clean.images.device, clean.network.feature_width
@@ -149,6 +155,7 @@ def _trained(
                 _descend(values, gradient, speed, rate, protocol)
         if watch:
             watch.epoch(weight[..., :features], bias)
+        progress(epoch + 1, protocol.epochs)
     return [linear(weight[i, :, :features], bias[i], device=device) for i in range(len(plans))]
 
 

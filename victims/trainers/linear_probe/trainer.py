@@ -111,10 +111,11 @@ class LinearProbeTrainer:
         ids, build = shared_images(self._protocol, self._base), len(draws) >= ENOUGH_TRIALS
         store.adopt(self.clean, ids, build=build, progress=progress)
 
-    def predictions(self, jobs: Sequence[JobInput]) -> list[Predictions | ViolationError]:
+    def predictions(self, jobs: Sequence[JobInput], progress: Progress = silent) -> list[Predictions | ViolationError]:
         """Train a block's victims and their clean controls, and evaluate both.
 
         Args:
+            progress: told the epochs done and all epochs.
             jobs: of a block. What is predicted does not depend on which stand together.
 
         Returns:
@@ -132,7 +133,7 @@ class LinearProbeTrainer:
             if self._watched or spec.key not in self._controls:
                 specs.setdefault(spec.key, spec)
         watch = self._watch(pairs, features, list(specs)) if self._watched else None
-        trained = self._controls | self._trained(list(specs.values()), watch)
+        trained = self._controls | self._trained(list(specs.values()), watch, progress)
         self._controls = {key: head for key, head in trained.items() if key.poisons is None}
         curves = iter(watch.curves() if watch else ())
         return [
@@ -159,7 +160,7 @@ class LinearProbeTrainer:
         return HeadWatch(sights)
 
     def _trained(
-        self, specs: Sequence[VictimSpec], watch: HeadWatch | None
+        self, specs: Sequence[VictimSpec], watch: HeadWatch | None, progress: Progress
     ) -> dict[VictimKey, _TrainedHead | ViolationError]:
         """Train heads together; what each is, or why it is nothing."""
         # Poisons of equal pixels stand once in the cache.
@@ -168,7 +169,7 @@ class LinearProbeTrainer:
         plans = [self._plan(spec, first_slot.get(spec.poison_digest, 0)) for spec in specs]
         cache = self._cache(np.concatenate([*poisons.values()]), self._dtype)
         try:
-            heads = train_heads(plans, self.clean, cache, self._protocol, watch)
+            heads = train_heads(plans, self.clean, cache, self._protocol, watch, progress=progress)
         except ViolationError as error:
             raise ViolationError(f"{specs[0].where}: {error.message}", error.remedy) from error
         return {spec.key: self._tested(head, spec.where) for head, spec in zip(heads, specs, strict=True)}

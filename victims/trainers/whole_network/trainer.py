@@ -22,6 +22,7 @@ from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.compose import composed_images
+from poisonsets.manifests.workers import Progress, part_of, silent
 from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.networks import Classifier, skeleton
 from poisonsets.victims.networks.weights import weights_digest
@@ -110,10 +111,11 @@ class WholeNetworkTrainer:
         self._finished: list[KeptRun] = []
 
     @exact_arithmetic()
-    def predictions(self, jobs: Sequence[JobInput]) -> list[Predictions | ViolationError]:
+    def predictions(self, jobs: Sequence[JobInput], progress: Progress = silent) -> list[Predictions | ViolationError]:
         """Train each job's victim and its clean control, and evaluate both.
 
         Args:
+            progress: told the jobs done, with the share of the one in work, and all jobs.
             jobs: what is predicted does not depend on which stand together. Predictions of the last call must be
                 stored by now: the checkpoints of their victims are removed, those of controls stay.
 
@@ -127,24 +129,25 @@ class WholeNetworkTrainer:
         while self._finished:
             self._finished.pop().forget()
         found = []
-        for job in jobs:
+        for number, job in enumerate(jobs):
             pair = victim_pair(job, self._protocol, self._base)
-            found.append(pair_predictions(pair, partial(self._evaluation, pair), len(self._test_labels)))
+            evaluate = partial(self._evaluation, pair, part_of(progress, number, len(jobs)))
+            found.append(pair_predictions(pair, evaluate, len(self._test_labels)))
         return found
 
-    def _evaluation(self, pair: VictimPair, spec: VictimSpec) -> Evaluation:
-        state = self._restored(pair, spec)
+    def _evaluation(self, pair: VictimPair, progress: Progress, spec: VictimSpec) -> Evaluation:
+        state = self._restored(pair, spec, part_of(progress, int(spec is pair.control), len(pair.specs)))
         labels = tuple(self._classes[i] for i in self._positions(pair.images, spec.where).tolist())
         return Evaluation(labels, state.correct, state.curves)
 
-    def _restored(self, pair: VictimPair, spec: VictimSpec) -> _State:
+    def _restored(self, pair: VictimPair, spec: VictimSpec, progress: Progress) -> _State:
         """Put a victim into the network, trained now or remembered; the last ones are."""
         remembered, most = (self._controls, REMEMBERED) if spec.poisons is None else (self._victims, 1)
         key = spec.key, _digest(pair) if self._watched else None
         found = remembered.pop(key, None)
         if found is None:
             try:
-                curves = self._train(pair, spec, key)
+                curves = self._train(pair, spec, key, progress)
                 values = {name: tensor.cpu().clone() for name, tensor in self._model.state_dict().items()}
                 correct = int((self._positions(self._test_images, spec.where) == self._test_labels).sum())
                 found = _State(values, correct, curves)
@@ -158,7 +161,7 @@ class WholeNetworkTrainer:
         self._model.load_state_dict(found.values)
         return found
 
-    def _train(self, pair: VictimPair, spec: VictimSpec, key: _Key) -> Curves | None:
+    def _train(self, pair: VictimPair, spec: VictimSpec, key: _Key, progress: Progress) -> Curves | None:
         """Leave a trained victim in the network; its curves where it is watched."""
         generator = spec.generator()
         begin(self._network, self._protocol, self._extractor, generator)
@@ -180,6 +183,7 @@ class WholeNetworkTrainer:
                 precision=self._precision,
                 keeper=kept,
                 watch=watch,
+                progress=progress,
             )
         except ViolationError as error:
             raise ViolationError(f"{spec.where}: {error.message}", SMALLER) from error
