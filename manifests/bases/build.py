@@ -86,7 +86,7 @@ class _EnoughError(Exception):
     """The first images were read."""
 
 
-def _stop(_done: int, _total: int) -> None:
+def _stop(_done: float, _total: float) -> None:
     raise _EnoughError
 
 
