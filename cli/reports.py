@@ -26,18 +26,14 @@ def checked(
     quiet: bool = False,
 ) -> Report:
     """The report on a set, with a progress bar."""
-    from poisonsets.manifests.records.origin import NamedSetup
-    from poisonsets.manifests.trials.named import RULES
-    from poisonsets.manifests.trials.setup_file import read_setup
+    from poisonsets.manifests.trials.published import open_setup
     from poisonsets.manifests.verification import sample as samples
     from poisonsets.manifests.verification.verify import verify as run
 
     part = None if sample is None else samples.parsed(sample, seed)
-    given = None
-    if setup is not None:
-        given = NamedSetup(name=setup) if setup in RULES else read_setup(Path(setup))
+    published = None if setup is None else open_setup(setup)
     with output.progress("verifying", quiet=quiet) as report:
-        return run(path, find, report, setup=given, sample=part, compat=compat)
+        return run(path, find, report, setup=published, sample=part, compat=compat)
 
 
 def tell(report: Report) -> None:

@@ -71,6 +71,7 @@ def import_(
     from poisonsets.manifests.interop.importing.import_set import import_set
     from poisonsets.manifests.interop.units import unit as parsed_unit
     from poisonsets.manifests.records.trial import Add, InPlace
+    from poisonsets.manifests.trials.published import open_setup
 
     if unit is not None:
         parsed_unit(unit)
@@ -81,7 +82,7 @@ def import_(
         composition=Add() if rule == "add" else InPlace(),
         attack=attack,
         unit=unit,
-        setup=None if setup is None else claims.setup(setup),
+        setup=None if setup is None else open_setup(setup),
         target=target,
         adversarial_label=adversarial_label,
     )

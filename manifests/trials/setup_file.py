@@ -52,6 +52,11 @@ class SetupFile:
     record: FileSetup
     entries: tuple[Entry, ...]
 
+    @property
+    def name(self) -> str:
+        """What the manifest calls it."""
+        return self.record.name
+
     def plan(self, base: Base, number: int, *, backdoor: bool = False) -> Plan:
         """Trial `number` (0-based) of the file, checked against the base.
 

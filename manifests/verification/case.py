@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +12,12 @@ from numpy.typing import NDArray
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files.pixels import Images, Labels
 from poisonsets.manifests.overlay.stamp import Trigger, footprint, train_id
-from poisonsets.manifests.records.origin import NamedSetup
 from poisonsets.manifests.records.trial import Trial, Unconstrained
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
-from poisonsets.manifests.trials.setup_file import SetupFile
+from poisonsets.manifests.trials.published import PublishedSetup
 from poisonsets.manifests.verification.distance import Ids, apart, largest, squared
 from poisonsets.manifests.verification.findings import Finding
 from poisonsets.manifests.verification.image_lookup import Alike
-
-Setup: TypeAlias = SetupFile | NamedSetup
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Whole:
 
     owner: PoisonSet
     base: Base
-    setup: Setup | None = None
+    setup: PublishedSetup | None = None
 
     @cached_property
     def train(self) -> Alike:

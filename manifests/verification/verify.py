@@ -25,7 +25,8 @@ from poisonsets.manifests.sets.shard import Samples
 from poisonsets.manifests.sets.writer import MANIFEST
 from poisonsets.manifests.spelling import spelled
 from poisonsets.manifests.trials.named import trials_of
-from poisonsets.manifests.verification.case import Case, Setup, Whole
+from poisonsets.manifests.trials.published import PublishedSetup
+from poisonsets.manifests.verification.case import Case, Whole
 from poisonsets.manifests.verification.check_registry import FIGURES_CHECKS, SET_CHECKS, TRIAL_CHECKS
 from poisonsets.manifests.verification.checks import integrity
 from poisonsets.manifests.verification.findings import Finding, Findings, Report, kind_of
@@ -45,7 +46,7 @@ def verify(
     find_base: Callable[[BasePin], Base],
     progress: Progress = silent,
     *,
-    setup: Setup | None = None,
+    setup: PublishedSetup | None = None,
     sample: Sample | None = None,
     compat: bool = False,
 ) -> Report:
@@ -172,7 +173,7 @@ def _report(
     judged: _Judged,
     trials: tuple[OpenTrial, ...],
     sampled: Sampled | None,
-    setup: Setup | None,
+    setup: PublishedSetup | None,
 ) -> Report:
     findings = judged.findings
     return Report(
@@ -199,7 +200,7 @@ def _counted(opened: PoisonSet, trials: tuple[OpenTrial, ...], unread: frozenset
     }
 
 
-def _not_checked(opened: PoisonSet | None, sampled: Sampled | None, given: Setup | None) -> tuple[str, ...]:
+def _not_checked(opened: PoisonSet | None, sampled: Sampled | None, given: PublishedSetup | None) -> tuple[str, ...]:
     """What of this set in particular was not checked, in words."""
     if opened is None:
         return ()

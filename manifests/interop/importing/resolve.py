@@ -19,6 +19,7 @@ from poisonsets.manifests.interop.importing.target_search import Likeness, like,
 from poisonsets.manifests.overlay.stamp import Trigger, stamp
 from poisonsets.manifests.records.trial import Slots, SplitTarget
 from poisonsets.manifests.trials.plan import Plan
+from poisonsets.manifests.trials.published import PublishedSetup, plan_trial
 from poisonsets.manifests.verification.findings import Finding
 
 
@@ -75,7 +76,7 @@ def settle(trial: ForeignTrial, number: int, base: Base, declared: Declared) -> 
         UsageError: the unit of its values is open, or stated otherwise than it must be.
         DamagedError: its values cannot be pixels.
     """
-    plan = None if declared.setup is None else _plan(declared, base, number)
+    plan = None if declared.setup is None else _plan(declared.setup, base, number)
     bases, hints = _bases(trial, plan, base)
     images, more = _images(trial, bases, base, declared)
     labels = tuple(_label(label, index, base) for label, index in zip(trial.labels, bases, strict=True))
@@ -98,12 +99,9 @@ def settle(trial: ForeignTrial, number: int, base: Base, declared: Declared) -> 
     )
 
 
-def _plan(declared: Declared, base: Base, number: int) -> Plan:
-    setup = declared.setup
-    if setup is None:
-        raise ValueError("no setup")
+def _plan(setup: PublishedSetup, base: Base, number: int) -> Plan:
     try:
-        return setup.plan(base, number)
+        return plan_trial(setup, base, number)
     except UsageError as error:
         reason = error.message.removeprefix(f"trial {number} ").removeprefix(f"trial {number}: ")
         raise UnsoundError("V702", f"the setup {setup.name} has no such trial of this base: {reason}") from error

@@ -14,6 +14,7 @@ from poisonsets.manifests.sets.writer import MANIFEST
 from poisonsets.manifests.trials.drawn import draw
 from poisonsets.manifests.trials.named import compute
 from poisonsets.manifests.trials.plan import Plan
+from poisonsets.manifests.trials.published import plan_trial
 from poisonsets.manifests.verification.case import Case, Whole
 from poisonsets.manifests.verification.check_registry import check, check_set
 from poisonsets.manifests.verification.findings import Finding
@@ -69,7 +70,7 @@ def as_the_given_setup(case: Case) -> Iterator[Finding]:
     if setup is None:
         return
     try:
-        plan = compute(case.base, setup, number) if isinstance(setup, NamedSetup) else setup.plan(case.base, number)
+        plan = plan_trial(setup, case.base, number)
     except PoisonsetsError as error:
         yield case.finding("V503", f"the given setup has no such trial for this base: {error.message}")
         return

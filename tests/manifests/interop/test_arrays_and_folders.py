@@ -18,8 +18,8 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.files import npy
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.interop.importing import claims
 from poisonsets.manifests.sets.reader import open_set
+from poisonsets.manifests.trials.published import open_setup
 
 NORMALISED = "normalised:witches-brew"
 SCALE = np.array([0.247032, 0.243485, 0.261588]) * 255
@@ -208,7 +208,7 @@ def test_h701_perturbations_a_row_a_base_of_the_setup(
     tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
 ) -> None:
     entry = {"target class": 1, "target index": target, "base class": 2, "base indices": np.array(bases)}
-    setup = claims.setup(str(dumped(tmp_path / "setup.pickle", [entry])))
+    setup = open_setup(str(dumped(tmp_path / "setup.pickle", [entry])))
     np.save(tmp_path / "noise.npy", delta(base, bases, poisons).astype(np.float32))
     done = importing(tmp_path / "noise.npy", target=target)
     assert [one.line() for one in done.findings] == [

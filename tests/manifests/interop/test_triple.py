@@ -18,9 +18,9 @@ from triples import Import, dumped, moved, picture, triple
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.files import store
-from poisonsets.manifests.interop.importing import claims
 from poisonsets.manifests.records.trial import FileTarget, Linf, SplitTarget
 from poisonsets.manifests.sets.reader import open_set
+from poisonsets.manifests.trials.published import open_setup
 
 LABELS: dict[str, Any] = {
     "int": int,
@@ -223,7 +223,7 @@ def test_v702_bases_and_targets_are_those_of_the_setup(tmp_path: Path, base: Bas
     entries = [
         {"target class": 1, "target index": index, "base class": 0, "base indices": np.array(one)} for one in bases
     ]
-    setup = claims.setup(str(dumped(tmp_path / "setup.pickle", [*entries, entries[0], entries[0]])))
+    setup = open_setup(str(dumped(tmp_path / "setup.pickle", [*entries, entries[0], entries[0]])))
     triple(tmp_path / "all" / "0", base, bases=bases[0])
     triple(tmp_path / "all" / "1", base, bases=bases[0])  # the setup's bases in another order
     triple(tmp_path / "all" / "2", base, bases=of_class(base, 0, 5)[1:])
