@@ -28,9 +28,9 @@ def native(path: Path, base: str | None, *, quiet: bool = False) -> Iterator[Pat
     if (path / "manifest.json").exists():  # the usual case costs nothing
         yield path
         return
-    from poisonsets.manifests.interop.importing.open_any import opened
+    from poisonsets.manifests.interop.importing.open_any import open_any
 
-    with opened(path, None if base is None else partial(named_base, base)) as found:
+    with open_any(path, None if base is None else partial(named_base, base)) as found:
         for note in found.notes:
             output.note(note, quiet=quiet)
         yield found.path

@@ -30,7 +30,7 @@ def checked(
     from poisonsets.manifests.verification import sample as samples
     from poisonsets.manifests.verification.verify import verify as run
 
-    part = None if sample is None else samples.parsed(sample, seed)
+    part = None if sample is None else samples.parse_sample(sample, seed)
     published = None if setup is None else open_setup(setup)
     with output.progress("verifying", quiet=quiet) as report:
         return run(path, find, report, setup=published, sample=part, compat=compat)

@@ -19,7 +19,7 @@ from poisonsets.crafting.driver import craft_set
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.interop.exporting.export_set import export_set
 from poisonsets.manifests.interop.formats import formats
-from poisonsets.manifests.interop.importing.claims import Declared
+from poisonsets.manifests.interop.importing.claims import Claims
 from poisonsets.manifests.interop.importing.import_set import import_set
 from poisonsets.manifests.sets.reader import open_set
 
@@ -62,7 +62,7 @@ def works(folder: Path) -> tuple[Work, ...]:
 
 
 def _import(output: Path, source: Path, base: Base) -> object:
-    return import_set(output, formats()["triple"], source, base, Declared(), name="imported", only=(0,))
+    return import_set(output, formats()["triple"], source, base, Claims(), name="imported", only=(0,))
 
 
 def _export(output: Path, source: Path, base: Base) -> object:

@@ -69,14 +69,14 @@ def import_(
     from poisonsets.manifests.interop import formats
     from poisonsets.manifests.interop.importing import claims
     from poisonsets.manifests.interop.importing.import_set import import_set
-    from poisonsets.manifests.interop.units import unit as parsed_unit
+    from poisonsets.manifests.interop.units import parse_unit
     from poisonsets.manifests.records.trial import Add, InPlace
     from poisonsets.manifests.trials.published import open_setup
 
     if unit is not None:
-        parsed_unit(unit)
-    found = formats.named(form, source)
-    said = claims.Declared(
+        parse_unit(unit)
+    found = formats.find_format(form, source)
+    said = claims.Claims(
         constraint=_constraint(levels, exempt=exempt_trigger),
         labels=stated,
         composition=Add() if rule == "add" else InPlace(),

@@ -73,7 +73,7 @@ def _write_page(html: Path, path: Path, find: Callable[[BasePin], Base], report:
     from poisonsets.manifests.sets.reader import open_set
     from poisonsets.manifests.verification import html_page
 
-    shown: tuple[html_page.Shown, ...] = ()
+    shown: tuple[html_page.PicturedPoison, ...] = ()
     if report.figures is not None:
         opened = open_set(path)
         shown = html_page.worst_poisons(opened, find(opened.manifest.base), report)

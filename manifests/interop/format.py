@@ -61,9 +61,9 @@ class ForeignTrial:
 
 
 # From a place (a folder or file) to the trial in it.
-Read: TypeAlias = Callable[[Path, Base], ForeignTrial]
+TrialReader: TypeAlias = Callable[[Path, Base], ForeignTrial]
 # From a trial and its base to the trial's files, by their path within the trial's folder.
-Write: TypeAlias = Callable[[OpenTrial, Base], Iterator[tuple[str, bytes]]]
+TrialWriter: TypeAlias = Callable[[OpenTrial, Base], Iterator[tuple[str, bytes]]]
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,6 @@ class Format:
     name: str
     summary: str
     sniff: Callable[[Path], bool]
-    read: Read
-    write: Write | None = None
+    read: TrialReader
+    write: TrialWriter | None = None
     carries: frozenset[str] = frozenset()

@@ -17,7 +17,7 @@ from poisonsets.manifests.files.pixels import Images
 
 SHARED: Final = 1 << 20  # bytes of images that may stand more than once in a file
 EIGHT_BIT_RGB: Final = b"\x08\x02"
-NOTHING: Final = np.zeros((0, 1, 1, 3), np.uint8)
+NO_IMAGES: Final = np.zeros((0, 1, 1, 3), np.uint8)
 
 
 def channels_last(array: NDArray[Any], where: str) -> NDArray[Any]:
@@ -35,7 +35,7 @@ def channels_last(array: NDArray[Any], where: str) -> NDArray[Any]:
     return found
 
 
-def stacked(images: list[NDArray[Any]], size: int, where: str) -> NDArray[Any]:
+def stack_images(images: list[NDArray[Any]], size: int, where: str) -> NDArray[Any]:
     """Images [P, H, W, 3] from single ones, [H, W, 3] or [3, H, W] each.
 
     Args:
@@ -66,12 +66,12 @@ def indices(array: NDArray[Any], where: str) -> tuple[int, ...]:
     return tuple(int(one) for one in array)
 
 
-def known(values: tuple[int, ...]) -> tuple[int | None, ...]:
+def optional_values(values: tuple[int, ...]) -> tuple[int | None, ...]:
     """Indices or labels, where -1 stands for one that is not known."""
     return tuple(None if value == -1 else value for value in values)
 
 
-def picture(path: Path, base: Base) -> Images:
+def read_png(path: Path, base: Base) -> Images:
     """uint8 [H, W, 3]: an 8-bit RGB PNG file of the size of the base's images.
 
     Raises:
@@ -80,10 +80,10 @@ def picture(path: Path, base: Base) -> Images:
     data = store.read_file(path, IMAGE_FILE_BYTES)
     if data[24:26] != EIGHT_BIT_RGB:
         raise DamagedError(f"{path.name}: not an 8-bit RGB PNG file")
-    return fitting(data, path.name, base)
+    return decode_sized(data, path.name, base)
 
 
-def fitting(data: bytes, where: str, base: Base) -> Images:
+def decode_sized(data: bytes, where: str, base: Base) -> Images:
     """uint8 [H, W, 3]: an image file of the size of the base's images, so that many take no more memory than they must.
 
     Raises:

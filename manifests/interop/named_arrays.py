@@ -12,7 +12,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.interop.export_targets import exported_targets, shown_index
 from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial
-from poisonsets.manifests.interop.image_arrays import channels_last, indices, known
+from poisonsets.manifests.interop.image_arrays import channels_last, indices, optional_values
 from poisonsets.manifests.overlay.targets import stacked
 from poisonsets.manifests.sets.reader import OpenTrial
 
@@ -28,7 +28,7 @@ RANKS: Final = {
 }
 
 
-def fields_of(trial: OpenTrial, base: Base) -> dict[str, NDArray[Any]]:
+def trial_arrays(trial: OpenTrial, base: Base) -> dict[str, NDArray[Any]]:
     """The arrays of a trial; targets with the trigger on, -1 for an unknown base and for no test image.
 
     Returns:
@@ -48,7 +48,7 @@ def fields_of(trial: OpenTrial, base: Base) -> dict[str, NDArray[Any]]:
     }
 
 
-def trial_of(found: Mapping[str, NDArray[Any]], where: str) -> ForeignTrial:
+def trial_from_arrays(found: Mapping[str, NDArray[Any]], where: str) -> ForeignTrial:
     """The trial that named arrays are; all but `poisons` may be absent.
 
     Raises:
@@ -60,7 +60,7 @@ def trial_of(found: Mapping[str, NDArray[Any]], where: str) -> ForeignTrial:
         raise DamagedError(f"{where}: {what}", f"Known are {', '.join(RANKS)}")
     pixels = channels_last(found["poisons"], "poisons")
     labels = indices(found["labels"], "labels") if "labels" in found else None
-    bases = known(indices(found["bases"], "bases")) if "bases" in found else None
+    bases = optional_values(indices(found["bases"], "bases")) if "bases" in found else None
     if labels is not None and len(labels) != len(pixels):
         raise DamagedError(f"{len(pixels)} poisons, {len(labels)} labels")
     stated = indices(found["adversarial_label"], "adversarial_label") if "adversarial_label" in found else ()
@@ -85,7 +85,7 @@ def _targets(found: Mapping[str, NDArray[Any]]) -> tuple[ForeignTarget, ...]:
         raise DamagedError(f"targets: {images.dtype} {list(images.shape)}, wanted uint8 [K, H, W, 3]")
     shown = channels_last(images, "targets") if images is not None and count else [None] * count
     labels, places = (
-        known(indices(given[name], name)) if name in given else (None,) * count
+        optional_values(indices(given[name], name)) if name in given else (None,) * count
         for name in ("target_labels", "target_indices")
     )
     return tuple(

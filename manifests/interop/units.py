@@ -49,7 +49,7 @@ LEVELS: Final = Unit("0-255", (1.0, 1.0, 1.0))
 SHARES: Final = Unit("0-1", (255.0, 255.0, 255.0))
 
 
-def unit(text: str) -> Unit:
+def parse_unit(text: str) -> Unit:
     """The unit that a user names.
 
     Raises:
@@ -72,7 +72,7 @@ def unit(text: str) -> Unit:
     return Unit(text, (255 * s0, 255 * s1, 255 * s2), (255 * m0, 255 * m1, 255 * m2))
 
 
-def meant(values: NDArray[Any], stated: str | None, *, adds: bool, where: str) -> Unit:
+def unit_of(values: NDArray[Any], stated: str | None, *, adds: bool, where: str) -> Unit:
     """The unit of these values: that of bytes, which are levels; or what the user says; or the one they can have.
 
     Args:
@@ -85,16 +85,16 @@ def meant(values: NDArray[Any], stated: str | None, *, adds: bool, where: str) -
         DamagedError: they cannot be pixels in any unit.
         UsageError: what is stated is no unit, or not that of bytes; or several are possible.
     """
-    check(values, adds=adds, where=where)
-    given = None if stated is None else unit(stated)
+    check_values(values, adds=adds, where=where)
+    given = None if stated is None else parse_unit(stated)
     if values.dtype != np.uint8:
-        return found_out(values, adds=adds, where=where) if given is None else given
+        return infer_unit(values, adds=adds, where=where) if given is None else given
     if given not in (None, LEVELS):
         raise UsageError(f"{where}: bytes, which are levels 0-255 and nothing else", "Leave out --unit")
     return LEVELS
 
 
-def check(values: NDArray[Any], *, adds: bool, where: str) -> None:
+def check_values(values: NDArray[Any], *, adds: bool, where: str) -> None:
     """Values can be pixels in some unit, or differences of such.
 
     Raises:
@@ -107,8 +107,8 @@ def check(values: NDArray[Any], *, adds: bool, where: str) -> None:
         raise DamagedError(f"{where}: values that are not finite")
 
 
-def found_out(values: NDArray[Any], *, adds: bool, where: str) -> Unit:
-    """The one unit that these values, which `check` has passed, can have.
+def infer_unit(values: NDArray[Any], *, adds: bool, where: str) -> Unit:
+    """The one unit that these values, which `check_values` has passed, can have.
 
     Args:
         values: all pixels of a trial, at least one.
@@ -160,7 +160,7 @@ def _meaning(low: float, high: float, adds: bool) -> str:
     return f" ({', '.join(meanings)})"
 
 
-def levels(values: NDArray[Any], given: Unit, bases: Images | None) -> tuple[Images, tuple[Finding, ...]]:
+def to_levels(values: NDArray[Any], given: Unit, bases: Images | None) -> tuple[Images, tuple[Finding, ...]]:
     """The images that these values are, rounded to the nearest level (ties up) and clipped to 0..255.
 
     Args:

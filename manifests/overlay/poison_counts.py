@@ -16,7 +16,7 @@ Share = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Counts:
+class PoisonCounts:
     """The poisons of one trial in its composed training set. Shares are (numerator, denominator), not reduced.
 
     Attributes:
@@ -33,13 +33,13 @@ class Counts:
     effective_rate: Share | None
 
 
-def counts(
+def count_poisons(
     labels: NDArray[np.int64],
     trial: Trial,
     rule: Rule,
     classes: Sequence[int],
     images_changed: NDArray[np.bool_] | None = None,
-) -> Counts:
+) -> PoisonCounts:
     """Count a trial's poisons.
 
     Args:
@@ -60,10 +60,10 @@ def counts(
         pairs = zip(trial.slots.bases, trial.slots.labels, strict=True)
         relabelled = np.array([base is None or labels[base] != label for base, label in pairs])
         effective = (int((images_changed | relabelled).sum()), size)
-    return Counts(count, (count, alike), (count, size), effective)
+    return PoisonCounts(count, (count, alike), (count, size), effective)
 
 
-def spans(trials: Iterable[Counts]) -> dict[str, tuple[str, str]]:
+def spans(trials: Iterable[PoisonCounts]) -> dict[str, tuple[str, str]]:
     """Smallest and largest over trials of every unit, spelled "a" or "a/b"; a unit nobody knows is left out."""
     every = list(trials)
     units = {

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from poisonsets.manifests.plugins import clash
-from poisonsets.manifests.verification.case import Case, Whole
 from poisonsets.manifests.verification.figures import Figures
 from poisonsets.manifests.verification.findings import Finding
+from poisonsets.manifests.verification.subjects import CheckedSet, CheckedTrial
 
-TrialCheck = Callable[[Case], Iterator[Finding]]
-SetCheck = Callable[[Whole], Iterator[Finding]]
+TrialCheck = Callable[[CheckedTrial], Iterator[Finding]]
+SetCheck = Callable[[CheckedSet], Iterator[Finding]]
 FiguresCheck = Callable[[Figures], Iterator[Finding]]
 Check = TypeVar("Check", TrialCheck, SetCheck, FiguresCheck)
 

@@ -16,7 +16,7 @@ EXACT_SQUARES: Final = 256
 """So many squares of levels have a sum below 2^24 (256 x 255^2), which float32 holds exactly, in any order."""
 
 
-def apart(images: Images, rows: Ids, others: Images, ids: Ids) -> Iterator[tuple[slice, Images]]:
+def pixel_differences(images: Images, rows: Ids, others: Images, ids: Ids) -> Iterator[tuple[slice, Images]]:
     """|images[rows] - others[ids]|, some pairs at a time.
 
     uint8 differences wrap (0 - 250 is 6 there); the larger minus the smaller cannot, and needs no wider integers.

@@ -13,7 +13,7 @@ BINS: Final = ((0, 0), (1, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 64), (65,
 
 
 @dataclass(frozen=True)
-class Poison:
+class BudgetUse:
     """One poison and how much of its budget it uses.
 
     Attributes:
@@ -51,7 +51,7 @@ class Figures:
     distance: tuple[str, ...]
     ssim: tuple[str, ...]
     least_alike: tuple[int, ...]
-    worst: tuple[Poison, ...]
+    worst: tuple[BudgetUse, ...]
     trials_beyond: tuple[int, ...]
 
     def rows(self) -> tuple[tuple[str, str], ...]:
@@ -86,6 +86,6 @@ def _span(low: int, high: int) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def first_worst(poisons: Iterable[tuple[float, Poison]], count: int) -> tuple[tuple[float, Poison], ...]:
+def most_used(poisons: Iterable[tuple[float, BudgetUse]], count: int) -> tuple[tuple[float, BudgetUse], ...]:
     """The `count` poisons that use most, each with its share of the budget; the first ones of equals."""
     return tuple(sorted(poisons, key=lambda one: (-one[0], one[1].trial, one[1].slot))[:count])

@@ -13,7 +13,7 @@ from poisonsets.manifests.spelling import printable, spelled
 
 if TYPE_CHECKING:
     from poisonsets.manifests.verification.figures import Figures
-    from poisonsets.manifests.verification.sample import Sampled
+    from poisonsets.manifests.verification.sample import SampleCoverage
 
 FindingKind = Literal["damage", "violation", "hint"]
 KINDS: Final[dict[str, FindingKind]] = {"D": "damage", "V": "violation", "H": "hint"}
@@ -155,8 +155,8 @@ class Report:
         content_digest: its identity, or None where the manifest could not be read.
         by_code: what was found, the gravest first.
         checked: numbers of what was looked at: trials, poisons, files, bytes.
-        rates: how many poisons a trial has, smallest and largest over the trials, in the units of
-            `counts.Counts`: `count` as an integer, shares as fractions "a/b"; empty unless every claim holds.
+        rates: how many poisons a trial has, smallest and largest over the trials, in the units of `PoisonCounts`:
+            `count` as an integer, shares as fractions "a/b"; empty unless every claim holds.
         exempt: the trials whose budget leaves out the pixels under the trigger (V302 checks those instead).
         not_checked: claims that bytes cannot prove, in words.
         figures: how far the poisons moved; None where nothing was judged.
@@ -171,7 +171,7 @@ class Report:
     exempt: tuple[int, ...]
     not_checked: tuple[str, ...]
     figures: Figures | None
-    sample: Sampled | None
+    sample: SampleCoverage | None
 
     @property
     def findings(self) -> tuple[Finding, ...]:

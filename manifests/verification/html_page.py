@@ -57,7 +57,7 @@ $body
 
 
 @dataclass(frozen=True)
-class Shown:
+class PicturedPoison:
     """A poison to be pictured.
 
     Attributes:
@@ -69,7 +69,7 @@ class Shown:
     pictures: dict[str, Images]
 
 
-def page(report: Report, shown: Sequence[Shown] = ()) -> str:
+def page(report: Report, shown: Sequence[PicturedPoison] = ()) -> str:
     """The page.
 
     Args:
@@ -88,7 +88,7 @@ def page(report: Report, shown: Sequence[Shown] = ()) -> str:
     )
 
 
-def worst_poisons(opened: PoisonSet, base: Base, report: Report) -> tuple[Shown, ...]:
+def worst_poisons(opened: PoisonSet, base: Base, report: Report) -> tuple[PicturedPoison, ...]:
     """At most `PICTURED` poisons: those that violations name, then those that use most of their budget.
 
     Args:
@@ -108,14 +108,14 @@ def worst_poisons(opened: PoisonSet, base: Base, report: Report) -> tuple[Shown,
     for poison in report.figures.worst:
         wanted.setdefault((poison.trial, poison.slot), f"uses {poison.used} of its budget")
     chosen = sorted(list(wanted)[:PICTURED])  # a trial is read once for all of its poisons
-    found: dict[tuple[int, int], Shown] = {}
+    found: dict[tuple[int, int], PicturedPoison] = {}
     for number, places in groupby(chosen, key=lambda place: place[0]):
         captions = {slot: wanted[number, slot] for _, slot in places}
         found.update(_of_trial(opened.trial(number), base, captions))
     return tuple(found[place] for place in list(wanted)[:PICTURED] if place in found)
 
 
-def _of_trial(trial: OpenTrial, base: Base, wanted: dict[int, str]) -> Iterator[tuple[tuple[int, int], Shown]]:
+def _of_trial(trial: OpenTrial, base: Base, wanted: dict[int, str]) -> Iterator[tuple[tuple[int, int], PicturedPoison]]:
     samples = trial.samples()
     targets = _targets(trial, base)
     for row, (number, slot) in enumerate(zip(samples.trials.tolist(), samples.slots.tolist(), strict=True)):
@@ -128,7 +128,7 @@ def _of_trial(trial: OpenTrial, base: Base, wanted: dict[int, str]) -> Iterator[
             pictures = {f"base train/{index}": base.train.images[index], "poison": poison}
             pictures[f"difference x {factor}, grey is none"] = difference
         caption = f"trial {number} slot {slot}: {wanted.pop(slot)}"  # a slot that stands twice is shown once
-        yield (number, slot), Shown(caption, {**pictures, **targets})
+        yield (number, slot), PicturedPoison(caption, {**pictures, **targets})
 
 
 def _targets(trial: OpenTrial, base: Base) -> dict[str, Images]:
@@ -185,7 +185,7 @@ def _figures(report: Report) -> Iterator[str]:
         yield from _section("Figures", _table(report.figures.rows()))
 
 
-def _pictures(shown: Sequence[Shown]) -> Iterator[str]:
+def _pictures(shown: Sequence[PicturedPoison]) -> Iterator[str]:
     if shown:
         yield "<h2>Poisons that findings name, and those that use most of their budget</h2>"
     for one in shown:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from poisonsets.manifests.files.pixels import Images
 
 
-class Alike:
+class ImageLookup:
     """Images that are asked again and again whether a given one is among them.
 
     Args:
@@ -33,7 +33,7 @@ class Alike:
         found: list[int] = maybe[[np.array_equal(self.images[one], image) for one in maybe]].tolist()
         return found
 
-    def shared(self, others: Alike) -> dict[int, int]:
+    def shared(self, others: ImageLookup) -> dict[int, int]:
         """For every one of the others that is here too, its index there and the first one here."""
         if not len(self.images):
             return {}

@@ -37,7 +37,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Sampled:
+class SampleCoverage:
     """What of a set was read.
 
     Attributes:
@@ -56,7 +56,7 @@ class Sampled:
         """What was read and what that can promise, in words."""
         read, every = len(self.trials), len(self.trials) + len(self.unread)
         counts = sorted({1, *(math.ceil(share * every) for share in SHARES)})
-        odds = "; ".join(f"{bad} of {every}: {float(missed(every, read, bad)):.3g}" for bad in counts)
+        odds = "; ".join(f"{bad} of {every}: {float(miss_probability(every, read, bad)):.3g}" for bad in counts)
         return (
             f"read: the manifest, all names and sizes, and {read} of {every} trials "
             f"(part {self.part}/{self.parts} of seed {self.seed})",
@@ -65,7 +65,7 @@ class Sampled:
         )
 
 
-def parsed(text: str, seed: int) -> Sample:
+def parse_sample(text: str, seed: int) -> Sample:
     """The sample that `I/N` and a seed name, I from 1 to N.
 
     Raises:
@@ -77,6 +77,6 @@ def parsed(text: str, seed: int) -> Sample:
     return Sample(int(match[1]), int(match[2]), seed)
 
 
-def missed(trials: int, read: int, bad: int) -> Fraction:
+def miss_probability(trials: int, read: int, bad: int) -> Fraction:
     """The probability that `read` of so many trials, drawn at random, hold none of `bad` bad ones."""
     return Fraction(math.comb(trials - bad, read), math.comb(trials, read))

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonsets.manifests.records.trial import L2, Linf
-from poisonsets.manifests.verification.case import Case
-from poisonsets.manifests.verification.figures import ACCEPTED_LEVELS, Figures, Poison, decimals, first_worst
+from poisonsets.manifests.verification.figures import ACCEPTED_LEVELS, BudgetUse, Figures, decimals, most_used
 from poisonsets.manifests.verification.ssim import ssim
+from poisonsets.manifests.verification.subjects import CheckedTrial
 
 WORST_KEPT: Final = 12
 BATCH: Final = 256
@@ -33,26 +33,26 @@ class Tally:
     _distances: list[float] = field(default_factory=lambda: [np.inf, 0.0, 0.0])  # least, sum, largest
     _alike: list[float] = field(default_factory=lambda: [0.0, np.inf])  # sum, least
     _least_alike: tuple[int, ...] = ()
-    _worst: tuple[tuple[float, Poison], ...] = ()
+    _worst: tuple[tuple[float, BudgetUse], ...] = ()
     _beyond: list[int] = field(default_factory=list)
 
-    def add(self, case: Case) -> None:
+    def add(self, trial: CheckedTrial) -> None:
         """Take in a trial.
 
         Raises:
             UsageError: its trigger, whose pixels are exempt, does not fit.
             DamagedError: the trigger's picture cannot be read.
         """
-        pairs, distances, everywhere = case.pairs, case.distances, case.everywhere.largest
+        pairs, distances, everywhere = trial.pairs, trial.distances, trial.everywhere.largest
         self._trials += 1
-        self._poisons += len(case.record.slots.labels)
-        self._unknown += len(case.record.slots.labels) - len(pairs.slots)
+        self._poisons += len(trial.record.slots.labels)
+        self._unknown += len(trial.record.slots.labels) - len(pairs.slots)
         if not len(pairs.slots):
             return
         self._moved += int((everywhere > 0).sum())
         self._largest += np.bincount(distances.largest, minlength=256)
         if int(everywhere.max()) > ACCEPTED_LEVELS:
-            self._beyond.append(case.trial.number)
+            self._beyond.append(trial.number)
         euclidean = np.sqrt(distances.squared.astype(np.float64))
         least, total, most = self._distances
         self._distances = [
@@ -60,8 +60,8 @@ class Tally:
             total + float(euclidean.sum()),
             max(most, float(euclidean.max())),
         ]
-        self._look(case, everywhere > 0)
-        self._rank(case)
+        self._look(trial, everywhere > 0)
+        self._rank(trial)
 
     def figures(self) -> Figures:
         """What all trials so far come to."""
@@ -81,29 +81,29 @@ class Tally:
             trials_beyond=tuple(self._beyond),
         )
 
-    def _look(self, case: Case, moved: NDArray[np.bool_]) -> None:
+    def _look(self, trial: CheckedTrial, moved: NDArray[np.bool_]) -> None:
         """Structural similarity; that of a poison which did not move is 1."""
-        pairs, values = case.pairs, np.ones(len(moved))
+        pairs, values = trial.pairs, np.ones(len(moved))
         changed = np.flatnonzero(moved)
         for start in range(0, len(changed), BATCH):  # so that no copy is as large as the trial
             some = changed[start : start + BATCH]
-            values[some] = ssim(case.images[pairs.rows[some]], case.base.train.images[pairs.bases[some]])
+            values[some] = ssim(trial.images[pairs.rows[some]], trial.base.train.images[pairs.bases[some]])
         first = int(values.argmin())
         if values[first] < self._alike[1]:
             self._alike[1] = float(values[first])
-            self._least_alike = (case.trial.number, int(pairs.slots[first]))
+            self._least_alike = (trial.number, int(pairs.slots[first]))
         self._alike[0] += float(values.sum())
 
-    def _rank(self, case: Case) -> None:
+    def _rank(self, trial: CheckedTrial) -> None:
         """Keep the poisons that use most of their budget."""
-        constraint, distances = case.record.constraint, case.distances
+        constraint, distances = trial.record.constraint, trial.distances
         used: NDArray[np.int64] = distances.largest.astype(np.int64)
         budget = 255
         if isinstance(constraint, Linf):
             budget = constraint.levels
         elif isinstance(constraint, L2):
             used, budget = distances.squared, constraint.squared_levels
-        number, slots = case.trial.number, case.pairs.slots
+        number, slots = trial.number, trial.pairs.slots
         most = np.argsort(-used, kind="stable")[:WORST_KEPT].tolist()
-        new = [(used[one] / budget, Poison(number, int(slots[one]), f"{used[one]}/{budget}")) for one in most]
-        self._worst = first_worst([*self._worst, *new], WORST_KEPT)
+        new = [(used[one] / budget, BudgetUse(number, int(slots[one]), f"{used[one]}/{budget}")) for one in most]
+        self._worst = most_used([*self._worst, *new], WORST_KEPT)

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, UnsupportedError, UsageError
-from poisonsets.manifests.overlay.poison_counts import Counts, spans
-from poisonsets.manifests.overlay.poison_counts import counts as count_poisons
+from poisonsets.manifests.overlay.poison_counts import PoisonCounts, count_poisons, spans
 from poisonsets.manifests.records.base import BasePin
 from poisonsets.manifests.records.origin import DrawnSetup, FileSetup, ForeignSetup, NamedSetup
 from poisonsets.manifests.records.trial import Unconstrained
@@ -26,11 +25,11 @@ from poisonsets.manifests.sets.writer import MANIFEST
 from poisonsets.manifests.spelling import spelled
 from poisonsets.manifests.trials.named import trials_of
 from poisonsets.manifests.trials.published import PublishedSetup
-from poisonsets.manifests.verification.case import Case, Whole
 from poisonsets.manifests.verification.check_registry import FIGURES_CHECKS, SET_CHECKS, TRIAL_CHECKS
 from poisonsets.manifests.verification.checks import integrity
 from poisonsets.manifests.verification.findings import Finding, Findings, Report, kind_of
-from poisonsets.manifests.verification.sample import Sample, Sampled
+from poisonsets.manifests.verification.sample import Sample, SampleCoverage
+from poisonsets.manifests.verification.subjects import CheckedSet, CheckedTrial
 from poisonsets.manifests.verification.tally import Tally
 from poisonsets.manifests.workers import Progress, silent
 
@@ -74,11 +73,11 @@ def verify(
     for finding in integrity.check_files(opened, unread=_shards(opened, sampled)):
         judged.findings.add(finding)
     if judged.findings.worst == 0:
-        whole = Whole(opened, find_base(opened.manifest.base).as_pinned(opened.manifest.base), setup)
+        checked = CheckedSet(opened, find_base(opened.manifest.base).as_pinned(opened.manifest.base), setup)
         for code, check_set in SET_CHECKS.items():
-            _collect(partial(check_set, whole), code, None, judged.findings)
+            _collect(partial(check_set, checked), code, None, judged.findings)
         for done, trial in enumerate(trials):
-            _check_trial(whole, trial, judged)
+            _check_trial(checked, trial, judged)
             progress(done + 1, len(trials))
         for code, check_figures in FIGURES_CHECKS.items() if compat else ():
             _collect(partial(check_figures, judged.tally.figures()), code, None, judged.findings)
@@ -91,28 +90,28 @@ class _Judged:
     """What has been found so far; `finished` where the trials were judged at all."""
 
     findings: Findings = field(default_factory=Findings)
-    counts: list[Counts] = field(default_factory=list)
+    counts: list[PoisonCounts] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     finished: bool = False
 
 
-def _chosen(opened: PoisonSet, sample: Sample | None) -> tuple[tuple[OpenTrial, ...], Sampled | None]:
+def _chosen(opened: PoisonSet, sample: Sample | None) -> tuple[tuple[OpenTrial, ...], SampleCoverage | None]:
     """The trials to read, and what is said of that where they are not all."""
     if sample is None:
         return opened.trials, None
     numbers = [trial.number for trial in opened.trials]
     read = sample.chosen(numbers)
     unread = tuple(sorted(set(numbers) - set(read)))
-    return tuple(map(opened.trial, read)), Sampled(sample.part, sample.parts, sample.seed, read, unread)
+    return tuple(map(opened.trial, read)), SampleCoverage(sample.part, sample.parts, sample.seed, read, unread)
 
 
-def _shards(opened: PoisonSet, sampled: Sampled | None) -> frozenset[str]:
+def _shards(opened: PoisonSet, sampled: SampleCoverage | None) -> frozenset[str]:
     """The files of the trials that are not read."""
     unread = () if sampled is None else sampled.unread
     return frozenset(path for number in unread for path in opened.trial(number).shards())
 
 
-def _check_trial(whole: Whole, trial: OpenTrial, judged: _Judged) -> None:
+def _check_trial(checked: CheckedSet, trial: OpenTrial, judged: _Judged) -> None:
     """Every check of one trial; its poisons are counted where no claim is false, measured where they can be."""
     findings = judged.findings
     try:
@@ -120,22 +119,19 @@ def _check_trial(whole: Whole, trial: OpenTrial, judged: _Judged) -> None:
     except DamagedError as error:
         findings.add(Finding("D105", error.message, integrity.REMEDY, trial=trial.number))
         return
-    if samples.images.shape[1:] != whole.base.train.images.shape[1:]:
+    if samples.images.shape[1:] != checked.base.train.images.shape[1:]:
         return  # V104 has said that the declared sizes are not the base's; there is nothing to compare
-    case = _case(whole, trial, samples)
+    base, checked_trial = checked.base, _checked_trial(checked, trial, samples)
     for code, check in TRIAL_CHECKS.items():
-        _collect(partial(check, case), code, trial.number, findings)
+        _collect(partial(check, checked_trial), code, trial.number, findings)
     with suppress(DamagedError, UsageError):  # of a trigger, and the checks have said so
-        judged.tally.add(case)
+        judged.tally.add(checked_trial)
     if findings.worst == 0:
-        record = trial.record
-        counted = count_poisons(
-            whole.base.train.labels, record, record.composition, whole.base.victim_classes, case.moved
-        )
-        judged.counts.append(counted)
+        record, moved = trial.record, checked_trial.moved
+        judged.counts.append(count_poisons(base.train.labels, record, record.composition, base.victim_classes, moved))
 
 
-def _case(whole: Whole, trial: OpenTrial, samples: Samples) -> Case:
+def _checked_trial(checked: CheckedSet, trial: OpenTrial, samples: Samples) -> CheckedTrial:
     """A trial's samples as the checks see them."""
     keys = tuple(zip(samples.trials.tolist(), samples.slots.tolist(), strict=True))
     count = len(trial.record.slots.labels)
@@ -145,7 +141,7 @@ def _case(whole: Whole, trial: OpenTrial, samples: Samples) -> Case:
         for row, (number, slot) in enumerate(keys)
         if number == trial.number and slot < count and seen[number, slot] == 1
     }
-    return Case(whole, trial, keys, samples.images, samples.labels, row_of)
+    return CheckedTrial(checked, trial, keys, samples.images, samples.labels, row_of)
 
 
 def _collect(run: Callable[[], Iterator[Finding]], code: str, trial: int | None, findings: Findings) -> None:
@@ -172,7 +168,7 @@ def _report(
     opened: PoisonSet | None,
     judged: _Judged,
     trials: tuple[OpenTrial, ...],
-    sampled: Sampled | None,
+    sampled: SampleCoverage | None,
     setup: PublishedSetup | None,
 ) -> Report:
     findings = judged.findings
@@ -200,7 +196,9 @@ def _counted(opened: PoisonSet, trials: tuple[OpenTrial, ...], unread: frozenset
     }
 
 
-def _not_checked(opened: PoisonSet | None, sampled: Sampled | None, given: PublishedSetup | None) -> tuple[str, ...]:
+def _not_checked(
+    opened: PoisonSet | None, sampled: SampleCoverage | None, compared: PublishedSetup | None
+) -> tuple[str, ...]:
     """What of this set in particular was not checked, in words."""
     if opened is None:
         return ()
@@ -209,7 +207,7 @@ def _not_checked(opened: PoisonSet | None, sampled: Sampled | None, given: Publi
     if sampled is not None and sampled.unread:
         unsaid.append(f"anything in trials {spelled(sampled.unread)}, which were not read")
     if isinstance(setup, FileSetup | ForeignSetup):
-        if given is None:
+        if compared is None:
             unsaid.append("that targets and bases are those of the named setup file")
         return tuple(unsaid)
     numbers = [trial.number for trial in opened.trials]

@@ -126,11 +126,11 @@ def cases() -> list[Case]:
         np.copyto(copies[1], clean)
 
     def screen() -> bool:
-        blocks = distance.apart(aligned, rows, clean, rows)
+        blocks = distance.pixel_differences(aligned, rows, clean, rows)
         return all(int(distance.largest(differences).max()) <= LEVELS for _, differences in blocks)
 
     def everything() -> list[object]:
-        blocks = distance.apart(moved, rows, clean, ids)
+        blocks = distance.pixel_differences(moved, rows, clean, ids)
         return [(distance.largest(differences), distance.squared(differences)) for _, differences in blocks]
 
     folder = Path(tempfile.mkdtemp(prefix="bench-verify-"))

@@ -183,7 +183,7 @@ def put_shard(here: Path) -> None:
 
 def read_foreign(form: str) -> Judge:
     def read(here: Path) -> judging.Verdict:
-        chosen, declared = judging.formats.formats()[form], judging.Declared(target=0)
+        chosen, declared = judging.formats.formats()[form], judging.Claims(target=0)
         done = judging.import_set(here / "made", chosen, here / "theirs", BASE, declared, name="imported")
         return judging.Verdict(done.worst, words="\n".join(one.line() for one in done.findings))
 

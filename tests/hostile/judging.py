@@ -24,7 +24,7 @@ from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.files.safetensors_header import tensors_digest
 from poisonsets.manifests.interop import formats
 from poisonsets.manifests.interop.format import Format
-from poisonsets.manifests.interop.importing.claims import Declared
+from poisonsets.manifests.interop.importing.claims import Claims
 from poisonsets.manifests.interop.importing.import_set import import_set
 from poisonsets.manifests.records.base import BasePin
 from poisonsets.manifests.records.trial import Unconstrained
@@ -157,7 +157,7 @@ def an_import(form: str, name: str, *, alone: bool = False, unit: str | None = N
             write_honest(theirs, chosen)
         place = next((one.relative_to(theirs).as_posix() for one in sorted(theirs.glob(name))), name)
         source = placed(place)(file, theirs)
-        declared = Declared(target=0, unit=unit, adversarial_label=1, labels="adversarial", constraint=Unconstrained())
+        declared = Claims(target=0, unit=unit, adversarial_label=1, labels="adversarial", constraint=Unconstrained())
         try:
             done = import_set(
                 scratch / "made", chosen, source if alone else theirs, base(), declared, name="imported", number=0

@@ -19,7 +19,7 @@ from poisonsets.manifests.bases.spec import parse_spec
 from poisonsets.manifests.errors import DamagedError, PoisonsetsError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.interop import formats
-from poisonsets.manifests.interop.importing.claims import Declared
+from poisonsets.manifests.interop.importing.claims import Claims
 from poisonsets.manifests.interop.importing.import_set import import_set
 from poisonsets.manifests.training_sets.open import open_training_set
 from poisonsets.manifests.training_sets.targets_file import read_targets, source_targets
@@ -143,9 +143,9 @@ def test_a_file_that_becomes_a_pipe_before_it_is_opened(tmp_path: Path, monkeypa
 
 
 def imported(form: str, source: Path, scratch: Path) -> Verdict:
-    declared = Declared(target=0, unit="0-255", labels="adversarial", adversarial_label=1)
+    declared = Claims(target=0, unit="0-255", labels="adversarial", adversarial_label=1)
     try:
-        chosen = formats.named(form, source)
+        chosen = formats.find_format(form, source)
         done = import_set(scratch / "made", chosen, source, base(), declared, name="imported", number=0)
     except PoisonsetsError as error:
         return Verdict(error.exit_code, words=str(error))
@@ -216,7 +216,7 @@ def test_a_link_in_the_place_of_a_numbered_folder(tmp_path: Path, put: Put, form
     write_honest(tmp_path / "real", formats.formats()["triple"])
     put(theirs / "1", tmp_path / "real")
     with pytest.raises(DamagedError, match="1: a link; only folders are read"):
-        formats.places(formats.named(form, theirs), theirs, None)
+        formats.trial_places(formats.find_format(form, theirs), theirs, None)
 
 
 def test_a_foreign_set_that_a_user_names_by_a_link_is_read(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from typing import Final
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.files import store
-from poisonsets.manifests.interop.exporting.losses import dropped
-from poisonsets.manifests.interop.exporting.whole_training_set import full_files
+from poisonsets.manifests.interop.exporting.losses import lost_fields
+from poisonsets.manifests.interop.exporting.whole_training_set import training_set_files
 from poisonsets.manifests.interop.format import Format
 from poisonsets.manifests.interop.formats.webdataset import FORMAT as WEBDATASET
 from poisonsets.manifests.overlay.compose import Rule
@@ -82,7 +82,7 @@ def export_set(
     base = base.as_pinned(opened.manifest.base)
     numbers = [trial.number for trial in opened.trials] if only is None else sorted(only)
     trials = [opened.trial(number) for number in numbers]
-    lost = dropped(opened, numbers, chosen)
+    lost = lost_fields(opened, numbers, chosen)
     if rule is not None:
         lost = (ROWS, *lost)
     files = 0
@@ -101,7 +101,7 @@ def _files(
     trial: OpenTrial, base: Base, chosen: Format, rule: Callable[[Trial], Rule] | None
 ) -> Iterator[tuple[str, bytes]]:
     if rule is not None:
-        return full_files(trial, base, rule(trial.record))
+        return training_set_files(trial, base, rule(trial.record))
     if chosen.write is None:
         raise UsageError(f"{chosen.name} is read, but not written")
     return chosen.write(trial, base)

@@ -50,7 +50,7 @@ FIELDS: Final[dict[str, tuple[str, Says]]] = {
 }
 
 
-def dropped(opened: PoisonSet, numbers: Sequence[int], chosen: Format) -> tuple[str, ...]:
+def lost_fields(opened: PoisonSet, numbers: Sequence[int], chosen: Format) -> tuple[str, ...]:
     """What these trials say and the format cannot, in words."""
     trials = [opened.trial(number).record for number in numbers]
     found = [

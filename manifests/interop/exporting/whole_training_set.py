@@ -19,7 +19,7 @@ from poisonsets.manifests.sets.reader import OpenTrial
 CLASSES: Final = "classes.json"
 
 
-def full_files(trial: OpenTrial, base: Base, rule: Rule) -> Iterator[tuple[str, bytes]]:
+def training_set_files(trial: OpenTrial, base: Base, rule: Rule) -> Iterator[tuple[str, bytes]]:
     """The files of a trial's whole training set.
 
     `train-NNNNNN.tar` (1,000 samples of `.cls` and `.png`, keyed by their row), `classes.json` (a name a label),

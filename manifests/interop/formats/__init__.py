@@ -29,7 +29,7 @@ def formats() -> Mapping[str, Format]:
     return by_name("formats", ((module.FORMAT.name, module, module.FORMAT) for module in load_plugins(__name__)))
 
 
-def named(name: str, path: Path) -> Format:
+def find_format(name: str, path: Path) -> Format:
     """The format of that name; `auto` looks what lies there.
 
     Raises:
@@ -42,21 +42,21 @@ def named(name: str, path: Path) -> Format:
         raise MissingError(f"{path}: no such file or folder")
     if name != AUTO:
         return formats()[name]
-    found = sniffed(path)
+    found = sniff_format(path)
     if found is None:
         raise UsageError(f"{path}: of no format that is known by its looks", f"Name one of {', '.join(formats())}")
     return found
 
 
-def sniffed(path: Path) -> Format | None:
+def sniff_format(path: Path) -> Format | None:
     """The format whose looks a file, a folder, or a folder of numbered trials has; None where there is none."""
     places = [path]
     if path.is_dir():
-        places += [place for _, place in sorted(numbered(path).items())[:LOOKED_AT]]
+        places += [place for _, place in sorted(trial_folders(path).items())[:LOOKED_AT]]
     return next((one for place in places for one in formats().values() if one.sniff(place)), None)
 
 
-def numbered(path: Path) -> dict[int, Path]:
+def trial_folders(path: Path) -> dict[int, Path]:
     """The folders of a folder that are named by a trial's number: `17`, `00017`, `trial-17`.
 
     Raises:
@@ -77,7 +77,7 @@ def numbered(path: Path) -> dict[int, Path]:
     return found
 
 
-def places(chosen: Format, path: Path, number: int | None) -> dict[int, Path]:
+def trial_places(chosen: Format, path: Path, number: int | None) -> dict[int, Path]:
     """Where each trial of a set lies, by its number.
 
     A file, or a folder that is a trial itself, is one trial: of the number given, else of its folder's, else 0. Any
@@ -87,7 +87,7 @@ def places(chosen: Format, path: Path, number: int | None) -> dict[int, Path]:
         UsageError: a number is given for a folder of trials, or is already theirs.
         MissingError: the folder cannot be read.
     """
-    several = {} if not path.is_dir() or chosen.sniff(path) else numbered(path)
+    several = {} if not path.is_dir() or chosen.sniff(path) else trial_folders(path)
     if not several:
         match = _NUMBERED.fullmatch(path.resolve().name if path.is_dir() else "")
         return {number if number is not None else int(match[1]) if match else 0: path}

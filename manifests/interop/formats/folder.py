@@ -20,7 +20,7 @@ from poisonsets.manifests.files import png, store
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.interop.export_targets import exported_targets, shown_index
 from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Format
-from poisonsets.manifests.interop.image_arrays import NOTHING, picture, unlinked
+from poisonsets.manifests.interop.image_arrays import NO_IMAGES, read_png, unlinked
 from poisonsets.manifests.sets.reader import OpenTrial
 from poisonsets.manifests.spelling import nearest
 from poisonsets.manifests.verification.findings import Finding
@@ -32,12 +32,12 @@ _TARGET: Final = re.compile(r"([0-9]{1,9})\.png|own-([0-9]{1,9})-of-class-([0-9]
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _+=@-]{0,99}")
 
 
-def sniff(path: Path) -> bool:
+def sniff_folder(path: Path) -> bool:
     """Whether it is a folder with `train/` and `targets/`; others could be any folder of images."""
     return (path / TRAIN).is_dir() and (path / TARGETS).is_dir()
 
 
-def read(path: Path, base: Base) -> ForeignTrial:
+def read_folder(path: Path, base: Base) -> ForeignTrial:
     """The trial in a folder.
 
     Of a folder that holds more than half of the training split the images that differ from the base's are the poisons.
@@ -56,7 +56,7 @@ def read(path: Path, base: Base) -> ForeignTrial:
     bases: list[int | None] = []
     for file, label, match in files:
         index = None if match[1].lower() == "x" else int(match[1])
-        image = picture(file, base)
+        image = read_png(file, base)
         if not whole or index is None or not _own(base, index, label, image):
             images.append(image)
             labels.append(label)
@@ -64,7 +64,7 @@ def read(path: Path, base: Base) -> ForeignTrial:
     targets, adversarial = _targets(path / TARGETS, base)
     text = f"{len(files)} images, of which {len(images)} are not the base's own: they are taken for the poisons"
     return ForeignTrial(
-        pixels=np.stack(images) if images else NOTHING,
+        pixels=np.stack(images) if images else NO_IMAGES,
         labels=tuple(labels),
         bases=tuple(bases),
         targets=targets,
@@ -122,14 +122,14 @@ def _targets(folder: Path, base: Base) -> tuple[tuple[ForeignTarget, ...], int |
     targets, wanted = [], set()
     for file, label, match in _files(folder, base, _TARGET):
         index, true = (None if part is None else int(part) for part in (match[1], match[3]))
-        targets.append(ForeignTarget(picture(file, base), true, index))
+        targets.append(ForeignTarget(read_png(file, base), true, index))
         wanted.add(label)
     if len(wanted) > 1:
         raise DamagedError(f"{TARGETS}: targets of {len(wanted)} adversarial classes; a trial has one")
     return tuple(targets), min(wanted, default=None)
 
 
-def write(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+def write_folder(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
     """The poisons and targets of a trial, the latter with the trigger on."""
     images, labels = trial.poisons()
     bases = trial.record.slots.bases
@@ -161,8 +161,8 @@ def _folder(base: Base, label: int) -> str:
 FORMAT: Final = Format(
     name="folder",
     summary="train/CLASS/ID.png and targets/CLASS/ID.png: Witches' Brew limited and full; or CLASS/ID.png",
-    sniff=sniff,
-    read=read,
-    write=write,
+    sniff=sniff_folder,
+    read=read_folder,
+    write=write_folder,
     carries=frozenset({"bases", "unknown bases", "target", "targets", "adversarial label"}),
 )

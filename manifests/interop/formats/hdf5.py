@@ -17,7 +17,7 @@ from poisonsets.manifests.errors import MissingError
 from poisonsets.manifests.files import hdf5
 from poisonsets.manifests.interop.format import ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import begins
-from poisonsets.manifests.interop.named_arrays import RANKS, fields_of, trial_of
+from poisonsets.manifests.interop.named_arrays import RANKS, trial_arrays, trial_from_arrays
 from poisonsets.manifests.sets.reader import OpenTrial
 
 NAME: Final = "poisons.h5"
@@ -25,12 +25,12 @@ MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 ARRAY_BYTES: Final = 1 << 30
 
 
-def sniff(path: Path) -> bool:
+def sniff_hdf5(path: Path) -> bool:
     """Whether it is an HDF5 file, or a folder with `poisons.h5`."""
     return begins(path / NAME if path.is_dir() else path, MAGIC)
 
 
-def read(path: Path, _base: Base) -> ForeignTrial:
+def read_hdf5(path: Path, _base: Base) -> ForeignTrial:
     """The trial in a file, or in `poisons.h5` of a folder.
 
     Raises:
@@ -46,14 +46,14 @@ def read(path: Path, _base: Base) -> ForeignTrial:
             for name, rank in RANKS.items()
             if hdf5.contains(opened, name)
         }
-    return trial_of(found, NAME)
+    return trial_from_arrays(found, NAME)
 
 
-def write(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+def write_hdf5(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
     """One file; targets with the trigger on."""
     memory = io.BytesIO()
     with h5py.File(memory, "w") as file:
-        for name, array in fields_of(trial, base).items():
+        for name, array in trial_arrays(trial, base).items():
             file.create_dataset(name, data=array)
     yield NAME, memory.getvalue()
 
@@ -61,8 +61,8 @@ def write(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
 FORMAT: Final = Format(
     name="hdf5",
     summary="poisons.h5 with poisons, labels, bases, targets, target_labels, target_indices, adversarial_label",
-    sniff=sniff,
-    read=read,
-    write=write,
+    sniff=sniff_hdf5,
+    read=read_hdf5,
+    write=write_hdf5,
     carries=frozenset({"bases", "unknown bases", "target", "targets", "adversarial label"}),
 )

@@ -19,8 +19,8 @@ from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import npy
 from poisonsets.manifests.interop import units
 from poisonsets.manifests.interop.format import ForeignTrial, Format
-from poisonsets.manifests.interop.image_arrays import NOTHING, begins, ends_with_name, indices
-from poisonsets.manifests.interop.named_arrays import fields_of, trial_of
+from poisonsets.manifests.interop.image_arrays import NO_IMAGES, begins, ends_with_name, indices
+from poisonsets.manifests.interop.named_arrays import trial_arrays, trial_from_arrays
 from poisonsets.manifests.sets.reader import OpenTrial
 from poisonsets.manifests.verification.findings import Finding
 
@@ -29,14 +29,14 @@ WHOLE: Final = ("poisoned_training_data.npy", "poisoned_training_labels.npy")
 ROWS: Final = 1000  # read at a time
 
 
-def sniff(path: Path) -> bool:
+def sniff_numpy(path: Path) -> bool:
     """Whether it is a folder with one of the two, or an `.npz` file that names its poisons."""
     if path.suffix == ".npz" and begins(path, b"PK\x03\x04"):
         return ends_with_name(path, (POISONS,))
     return (path / POISONS).is_file() or (path / WHOLE[0]).is_file()
 
 
-def read(path: Path, base: Base) -> ForeignTrial:
+def read_numpy(path: Path, base: Base) -> ForeignTrial:
     """The trial in a folder or `.npz` file.
 
     Raises:
@@ -46,8 +46,8 @@ def read(path: Path, base: Base) -> ForeignTrial:
     if path.is_dir() and (path / WHOLE[0]).exists():
         return _whole(path, base)
     if not path.is_dir():
-        return trial_of(npy.read_zip(path), path.name)
-    return trial_of({file.stem: npy.read(file) for file in sorted(path.glob("*.npy"))}, "the folder")
+        return trial_from_arrays(npy.read_zip(path), path.name)
+    return trial_from_arrays({file.stem: npy.read(file) for file in sorted(path.glob("*.npy"))}, "the folder")
 
 
 def _whole(path: Path, base: Base) -> ForeignTrial:
@@ -68,7 +68,7 @@ def _whole(path: Path, base: Base) -> ForeignTrial:
             some, named = images.some(image_file, first, first + ROWS), labels.some(label_file, first, first + ROWS)
             given = np.array(indices(named, WHOLE[1]), dtype=np.int64)
             peak = max(peak, _highest(some))
-            shown, _ = units.levels(some, units.LEVELS, None)
+            shown, _ = units.to_levels(some, units.LEVELS, None)
             clean, true = base.train.images[first : first + ROWS], base.train.labels[first : first + ROWS]
             for row in np.flatnonzero((shown != clean).any(axis=(1, 2, 3)) | (given != true)):
                 pixels.append(shown[row].copy())
@@ -78,7 +78,7 @@ def _whole(path: Path, base: Base) -> ForeignTrial:
         raise DamagedError(f"{WHOLE[0]}: values up to {peak:.4g}, this format holds levels 0 to 255")
     text = f"{len(images)} rows, of which {len(found)} are not the base's own: they are taken for the poisons"
     return ForeignTrial(
-        pixels=np.stack(pixels) if pixels else NOTHING,
+        pixels=np.stack(pixels) if pixels else NO_IMAGES,
         labels=tuple(stated),
         bases=tuple(found),
         hints=(Finding("H702", text),),
@@ -92,17 +92,17 @@ def _highest(values: NDArray[Any]) -> float:
     return high
 
 
-def write(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+def write_numpy(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
     """One `.npy` file a field; targets with the trigger on."""
-    for name, array in fields_of(trial, base).items():
+    for name, array in trial_arrays(trial, base).items():
         yield f"{name}.npy", npy.encoded(array)
 
 
 FORMAT: Final = Format(
     name="numpy",
     summary="poisons.npy, labels.npy, bases.npy ... (or one .npz); or Witches' Brew's poisoned_training_data.npy",
-    sniff=sniff,
-    read=read,
-    write=write,
+    sniff=sniff_numpy,
+    read=read_numpy,
+    write=write_numpy,
     carries=frozenset({"bases", "unknown bases", "target", "targets", "adversarial label"}),
 )

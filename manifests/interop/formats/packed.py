@@ -19,18 +19,18 @@ from poisonsets.manifests.files import store
 from poisonsets.manifests.files.pickles.images import integer, integers
 from poisonsets.manifests.files.pickles.torch_files import load_torch
 from poisonsets.manifests.interop.format import ForeignTrial, Format
-from poisonsets.manifests.interop.image_arrays import begins, channels_last, stacked
+from poisonsets.manifests.interop.image_arrays import begins, channels_last, stack_images
 
 FILE_BYTES: Final = 1 << 30
 LEGACY: Final = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of torch's older form
 
 
-def sniff(path: Path) -> bool:
+def sniff_packed(path: Path) -> bool:
     """Whether it is a file of `torch.save` by its first bytes, or a zip called `.pth` or `.pt`."""
     return begins(path, LEGACY) or (path.suffix in (".pth", ".pt") and begins(path, b"PK\x03\x04"))
 
 
-def read(path: Path, _base: Base) -> ForeignTrial:
+def read_packed(path: Path, _base: Base) -> ForeignTrial:
     """The trial in a file.
 
     Raises:
@@ -57,13 +57,13 @@ def _of_images(value: dict[Any, Any], path: Path) -> ForeignTrial:
             raise DamagedError(f"{path}: poison {number} is not an image and a label")
         images.append(poison[0])
         labels.append(integer(poison[1], f"poison {number}, its label"))
-    pixels = stacked(images, path.stat().st_size, "poison")
+    pixels = stack_images(images, path.stat().st_size, "poison")
     return ForeignTrial(pixels=pixels, labels=tuple(labels), bases=tuple(integers(value["idx"], "idx")))
 
 
 FORMAT: Final = Format(
     name="packed",
     summary="one .pth file: perturbation and ids (Witches' Brew), or poison and idx (Convex and Bullseye Polytope)",
-    sniff=sniff,
-    read=read,
+    sniff=sniff_packed,
+    read=read_packed,
 )

@@ -25,14 +25,14 @@ BASES: Final = ("bases", "ids", "indices", "idx")
 LABELS: Final = ("labels",)
 
 
-def sniff(path: Path) -> bool:
+def sniff_perturbation(path: Path) -> bool:
     """Whether it is a `.npy` file, or an `.npz` that names a difference."""
     if path.suffix == ".npz" and begins(path, b"PK\x03\x04"):
         return ends_with_name(path, tuple(f"{name}.npy" for name in DELTAS))
     return begins(path, npy.MAGIC)
 
 
-def read(path: Path, base: Base) -> ForeignTrial:
+def read_perturbation(path: Path, base: Base) -> ForeignTrial:
     """The trial in a file.
 
     Raises:
@@ -71,6 +71,6 @@ def _one(found: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> NDArray[A
 FORMAT: Final = Format(
     name="perturbation",
     summary="differences from the base in one .npy or .npz file (delta, bases, labels)",
-    sniff=sniff,
-    read=read,
+    sniff=sniff_perturbation,
+    read=read_perturbation,
 )

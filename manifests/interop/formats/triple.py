@@ -21,7 +21,7 @@ from poisonsets.manifests.files.pickles.images import image, integer, integers, 
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.interop.export_targets import exported_targets
 from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Format
-from poisonsets.manifests.interop.image_arrays import stacked
+from poisonsets.manifests.interop.image_arrays import stack_images
 from poisonsets.manifests.overlay.stamp import Trigger, place
 from poisonsets.manifests.overlay.targets import TargetImage
 from poisonsets.manifests.records.triggers import FixedPlace, PatchTrigger
@@ -37,12 +37,12 @@ SMALL_BYTES: Final = 16 << 20
 PICTURE: Final = "triggers/patch.png"
 
 
-def sniff(path: Path) -> bool:
+def sniff_triple(path: Path) -> bool:
     """Whether it is a folder with `poisons.pickle`."""
     return (path / POISONS).is_file()
 
 
-def read(path: Path, _base: Base) -> ForeignTrial:
+def read_triple(path: Path, _base: Base) -> ForeignTrial:
     """The trial in a folder.
 
     Raises:
@@ -73,7 +73,7 @@ def _poisons(path: Path) -> tuple[NDArray[Any], tuple[int, ...]]:
             raise DamagedError(f"{where}: not an image and a label")
         images.append(poison[0])
         labels.append(integer(poison[1], f"{where}, its label"))
-    return stacked(images, path.stat().st_size, POISONS), tuple(labels)
+    return stack_images(images, path.stat().st_size, POISONS), tuple(labels)
 
 
 def _target(path: Path) -> tuple[ForeignTarget, Trigger | None, list[Finding]]:
@@ -133,7 +133,7 @@ def _norms(path: Path, count: int) -> list[Finding]:
     return [] if found == count else [Finding("H705", f"{found} values for {count} poisons", part=NORMS)]
 
 
-def write(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+def write_triple(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
     """The three pickles; of several targets the first.
 
     A patch without a mask is written beside the target, at the target's own place; another trigger is stamped on it.
@@ -171,8 +171,8 @@ def _shares(picture: Images | None) -> NDArray[np.float32]:
 FORMAT: Final = Format(
     name="triple",
     summary="poisons.pickle, base_indices.pickle, target.pickle (or source.pickle) a trial: the published benchmark",
-    sniff=sniff,
-    read=read,
-    write=write,
+    sniff=sniff_triple,
+    read=read_triple,
+    write=write_triple,
     carries=frozenset({"bases", "target", "patch"}),
 )

@@ -24,7 +24,7 @@ from poisonsets.manifests.files.tar_reader import samples
 from poisonsets.manifests.files.tar_writer import shard
 from poisonsets.manifests.interop.export_targets import exported_targets
 from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Format
-from poisonsets.manifests.interop.image_arrays import EIGHT_BIT_RGB, fitting
+from poisonsets.manifests.interop.image_arrays import EIGHT_BIT_RGB, decode_sized
 from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.sets.reader import OpenTrial
 from poisonsets.manifests.training_sets.targets_file import FORMAT as TARGETS_FORMAT
@@ -35,12 +35,12 @@ TARGETS: Final = "targets.json"
 _KEY: Final = re.compile(r"(?:.*[-_/])?(?:([0-9]{1,9})|x)")
 
 
-def sniff(path: Path) -> bool:
+def sniff_webdataset(path: Path) -> bool:
     """Whether it is a folder with shards of this name."""
     return path.is_dir() and next(path.glob(SHARDS), None) is not None
 
 
-def read(path: Path, base: Base) -> ForeignTrial:
+def read_webdataset(path: Path, base: Base) -> ForeignTrial:
     """The trial in a folder, or in one `.tar`.
 
     Raises:
@@ -60,7 +60,7 @@ def read(path: Path, base: Base) -> ForeignTrial:
                 raise DamagedError(f"{one.name}: sample {key[:60]!a} has no id in its key, or no 8-bit RGB PNG")
             if len(labels) == limits.SLOTS_PER_TRIAL:
                 raise DamagedError(f"{one.name}: more than {limits.SLOTS_PER_TRIAL} samples")
-            images.append(fitting(data, f"{one.name}: {key}", base))
+            images.append(decode_sized(data, f"{one.name}: {key}", base))
             labels.append(label)
             bases.append(None if match[1] is None else int(match[1]))
     if not images:
@@ -100,7 +100,7 @@ def _asked(path: Path) -> _Asked:
     return _Asked(targets, next(iter(wanted)), asked.trigger, asked.record.source_classes)
 
 
-def write(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+def write_webdataset(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
     """Shards of 1,000 poisons, and what to ask."""
     images, labels = trial.poisons()
     for number, first in enumerate(range(0, len(images), limits.SLOTS_PER_SHARD)):
@@ -136,8 +136,8 @@ def asked_files(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
 FORMAT: Final = Format(
     name="webdataset",
     summary="poisons-*.tar with .cls and .png, keys SLOT-ID, and targets.json; with --full the whole training set",
-    sniff=sniff,
-    read=read,
-    write=write,
+    sniff=sniff_webdataset,
+    read=read_webdataset,
+    write=write_webdataset,
     carries=frozenset({"bases", "unknown bases", "targets", "patch", "trigger", "adversarial label"}),
 )

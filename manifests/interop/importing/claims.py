@@ -8,12 +8,12 @@ from typing import Final, Literal
 from poisonsets.manifests.records.trial import Add, Constraint, InPlace, Linf
 from poisonsets.manifests.trials.published import PublishedSetup
 
-PUBLISHED: Final[Constraint] = Linf(levels=8)  # of the benchmark of Schwarzschild et al. (2021)
+PUBLISHED_BUDGET: Final[Constraint] = Linf(levels=8)  # of the benchmark of Schwarzschild et al. (2021)
 IN_PLACE: Final = InPlace()
 
 
 @dataclass(frozen=True)
-class Declared:
+class Claims:
     """Claims and answers; the defaults are those of the published benchmark.
 
     Attributes:
@@ -25,7 +25,7 @@ class Declared:
         adversarial_label: of a set whose poisons have several labels or none.
     """
 
-    constraint: Constraint = PUBLISHED
+    constraint: Constraint = PUBLISHED_BUDGET
     labels: Literal["clean", "adversarial"] = "clean"
     composition: InPlace | Add = IN_PLACE
     attack: str = "unknown"

@@ -19,9 +19,9 @@ from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsEr
 from poisonsets.manifests.files import canonical_json, store
 from poisonsets.manifests.interop import formats
 from poisonsets.manifests.interop.format import Format
-from poisonsets.manifests.interop.importing.claims import Declared
-from poisonsets.manifests.interop.importing.records import Making
-from poisonsets.manifests.interop.importing.resolve import Settled, UnsoundError, settle
+from poisonsets.manifests.interop.importing.claims import Claims
+from poisonsets.manifests.interop.importing.records import RecordBuilder
+from poisonsets.manifests.interop.importing.resolve import ResolvedTrial, UnresolvedError, resolve
 from poisonsets.manifests.records.fields import Name, Title, first_fault
 from poisonsets.manifests.records.manifest import Tool
 from poisonsets.manifests.records.origin import AttackRecord, ForeignSetup
@@ -67,7 +67,7 @@ def import_set(
     chosen: Format,
     source: Path,
     base: Base,
-    declared: Declared,
+    claims: Claims,
     *,
     name: str,
     number: int | None = None,
@@ -82,7 +82,7 @@ def import_set(
         chosen: the format.
         source: the file, the trial's folder, or the folder of numbered trials.
         base: the base dataset.
-        declared: what the user says of it.
+        claims: what the user says of it.
         name: the set's name.
         number: of a single trial whose place does not say it.
         only: the trials wanted; None takes all.
@@ -93,30 +93,30 @@ def import_set(
         UsageError: a unit is open, no such trial, or something that no manifest can say.
         MissingError: a file is missing, or the output folder is refused.
     """
-    places = formats.places(chosen, source, number)
+    places = formats.trial_places(chosen, source, number)
     places = {one: places[one] for one in _wanted(source, tuple(places), only)}
-    head = _head(source, chosen, base, declared, name)
-    request = _request(head, declared, tuple(places), chosen)
+    head = _head(source, chosen, base, claims, name)
+    request = _request(head, claims, tuple(places), chosen)
     _start_over(output, request)
-    making, findings = Making(base, declared), Findings()
+    builder, findings = RecordBuilder(base, claims), Findings()
     with writer.writing(output, request, resume=False) as unfinished:
         try:
             for done, (one, place) in enumerate(places.items()):
-                settled = _settled(chosen, place, one, base, declared, findings)
-                if settled is not None:
-                    unfinished.add_trial(making.record(one, settled), settled.images)
+                resolved = _resolved(chosen, place, one, base, claims, findings)
+                if resolved is not None:
+                    unfinished.add_trial(builder.record(one, resolved), resolved.images)
                 progress(done + 1, len(places))
-            bad = tuple(one for one in places if one not in making.made)
-            if (bad and not skip_bad) or not making.made:
+            bad = tuple(one for one in places if one not in builder.trials)
+            if (bad and not skip_bad) or not builder.trials:
                 _remove(output)
                 return Imported(chosen.name, None, (), bad, findings.by_code())
-            for path, data in making.files():
+            for path, data in builder.files():
                 unfinished.add_file(path, data)
-            manifest = unfinished.publish({**head, **making.triggers()}, {"imported_from": chosen.name})
+            manifest = unfinished.publish({**head, **builder.triggers()}, {"imported_from": chosen.name})
         except PoisonsetsError:
             _remove(output)
             raise
-    return Imported(chosen.name, manifest.content_digest, tuple(making.made), bad, findings.by_code())
+    return Imported(chosen.name, manifest.content_digest, tuple(builder.trials), bad, findings.by_code())
 
 
 def _start_over(output: Path, request: dict[str, Any]) -> None:
@@ -149,23 +149,23 @@ def _wanted(source: Path, found: tuple[int, ...], only: tuple[int, ...] | None) 
     return sorted(found if only is None else only)
 
 
-def _settled(
-    chosen: Format, place: Path, number: int, base: Base, declared: Declared, findings: Findings
-) -> Settled | None:
+def _resolved(
+    chosen: Format, place: Path, number: int, base: Base, claims: Claims, findings: Findings
+) -> ResolvedTrial | None:
     """The trial that lies at a place; None where it cannot be imported, which the findings then say why."""
     try:
-        settled = settle(chosen.read(place, base), number, base, declared)
+        resolved = resolve(chosen.read(place, base), number, base, claims)
     except (DamagedError, MissingError) as error:
         findings.add(Finding("D701", _without(place, error.message), error.remedy, trial=number))
         return None
     except UsageError as error:
         raise UsageError(f"trial {number}: {error.message}", error.remedy) from error
-    except UnsoundError as error:
+    except UnresolvedError as error:
         findings.add(replace(error.finding, trial=number))
         return None
-    for hint in settled.hints:
+    for hint in resolved.hints:
         findings.add(replace(hint, trial=number))
-    return settled
+    return resolved
 
 
 def _without(place: Path, message: str) -> str:
@@ -173,26 +173,26 @@ def _without(place: Path, message: str) -> str:
     return message.replace(f"{place}/", "").removeprefix(f"{place}: ")
 
 
-def _head(source: Path, chosen: Format, base: Base, declared: Declared, name: str) -> dict[str, Any]:
+def _head(source: Path, chosen: Format, base: Base, claims: Claims, name: str) -> dict[str, Any]:
     try:
         TypeAdapter(Title).validate_python(name, strict=True)
-        TypeAdapter(Name).validate_python(declared.attack, strict=True)
+        TypeAdapter(Name).validate_python(claims.attack, strict=True)
     except ValidationError as error:
         raise UsageError(f"no manifest can say this: {first_fault(error)}", "Change --name or --attack") from error
-    of = "" if declared.setup is None else f", setup {declared.setup.name}"
+    of = "" if claims.setup is None else f", setup {claims.setup.name}"
     where = source.resolve().name.encode("utf-8", "replace").decode("utf-8", "replace")[:200]
     return {
         "name": name,
         "base": base.pin(),
         "setup": ForeignSetup(name=f"{chosen.name}: {where}{of}"[:4096]),
         "seed": 0,
-        "attack": AttackRecord(name=declared.attack, version=1, settings={}),
+        "attack": AttackRecord(name=claims.attack, version=1, settings={}),
         "tool": Tool(name="poisonsets", version=version("poisonsets")),
         "libraries": {**{one: version(one) for one in LIBRARIES}, "python": platform.python_version()},
     }
 
 
-def _request(head: dict[str, Any], declared: Declared, trials: tuple[int, ...], chosen: Format) -> dict[str, Any]:
+def _request(head: dict[str, Any], claims: Claims, trials: tuple[int, ...], chosen: Format) -> dict[str, Any]:
     """What an unfinished import is known by."""
     plain = {
         key: value.model_dump(mode="json") if isinstance(value, BaseModel) else value for key, value in head.items()
@@ -201,8 +201,8 @@ def _request(head: dict[str, Any], declared: Declared, trials: tuple[int, ...], 
         **plain,
         "format": chosen.name,
         "trials": list(trials),
-        "constraint": declared.constraint.model_dump(mode="json"),
-        "labels": declared.labels,
-        "composition": declared.composition.rule,
-        "unit": declared.unit,
+        "constraint": claims.constraint.model_dump(mode="json"),
+        "labels": claims.labels,
+        "composition": claims.composition.rule,
+        "unit": claims.unit,
     }

@@ -11,16 +11,16 @@ from typing import Final
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, UsageError, ViolationError
-from poisonsets.manifests.interop.formats import sniffed
-from poisonsets.manifests.interop.importing.claims import Declared
+from poisonsets.manifests.interop.formats import sniff_format
+from poisonsets.manifests.interop.importing.claims import Claims
 from poisonsets.manifests.interop.importing.import_set import Imported, import_set
 from poisonsets.manifests.sets.writer import MANIFEST
 
-PUBLISHED: Final = Declared()
+PUBLISHED_CLAIMS: Final = Claims()
 
 
 @dataclass(frozen=True)
-class Opened:
+class NativeSet:
     """A poison set of ours.
 
     Attributes:
@@ -33,7 +33,9 @@ class Opened:
 
 
 @contextmanager
-def opened(path: Path, find_base: Callable[[], Base] | None, declared: Declared = PUBLISHED) -> Iterator[Opened]:
+def open_any(
+    path: Path, find_base: Callable[[], Base] | None, claims: Claims = PUBLISHED_CLAIMS
+) -> Iterator[NativeSet]:
     """A path as a poison set of ours.
 
     A folder with a manifest, and whatever is of no format that is known by its looks, is left as it is, for the reader
@@ -42,15 +44,15 @@ def opened(path: Path, find_base: Callable[[], Base] | None, declared: Declared 
     Args:
         path: what the user named.
         find_base: gives the base that the user named; None where none was.
-        declared: what the user says of a foreign set; else the claims of the published benchmark.
+        claims: what the user says of a foreign set; else the claims of the published benchmark.
 
     Raises:
         UsageError: a foreign set without a base, or with an open unit.
         DamagedError, ViolationError: a trial of a foreign set cannot be imported.
     """
-    found = None if (path / MANIFEST).exists() or not path.exists() else sniffed(path)
+    found = None if (path / MANIFEST).exists() or not path.exists() else sniff_format(path)
     if found is None:
-        yield Opened(path)
+        yield NativeSet(path)
         return
     if find_base is None:
         raise UsageError(f"{path}: a set of the format {found.name}, which names no base", "Give --base")
@@ -58,13 +60,13 @@ def opened(path: Path, find_base: Callable[[], Base] | None, declared: Declared 
         output = Path(scratch) / "set"
         base = find_base()
         try:
-            done = import_set(output, found, path, base, declared, name="imported")
+            done = import_set(output, found, path, base, claims, name="imported")
         except UsageError as error:
             raise UsageError(error.message, _remedy(found.name, error.remedy)) from error
         _refuse_bad(done, path)
-        assumed = f"assumed: {declared.line()} (`import` takes other claims)"
+        assumed = f"assumed: {claims.line()} (`import` takes other claims)"
         assumed = f"{path}: a set of the format {found.name}, imported for this; {assumed}"
-        yield Opened(output, (assumed, *(line for one in done.by_code for line in one.lines())))
+        yield NativeSet(output, (assumed, *(line for one in done.by_code for line in one.lines())))
 
 
 def _remedy(name: str, remedy: str) -> str:

@@ -1,4 +1,4 @@
-"""Settled trials as records of a manifest, and what several of them share: targets of their own, and triggers."""
+"""The manifest's records of imported trials, and what several trials share: targets of their own, and triggers."""
 
 from __future__ import annotations
 
@@ -11,49 +11,49 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files import png
 from poisonsets.manifests.files.pixels import Images, image_digest, pixel_digest
-from poisonsets.manifests.interop.importing.claims import Declared
-from poisonsets.manifests.interop.importing.resolve import OwnTarget, Settled
+from poisonsets.manifests.interop.importing.claims import Claims
+from poisonsets.manifests.interop.importing.resolve import PixelTarget, ResolvedTrial
 from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.records.trial import Constraint, FileTarget, Outcome, SplitTarget, Trial, Unconstrained
 from poisonsets.manifests.sets import shard
 from poisonsets.manifests.sets.reader import TARGETS
 
 
-class Making:
-    """The trials made so far.
+class RecordBuilder:
+    """Builds the records, trial by trial.
 
     Attributes:
-        made: the numbers of those that were, in their order.
+        trials: the numbers of those built so far, in their order.
     """
 
-    def __init__(self, base: Base, declared: Declared) -> None:
+    def __init__(self, base: Base, claims: Claims) -> None:
         self._base = base
-        self._declared = declared
-        self._targets: list[OwnTarget] = []
+        self._claims = claims
+        self._targets: list[PixelTarget] = []
         self._triggers: dict[str, Trigger] = {}
-        self.made: list[int] = []
+        self.trials: list[int] = []
 
-    def record(self, number: int, settled: Settled) -> Trial:
+    def record(self, number: int, resolved: ResolvedTrial) -> Trial:
         """The manifest's record of a trial."""
-        self.made.append(number)
+        self.trials.append(number)
         clean = self._base.train.images
-        bases = settled.slots.bases
+        bases = resolved.slots.bases
         moved = sum(
             base is None or not np.array_equal(image, clean[base])
-            for base, image in zip(bases, settled.images, strict=True)
+            for base, image in zip(bases, resolved.images, strict=True)
         )
-        labels = np.array(settled.slots.labels, dtype=np.int64)
+        labels = np.array(resolved.slots.labels, dtype=np.int64)
         return Trial(
             trial=number,
-            targets=tuple(self._target(one) for one in settled.targets),
-            source_classes=settled.source_classes,
-            adversarial_label=settled.adversarial_label,
-            labels=self._declared.labels,
-            constraint=self._constraint(settled),
-            composition=self._declared.composition,
-            trigger=None if settled.trigger is None else self._trigger(settled.trigger),
-            slots=settled.slots,
-            pixels=pixel_digest(settled.images, labels),
+            targets=tuple(self._target(one) for one in resolved.targets),
+            source_classes=resolved.source_classes,
+            adversarial_label=resolved.adversarial_label,
+            labels=self._claims.labels,
+            constraint=self._constraint(resolved),
+            composition=self._claims.composition,
+            trigger=None if resolved.trigger is None else self._trigger(resolved.trigger),
+            slots=resolved.slots,
+            pixels=pixel_digest(resolved.images, labels),
             outcome=Outcome(moved=moved),
         )
 
@@ -74,7 +74,7 @@ class Making:
     def _pictures(self) -> dict[str, Images]:
         return {path: picture for one in self._triggers.values() for path, picture in one.pictures().items()}
 
-    def _target(self, one: SplitTarget | OwnTarget) -> SplitTarget | FileTarget:
+    def _target(self, one: SplitTarget | PixelTarget) -> SplitTarget | FileTarget:
         if isinstance(one, SplitTarget):
             return one
         if len(self._targets) == limits.SLOTS_PER_SHARD:
@@ -96,13 +96,13 @@ class Making:
         self._triggers[name] = Trigger(given.record.model_copy(update=has), given.image, given.mask)
         return name
 
-    def _constraint(self, settled: Settled) -> Constraint:
-        """The declared one; only a trial with a patch can exempt it."""
-        declared = self._declared.constraint
-        patched = settled.trigger is not None and settled.trigger.record.kind == "patch"
-        if patched or isinstance(declared, Unconstrained):
-            return declared
-        return declared.model_copy(update={"exempt_trigger": False})
+    def _constraint(self, resolved: ResolvedTrial) -> Constraint:
+        """The claimed one; only a trial with a patch can exempt it."""
+        claimed = self._claims.constraint
+        patched = resolved.trigger is not None and resolved.trigger.record.kind == "patch"
+        if patched or isinstance(claimed, Unconstrained):
+            return claimed
+        return claimed.model_copy(update={"exempt_trigger": False})
 
 
 def _alike(one: Trigger, other: Trigger) -> bool:

@@ -13,7 +13,7 @@ BLOCK: Final = 4096  # images compared at a time
 
 
 @dataclass(frozen=True)
-class Likeness:
+class Match:
     """A test image by index, and how the target is like it.
 
     Attributes:
@@ -26,17 +26,17 @@ class Likeness:
     exact: bool
 
 
-def like(images: Images, image: Images, index: int) -> Likeness | None:
+def match_at(images: Images, image: Images, index: int) -> Match | None:
     """Whether an image, uint8 [H, W, 3], is the one at this index of uint8 [N, H, W, 3]."""
     if not 0 <= index < len(images) or images.shape[1:] != image.shape:
         return None
     difference = images[index].astype(np.int16) - image
     if not difference.any():
-        return Likeness(index, exact=True)
-    return Likeness(index, exact=False) if difference.min() >= 0 and difference.max() == 1 else None
+        return Match(index, exact=True)
+    return Match(index, exact=False) if difference.min() >= 0 and difference.max() == 1 else None
 
 
-def sought(images: Images, image: Images) -> Likeness | None:
+def find_match(images: Images, image: Images) -> Match | None:
     """The first image of uint8 [N, H, W, 3] that an image is, equal ones before those a level lower."""
     if images.shape[1:] != image.shape:
         return None
@@ -46,7 +46,7 @@ def sought(images: Images, image: Images) -> Likeness | None:
         # Most images differ in their first row already; comparing all pixels of all images would take seconds.
         rows = images[start : start + BLOCK, 0].astype(np.int16) - first
         for place in np.flatnonzero(((rows == 0) | (rows == 1)).all(axis=(1, 2))):
-            found = like(images, image, start + int(place))
+            found = match_at(images, image, start + int(place))
             if found is not None and found.exact:
                 return found
             nearly = nearly or found

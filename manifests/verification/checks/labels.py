@@ -4,49 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from poisonsets.manifests.verification.case import Case
 from poisonsets.manifests.verification.check_registry import check
 from poisonsets.manifests.verification.findings import Finding
+from poisonsets.manifests.verification.subjects import CheckedTrial
 
 
 @check("V401")
-def bases_exist(case: Case) -> Iterator[Finding]:
+def bases_exist(trial: CheckedTrial) -> Iterator[Finding]:
     """Every named base is an image of the training split."""
-    count = len(case.base.train.labels)
-    for slot, base in enumerate(case.record.slots.bases):
+    count = len(trial.base.train.labels)
+    for slot, base in enumerate(trial.record.slots.bases):
         if base is not None and base >= count:
-            yield case.finding("V401", f"base train/{base} does not exist; the split has {count} images", slot=slot)
+            yield trial.finding("V401", f"base train/{base} does not exist; the split has {count} images", slot=slot)
 
 
 @check("V402")
-def labels_are_clean(case: Case) -> Iterator[Finding]:
+def labels_are_clean(trial: CheckedTrial) -> Iterator[Finding]:
     """Where clean labels are declared, every poison's label is its base's."""
-    if case.record.labels != "clean":
+    if trial.record.labels != "clean":
         return
-    for slot, (base, label) in enumerate(zip(case.record.slots.bases, case.record.slots.labels, strict=True)):
+    for slot, (base, label) in enumerate(zip(trial.record.slots.bases, trial.record.slots.labels, strict=True)):
         if base is None:
-            yield case.finding("V402", "no base is named, so its label cannot be called clean", slot=slot)
-        elif base < len(case.base.train.labels) and case.base.train.labels[base] != label:
-            true = int(case.base.train.labels[base])
-            yield case.finding(
+            yield trial.finding("V402", "no base is named, so its label cannot be called clean", slot=slot)
+        elif base < len(trial.base.train.labels) and trial.base.train.labels[base] != label:
+            true = int(trial.base.train.labels[base])
+            yield trial.finding(
                 "V402", f"label {label}, but its base train/{base} is of class {true}: not clean", slot=slot
             )
 
 
 @check("V405")
-def lists_exist(case: Case) -> Iterator[Finding]:
+def lists_exist(trial: CheckedTrial) -> Iterator[Finding]:
     """No source class is the adversarial one; index lists hold images that exist, each in one list and once."""
-    record = case.record
+    record = trial.record
     if record.adversarial_label in record.source_classes:
-        yield case.finding("V405", f"source class {record.adversarial_label} is the adversarial one")
+        yield trial.finding("V405", f"source class {record.adversarial_label} is the adversarial one")
     seen: dict[str, set[int]] = {"train": set(), "test": set()}
     for name, indices in sorted(record.lists.items()):
         split = "test" if name == "adversarial-test" else "train"
-        count, before = len(case.base.split(split).labels), seen[split]
+        count, before = len(trial.base.split(split).labels), seen[split]
         if outside := [index for index in indices if index >= count]:
-            yield case.finding("V405", f"list {name}: {split}/{outside[0]} does not exist; there are {count} images")
+            yield trial.finding("V405", f"list {name}: {split}/{outside[0]} does not exist; there are {count} images")
         if len(before | set(indices)) < len(before) + len(indices):
-            yield case.finding(
+            yield trial.finding(
                 "V405", f"list {name}: an image of the {split} split stands in two lists, or twice in one"
             )
         before.update(indices)

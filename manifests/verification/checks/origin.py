@@ -15,25 +15,25 @@ from poisonsets.manifests.trials.drawn import draw
 from poisonsets.manifests.trials.named import compute
 from poisonsets.manifests.trials.plan import Plan
 from poisonsets.manifests.trials.published import plan_trial
-from poisonsets.manifests.verification.case import Case, Whole
 from poisonsets.manifests.verification.check_registry import check, check_set
 from poisonsets.manifests.verification.findings import Finding
+from poisonsets.manifests.verification.subjects import CheckedSet, CheckedTrial
 
 
 @check("V501")
-def drawn_as_declared(case: Case) -> Iterator[Finding]:
+def drawn_as_declared(trial: CheckedTrial) -> Iterator[Finding]:
     """Targets, source classes, adversarial label, bases and supplanted images are those that the setup gives."""
-    setup = case.owner.manifest.setup
+    setup = trial.poison_set.manifest.setup
     if not isinstance(setup, DrawnSetup | NamedSetup):
         return
     by = f"seed {setup.seed} draws" if isinstance(setup, DrawnSetup) else f"setup {setup.name} has"
-    number = case.trial.number
+    number = trial.number
     try:
-        plan = draw(case.base, setup, number) if isinstance(setup, DrawnSetup) else compute(case.base, setup, number)
+        plan = draw(trial.base, setup, number) if isinstance(setup, DrawnSetup) else compute(trial.base, setup, number)
     except PoisonsetsError as error:
-        yield case.finding("V501", f"the declared setup cannot be drawn from this base: {error.message}")
+        yield trial.finding("V501", f"the declared setup cannot be drawn from this base: {error.message}")
         return
-    record = case.record
+    record = trial.record
     rule = record.composition
     removed = tuple(rule.removed) if isinstance(rule, Supplant) else None
     for what, found, wanted in (
@@ -43,14 +43,14 @@ def drawn_as_declared(case: Case) -> Iterator[Finding]:
         ("supplanted images", _few(removed), _few(plan.removed)),
     ):
         if found != wanted:
-            yield case.finding("V501", f"{what} {found}, but {by} {wanted}")
-    yield from _bases(case, plan, by)
+            yield trial.finding("V501", f"{what} {found}, but {by} {wanted}")
+    yield from _bases(trial, plan, by)
 
 
 @check_set("V502")
-def setup_file_as_declared(whole: Whole) -> Iterator[Finding]:
+def setup_file_as_declared(checked: CheckedSet) -> Iterator[Finding]:
     """With --setup: a set that names a setup file by its digest names the one that was given."""
-    declared, given = whole.owner.manifest.setup, whole.setup
+    declared, given = checked.opened.manifest.setup, checked.setup
     if given is None or not isinstance(declared, FileSetup):
         return
     if isinstance(given, NamedSetup):
@@ -64,31 +64,31 @@ def setup_file_as_declared(whole: Whole) -> Iterator[Finding]:
 
 
 @check("V503")
-def as_the_given_setup(case: Case) -> Iterator[Finding]:
+def as_the_given_setup(trial: CheckedTrial) -> Iterator[Finding]:
     """With --setup: targets, adversarial label, bases (in any order) and their number are those of its trial."""
-    setup, number = case.whole.setup, case.trial.number
+    setup, number = trial.checked_set.setup, trial.number
     if setup is None:
         return
     try:
-        plan = plan_trial(setup, case.base, number)
+        plan = plan_trial(setup, trial.base, number)
     except PoisonsetsError as error:
-        yield case.finding("V503", f"the given setup has no such trial for this base: {error.message}")
+        yield trial.finding("V503", f"the given setup has no such trial for this base: {error.message}")
         return
-    found, wanted = case.record.targets, plan.targets
-    if len(found) != len(wanted) or not all(_same(case, *pair) for pair in zip(found, wanted, strict=True)):
-        yield case.finding("V503", f"target {_named(found)}, but the setup has {_named(wanted)}")
-    if case.record.adversarial_label != plan.adversarial_label:
-        message = f"adversarial label {case.record.adversarial_label}, but the setup has {plan.adversarial_label}"
-        yield case.finding("V503", message)
-    yield from _other_bases(case, plan)
+    found, wanted = trial.record.targets, plan.targets
+    if len(found) != len(wanted) or not all(_same(trial, *pair) for pair in zip(found, wanted, strict=True)):
+        yield trial.finding("V503", f"target {_named(found)}, but the setup has {_named(wanted)}")
+    if trial.record.adversarial_label != plan.adversarial_label:
+        message = f"adversarial label {trial.record.adversarial_label}, but the setup has {plan.adversarial_label}"
+        yield trial.finding("V503", message)
+    yield from _other_bases(trial, plan)
 
 
-def _other_bases(case: Case, plan: Plan) -> Iterator[Finding]:
+def _other_bases(trial: CheckedTrial, plan: Plan) -> Iterator[Finding]:
     """How a trial's bases differ from a setup's, whatever their order: the order means nothing to a victim."""
-    found: Counter[int | None] = Counter(case.record.slots.bases)
+    found: Counter[int | None] = Counter(trial.record.slots.bases)
     wanted: Counter[int | None] = Counter(plan.bases)
     if found.total() != wanted.total():
-        yield case.finding("V503", f"{found.total()} poisons, but the setup has {wanted.total()}")
+        yield trial.finding("V503", f"{found.total()} poisons, but the setup has {wanted.total()}")
     for what, bases in (
         ("in the setup and not in the trial", wanted - found),
         ("in the trial and not in the setup", found - wanted),
@@ -96,24 +96,24 @@ def _other_bases(case: Case, plan: Plan) -> Iterator[Finding]:
         if bases:
             first = next(iter(bases))
             example = "an unknown one" if first is None else f"train/{first}"
-            yield case.finding("V503", f"bases {what}: {bases.total()}, {example} for one")
+            yield trial.finding("V503", f"bases {what}: {bases.total()}, {example} for one")
 
 
-def _bases(case: Case, plan: Plan, by: str) -> Iterator[Finding]:
-    found = case.record.slots.bases
+def _bases(trial: CheckedTrial, plan: Plan, by: str) -> Iterator[Finding]:
+    found = trial.record.slots.bases
     if len(found) != plan.keep:
-        yield case.finding("V501", f"{len(found)} poisons, but the setup has {plan.keep}")
+        yield trial.finding("V501", f"{len(found)} poisons, but the setup has {plan.keep}")
     if plan.poisons is not None:
         remaining = iter(plan.bases)
         for slot, base in enumerate(found):
             if base is None or base not in remaining:  # consumes up to the base: they keep the order they were drawn in
                 message = f"base train/{base} is not, or not in this order, among the {len(plan.bases)} candidates"
-                yield case.finding("V501", message, slot=slot)
+                yield trial.finding("V501", message, slot=slot)
                 return
         return
     for slot, (base, drawn) in enumerate(zip(found, plan.bases, strict=False)):
         if base != drawn:
-            yield case.finding("V501", f"base train/{base}, but {by} train/{drawn}", slot=slot)
+            yield trial.finding("V501", f"base train/{base}, but {by} train/{drawn}", slot=slot)
 
 
 def _few(removed: tuple[int, ...] | None) -> str:
@@ -128,9 +128,9 @@ def _named(targets: tuple[SplitTarget | FileTarget, ...]) -> str:
     return ", ".join(one.image_id for one in targets) or "none"
 
 
-def _same(case: Case, target: SplitTarget | FileTarget, wanted: SplitTarget) -> bool:
+def _same(trial: CheckedTrial, target: SplitTarget | FileTarget, wanted: SplitTarget) -> bool:
     """Whether a target is a setup's: by its place in the base, or by its pixels where it is a file."""
     if not isinstance(target, FileTarget):
         return target == wanted
-    image = case.base.split(wanted.split).images[wanted.index]
+    image = trial.base.split(wanted.split).images[wanted.index]
     return target.pixels == image_digest(image, wanted.label)

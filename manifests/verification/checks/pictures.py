@@ -10,15 +10,15 @@ from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files.pixels import image_digest
 from poisonsets.manifests.overlay.stamp import stamp
 from poisonsets.manifests.records.triggers import PatchTrigger
-from poisonsets.manifests.verification.case import Whole
 from poisonsets.manifests.verification.check_registry import check_set
 from poisonsets.manifests.verification.findings import Finding
+from poisonsets.manifests.verification.subjects import CheckedSet
 
 
 @check_set("V103")
-def pictures_as_declared(whole: Whole) -> Iterator[Finding]:
+def pictures_as_declared(checked: CheckedSet) -> Iterator[Finding]:
     """Every trigger's picture has the declared pixels; a mask has its picture's size and is black and white."""
-    opened = whole.owner
+    opened = checked.opened
     for path, declared in opened.manifest.trigger_pixels.items():
         if image_digest(opened.picture(path)) != declared:
             yield Finding("V103", "the picture's pixels are not those declared", part=path)
@@ -34,10 +34,10 @@ def pictures_as_declared(whole: Whole) -> Iterator[Finding]:
 
 
 @check_set("V106")
-def triggers_fit(whole: Whole) -> Iterator[Finding]:
+def triggers_fit(checked: CheckedSet) -> Iterator[Finding]:
     """Every declared trigger can be put on the base's images."""
-    for name in sorted(whole.owner.manifest.triggers):
+    for name in sorted(checked.opened.manifest.triggers):
         try:
-            stamp(whole.base.train.images[0], whole.owner.trigger(name), "train/0")
+            stamp(checked.base.train.images[0], checked.opened.trigger(name), "train/0")
         except UsageError as error:
             yield Finding("V106", error.message, part=f"trigger {name}")

@@ -6,20 +6,20 @@ from collections.abc import Iterator
 
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files.safetensors_header import tensors_digest
-from poisonsets.manifests.verification.case import Whole
 from poisonsets.manifests.verification.check_registry import check_set
 from poisonsets.manifests.verification.findings import Finding
+from poisonsets.manifests.verification.subjects import CheckedSet
 
 
 @check_set("V107")
-def surrogates_as_declared(whole: Whole) -> Iterator[Finding]:
+def surrogates_as_declared(checked: CheckedSet) -> Iterator[Finding]:
     """Every included surrogate's file holds the tensors that its digest names."""
-    listed = {record.path for record in whole.owner.manifest.files}
-    for one in whole.owner.manifest.surrogates:
+    listed = {record.path for record in checked.opened.manifest.files}
+    for one in checked.opened.manifest.surrogates:
         path = f"surrogates/{one.digest}.safetensors"
         if not one.included or path not in listed:
             continue
-        data = whole.owner.read(path)
+        data = checked.opened.read(path)
         try:
             found = tensors_digest(data, path)
         except DamagedError as error:  # every hash is right, so this is what the author published

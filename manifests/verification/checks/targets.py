@@ -11,15 +11,15 @@ from poisonsets.manifests.overlay.stamp import stamp
 from poisonsets.manifests.overlay.targets import plain_image
 from poisonsets.manifests.records.trial import FileTarget
 from poisonsets.manifests.sets.reader import TARGETS
-from poisonsets.manifests.verification.case import Case, Whole
 from poisonsets.manifests.verification.check_registry import check, check_set
 from poisonsets.manifests.verification.findings import Finding
+from poisonsets.manifests.verification.subjects import CheckedSet, CheckedTrial
 
 
 @check_set("V105")
-def target_file_as_declared(whole: Whole) -> Iterator[Finding]:
+def target_file_as_declared(checked: CheckedSet) -> Iterator[Finding]:
     """targets.tar holds exactly the declared targets, with the declared labels and pixels."""
-    opened = whole.owner
+    opened = checked.opened
     declared = [
         (trial.trial, target)
         for trial in opened.manifest.trials
@@ -49,47 +49,47 @@ def target_file_as_declared(whole: Whole) -> Iterator[Finding]:
 
 
 @check("V403")
-def targets_as_declared(case: Case) -> Iterator[Finding]:
+def targets_as_declared(trial: CheckedTrial) -> Iterator[Finding]:
     """Every target exists, has the declared true label and not the adversarial one, and is no training image."""
-    for target in case.record.targets:
-        if target.label == case.record.adversarial_label:
-            yield case.finding("V403", f"a target of class {target.label} already has the adversarial label")
+    for target in trial.record.targets:
+        if target.label == trial.record.adversarial_label:
+            yield trial.finding("V403", f"a target of class {target.label} already has the adversarial label")
         if isinstance(target, FileTarget):
-            yield from _no_known_image(case, target)
+            yield from _no_known_image(trial, target)
             continue
-        split = case.base.split(target.split)
+        split = trial.base.split(target.split)
         if target.split == "train":
-            yield case.finding("V403", f"target {target.image_id} is a training image: victims know its label")
+            yield trial.finding("V403", f"target {target.image_id} is a training image: victims know its label")
         if target.index >= len(split.labels):
-            yield case.finding("V403", f"target {target.image_id} does not exist")
+            yield trial.finding("V403", f"target {target.image_id} does not exist")
         elif split.labels[target.index] != target.label:
             true = int(split.labels[target.index])
-            yield case.finding("V403", f"target {target.image_id} is of class {true}, {target.label} declared")
+            yield trial.finding("V403", f"target {target.image_id} is of class {true}, {target.label} declared")
 
 
-def _no_known_image(case: Case, target: FileTarget) -> Iterator[Finding]:
+def _no_known_image(trial: CheckedTrial, target: FileTarget) -> Iterator[Finding]:
     """A file target that is an image of the base is judged by the base's label, and may not be a training image."""
-    if target.key not in case.owner.target_keys:
+    if target.key not in trial.poison_set.target_keys:
         return
-    image = case.owner.target_file(target.key)
-    for index in case.whole.train.find(image)[:1]:
-        yield case.finding("V403", f"target {target.key} is the training image train/{index}")
-    for index in case.whole.test.find(image)[:1]:
-        true = int(case.base.test.labels[index])
+    image = trial.poison_set.target_file(target.key)
+    for index in trial.checked_set.train_lookup.find(image)[:1]:
+        yield trial.finding("V403", f"target {target.key} is the training image train/{index}")
+    for index in trial.checked_set.test_lookup.find(image)[:1]:
+        true = int(trial.base.test.labels[index])
         if true != target.label:
-            yield case.finding("V403", f"target {target.key} is test/{index} of class {true}, {target.label} declared")
+            yield trial.finding("V403", f"target {target.key} is test/{index} of class {true}, {target.label} declared")
 
 
 @check("V404")
-def targets_not_among_poisons(case: Case) -> Iterator[Finding]:
+def targets_not_among_poisons(trial: CheckedTrial) -> Iterator[Finding]:
     """No poison is a target itself, as it is or with the trigger on."""
-    trigger = case.trial.trigger()
-    for target in case.record.targets:
+    trigger = trial.trigger()
+    for target in trial.record.targets:
         try:
-            image = plain_image(target, case.base, case.owner.target_file)
+            image = plain_image(target, trial.base, trial.poison_set.target_file)
         except (DamagedError, UsageError):  # there is none; V105 and V403 say so
             continue
         forms = [image] if trigger is None else [image, stamp(image, trigger, target.image_id)]
-        rows = {row for form in forms for row in case.shown.find(form)}
-        for slot in (case.slot_of[row] for row in sorted(rows) if row in case.slot_of):
-            yield case.finding("V404", f"the poison is the target {target.image_id}", slot=slot)
+        rows = {row for form in forms for row in trial.lookup.find(form)}
+        for slot in (trial.slot_of[row] for row in sorted(rows) if row in trial.slot_of):
+            yield trial.finding("V404", f"the poison is the target {target.image_id}", slot=slot)

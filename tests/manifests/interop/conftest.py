@@ -10,7 +10,7 @@ from triples import Import
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.interop import formats
-from poisonsets.manifests.interop.importing.claims import Declared
+from poisonsets.manifests.interop.importing.claims import Claims
 from poisonsets.manifests.interop.importing.import_set import Imported, import_set
 
 
@@ -22,12 +22,12 @@ def native(honest: Path) -> Path:
 
 @pytest.fixture
 def importing(tmp_path: Path, base: Base) -> Import:
-    """Import into the test's folder `set`; keywords of `Declared` and of `import_set` alike."""
+    """Import into the test's folder `set`; keywords of `Claims` and of `import_set` alike."""
 
     def run(source: Path, form: str = "auto", **options: Any) -> Imported:
         own = {key: options.pop(key) for key in ("number", "only", "skip_bad") if key in options}
         against = options.pop("against", base)
-        chosen = formats.named(form, source)
-        return import_set(tmp_path / "set", chosen, source, against, Declared(**options), name="imported", **own)
+        chosen = formats.find_format(form, source)
+        return import_set(tmp_path / "set", chosen, source, against, Claims(**options), name="imported", **own)
 
     return run

@@ -24,18 +24,18 @@ EVERY = ["0-255", "0-1", *(f"normalised:{name}" for name in units.CONSTANTS), "n
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_images_come_back_from_every_unit(name: str, dtype: type[np.floating]) -> None:
-    unit = units.unit(name)
-    found, hints = units.levels(as_unit(IMAGES, unit).astype(dtype), unit, None)
+    unit = units.parse_unit(name)
+    found, hints = units.to_levels(as_unit(IMAGES, unit).astype(dtype), unit, None)
     assert np.array_equal(found, IMAGES)
     assert hints == ()
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_differences_come_back_from_every_unit(name: str) -> None:
-    unit = units.unit(name)
+    unit = units.parse_unit(name)
     moved = np.clip(IMAGES.astype(int) + RNG.integers(-8, 9, IMAGES.shape), 0, 255)
     delta = ((moved - IMAGES) / np.array(unit.scale)).astype(np.float32)
-    found, hints = units.levels(delta, unit, IMAGES)
+    found, hints = units.to_levels(delta, unit, IMAGES)
     assert np.array_equal(found, moved)
     assert hints == ()
 
@@ -43,7 +43,7 @@ def test_differences_come_back_from_every_unit(name: str) -> None:
 @settings(deadline=None, max_examples=100)
 @given(st.floats(-5, 260))
 def test_a_value_is_rounded_to_nearest_and_clipped(value: float) -> None:
-    found, hints = units.levels(np.full((1, 1, 1, 3), value), units.LEVELS, None)
+    found, hints = units.to_levels(np.full((1, 1, 1, 3), value), units.LEVELS, None)
     wanted = min(max(int(np.floor(value + 0.5)), 0), 255)
     assert (found == wanted).all()
     assert any("clipped" in hint.message for hint in hints) == (not 0 <= np.floor(value + 0.5) <= 255)
@@ -63,11 +63,11 @@ FOUND = {
 @pytest.mark.parametrize("name", FOUND)
 def test_a_unit_is_found_out(name: str) -> None:
     values, adds, wanted = FOUND[name]
-    assert units.found_out(values, adds=adds, where="x").name == wanted
+    assert units.infer_unit(values, adds=adds, where="x").name == wanted
 
 
 OPEN = {
-    "normalised": (as_unit(IMAGES, units.unit("normalised:cifar10")), False),
+    "normalised": (as_unit(IMAGES, units.parse_unit("normalised:cifar10")), False),
     "zeros and ones": (np.array([[[[0.0, 1.0, 1.0]]]]), False),
     "zeros and ones in integers": (np.array([[[[0, 1, 1]]]], dtype=np.int64), False),
     "dark": (np.array([[[[0.0, 1.5, 7.0]]]]), False),
@@ -84,7 +84,7 @@ OPEN = {
 def test_an_open_unit_is_asked_for_and_the_choices_named(name: str) -> None:
     values, adds = OPEN[name]
     with pytest.raises(UsageError, match=r"could be in several units") as caught:
-        units.found_out(values, adds=adds, where="poisons.npy")
+        units.infer_unit(values, adds=adds, where="poisons.npy")
     assert "--unit 0-255, --unit 0-1, --unit normalised:NAME" in caught.value.remedy
     assert ("as 0-1" in caught.value.message) == adds
 
@@ -102,22 +102,22 @@ def test_an_open_unit_is_asked_for_and_the_choices_named(name: str) -> None:
 def test_what_cannot_be_pixels_is_damage(values: np.ndarray, adds: bool) -> None:
     for stated in (None, "0-255", "0-1", "normalised:cifar10"):
         with pytest.raises(DamagedError):
-            units.meant(values, stated, adds=adds, where="x")
+            units.unit_of(values, stated, adds=adds, where="x")
 
 
 @pytest.mark.parametrize("images", [IMAGES, IMAGES // 255])
 def test_bytes_are_levels_and_no_one_may_say_otherwise(images: np.ndarray) -> None:
     for stated in (None, "0-255"):
-        assert units.meant(images, stated, adds=False, where="x") == units.LEVELS
+        assert units.unit_of(images, stated, adds=False, where="x") == units.LEVELS
     for stated in ("0-1", "normalised:cifar10"):
         with pytest.raises(UsageError, match="bytes, which are levels"):
-            units.meant(images, stated, adds=False, where="x")
+            units.unit_of(images, stated, adds=False, where="x")
 
 
 def test_what_is_stated_is_taken_where_the_values_leave_it_open() -> None:
     values = np.array([[[[-1.0, 0.0, 1.0]]]])
     for stated in EVERY:
-        assert units.meant(values, stated, adds=True, where="x") == units.unit(stated)
+        assert units.unit_of(values, stated, adds=True, where="x") == units.parse_unit(stated)
 
 
 @pytest.mark.parametrize(
@@ -126,4 +126,4 @@ def test_what_is_stated_is_taken_where_the_values_leave_it_open() -> None:
 )
 def test_a_unit_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--unit"):
-        units.unit(text)
+        units.parse_unit(text)

@@ -9,7 +9,7 @@ import pytest
 from forge import bare_trial, check, forge, small_base, small_set
 
 from poisonsets.manifests.overlay.compose import ByCount, Rule
-from poisonsets.manifests.overlay.poison_counts import Counts, counts, spans
+from poisonsets.manifests.overlay.poison_counts import PoisonCounts, count_poisons, spans
 from poisonsets.manifests.records.trial import Add, InPlace, Supplant
 
 LABELS = np.repeat(np.arange(3), 10)
@@ -28,23 +28,23 @@ def test_clean_labels_under_every_rule(
     rule: Rule, share_of_class: tuple[int, int], share_of_set: tuple[int, int]
 ) -> None:
     moved = np.array([True, False, True])
-    found = counts(LABELS, bare_trial((12, 13, 14), (1, 1, 1)), rule, (0, 1, 2), moved)
-    assert found == Counts(3, share_of_class, share_of_set, (2, share_of_set[1]))
+    found = count_poisons(LABELS, bare_trial((12, 13, 14), (1, 1, 1)), rule, (0, 1, 2), moved)
+    assert found == PoisonCounts(3, share_of_class, share_of_set, (2, share_of_set[1]))
 
 
 def test_a_changed_label_alone_makes_a_poison_effective() -> None:
     nothing = np.zeros(3, dtype=np.bool_)
-    flipped = counts(LABELS, bare_trial((12, 3, None), (1, 1, 2)), InPlace(), (0, 1, 2), nothing)
+    flipped = count_poisons(LABELS, bare_trial((12, 3, None), (1, 1, 2)), InPlace(), (0, 1, 2), nothing)
     # Base 3 moves from class 0 to 1, the poison of unknown base is added to class 2.
-    assert flipped == Counts(3, (3, 11 + 11), (3, 31), (2, 31))
+    assert flipped == PoisonCounts(3, (3, 11 + 11), (3, 31), (2, 31))
 
 
 def test_classes_that_victims_do_not_know_are_no_part_of_the_whole() -> None:
-    assert counts(LABELS, bare_trial((12,), (1,)), InPlace(), (0, 1)) == Counts(1, (1, 10), (1, 20), None)
+    assert count_poisons(LABELS, bare_trial((12,), (1,)), InPlace(), (0, 1)) == PoisonCounts(1, (1, 10), (1, 20), None)
 
 
 def test_spans_compare_fractions_and_not_their_spelling() -> None:
-    trials = [Counts(3, (3, 10), (3, 30), (3, 30)), Counts(2, (2, 5), (2, 50), None)]
+    trials = [PoisonCounts(3, (3, 10), (3, 30), (3, 30)), PoisonCounts(2, (2, 5), (2, 50), None)]
     assert spans(trials) == {
         "count": ("2", "3"),
         "class_share": ("3/10", "2/5"),

@@ -16,7 +16,7 @@ def measured(images: Images, rows: list[int], others: Images, ids: list[int]) ->
     largest, squared = [-1] * len(rows), [-1] * len(rows)
     columns = (np.array(column, dtype=np.int64) for column in (rows, ids))
     first, second = columns
-    for some, differences in distance.apart(images, first, others, second):
+    for some, differences in distance.pixel_differences(images, first, others, second):
         largest[some] = distance.largest(differences).tolist()
         squared[some] = distance.squared(differences).tolist()
     return largest, squared

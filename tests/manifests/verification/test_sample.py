@@ -12,7 +12,7 @@ from forge import Draft, forge, small_set
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.verification.findings import Report
-from poisonsets.manifests.verification.sample import Sample, missed, parsed
+from poisonsets.manifests.verification.sample import Sample, miss_probability, parse_sample
 from poisonsets.manifests.verification.verify import verify
 
 TRIALS = 7
@@ -45,14 +45,14 @@ def test_a_part_is_never_empty() -> None:
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "1/0", "-1/3", "1/3/3", "1 / 3", "0.1"])
 def test_what_is_no_part_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="no part of a whole"):
-        parsed(text, 0)
-    assert parsed("3/3", 4) == Sample(3, 3, 4)
+        parse_sample(text, 0)
+    assert parse_sample("3/3", 4) == Sample(3, 3, 4)
 
 
 def test_the_probability_is_a_count_of_ways() -> None:
     for bad in range(TRIALS):
         ways = [not set(range(bad)) & set(read) for read in combinations(range(TRIALS), 3)]
-        assert missed(TRIALS, 3, bad) == Fraction(sum(ways), len(ways))
+        assert miss_probability(TRIALS, 3, bad) == Fraction(sum(ways), len(ways))
 
 
 def lie(draft: Draft) -> None:

@@ -15,34 +15,34 @@ from poisonsets.manifests.overlay.stamp import Trigger, footprint, train_id
 from poisonsets.manifests.records.trial import Trial, Unconstrained
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
 from poisonsets.manifests.trials.published import PublishedSetup
-from poisonsets.manifests.verification.distance import Ids, apart, largest, squared
+from poisonsets.manifests.verification.distance import Ids, largest, pixel_differences, squared
 from poisonsets.manifests.verification.findings import Finding
-from poisonsets.manifests.verification.image_lookup import Alike
+from poisonsets.manifests.verification.image_lookup import ImageLookup
 
 
 @dataclass(frozen=True)
-class Whole:
+class CheckedSet:
     """A set as the checks see it.
 
     Attributes:
-        owner: the open set.
+        opened: the open set.
         base: the base dataset, its digests already compared with the manifest's.
         setup: the setup that the user says its trials are of, if any.
     """
 
-    owner: PoisonSet
+    opened: PoisonSet
     base: Base
     setup: PublishedSetup | None = None
 
     @cached_property
-    def train(self) -> Alike:
+    def train_lookup(self) -> ImageLookup:
         """The training images, to look others up in."""
-        return Alike(self.base.train.images)
+        return ImageLookup(self.base.train.images)
 
     @cached_property
-    def test(self) -> Alike:
+    def test_lookup(self) -> ImageLookup:
         """The test images, likewise."""
-        return Alike(self.base.test.images)
+        return ImageLookup(self.base.test.images)
 
 
 @dataclass(frozen=True)
@@ -82,39 +82,48 @@ class Distances:
 
 
 @dataclass(frozen=True)
-class Case:
+class CheckedTrial:
     """A trial as the checks see it.
 
     Attributes:
-        whole: the set it is of.
-        trial: the open trial.
+        checked_set: the set it is of.
+        opened: the open trial.
         keys: (trial, slot) of every sample in the shards, in their order.
         images: uint8 [N, H, W, 3] of every sample.
         labels: int64 [N] of every sample.
         row_of: for each declared slot that is there exactly once, its row in the three above.
     """
 
-    whole: Whole
-    trial: OpenTrial
+    checked_set: CheckedSet
+    opened: OpenTrial
     keys: tuple[tuple[int, int], ...]
     images: Images
     labels: Labels
     row_of: dict[int, int]
 
     @property
-    def owner(self) -> PoisonSet:
+    def poison_set(self) -> PoisonSet:
         """The open set."""
-        return self.whole.owner
+        return self.checked_set.opened
 
     @property
     def base(self) -> Base:
         """The base dataset."""
-        return self.whole.base
+        return self.checked_set.base
 
     @property
     def record(self) -> Trial:
         """The trial's record in the manifest."""
-        return self.trial.record
+        return self.opened.record
+
+    @property
+    def number(self) -> int:
+        """The trial's number."""
+        return self.opened.number
+
+    def trigger(self) -> Trigger | None:
+        """The trial's trigger with its picture and mask, or None."""
+        return self.opened.trigger()
 
     @cached_property
     def pairs(self) -> Pairs:
@@ -147,7 +156,7 @@ class Case:
         constraint = self.record.constraint
         if isinstance(constraint, Unconstrained) or not constraint.exempt_trigger:
             return None
-        return self.trial.trigger()
+        return self.trigger()
 
     @cached_property
     def moved(self) -> NDArray[np.bool_]:
@@ -158,9 +167,9 @@ class Case:
         return found
 
     @cached_property
-    def shown(self) -> Alike:
+    def lookup(self) -> ImageLookup:
         """Every sample's image, to look others up in."""
-        return Alike(self.images)
+        return ImageLookup(self.images)
 
     @cached_property
     def slot_of(self) -> dict[int, int]:
@@ -169,12 +178,12 @@ class Case:
 
     def finding(self, code: str, message: str, *, slot: int | None = None, remedy: str = "") -> Finding:
         """A finding at this trial, or at one of its slots."""
-        return Finding(code, message, remedy, trial=self.trial.number, slot=slot)
+        return Finding(code, message, remedy, trial=self.number, slot=slot)
 
     def _distances(self, exempt: Trigger | None) -> Distances:
         pairs, clean = self.pairs, self.base.train.images
         found = Distances(np.zeros(len(pairs.rows), dtype=np.uint8), np.zeros(len(pairs.rows), dtype=np.int64))
-        for some, differences in apart(self.images, pairs.rows, clean, pairs.bases):
+        for some, differences in pixel_differences(self.images, pairs.rows, clean, pairs.bases):
             if exempt is not None:
                 for image, base in zip(differences, pairs.bases[some].tolist(), strict=True):
                     image[footprint(exempt, image.shape[0], image.shape[1], train_id(base))] = 0
