@@ -80,11 +80,11 @@ def to_levels(images: Tensor, bases: Images, budget: Budget) -> Images:
     if isinstance(budget, Linf):
         delta = np.clip(delta, -budget.levels, budget.levels)
     elif isinstance(budget, L2):
-        delta = np.stack([_shrunk(one, budget.squared_levels) for one in delta])
+        delta = np.stack([_shrink(one, budget.squared_levels) for one in delta])
     return np.asarray(origin + delta, dtype=np.uint8)
 
 
-def _shrunk(delta: Delta, squared_levels: int) -> Delta:
+def _shrink(delta: Delta, squared_levels: int) -> Delta:
     """A perturbation times the largest share, in steps of 1/65536, at which its rounded length is in the budget.
 
     Rounding to nearest again keeps the length: cutting towards zero would lose half a level of every value, which for

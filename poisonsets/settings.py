@@ -82,7 +82,7 @@ def parse_settings(owner: str, factory: Callable[..., object], given: Mapping[st
             near = nearest(key, settings)
             hint = f"Did you mean {near}?" if near else f"It has: {', '.join(settings) or 'none'}"
             raise UsageError(f"{owner} has no setting {key!r}", hint)
-        settings[key] = _parsed(owner, key, text, hints[key])
+        settings[key] = _parse(owner, key, text, hints[key])
     return settings
 
 
@@ -101,7 +101,7 @@ def decimal(value: float) -> str:
     return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
-def _parsed(attack_name: str, key: str, text: str, wanted: Any) -> Any:
+def _parse(attack_name: str, key: str, text: str, wanted: Any) -> Any:
     where = f"{attack_name}: {key}={text}"
     notes: list[object] = []
     if typing.get_origin(wanted) is Annotated:

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ __all__ = [
     "Weights",
     "exact_arithmetic",
     "pgd_step",
-    "retrained",
+    "retrain_surrogate",
     "shifted",
     "surrogate_of",
 ]
@@ -96,15 +97,15 @@ def surrogate_of(
     """A network as attacks see it.
 
     Args:
-        network: left as it is.
+        network: left as it is; nobody may change it while it is in use.
         classes: the label that each of its outputs stands for.
         device: where it shall live.
         precision: of its passes; results are float32 in any case.
     """
-    return _Attacked(network, classes, device, precision)
+    return _NetworkSurrogate(network, classes, device, precision)
 
 
-def retrained(
+def retrain_surrogate(
     weights: Weights,
     base: Base,
     slots: Slots,
@@ -143,30 +144,38 @@ def retrained(
     return surrogate_of(network, pretraining.classes, device, precision)
 
 
-class _Attacked:
-    """A network with its two faces: frozen and folded for features, functional for gradients of its weights."""
+class _NetworkSurrogate:
+    """A network as two copies, each made when it is first used: one folded, one whose weights may be passed in."""
 
     def __init__(
         self, network: Classifier, classes: tuple[int, ...], device: torch.device, precision: Precision
     ) -> None:
-        self._frozen = folded(network).to(device)
-        self._live = _unfolded(network).to(device)
+        self._network = network
         self._classes = classes
         self._position = {label: i for i, label in enumerate(classes)}
         self._precision = precision
         self._device = device
 
-    @property
-    def mean(self) -> Tensor:
-        return self._frozen.mean
+    @cached_property
+    def _folded(self) -> Classifier:
+        return folded(self._network).to(self._device)
 
-    @property
+    @cached_property
+    def _functional(self) -> Classifier:
+        copied = copy.deepcopy(self._network).eval().requires_grad_(requires_grad=False)
+        return copied.to(memory_format=torch.channels_last).to(self._device)
+
+    @cached_property
+    def mean(self) -> Tensor:
+        return self._network.mean.to(self._device)
+
+    @cached_property
     def std(self) -> Tensor:
-        return self._frozen.std
+        return self._network.std.to(self._device)
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        return {name: tensor.detach() for name, tensor in self._live.named_parameters()}
+        return {name: tensor.detach() for name, tensor in self._functional.named_parameters()}
 
     def features(self, images: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
         return self.stages(images, dropout=dropout, generator=generator)[1]
@@ -176,17 +185,17 @@ class _Attacked:
     ) -> tuple[Tensor, Tensor]:
         if dropout and generator is None:
             raise UsageError(f"a dropout of {dropout} without a generator of its masks")
-        masks = dropping(self._frozen, dropout, generator) if dropout and generator else nullcontext()
+        masks = dropping(self._folded, dropout, generator) if dropout and generator else nullcontext()
         with self._arithmetic(), masks:
-            maps, features = self._frozen.stages(images)
+            maps, features = self._folded.stages(images)
         return maps.float(), features.float()
 
     def logits(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
         with self._arithmetic():
             if weights is None:
-                found: Tensor = self._frozen(images)
+                found: Tensor = self._folded(images)
             else:
-                found = functional_call(self._live, dict(weights), (images,))
+                found = functional_call(self._functional, dict(weights), (images,))
         return found.float()
 
     @property
@@ -207,12 +216,6 @@ def _read_again(files: Iterable[tuple[Path, str]], pool: bool, included: bool) -
         if one.digest != digest:
             raise DamagedError(f"{path}: has changed since crafting began", "Craft again")
     return Surrogates(weights, pool, included)
-
-
-def _unfolded(network: Classifier) -> Classifier:
-    """A copy in eval mode whose tensors require no gradient and keep their names."""
-    copied = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
-    return copied.to(memory_format=torch.channels_last)
 
 
 def _frozen(pretraining: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from poisonsets.manifests.records.trial import Slots
 from poisonsets.manifests.stream import Stream
 from poisonsets.manifests.trials.plan import Plan, composition_of
 from poisonsets.manifests.workers import Progress, silent
-from poisonsets.surrogates import exact_arithmetic, retrained, surrogate_of
+from poisonsets.surrogates import exact_arithmetic, retrain_surrogate, surrogate_of
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Crafter:
             slots = Slots(bases=plan.bases, labels=(plan.adversarial_label,) * len(plan.bases))
             networks = [request.surrogates.weights[i] for i in block.surrogates]
             return tuple(
-                retrained(
+                retrain_surrogate(
                     one,
                     request.base,
                     slots,

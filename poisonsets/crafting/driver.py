@@ -149,7 +149,7 @@ def trial_record(request: CraftRequest, result: Result, images: Images) -> Trial
     plan = result.plan
     labels = (plan.adversarial_label,) * len(images)
     moved = (images != request.base.train.images[list(result.bases)]).any(axis=(1, 2, 3))
-    curve = _thinned(result.history)
+    curve = _thin(result.history)
     return Trial(
         trial=plan.trial,
         targets=plan.targets,
@@ -183,7 +183,7 @@ def _finished(block: Block, finished: Mapping[int, Trial]) -> bool:
     return all(plan.trial in finished for plan in block.plans)
 
 
-def _thinned(history: Sequence[float]) -> list[float]:
+def _thin(history: Sequence[float]) -> list[float]:
     """At most 21 points of a curve, the first and the last among them."""
     if len(history) <= CURVE_POINTS:
         return list(history)

@@ -18,7 +18,7 @@ def draw_views(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, 3, generator=generator)
 
 
-def viewed(images: Tensor, views: Tensor, mean: Tensor, *, mirror: bool = True) -> Tensor:
+def augment_images(images: Tensor, views: Tensor, mean: Tensor, *, mirror: bool = True) -> Tensor:
     """Every image in its view; gradients flow to the images.
 
     Args:

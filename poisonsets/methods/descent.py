@@ -18,7 +18,7 @@ from torch import Tensor
 
 from poisonsets.budget import noise_scale, project
 from poisonsets.interface import Context, Crafted, Task
-from poisonsets.methods.augment import draw_views, viewed
+from poisonsets.methods.augment import augment_images, draw_views
 
 Objective: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Images [T, P, 3, H, W] to the loss of each trial, [T], and a positive multiple of the gradient of their sum."""
@@ -158,7 +158,7 @@ def _step(objective: Objective, images: Tensor, view: Tensor | None, context: Co
     if view is None:
         return objective(images.detach())
     leaf = images.detach().requires_grad_()
-    seen = viewed(leaf, view, context.surrogates[0].mean, mirror=context.mirror)
+    seen = augment_images(leaf, view, context.surrogates[0].mean, mirror=context.mirror)
     loss, gradient = objective(seen.detach())
     (through,) = torch.autograd.grad(seen, leaf, gradient)
     return loss, through

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from poisonsets.interface import Context, Surrogate, Task
-from poisonsets.methods.augment import draw_views, viewed
+from poisonsets.methods.augment import augment_images, draw_views
 from poisonsets.methods.descent import OptimiserSpec
 
 
@@ -112,5 +112,5 @@ def _with_views(targets: Tensor, context: Context, views: int) -> Tensor:
         return targets
     repeated = targets.repeat(1, views - 1, 1, 1, 1)
     drawn = torch.stack([draw_views(repeated.shape[1], generator) for generator in context.generators])
-    seen = viewed(repeated, drawn.to(targets.device), context.surrogates[0].mean, mirror=context.mirror)
+    seen = augment_images(repeated, drawn.to(targets.device), context.surrogates[0].mean, mirror=context.mirror)
     return torch.cat([targets, seen], dim=1)

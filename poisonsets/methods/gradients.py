@@ -118,7 +118,7 @@ def weight_gradient(
     return total
 
 
-def matched(
+def match_gradient(
     surrogate: Surrogate,
     images: Tensor,
     positions: Tensor,
@@ -191,7 +191,7 @@ def _matched_by_all(matches: Sequence[Match], images: Tensor, batch: int) -> tup
     for one in matches:
         for start in range(0, len(images), batch):
             some = slice(start, start + batch)
-            loss, gradient = matched(one.surrogate, images[some], one.positions[some], one.mismatch)
+            loss, gradient = match_gradient(one.surrogate, images[some], one.positions[some], one.mismatch)
             losses.append(loss)
             total[some] += gradient
     return torch.stack(losses).mean(), total

@@ -33,7 +33,7 @@ def require_224(owner: str, geometry: Geometry, height: int, width: int) -> None
         )
 
 
-def place_of(text: str, *, size: int, margin: int, height: int, width: int, seed: int) -> Place:
+def parse_place(text: str, *, size: int, margin: int, height: int, width: int, seed: int) -> Place:
     """A place as typed.
 
     Args:
@@ -62,7 +62,7 @@ def place_of(text: str, *, size: int, margin: int, height: int, width: int, seed
     return FixedPlace(row=row, column=column)
 
 
-def laid(picture: Images, place: Place, alpha: float, mask: NDArray[np.bool_] | None = None) -> Trigger:
+def lay_trigger(picture: Images, place: Place, alpha: float, mask: NDArray[np.bool_] | None = None) -> Trigger:
     """A picture at a place: it overwrites the pixels, or with an alpha below 1 is mixed into them.
 
     Raises:

@@ -9,7 +9,7 @@ from poisonsets.manifests.errors import UsageError
 from poisonsets.settings import Range
 from poisonsets.triggers import pictures
 from poisonsets.triggers.kinds import ResolvedTrigger, Resolver, kind
-from poisonsets.triggers.layout import laid, place_of
+from poisonsets.triggers.layout import lay_trigger, parse_place
 
 SMALL_SIDE, SMALL_PATCH, PATCH_AT_64 = 64, 5, 8
 
@@ -44,11 +44,11 @@ def patch(
         side = size or default_size(min(height, width))
         if side > min(height, width):
             raise UsageError(f"trigger patch: size={side} on images of {height}x{width} pixels", "Make it smaller")
-        where = place_of(place, size=side, margin=margin, height=height, width=width, seed=seed)
+        where = parse_place(place, size=side, margin=margin, height=height, width=width, seed=seed)
         picture, name = pictures.read(file, side, side) if file else (pictures.noise(side, side, seed), "")
         covered, mask_name = pictures.read_mask(mask, side, side) if mask else (None, "")
         options = {"size": side, "file": name, "mask": mask_name, "place": place, "margin": margin, "alpha": alpha}
-        return ResolvedTrigger(laid(picture, where, alpha, covered), options)
+        return ResolvedTrigger(lay_trigger(picture, where, alpha, covered), options)
 
     return resolve
 

@@ -41,7 +41,7 @@ def read(path: str, height: int, width: int) -> tuple[Images, str]:
     data = store.read_file(Path(path), IMAGE_FILE_BYTES, follow=True)
     if not data.startswith(png.SIGNATURE):
         raise DamagedError(f"{path}: not a PNG", "Convert the picture to PNG")
-    picture = resized(decode(data, path, None), height, width)
+    picture = resize(decode(data, path, None), height, width)
     return picture, f"{name}@sha256:{hashlib.sha256(data).hexdigest()}"
 
 
@@ -59,7 +59,7 @@ def read_mask(path: str, height: int, width: int) -> tuple[NDArray[np.bool_], st
     return mask, name
 
 
-def resized(picture: Images, height: int, width: int) -> Images:
+def resize(picture: Images, height: int, width: int) -> Images:
     """The picture, uint8 [h, w, 3], at another size; at its own size it is returned as it is."""
     if picture.shape[:2] == (height, width):
         return picture

@@ -8,7 +8,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.settings import Range
 from poisonsets.triggers import pictures
 from poisonsets.triggers.kinds import ResolvedTrigger, Resolver, kind
-from poisonsets.triggers.layout import Geometry, laid, place_of
+from poisonsets.triggers.layout import Geometry, lay_trigger, parse_place
 from poisonsets.triggers.square import square_side
 
 
@@ -31,8 +31,8 @@ def random_square(
     def resolve(base: Base, seed: int) -> ResolvedTrigger:
         height, width = base.train.side
         side = square_side("random-square", geometry, height, width, offset=False)
-        where = place_of("random", size=side, margin=0, height=height, width=width, seed=seed)
+        where = parse_place("random", size=side, margin=0, height=height, width=width, seed=seed)
         options = {"colour": colour, "geometry": geometry, "alpha": alpha}
-        return ResolvedTrigger(laid(pictures.plain(side, side, colour), where, alpha), options)
+        return ResolvedTrigger(lay_trigger(pictures.plain(side, side, colour), where, alpha), options)
 
     return resolve

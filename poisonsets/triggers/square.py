@@ -9,7 +9,7 @@ from poisonsets.manifests.errors import UsageError
 from poisonsets.settings import Range
 from poisonsets.triggers import pictures
 from poisonsets.triggers.kinds import ResolvedTrigger, Resolver, kind
-from poisonsets.triggers.layout import PUBLISHED_SIDE, Geometry, laid, place_of, require_224
+from poisonsets.triggers.layout import PUBLISHED_SIDE, Geometry, lay_trigger, parse_place, require_224
 
 PUBLISHED_SQUARE = 22  # pixels of 224: its side, and its distance from the top and the left
 
@@ -33,9 +33,9 @@ def square(
     def resolve(base: Base, _seed: int) -> ResolvedTrigger:
         height, width = base.train.side
         side = square_side("square", geometry, height, width, offset=True)
-        where = place_of(f"{side}:{side}", size=side, margin=0, height=height, width=width, seed=0)
+        where = parse_place(f"{side}:{side}", size=side, margin=0, height=height, width=width, seed=0)
         options = {"colour": colour, "geometry": geometry, "alpha": alpha}
-        return ResolvedTrigger(laid(pictures.plain(side, side, colour), where, alpha), options)
+        return ResolvedTrigger(lay_trigger(pictures.plain(side, side, colour), where, alpha), options)
 
     return resolve
 

@@ -14,7 +14,7 @@ from benchmarks.bench import Case
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from poisonsets.methods.gradients import cosine, matched, weight_gradient
+from poisonsets.methods.gradients import cosine, match_gradient, weight_gradient
 from poisonsets.surrogates import surrogate_of
 from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.networks.classifier import ConvBN
@@ -103,7 +103,7 @@ def _sides(width: str) -> tuple[Callable[[], object], Callable[[], object], Call
     aims = torch.autograd.grad(F.cross_entropy(network(target), labels[:1]), list(network.parameters()))
 
     def ours() -> Tensor:
-        return matched(surrogate, images, labels, partial(cosine, wanted))[1]
+        return match_gradient(surrogate, images, labels, partial(cosine, wanted))[1]
 
     return ours, partial(_double, network, images, labels, aims), partial(_once, network, images, labels)
 

@@ -16,7 +16,7 @@ from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.records.origin import SurrogateRecord
 from poisonsets.manifests.records.trial import Add, Composition, InPlace, Slots, Supplant
-from poisonsets.surrogates import Surrogates, retrained, surrogate_of
+from poisonsets.surrogates import Surrogates, retrain_surrogate, surrogate_of
 from poisonsets.victims.networks.weights import Weights, load_weights
 from poisonsets.victims.training.pretrain import cached_weights
 from poisonsets.victims.training.pretraining import Pretraining
@@ -118,7 +118,7 @@ def test_a_surrogate_is_trained_anew_on_the_poisons(cache: Path) -> None:
 
     def anew(poisons: Images, rule: Composition, seed: int = 1) -> torch.Tensor:
         images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-        return retrained(weights, base, slots, poisons, rule, seed=seed, device=CPU).logits(images)
+        return retrain_surrogate(weights, base, slots, poisons, rule, seed=seed, device=CPU).logits(images)
 
     first = anew(black, InPlace())
     assert torch.equal(first, anew(black, InPlace()))
@@ -137,7 +137,7 @@ def test_a_surrogate_of_few_images_sees_all_poisons_when_trained_anew(cache: Pat
     slots = Slots(bases=late, labels=(0, 1, 2))
     images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     logits = [
-        retrained(weights, base, slots, poisons, InPlace(), seed=1, device=CPU).logits(images)
+        retrain_surrogate(weights, base, slots, poisons, InPlace(), seed=1, device=CPU).logits(images)
         for poisons in (base.train.images[list(late)], 255 - base.train.images[list(late)])
     ]
     assert not torch.equal(*logits)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from poisonsets.budget import project
 from poisonsets.manifests.records.trial import Linf
-from poisonsets.methods.gradients import cosine, matched, weight_gradient
+from poisonsets.methods.gradients import cosine, match_gradient, weight_gradient
 from poisonsets.surrogates import pgd_step, surrogate_of
 from poisonsets.victims.networks import Classifier, build
 
@@ -65,7 +65,7 @@ def test_gradient_matching_has_the_toolboxs_loss_and_gradient(network: Classifie
 
     surrogate = surrogate_of(network, tuple(range(CLASSES)), torch.device("cpu"))
     wanted = weight_gradient(surrogate, target, wanted_label)
-    loss, gradient = matched(surrogate, shown.detach(), labels, partial(cosine, wanted))
+    loss, gradient = match_gradient(surrogate, shown.detach(), labels, partial(cosine, wanted))
     assert float(loss) == pytest.approx(float(theirs.detach()), abs=1e-5)
     assert float(F.cosine_similarity(gradient.flatten().double(), slope.flatten().double(), dim=0)) >= 0.99999
     assert float(gradient.norm()) == pytest.approx(float(slope.norm()), rel=1e-3)

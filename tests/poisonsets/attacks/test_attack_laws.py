@@ -12,7 +12,7 @@ import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
@@ -246,26 +246,33 @@ def test_a_zero_budget_returns_the_bases(entry: RegisteredAttack, budget: Budget
     assert np.array_equal(levels(crafted, Unconstrained()), BASES)
 
 
-@bound("seed matters")
-def test_another_seed_gives_other_poisons(entry: RegisteredAttack) -> None:
-    one, other = levels(craft(entry)), levels(craft(entry, seed=1))
+def bound_to_change(laws: Mapping[str, Mapping[str, Any]]) -> pytest.MarkDecorator:
+    """The test runs for every attack and every law that binds it, with what the law changes."""
+    cases = [
+        pytest.param(entry, change, id=f"{entry.name}, {law}")
+        for law, change in laws.items()
+        for entry in attacks.attacks().values()
+        if LAWS[law](entry.traits)
+    ]
+    return pytest.mark.parametrize(("entry", "change"), cases)
+
+
+@bound_to_change(
+    {
+        "seed matters": {"seed": 1},
+        "target matters": {"targets": OTHERS},
+        "source images matter": {"sources": OTHER_SOURCES},
+        "trigger matters": {"trigger": OTHER_TRIGGER},
+    }
+)
+def test_what_matters_gives_other_poisons_in_every_trial(entry: RegisteredAttack, change: Mapping[str, Any]) -> None:
+    one, other = levels(craft(entry)), levels(craft(entry, **change))
     assert all(not np.array_equal(one[trial], other[trial]) for trial in range(TRIALS))
 
 
-@bound("seed does not matter")
-def test_another_seed_gives_the_same_poisons(entry: RegisteredAttack) -> None:
-    assert torch.equal(craft(entry).images, craft(entry, seed=1).images)
-
-
-@bound("target matters")
-def test_another_target_gives_other_poisons(entry: RegisteredAttack) -> None:
-    one, other = levels(craft(entry)), levels(craft(entry, targets=OTHERS))
-    assert all(not np.array_equal(one[trial], other[trial]) for trial in range(TRIALS))
-
-
-@bound("target does not matter")
-def test_another_target_gives_the_same_poisons(entry: RegisteredAttack) -> None:
-    assert torch.equal(craft(entry).images, craft(entry, targets=OTHERS).images)
+@bound_to_change({"seed does not matter": {"seed": 1}, "target does not matter": {"targets": OTHERS}})
+def test_what_does_not_matter_gives_the_same_poisons(entry: RegisteredAttack, change: Mapping[str, Any]) -> None:
+    assert torch.equal(craft(entry).images, craft(entry, **change).images)
 
 
 @bound("objective falls")
@@ -289,18 +296,6 @@ def test_without_an_objective_there_is_no_history(entry: RegisteredAttack) -> No
 @bound("leaves images")
 def test_what_perturbs_nothing_returns_the_bases(entry: RegisteredAttack) -> None:
     assert torch.equal(craft(entry).images, floats(BASES))
-
-
-@bound("source images matter")
-def test_other_source_images_give_other_poisons(entry: RegisteredAttack) -> None:
-    one, other = levels(craft(entry)), levels(craft(entry, sources=OTHER_SOURCES))
-    assert all(not np.array_equal(one[trial], other[trial]) for trial in range(TRIALS))
-
-
-@bound("trigger matters")
-def test_another_trigger_gives_other_poisons(entry: RegisteredAttack) -> None:
-    one, other = levels(craft(entry)), levels(craft(entry, trigger=OTHER_TRIGGER))
-    assert all(not np.array_equal(one[trial], other[trial]) for trial in range(TRIALS))
 
 
 @bound("selects")

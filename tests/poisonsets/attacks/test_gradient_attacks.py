@@ -27,7 +27,7 @@ from poisonsets.methods.gradients import (
     cosine,
     gradient_norms,
     margin,
-    matched,
+    match_gradient,
     matching_objective,
     weight_gradient,
 )
@@ -142,7 +142,7 @@ def test_several_networks_sum_their_gradients_and_report_their_mean() -> None:
         wanted = weight_gradient(one, TARGETS, labels[:2])
         matches.append(Match(one, labels, partial(cosine, wanted)))
     loss, gradient = matching_objective([matches], batch=512)(BASES[None])
-    each = [matched(one.surrogate, BASES, labels, one.mismatch) for one in matches]
+    each = [match_gradient(one.surrogate, BASES, labels, one.mismatch) for one in matches]
     assert float(loss) == pytest.approx(sum(float(value) for value, _ in each) / 2, rel=1e-5)
     assert torch.allclose(gradient[0], each[0][1] + each[1][1], atol=1e-8)
 
@@ -153,7 +153,7 @@ def test_larger_sets_are_matched_batch_by_batch_in_the_order_of_slots() -> None:
     match = Match(SURROGATES[0], labels, partial(cosine, wanted))
     loss, gradient = matching_objective([[match]], batch=4)(BASES[None])
     first, last = (
-        matched(match.surrogate, BASES[part], labels[part], match.mismatch) for part in (slice(4), slice(4, 6))
+        match_gradient(match.surrogate, BASES[part], labels[part], match.mismatch) for part in (slice(4), slice(4, 6))
     )
     assert float(loss) == pytest.approx((float(first[0]) + float(last[0])) / 2, rel=1e-5)
     assert torch.allclose(gradient[0], torch.cat([first[1], last[1]]), atol=1e-8)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from poisonsets.interface import Budget, Context, Crafted, Task
 from poisonsets.manifests.records.trial import L2, Linf, Unconstrained
-from poisonsets.methods.augment import draw_views, viewed
+from poisonsets.methods.augment import augment_images, draw_views
 from poisonsets.methods.descent import Objective, OptimiserSpec, descend, differentiable
 from poisonsets.surrogates import surrogate_of
 from poisonsets.victims.networks import build
@@ -219,28 +219,28 @@ STILL = torch.tensor([0.5, 0.5, 0.0])
 
 def test_without_shift_a_view_is_the_image_or_its_mirror() -> None:
     images = BASES[0]
-    same = viewed(images, STILL.expand(POISONS, 3), MEAN)
+    same = augment_images(images, STILL.expand(POISONS, 3), MEAN)
     assert torch.allclose(same, images, atol=1e-5)
-    turned = viewed(images, torch.tensor([0.5, 0.5, 1.0]).expand(POISONS, 3), MEAN)
+    turned = augment_images(images, torch.tensor([0.5, 0.5, 1.0]).expand(POISONS, 3), MEAN)
     assert torch.allclose(turned, images.flip(-1), atol=1e-5)
-    kept = viewed(images, torch.tensor([0.5, 0.5, 1.0]).expand(POISONS, 3), MEAN, mirror=False)
+    kept = augment_images(images, torch.tensor([0.5, 0.5, 1.0]).expand(POISONS, 3), MEAN, mirror=False)
     assert torch.allclose(kept, images, atol=1e-5)
 
 
 @pytest.mark.parametrize(("side", "most"), [(32, 4), (64, 8), (224, 28)])
 def test_the_largest_shift_is_the_published_one_and_brings_in_the_mean_colour(side: int, most: int) -> None:
     images = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(3))
-    found = viewed(images, torch.tensor([[1.0, 0.5, 0.0]]), MEAN)
+    found = augment_images(images, torch.tensor([[1.0, 0.5, 0.0]]), MEAN)
     assert torch.allclose(found[..., : side - most], images[..., most:], atol=1e-4)
     assert torch.allclose(found[..., side - most :], MEAN.expand(1, 3, side, most), atol=1e-4)
-    upwards = viewed(images, torch.tensor([[0.5, 1.0, 0.0]]), MEAN)
+    upwards = augment_images(images, torch.tensor([[0.5, 1.0, 0.0]]), MEAN)
     assert torch.allclose(upwards[..., : side - most, :], images[..., most:, :], atol=1e-4)
 
 
 def test_gradients_flow_through_a_view_to_the_pixels_it_shows() -> None:
     leaf = BASES[0].clone().requires_grad_()
     views = draw_views(POISONS, torch.Generator().manual_seed(4))
-    viewed(leaf, views, MEAN).sum().backward()
+    augment_images(leaf, views, MEAN).sum().backward()
     assert leaf.grad is not None
     middle = leaf.grad[..., 3:-3, 3:-3]
     assert torch.allclose(middle, torch.ones_like(middle), atol=1e-4), "weights of neighbours add up to one"

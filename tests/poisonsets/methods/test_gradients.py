@@ -19,7 +19,7 @@ from poisonsets.methods.gradients import (
     gradient_norms,
     length_of,
     margin,
-    matched,
+    match_gradient,
     weight_gradient,
 )
 from poisonsets.surrogates import surrogate_of
@@ -83,7 +83,9 @@ def test_the_gradient_is_that_of_double_backward(name: str, distance: str, crite
     found = parameter_gradient(NETWORKS[name], leaf, POSITIONS, CRITERIA[criterion])
     expected = formula(wanted, found)
     (slope,) = torch.autograd.grad(expected, leaf)
-    value, gradient = matched(surrogate(name), IMAGES, POSITIONS, partial(ours, wanted), criterion=CRITERIA[criterion])
+    value, gradient = match_gradient(
+        surrogate(name), IMAGES, POSITIONS, partial(ours, wanted), criterion=CRITERIA[criterion]
+    )
     assert float(value) == pytest.approx(float(expected.detach()), rel=1e-4)
     assert alike(gradient, slope) >= 0.99999
     assert float(gradient.norm()) == pytest.approx(float(slope.norm()), rel=1e-3)
@@ -110,7 +112,7 @@ def test_networks_and_images_are_left_alone() -> None:
     attacked, images = surrogate(), IMAGES.clone()
     before = {name: tensor.clone() for name, tensor in attacked.weights.items()}
     wanted = weight_gradient(attacked, TARGET, AIM)
-    value, gradient = matched(attacked, images, POSITIONS, partial(cosine, wanted))
+    value, gradient = match_gradient(attacked, images, POSITIONS, partial(cosine, wanted))
     assert not value.requires_grad
     assert not gradient.requires_grad
     assert torch.equal(images, IMAGES)
@@ -123,8 +125,8 @@ def test_networks_and_images_are_left_alone() -> None:
 
 def test_half_precision_gives_nearly_the_same() -> None:
     wanted = weight_gradient(surrogate(), TARGET, AIM)
-    exact = matched(surrogate(), IMAGES, POSITIONS, partial(cosine, wanted))[1]
-    rough = matched(surrogate(precision="bf16"), IMAGES, POSITIONS, partial(cosine, wanted))[1]
+    exact = match_gradient(surrogate(), IMAGES, POSITIONS, partial(cosine, wanted))[1]
+    rough = match_gradient(surrogate(precision="bf16"), IMAGES, POSITIONS, partial(cosine, wanted))[1]
     assert rough.dtype == torch.float32
     assert 0.9 < alike(exact, rough) < 1
 

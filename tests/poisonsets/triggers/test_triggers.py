@@ -19,7 +19,7 @@ from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.stamp import Trigger, footprint, place, stamp
 from poisonsets.manifests.records.triggers import BlendTrigger, FixedPlace, PatchTrigger, RandomPlace, SineTrigger
 from poisonsets.triggers import kinds, resolve
-from poisonsets.triggers.pictures import resized
+from poisonsets.triggers.pictures import resize
 
 IDS = [f"train/{i}" for i in range(40)]
 
@@ -151,7 +151,7 @@ def test_resizing_is_that_of_pillow(size: tuple[int, int]) -> None:
     colours = np.random.default_rng(1).integers(0, 256, (80, 80, 3), dtype=np.uint8)
     height, width = size
     theirs = np.asarray(Image.fromarray(colours).resize((width, height), Image.Resampling.BILINEAR))
-    assert np.abs(resized(colours, height, width).astype(int) - theirs).max() <= 1
+    assert np.abs(resize(colours, height, width).astype(int) - theirs).max() <= 1
 
 
 @pytest.mark.parametrize(("side", "square"), [(32, 3), (64, 6)])

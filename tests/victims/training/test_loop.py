@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poisonsets.manifests.errors import DamagedError, ViolationError
-from poisonsets.methods.augment import viewed
+from poisonsets.methods.augment import augment_images
 from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.protocols import parse
 from poisonsets.victims.training.checkpoint import KeptRun
@@ -196,7 +196,9 @@ def test_sub_pixel_views_are_those_that_crafting_uses() -> None:
     outside = torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1)
     for flip in (False, True):
         found = apply_shifts(images, draws, 2, flip=flip, outside=outside)
-        torch.testing.assert_close(found, viewed(as_input(images), draws, outside, mirror=flip), rtol=0, atol=2e-6)
+        torch.testing.assert_close(
+            found, augment_images(as_input(images), draws, outside, mirror=flip), rtol=0, atol=2e-6
+        )
     # In the middle of the range nothing moves; at its end an image moves by the whole reach.
     still = torch.tensor([[0.5, 0.5, 0.0]]).expand(6, 3)
     torch.testing.assert_close(apply_shifts(images, still, 2, flip=True, outside=outside), as_input(images))
