@@ -19,6 +19,13 @@ def named_base(name: str) -> Base:
     return open_base(name, cache=options.cache_folder())
 
 
+def refuse_unknown(name: str) -> None:
+    """Refuse a base that `named_base` would not open; nothing is read, and torch is not imported."""
+    from poisonsets.manifests.bases.cache import locate_base
+
+    locate_base(name, cache=options.cache_folder())
+
+
 def finder(name: str | None) -> Callable[[BasePin], Base]:
     """How a command comes to the base that a set pins: the one named, or the cached one with the pinned digests.
 

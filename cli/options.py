@@ -11,20 +11,9 @@ import typer
 
 from poisonsets.manifests.errors import UsageError
 
-
-def _known(base: str | None) -> str | None:
-    """Refuse a base that cannot be opened before anything is imported or read for it."""
-    from poisonsets.manifests.bases.cache import locate_base
-
-    if base is not None:
-        locate_base(base, cache=cache_folder())
-    return base
-
-
-BaseName = Annotated[str, typer.Option("--base", callback=_known, help="A base of `base list`, or digits.")]
+BaseName = Annotated[str, typer.Option("--base", help="A base of `base list`, or digits.")]
 PinnedBase = Annotated[
-    str | None,
-    typer.Option("--base", callback=_known, help="The base. Default: the one in the cache that the set pins."),
+    str | None, typer.Option("--base", help="The base. Default: the one in the cache that the set pins.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress bar.")]

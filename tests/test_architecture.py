@@ -278,7 +278,7 @@ def test_verify_needs_no_torch(tmp_path: Path, cache: Path) -> None:
     assert "every claim that bytes can prove holds" in python(code, blocked={"torch", "torchvision"}, cache=cache)
 
 
-@pytest.mark.parametrize("command", [("craft", "noise"), ("train", "--net", "convnet"), ("score", "nowhere")])
+@pytest.mark.parametrize("command", [("craft", "noise"), ("train", "--net", "convnet")])
 def test_a_base_that_cannot_be_opened_costs_no_torch(tmp_path: Path, command: tuple[str, ...]) -> None:
     for name, code in (("nosuch", 2), ("cifar10", 4)):
         words = [*command, "--base", name, "-o", "new"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poisonsets.cli import options, output
-from poisonsets.cli.bases import named_base
+from poisonsets.cli.bases import named_base, refuse_unknown
 from poisonsets.cli.default_networks import attackers
 from poisonsets.manifests import limits, spelling
 from poisonsets.manifests.errors import UsageError
@@ -87,6 +87,7 @@ def craft(
         raise UsageError(f"--rate {rate}: not a share of the adversarial class", "Write it like 1/10")
     rule = options.choice("--composition", composition, RULES)
     passes = options.choice("--precision", precision, PRECISIONS)
+    refuse_unknown(base)
 
     from poisonsets import attacks
     from poisonsets.crafting.driver import craft_set

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from poisonsets.cli import options, output
-from poisonsets.cli.bases import named_base
+from poisonsets.cli.bases import named_base, refuse_unknown
 from poisonsets.manifests import spelling
 from poisonsets.manifests.errors import UsageError
 
@@ -60,6 +60,7 @@ def train(
     layer = options.choice("--normalise", normalise, NORMALISE) or "own"
     views = options.choice("--augment", augment, AUGMENT) or "crop"
     adversary = _adversary(adversary_epsilon, adversary_steps, adversary_step, asked=adversarial)
+    refuse_unknown(base)
 
     from poisonsets.manifests.errors import MissingError
     from poisonsets.manifests.files import store
