@@ -1,4 +1,4 @@
-"""Image files become uint8 RGB of one size; a file that is not a plain PNG or JPEG is refused by name."""
+"""Image files as uint8 RGB; a file that is not a plain PNG or JPEG is refused by name."""
 
 from __future__ import annotations
 
@@ -16,31 +16,13 @@ from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.limits import IMAGE_SIDE
 
 IMAGE_FILE_BYTES: Final = 8 << 20
-
-
 SUFFIXES: Final = (".png", ".jpg", ".jpeg")
-
-
-# An image that is resized on reading may be this much larger than one that is kept.
-LARGEST_SOURCE: Final = 8 * IMAGE_SIDE
-
-
+LARGEST_SOURCE: Final = 8 * IMAGE_SIDE  # a side of an image that is resized on reading
 PNG_END: Final = b"IEND\xaeB`\x82"
-
-
 MODES: Final = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
-
-
-UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    struct.error,
-    zlib.error,
+UNREADABLE: Final = (
+    *(Image.DecompressionBombWarning, Image.DecompressionBombError, OSError, ValueError, SyntaxError),
+    *(EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error),
 )
 
 
@@ -52,8 +34,7 @@ def decode(data: bytes, name: str, resize: int | None) -> Images:
         name: its name, for errors.
         resize: the side of the square it is resized to (bicubic, after conversion to RGB), or None.
 
-    Raises:
-        DamagedError: not a readable PNG or JPEG, more than 8 bits a channel, or a side out of bounds.
+    Raises DamagedError where it is not a readable PNG or JPEG, has more than 8 bits a channel, or a side is too long.
     """
     limit = IMAGE_SIDE if resize is None else LARGEST_SOURCE
     try:
@@ -72,7 +53,7 @@ def decode(data: bytes, name: str, resize: int | None) -> Images:
         image = image.convert("RGB")
         if resize is not None and image.size != (resize, resize):
             image = image.resize((resize, resize), Image.Resampling.BICUBIC)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError, *UNREADABLE) as error:
+    except UNREADABLE as error:
         # Pillow would name an object by its address, so that no two messages were equal.
         reason = "of another format" if isinstance(error, UnidentifiedImageError) else str(error)[:80]
         raise DamagedError(f"{name}: not a readable PNG or JPEG image ({reason})") from error
@@ -80,11 +61,11 @@ def decode(data: bytes, name: str, resize: int | None) -> Images:
 
 
 def _check_png(data: bytes, name: str) -> None:
-    """What Pillow passes over in silence: the lower half of 16 bits, and that a file is cut behind its pixels."""
+    """Refuse what Pillow ignores silently: the lower half of 16 bits, and a file cut after its pixels."""
     if data[24] > 8:
         raise DamagedError(f"{name}: {data[24]} bits a channel, 8 were expected")
     if PNG_END not in data:
-        raise DamagedError(f"{name}: a PNG image without an end, so the file is cut")
+        raise DamagedError(f"{name}: a PNG image without an end: the file is cut")
 
 
 def resized(images: Images, side: int) -> Images:

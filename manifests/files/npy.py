@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonsets.manifests import limits
-from poisonsets.manifests.errors import DamagedError, MissingError
+from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.files.zip_reader import Archive
 
@@ -22,13 +23,14 @@ HEADER_BYTES: Final = 4096
 DIMENSIONS: Final = 8
 MAGIC: Final = b"\x93NUMPY"
 _HEADER: Final = re.compile(
-    rb"\{'descr': '([<>|][bhiuf][1248])', 'fortran_order': (True|False), 'shape': \(([0-9, ]{0,200})\),? ?\} *\n?"
+    rb"\{'descr': '([<>|](?:b1|[iu][1248]|f[248]))', 'fortran_order': (True|False), "
+    rb"'shape': \(([0-9, ]{0,200})\),? ?\} *\n?"
 )
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a `.npy` file claims, and where its values begin."""
+    """What a `.npy` file claims, and where its values start."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -41,39 +43,36 @@ class Header:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def header(first: bytes, where: str) -> Header:
-    """The header in the first bytes of a `.npy` file.
+def parse_header(data: bytes, where: str) -> Header:
+    """The header of the `.npy` file that begins with these bytes.
 
-    Raises:
-        DamagedError: it is none, or of an array of anything but integers and floats.
+    Raises DamagedError where it is none, or of an array of anything but integers and floats.
     """
-    wide = first[6:7] != b"\x01"
-    length = int.from_bytes(first[8:12] if wide else first[8:10], "little")
-    start = (12 if wide else 10) + length
-    if first[:6] != MAGIC or first[6:7] not in (b"\x01", b"\x02", b"\x03") or length > HEADER_BYTES:
+    version, width = data[6:7], 2 if data[6:7] == b"\x01" else 4
+    length = int.from_bytes(data[8 : 8 + width], "little")
+    if data[:6] != MAGIC or version not in (b"\x01", b"\x02", b"\x03") or length > HEADER_BYTES:
         raise DamagedError(f"{where}: not a .npy file")
-    match = _HEADER.fullmatch(first[start - length : start])
-    if match is None or len(first) < start:
+    start = 8 + width + length
+    match = _HEADER.fullmatch(data[start - length : start])
+    if match is None or len(data) < start:
         raise DamagedError(f"{where}: a .npy header that is not of an array of integers or floats")
     shape = tuple(int(part) for part in match[3].decode().replace(" ", "").split(",") if part)
-    if len(shape) > DIMENSIONS or match[1][1:] == b"f1":
-        raise DamagedError(f"{where}: an array of {len(shape)} dimensions")
+    if len(shape) > DIMENSIONS:
+        raise DamagedError(f"{where}: an array of {len(shape)} dimensions, at most {DIMENSIONS} are read")
     return Header(np.dtype(match[1].decode()), shape, match[2] == b"True", start)
 
 
 def parsed(data: bytes, where: str) -> NDArray[Any]:
     """The array of a whole `.npy` file, a read-only view of its bytes.
 
-    Raises:
-        DamagedError: it is none, or holds more or fewer bytes than it claims.
+    Raises DamagedError where it is none, or holds more or fewer bytes than it claims.
     """
-    found = header(data[: HEADER_BYTES + 12], where)
-    if len(data) - found.start != found.size:
-        raise DamagedError(
-            f"{where}: {list(found.shape)} of {found.dtype} claimed, {len(data) - found.start} bytes held"
-        )
-    flat = np.frombuffer(data[found.start :] if found.size else b"", found.dtype)
-    return flat.reshape(found.shape, order="F" if found.fortran else "C")
+    header = parse_header(data, where)
+    held = len(data) - header.start
+    if held != header.size:
+        raise DamagedError(f"{where}: {list(header.shape)} of {header.dtype} claimed, {held} bytes held")
+    flat = np.frombuffer(data[header.start :], header.dtype)
+    return flat.reshape(header.shape, order="F" if header.fortran else "C")
 
 
 def read(path: Path) -> NDArray[Any]:
@@ -100,27 +99,18 @@ def read_zip(path: Path) -> dict[str, NDArray[Any]]:
 
 
 class NpyRows:
-    """A large array in a `.npy` file, read some rows at a time.
-
-    Args:
-        path: the file.
-        rank: the dimensions wanted.
+    """An array in a `.npy` file too large to hold, read some rows at a time.
 
     Raises:
         MissingError: there is no such file.
-        DamagedError: it is no regular file, no such array, or not as long as it claims.
+        DamagedError: it is no regular file, not an array of `rank` dimensions in C order, or not as long as it claims.
     """
 
     def __init__(self, path: Path, rank: int) -> None:
         self._path = path
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise DamagedError(f"{path}: not a regular file")
-        try:
-            size = path.stat().st_size
-            with path.open("rb") as file:
-                self.header = header(file.read(HEADER_BYTES + 12), str(path))
-        except OSError as error:
-            raise MissingError(f"{path}: cannot be read ({store.reason(error)})") from error
+        with store.reading(path) as file, store.as_damage(f"{path}: cannot be read", OSError):
+            size = os.fstat(file.fileno()).st_size
+            self.header = parse_header(file.read(HEADER_BYTES + 12), str(path))
         if len(self.header.shape) != rank or self.header.fortran:
             raise DamagedError(f"{path}: an array of shape {list(self.header.shape)}, {rank} dimensions were expected")
         if size - self.header.start != self.header.size or size > limits.FILE_BYTES:
@@ -130,14 +120,13 @@ class NpyRows:
         return self.header.shape[0]
 
     def opened(self) -> BinaryIO:
-        """The file, for `some`; to be closed by the caller."""
+        """The file, for `some`; the caller closes it."""
         return self._path.open("rb")
 
     def some(self, file: BinaryIO, first: int, last: int) -> NDArray[Any]:
-        """Rows first to last, the latter left out.
+        """The rows from `first` to before `last`.
 
-        Raises:
-            DamagedError: the file was cut meanwhile.
+        Raises DamagedError where the file was cut meanwhile.
         """
         shape = (max(min(last, len(self)) - first, 0), *self.header.shape[1:])
         row = math.prod(self.header.shape[1:]) * self.header.dtype.itemsize

@@ -20,11 +20,7 @@ STORED_BLOCK = 65535
 
 
 def encode(image: Images) -> bytes:
-    """The one PNG of an image.
-
-    Args:
-        image: uint8 [H, W, 3], RGB.
-    """
+    """The one PNG of an RGB image, uint8 [H, W, 3]."""
     height, width, _ = image.shape
     # Every scan line starts with filter type 0 (none).
     lines = np.zeros((height, 1 + width * 3), dtype=np.uint8)
@@ -34,24 +30,15 @@ def encode(image: Images) -> bytes:
 
 
 def encoded_size(height: int, width: int) -> int:
-    """The length of `encode`'s bytes for an image of this size."""
+    """How many bytes `encode` makes of an image of this size."""
     raw = height * (1 + width * 3)
     return len(SIGNATURE) + 25 + 12 + 12 + 2 + 5 * -(-raw // STORED_BLOCK) + raw + 4
 
 
 def decode(data: bytes, height: int, width: int, where: str) -> Images:
-    """The image of a PNG that `encode` could have written; anything else is refused.
+    """The image, uint8 [H, W, 3], of a PNG; `where` names it in the error.
 
-    Args:
-        data: the PNG.
-        height, width: the size it must have.
-        where: the sample's name, for the error.
-
-    Returns:
-        uint8 [H, W, 3].
-
-    Raises:
-        DamagedError: the bytes are not the canonical PNG of an image of this size.
+    Raises DamagedError where it is not, byte for byte, what `encode` writes of an image of this size.
     """
     if len(data) == encoded_size(height, width):
         start = len(SIGNATURE) + 25 + 8 + 2
@@ -67,10 +54,9 @@ def decode(data: bytes, height: int, width: int, where: str) -> Images:
 
 
 def size_of(data: bytes, where: str) -> tuple[int, int]:
-    """Height and width that a PNG's header claims, within the limit for an image's side.
+    """The height and width in a PNG's header.
 
-    Raises:
-        DamagedError: there is no such header.
+    Raises DamagedError where there is no such header, or a side exceeds `limits.IMAGE_SIDE`.
     """
     if data[:16] == SIGNATURE + b"\x00\x00\x00\rIHDR" and len(data) >= 24:
         width, height = struct.unpack(">II", data[16:24])

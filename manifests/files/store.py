@@ -1,7 +1,6 @@
 """Files that are whole or absent: temporary name, fsync, rename. Everything the project writes goes through here.
 
-A lock is taken on the folder itself where there is one, so that no lock file can be left behind. What is asked of the
-operating system is asked through `disk`.
+A folder is locked itself, so no lock file is left behind. System calls that write go through `disk`.
 """
 
 from __future__ import annotations
@@ -27,10 +26,9 @@ disk = Disk()
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write `data` so that `path` holds all of it or does not change; folders above are made.
+    """Write `data` so that `path` holds all of it or does not change; missing parent folders are made.
 
-    Raises:
-        MissingError: the disk or its permissions refuse.
+    Raises MissingError where the disk or its permissions refuse.
     """
     with replacing(path) as file:
         file.write(data)
@@ -38,40 +36,36 @@ def write_file(path: Path, data: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BufferedWriter]:
-    """A new file, open for writing, that takes the place of `path` when the block ends without an error.
+    """Open a new file that takes the place of `path` when the block ends without an error.
 
-    Its name is unique (several processes may write one path at a time) and ends in `TEMPORARY`, so that what a
-    killed process left can be told from a file and swept away.
+    Its name is unique, as several processes may write one path at a time, and ends in `TEMPORARY`, by which `sweep`
+    knows what a killed process left behind.
 
-    Raises:
-        MissingError: the disk or its permissions refuse, in the block too.
+    Raises MissingError where the disk or its permissions refuse, in the block too.
     """
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
-    try:
-        make_folder(path.parent)
-        with disk.create(temporary) as file:
-            yield file
-            file.flush()
-            disk.fsync(file.fileno())
-        disk.rename(temporary, path)
-        sync_folder(path.parent)
-    except BaseException as error:
-        with suppress(OSError):
-            disk.unlink(temporary)
-        if isinstance(error, OSError):
-            raise refused(path, error) from error
-        raise
+    with refusals(path):
+        try:
+            make_folder(path.parent)
+            with disk.create(temporary) as file:
+                yield file
+                file.flush()
+                disk.fsync(file.fileno())
+            disk.rename(temporary, path)
+            sync_folder(path.parent)
+        except BaseException:
+            with suppress(OSError):
+                disk.unlink(temporary)
+            raise
 
 
 def sweep(folder: Path, pattern: str = "*") -> None:
-    """Remove what killed processes left half written in and below a folder; hold its lock.
+    """Remove the half-written files of killed processes in and below a folder that the caller has locked.
 
     Args:
-        folder: where.
-        pattern: of the names of the files that were being written.
+        pattern: of the names the files were to get.
 
-    Raises:
-        MissingError: the disk or its permissions refuse.
+    Raises MissingError where the disk or its permissions refuse.
     """
     with refusals(folder):
         for leftover in folder.rglob(f"{pattern}{TEMPORARY}"):
@@ -79,53 +73,47 @@ def sweep(folder: Path, pattern: str = "*") -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it, where they are not there.
+    """Make a folder and its missing parents.
 
-    Raises:
-        MissingError: a file stands in the way, or the disk or its permissions refuse.
+    Raises MissingError where a file stands in the way, or the disk or its permissions refuse.
     """
     with refusals(path):
-        if path.is_dir():
-            return
-        for one in (*reversed(path.parents), path):
+        for folder in reversed([one for one in (path, *path.parents) if not one.is_dir()]):
             try:
-                if not one.is_dir():
-                    disk.mkdir(one)
+                disk.mkdir(folder)
             except FileExistsError:  # made meanwhile
-                if not one.is_dir():
+                if not folder.is_dir():
                     raise
 
 
 def remove_file(path: Path, *, missing_ok: bool = False) -> None:
-    """Remove a file, which another process may have removed where `missing_ok`.
+    """Remove a file; with `missing_ok` another process may have done so already.
 
-    Raises:
-        MissingError: it is not there, or the disk or its permissions refuse.
+    Raises MissingError where it is not there, or the disk or its permissions refuse.
     """
     with refusals(path), suppress(*((FileNotFoundError,) if missing_ok else ())):
         disk.unlink(path)
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder of ours that nobody needs any more; what cannot be removed stays."""
+    """Remove a folder of ours that is no longer needed; what cannot be removed stays."""
     with suppress(OSError):
         disk.remove_tree(path)
 
 
 @contextmanager
 def reading(path: Path, *, follow: bool = False, remedy: str = "") -> Iterator[BinaryIO]:
-    """A regular file, open for reading; pipes and devices are not waited for.
+    """Open a regular file for reading, without waiting for pipes and devices.
 
     Args:
-        path: the file.
-        follow: read through a link, for what a user names; nothing that a set brings along is followed.
+        follow: read through a link that a user named; nothing that a set contains is followed.
         remedy: what to do about a file that cannot be read.
 
     Raises:
         MissingError: it is not there or may not be opened.
         DamagedError: it is a link or no regular file.
     """
-    descriptor = _opened(path, follow=follow, remedy=remedy)
+    descriptor = _open_descriptor(path, follow=follow, remedy=remedy)
     try:
         # Before any file object is made: one on a folder refuses with an error of its own.
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -141,17 +129,14 @@ def read_file(path: Path, limit: int, *, follow: bool = False, remedy: str = "")
 
     Raises:
         MissingError: as `reading`.
-        DamagedError: likewise, or it has more bytes than the limit, or the disk cannot read it.
+        DamagedError: as `reading`; or it has more than `limit` bytes, grows, or the disk cannot read it.
     """
     with reading(path, follow=follow, remedy=remedy) as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise DamagedError(f"{path}: larger than {limit} bytes", remedy)
-        try:
-            # Memory is taken for what is there, not for what is allowed.
-            data = file.read(size + 1)
-        except OSError as error:
-            raise DamagedError(f"{path}: cannot be read ({reason(error)})", remedy) from error
+        with as_damage(f"{path}: cannot be read", OSError, remedy=remedy):
+            data = file.read(size + 1)  # memory is taken for what is there, not for what is allowed
         if len(data) > size:
             raise DamagedError(f"{path}: it grows while it is read", remedy)
         return data
@@ -169,8 +154,7 @@ def sync_folder(folder: Path) -> None:
 def move_folder(source: Path, destination: Path) -> None:
     """Give a finished folder its final name in one step; an empty folder of that name is replaced.
 
-    Raises:
-        MissingError: the file system refuses; the folder has its old name then.
+    Raises MissingError where the file system refuses; the folder then keeps its old name.
     """
     with refusals(destination):
         disk.rename(source, destination)
@@ -183,14 +167,12 @@ def move_folder(source: Path, destination: Path) -> None:
 
 @contextmanager
 def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
-    """Hold a folder for this process alone, or a lock file, which is made.
+    """Lock a folder, or a lock file, which is made; the lock ends with the process, however that ends.
 
     Args:
-        path: the folder or lock file; the lock ends with the process, however it ends.
-        patience: how many seconds to wait for another holder.
+        patience: seconds to wait for another holder.
 
-    Raises:
-        MissingError: another process holds it, has removed it meanwhile, or it cannot be opened.
+    Raises MissingError where another process holds it or has just removed it, or it cannot be opened.
     """
     flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     with refusals(path):
@@ -204,14 +186,9 @@ def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
 
 
 def refuse_nonempty(folder: Path, remedy: str = "Choose another one or remove it") -> None:
-    """Refuse an output folder that holds anything.
+    """Refuse an output folder that holds anything, with this remedy.
 
-    Args:
-        folder: where something is to be written.
-        remedy: what to do about a folder with something in it.
-
-    Raises:
-        MissingError: it is a file, or a folder with something in it.
+    Raises MissingError where it is a file, or a folder with something in it.
     """
     with refusals(folder):
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
@@ -223,9 +200,8 @@ def refuse_nonempty(folder: Path, remedy: str = "Choose another one or remove it
 def refuse_unwritable(path: Path) -> None:
     """Refuse a path that cannot be made, as far as can be told without making it, or that would damage a set.
 
-    Raises:
-        MissingError: the nearest thing above it that exists is no folder, or may not be written; or it lies inside a
-            poison set, whose files are all accounted for.
+    Raises MissingError where its nearest existing parent is no folder or may not be written, or belongs to a poison
+    set, whose files are all listed.
     """
     for parent in path.absolute().parents:
         if (parent / "manifest.json").is_file() and (parent / "poisons").is_dir():
@@ -238,33 +214,36 @@ def refuse_unwritable(path: Path) -> None:
         raise MissingError(f"{path}: Permission denied in {above}", "Check permissions and free space")
 
 
-def refused(path: Path, error: OSError) -> MissingError:
-    """An operating system's refusal as an error with a place and a cause."""
-    if isinstance(error, NotADirectoryError | FileExistsError):
-        return MissingError(f"{path}: a file stands where a folder is needed", "Choose another output")
-    return MissingError(f"{path}: {reason(error)}", "Check permissions and free space")
-
-
 @contextmanager
 def refusals(path: Path) -> Iterator[None]:
-    """Make what the operating system refuses in the block an error with a place and a cause.
+    """Give a refusal of the operating system in the block a place, a cause and a remedy.
 
-    Raises:
-        MissingError: it refuses.
+    Raises MissingError where it refuses.
     """
     try:
         yield
+    except (NotADirectoryError, FileExistsError) as error:
+        raise MissingError(f"{path}: a file stands where a folder is needed", "Choose another output") from error
     except OSError as error:
-        raise refused(path, error) from error
+        raise MissingError(f"{path}: {reason(error)}", "Check permissions and free space") from error
+
+
+@contextmanager
+def as_damage(message: str, *errors: type[BaseException], remedy: str = "") -> Iterator[None]:
+    """Raise a DamagedError for what a parser raises in the block: `message` with the reason in brackets."""
+    try:
+        yield
+    except errors as error:
+        raise DamagedError(f"{message} ({reason(error)})", remedy) from error
 
 
 def reason(error: BaseException) -> str:
-    """What the system said, in a few words."""
+    """What the system said, in at most 120 characters."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())[:120]
 
 
-def _opened(path: Path, *, follow: bool, remedy: str) -> int:
+def _open_descriptor(path: Path, *, follow: bool, remedy: str) -> int:
     flags = os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
         return disk.open(path, flags)
@@ -283,14 +262,13 @@ def _acquire(descriptor: int, path: Path, deadline: float) -> None:
             return
         except OSError as error:
             if time.monotonic() >= deadline:
-                raise MissingError(
-                    f"{path}: another process is writing here", "Wait for it or choose another folder"
-                ) from error
+                remedy = "Wait for it or choose another folder"
+                raise MissingError(f"{path}: another process is writing here", remedy) from error
             time.sleep(0.05)
 
 
 def _refuse_removed(descriptor: int, path: Path) -> None:
-    """A lock on a folder that its last holder has removed since it was opened would keep nobody out."""
+    """Refuse a folder that its last holder removed after we opened it: a lock on it would keep nobody out."""
     with suppress(FileNotFoundError):
         if os.path.samestat(os.fstat(descriptor), path.stat()):
             return

@@ -13,15 +13,15 @@ from typing import Final
 from poisonsets.manifests.files import png
 from poisonsets.manifests.files.pixels import Images, Labels
 
-BLOCK: Final = 512
-RECORD: Final = 10240
+BLOCK: Final = tarfile.BLOCKSIZE
+RECORD: Final = tarfile.RECORDSIZE
 
 
 def shard(keys: Iterable[str], images: Images, labels: Labels, *, owner: str = "") -> bytes:
-    """A tar of one `.cls` and one `.png` a sample.
+    """A tar of one `.cls` and one `.png` member a sample.
 
     Args:
-        keys: the samples' keys, ASCII, without dots, at most 96 characters.
+        keys: one a sample: ASCII, without dots, at most 96 characters.
         images: uint8 [N, H, W, 3].
         labels: int64 [N].
         owner: the name of user and group in the headers.
@@ -35,7 +35,7 @@ def shard(keys: Iterable[str], images: Images, labels: Labels, *, owner: str = "
 
 
 def header(name: str, size: int, owner: str) -> bytes:
-    """The header of a member; of all its fields, name and checksum alone differ between members of one size."""
+    """The header of a member; members of one size differ in name and checksum alone."""
     frame, total = _frame(size, owner)
     text = name.encode("ascii")
     return text.ljust(100, b"\0") + frame[100:148] + b"%06o\0 " % (total + sum(text)) + frame[156:]
@@ -47,7 +47,7 @@ def _member(name: str, body: bytes, owner: str) -> bytes:
 
 @functools.lru_cache(maxsize=64)
 def _frame(size: int, owner: str) -> tuple[bytes, int]:
-    """The header of a member without a name, and the sum of its bytes with the checksum's as spaces."""
+    """The header of a nameless member, and the sum of its bytes with spaces in the checksum's place."""
     info = tarfile.TarInfo("")
     info.size, info.mode, info.mtime = size, 0o444, 0
     info.uname = info.gname = owner

@@ -255,7 +255,8 @@ def test_an_export_is_complete_or_absent(
                 nonlocal calls
                 calls += 1
                 if calls > last:
-                    raise store.refused(path, fault) if isinstance(fault, OSError) else fault
+                    with store.refusals(path):
+                        raise fault
                 real(path, data)
 
             with monkeypatch.context() as patch:
