@@ -12,15 +12,15 @@ from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
-    from poisonsets.manifests.training_sets.targets_file import Asked
-    from poisonsets.manifests.training_sets.training_set import WholeSet
+    from poisonsets.manifests.training_sets.targets_file import TargetSpec
+    from poisonsets.manifests.training_sets.training_set import OpenTrainingSet
     from poisonsets.victims.protocols import Protocol
 
 ASK = "add --base and --targets FILE.json, or --base, --source-class and --adversarial-label"
 
 
 @dataclass(frozen=True)
-class Questions:
+class TargetOptions:
     """The options that say what to ask the victims of a training set which does not say it itself.
 
     Attributes:
@@ -35,11 +35,11 @@ class Questions:
     trigger: str | None
 
     @property
-    def given(self) -> bool:
+    def present(self) -> bool:
         """Whether any of them is."""
-        return self != Questions(None, (), None, None)
+        return self != TargetOptions(None, (), None, None)
 
-    def concern(self, path: Path) -> bool:
+    def apply_to(self, path: Path) -> bool:
         """Whether what lies there is to be scored as a whole training set.
 
         Raises:
@@ -47,12 +47,12 @@ class Questions:
                 do not go together.
         """
         manifest = (path / "manifest.json").exists()
-        if self.given and manifest:
+        if self.present and manifest:
             raise UsageError(
                 f"{path} is a poison set, whose manifest says what to ask",
                 "Leave out --targets, --source-class, --adversarial-label and --trigger",
             )
-        if not self.given:
+        if not self.present:
             if not manifest and _holds_shards(path):
                 raise UsageError(f"{path}: no manifest.json, so no poison set", f"For a whole training set {ASK}")
             return False
@@ -64,7 +64,7 @@ class Questions:
             )
         return True
 
-    def asked(self, base: Base) -> Asked:
+    def spec(self, base: Base) -> TargetSpec:
         """What they come to on the images of a base.
 
         Raises:
@@ -74,31 +74,31 @@ class Questions:
         from poisonsets.triggers import resolve
 
         if self.targets is not None:
-            asked = read_targets(self.targets)
+            spec = read_targets(self.targets)
         else:
-            asked = source_targets(self.source_classes, self.adversarial_label or 0)
-        return asked if self.trigger is None else asked.with_trigger(resolve(self.trigger, base, seed=0)[0])
+            spec = source_targets(self.source_classes, self.adversarial_label or 0)
+        return spec if self.trigger is None else spec.with_trigger(resolve(self.trigger, base, seed=0)[0])
 
 
-def opened(path: Path, questions: Questions, base: Base, *, quiet: bool) -> WholeSet:
+def open_with_notes(path: Path, options: TargetOptions, base: Base, *, quiet: bool) -> OpenTrainingSet:
     """The training set at a path. What was found is told before hours of training; a target that was trained on always.
 
     Raises:
-        UsageError, DamagedError, MissingError: as `open_training_set` and `Questions.asked`.
+        UsageError, DamagedError, MissingError: as `open_training_set` and `TargetOptions.spec`.
     """
     from poisonsets.manifests.training_sets.open import open_training_set
 
-    asked = questions.asked(base)
+    targets = options.spec(base)
     with output.progress("reading", quiet=quiet) as tick:
-        whole = open_training_set(path, base, asked, progress=tick)
-    for line in whole.found.lines():
+        whole = open_training_set(path, base, targets, progress=tick)
+    for line in whole.contents.lines():
         output.note(f"{path}: {line}", quiet=quiet)
-    for line in whole.found.warnings():
+    for line in whole.contents.warnings():
         output.note(f"WARNING: {line}")
     return whole
 
 
-def as_they_stand(wanted: Sequence[Protocol], path: Path, *, quiet: bool) -> list[Protocol]:
+def composed_as_they_stand(wanted: Sequence[Protocol], path: Path, *, quiet: bool) -> list[Protocol]:
     """The protocols with the only composition that a whole training set has, its own."""
     changed = list(dict.fromkeys(replace(one, composition="trial", size=None) for one in wanted))
     if changed != list(wanted):
@@ -107,11 +107,11 @@ def as_they_stand(wanted: Sequence[Protocol], path: Path, *, quiet: bool) -> lis
     return changed
 
 
-def tell(whole: WholeSet) -> None:
+def tell(whole: OpenTrainingSet) -> None:
     """Print what was found and what was not checked, below the table."""
     from poisonsets.manifests.training_sets.contents import NOT_CHECKED
 
-    for line in (*whole.found.lines(), *(f"WARNING: {line}" for line in whole.found.warnings())):
+    for line in (*whole.contents.lines(), *(f"WARNING: {line}" for line in whole.contents.warnings())):
         print(line)
     first = whole.trials[0]
     if first.record.source_classes:
@@ -125,9 +125,9 @@ def tell(whole: WholeSet) -> None:
     print("not checked: " + "; ".join(NOT_CHECKED))
 
 
-def record(whole: WholeSet) -> dict[str, Any]:
+def record(whole: OpenTrainingSet) -> dict[str, Any]:
     """What `--json` says of it."""
-    return {**whole.found.record(), "warnings": list(whole.found.warnings())}
+    return {**whole.contents.record(), "warnings": list(whole.contents.warnings())}
 
 
 def _holds_shards(path: Path) -> bool:

@@ -14,7 +14,7 @@ from poisonsets.cli.bases import finder, named_base
 from poisonsets.cli.default_networks import default_network, protocols
 from poisonsets.cli.reports import checked, tell
 from poisonsets.cli.score_table import document, table
-from poisonsets.cli.training_sets import Questions
+from poisonsets.cli.training_sets import TargetOptions
 from poisonsets.manifests import spelling
 from poisonsets.manifests.errors import DamagedError, UsageError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.manifests.records.base import BasePin
     from poisonsets.manifests.sets.reader import PoisonSet
-    from poisonsets.manifests.training_sets.training_set import WholeSet
+    from poisonsets.manifests.training_sets.training_set import OpenTrainingSet
     from poisonsets.manifests.verification.findings import Report
     from poisonsets.victims.features.store import FeaturePrecision
     from poisonsets.victims.protocols import Protocol
@@ -79,14 +79,14 @@ def score(
     if trajectories and results is None:
         raise UsageError("--trajectories are kept in a results folder, and there is none", "Name it with -o")
 
-    questions = Questions(targets, tuple(source_class or ()), adversarial_label, trigger)
+    target_options = TargetOptions(targets, tuple(source_class or ()), adversarial_label, trigger)
     find = finder(base)
     ours = path
-    if not questions.given:
+    if not target_options.present:
         # A foreign set's temporary folder stays until the command ends.
         ours = context.with_resource(any_set.native(path, base, quiet=quiet))
-    if questions.concern(ours):
-        subject = _whole(path, questions, base, quiet=quiet)
+    if target_options.apply_to(ours):
+        subject = _whole(path, target_options, base, quiet=quiet)
     else:
         subject = _verified(ours, find, chosen, shown=path, quiet=quiet, as_json=as_json)
 
@@ -104,7 +104,7 @@ def score(
     where = resolve(device)
     wanted = protocols(dataset, protocol or [], suite or [])
     if subject.whole is not None:
-        wanted = training_sets.as_they_stand(wanted, path, quiet=quiet)
+        wanted = training_sets.composed_as_they_stand(wanted, path, quiet=quiet)
     # Before the default network is trained, which takes longer than anything here.
     scored = preflight(opened, dataset, wanted, chosen)
     given = [load_weights(file) for file in extractor or []]
@@ -150,20 +150,20 @@ def score(
 class _Subject:
     """What is scored: a set that verified, or a whole training set of somebody else."""
 
-    opened: PoisonSet | WholeSet
+    opened: PoisonSet | OpenTrainingSet
     base: Base
     attack: str
     not_checked: tuple[str, ...]
 
     @property
-    def whole(self) -> WholeSet | None:
+    def whole(self) -> OpenTrainingSet | None:
         """It, where it has no manifest."""
-        from poisonsets.manifests.training_sets.training_set import WholeSet
+        from poisonsets.manifests.training_sets.training_set import OpenTrainingSet
 
-        return self.opened if isinstance(self.opened, WholeSet) else None
+        return self.opened if isinstance(self.opened, OpenTrainingSet) else None
 
 
-def _whole(path: Path, questions: Questions, base: str | None, *, quiet: bool) -> _Subject:
+def _whole(path: Path, target_options: TargetOptions, base: str | None, *, quiet: bool) -> _Subject:
     from poisonsets.manifests.training_sets.contents import NOT_CHECKED
 
     if base is None:
@@ -172,7 +172,7 @@ def _whole(path: Path, questions: Questions, base: str | None, *, quiet: bool) -
             "Name it with --base (`poisonsets list bases`)",
         )
     dataset = named_base(base)
-    whole = training_sets.opened(path, questions, dataset, quiet=quiet)
+    whole = training_sets.open_with_notes(path, target_options, dataset, quiet=quiet)
     return _Subject(whole, dataset, "no manifest, attack unknown", NOT_CHECKED)
 
 

@@ -79,7 +79,7 @@ def target_images(
     return found
 
 
-def source_targets(trial: Trial, base: Base) -> list[SplitTarget]:
+def source_class_targets(trial: Trial, base: Base) -> list[SplitTarget]:
     """Every test image of the trial's source classes, in the base's order; none where it has no such class."""
     labels = base.test.labels
     ids = np.flatnonzero(np.isin(labels, trial.source_classes)).tolist()

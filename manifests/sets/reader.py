@@ -22,7 +22,7 @@ from poisonsets.manifests.files import canonical_json, png, store
 from poisonsets.manifests.files.pixels import Images, Labels
 from poisonsets.manifests.overlay.compose import Rule, TrainingRows, compose, composed_images
 from poisonsets.manifests.overlay.stamp import Trigger
-from poisonsets.manifests.overlay.targets import TargetImage, source_targets, stacked, target_images
+from poisonsets.manifests.overlay.targets import TargetImage, source_class_targets, stacked, target_images
 from poisonsets.manifests.records.fields import first_fault
 from poisonsets.manifests.records.manifest import Manifest
 from poisonsets.manifests.records.trial import Trial
@@ -118,7 +118,7 @@ class OpenTrial:
 
     def source_images(self, base: Base) -> Images:
         """uint8 [S, H, W, 3]: every test image of the trial's source classes, with the trigger on; none without any."""
-        sources = source_targets(self.record, base)
+        sources = source_class_targets(self.record, base)
         return stacked(target_images(sources, base, self.trigger(), self._owner.target_file), base)
 
     def training_set(self, base: Base, rule: Rule | None = None) -> TrainingSet:

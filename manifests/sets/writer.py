@@ -91,7 +91,7 @@ class SetWriter:
         Raises:
             UnsupportedError: no reader of this version would take the set.
         """
-        self._drop_strangers()
+        self._remove_unlisted()
         trials = tuple(self.finished[number] for number in sorted(self.finished))
         fields: dict[str, Any] = {**head, "trials": trials, "shards": shard_index(trials)}
         fields |= {"content_digest": "0" * 64, "checksum": "0" * 64}
@@ -108,7 +108,7 @@ class SetWriter:
         store.remove_folder(self._journal.parent)
         return Manifest.model_validate_json(data)
 
-    def _drop_strangers(self) -> None:
+    def _remove_unlisted(self) -> None:
         """Remove shards that an interrupted run wrote for a trial which it did not finish and this one refused."""
         for path in sorted(self._payload.rglob("*")):
             if path.is_file() and path.relative_to(self._payload).as_posix() not in self._files:

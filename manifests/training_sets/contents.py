@@ -16,7 +16,7 @@ NOT_CHECKED: Final = (
 
 
 @dataclass(frozen=True)
-class Known:
+class TrainedOnImage:
     """Something a victim is asked for that it was trained on.
 
     Attributes:
@@ -40,7 +40,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Found:
+class TrainingSetContents:
     """The images of a whole training set beside its base.
 
     Attributes:
@@ -68,7 +68,7 @@ class Found:
     elsewhere: int
     missing: int
     test_images: int
-    targets: tuple[Known, ...]
+    targets: tuple[TrainedOnImage, ...]
     source_images: int
 
     def record(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ FORMAT: Final = "poisonset-targets/1"
 _REMEDY: Final = "docs/third-party.md shows one"
 
 
-class AskedTarget(Strict):
+class TargetEntry(Strict):
     """An image of the base that is meant to get another label: where it stands, its true label, and that label."""
 
     split: SplitName
@@ -36,7 +36,7 @@ class AskedTarget(Strict):
     adversarial_label: Label
 
 
-class Targets(Strict):
+class TargetsFile(Strict):
     """A targets file: either `targets`, or `source_classes` with their `adversarial_label`.
 
     Raises:
@@ -45,13 +45,13 @@ class Targets(Strict):
     """
 
     format: Literal["poisonset-targets/1"]
-    targets: Annotated[tuple[AskedTarget, ...], Field(max_length=limits.TRIALS)] = ()
+    targets: Annotated[tuple[TargetEntry, ...], Field(max_length=limits.TRIALS)] = ()
     source_classes: tuple[Label, ...] = ()
     adversarial_label: Label | None = None
     trigger: TriggerRecord | None = None
 
     @model_validator(mode="after")
-    def _asks_one_thing(self) -> Targets:
+    def _asks_one_thing(self) -> TargetsFile:
         if bool(self.targets) == bool(self.source_classes):
             raise ValueError("wanted either targets or source_classes")
         if bool(self.source_classes) == (self.adversarial_label is None):
@@ -69,7 +69,7 @@ class Targets(Strict):
 
 
 @dataclass(frozen=True)
-class Asked:
+class TargetSpec:
     """What is asked of every victim.
 
     Attributes:
@@ -77,10 +77,10 @@ class Asked:
         trigger: with its pictures, ready to be stamped on what is asked for; None where nothing is.
     """
 
-    record: Targets
+    record: TargetsFile
     trigger: Trigger | None = None
 
-    def with_trigger(self, trigger: Trigger) -> Asked:
+    def with_trigger(self, trigger: Trigger) -> TargetSpec:
         """The same with a trigger on.
 
         Raises:
@@ -88,7 +88,7 @@ class Asked:
         """
         if self.trigger is not None:
             raise UsageError("the targets file has a trigger of its own", "Leave one of the two out")
-        return Asked(self.record.model_copy(update={"trigger": trigger.record}), trigger)
+        return TargetSpec(self.record.model_copy(update={"trigger": trigger.record}), trigger)
 
     def identity(self) -> dict[str, Any]:
         """All of it as a JSON document, the trigger's pictures by what they show and not by their paths."""
@@ -97,22 +97,22 @@ class Asked:
         return {**document, "pictures": [image_digest(picture) for picture in pictures]}
 
 
-def source_targets(source_classes: Sequence[int], adversarial_label: int) -> Asked:
-    """Ask for all test images of these classes; with `Asked.with_trigger` for stamped ones.
+def source_targets(source_classes: Sequence[int], adversarial_label: int) -> TargetSpec:
+    """Ask for all test images of these classes; with `TargetSpec.with_trigger` for stamped ones.
 
     Raises:
         UsageError: a class stands twice, is to be taken for itself, or is no label.
     """
     try:
-        record = Targets(format=FORMAT, source_classes=tuple(source_classes), adversarial_label=adversarial_label)
+        record = TargetsFile(format=FORMAT, source_classes=tuple(source_classes), adversarial_label=adversarial_label)
     except ValidationError as error:
         raise UsageError(
             f"source classes {list(source_classes)} as {adversarial_label}: {first_fault(error)}"
         ) from error
-    return Asked(record)
+    return TargetSpec(record)
 
 
-def read_targets(path: Path | str) -> Asked:
+def read_targets(path: Path | str) -> TargetSpec:
     """The targets file at a path, its trigger's pictures read from beside it (8-bit PNG or JPEG files).
 
     Raises:
@@ -124,13 +124,13 @@ def read_targets(path: Path | str) -> Asked:
     data = store.read_file(file, limits.SETUP_BYTES, follow=True)
     canonical_json.parse(data, str(file), _REMEDY)  # pydantic's own parser would take the second of two equal keys
     try:
-        record = Targets.model_validate_json(data)
+        record = TargetsFile.model_validate_json(data)
     except ValidationError as error:
         raise DamagedError(f"{file}: not a {FORMAT} file ({first_fault(error)})", _REMEDY) from error
     if record.trigger is None:
-        return Asked(record)
+        return TargetSpec(record)
     refuse_trigger(record.trigger, f"{file}: trigger")
-    return Asked(record, Trigger.read(record.trigger, lambda path: _picture(file.parent / path)))
+    return TargetSpec(record, Trigger.read(record.trigger, lambda path: _picture(file.parent / path)))
 
 
 def _picture(path: Path) -> Images:

@@ -10,15 +10,15 @@ import numpy as np
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files.pixels import Images, Labels
 from poisonsets.manifests.overlay.stamp import Trigger
-from poisonsets.manifests.overlay.targets import TargetImage, source_targets, stacked, target_images
+from poisonsets.manifests.overlay.targets import TargetImage, source_class_targets, stacked, target_images
 from poisonsets.manifests.records.base import BasePin
 from poisonsets.manifests.records.origin import SurrogateRecord
 from poisonsets.manifests.records.trial import Trial
-from poisonsets.manifests.training_sets.contents import Found
+from poisonsets.manifests.training_sets.contents import TrainingSetContents
 
 
 @dataclass(frozen=True)
-class Description:
+class TrainingSetDescription:
     """What stands in for the manifest that such a set lacks.
 
     Attributes:
@@ -34,7 +34,7 @@ class Description:
 
 
 @dataclass(frozen=True, eq=False)
-class WholeTrial:
+class TrainingSetTrial:
     """One target, or one choice of source classes, of a whole training set. All trials have the same slots.
 
     Attributes:
@@ -61,7 +61,7 @@ class WholeTrial:
 
     def sources(self, base: Base) -> list[TargetImage]:
         """Every test image of the source classes, likewise."""
-        return target_images(source_targets(self.record, base), base, self.trigger, _no_file)
+        return target_images(source_class_targets(self.record, base), base, self.trigger, _no_file)
 
     def target_images(self, base: Base) -> Images:
         """uint8 [1, H, W, 3]: the target, with the trigger on where there is one."""
@@ -77,17 +77,17 @@ def _no_file(key: str) -> Images:
 
 
 @dataclass(frozen=True, eq=False)
-class WholeSet:
+class OpenTrainingSet:
     """A whole training set; scoring takes it as it takes a poison set.
 
     Attributes:
         path: as the user named it.
         manifest: what stands in for one.
         trials: one a target, or one of the source classes, numbered from 0.
-        found: what its images are.
+        contents: what its images are.
     """
 
     path: Path
-    manifest: Description
-    trials: tuple[WholeTrial, ...]
-    found: Found
+    manifest: TrainingSetDescription
+    trials: tuple[TrainingSetTrial, ...]
+    contents: TrainingSetContents

@@ -9,7 +9,7 @@ import numpy as np
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.records.trial import SplitTarget, Trial
-from poisonsets.manifests.training_sets.training_set import WholeSet
+from poisonsets.manifests.training_sets.training_set import OpenTrainingSet
 from poisonsets.victims.networks import build
 from poisonsets.victims.networks.image_size import LARGER, misfit, refuse_single
 from poisonsets.victims.networks.normalisation import NONE
@@ -40,7 +40,7 @@ def preflight(
     # Trials of a whole training set have the same rows: one stands for all.
     alike = {(trial.record.slots, trial.record.composition): trial.record for trial in reversed(chosen)}
     for protocol in dict.fromkeys(protocols):
-        if isinstance(opened, WholeSet) and protocol.composition != "trial":
+        if isinstance(opened, OpenTrainingSet) and protocol.composition != "trial":
             raise UsageError(
                 f"protocol {protocol.id} composes training sets {protocol.composition}, {opened.path} is a whole one",
                 "Add `composition=trial` to the protocol",

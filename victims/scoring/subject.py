@@ -13,7 +13,7 @@ from poisonsets.manifests.records.trial import Trial
 
 
 class ScorableManifest(Protocol):
-    """What scoring needs to know of a set as a whole; `manifests.model.Manifest` has it."""
+    """What scoring needs to know of a set as a whole; `manifests.records.manifest.Manifest` has it."""
 
     @property
     def base(self) -> BasePin:
@@ -48,7 +48,8 @@ class ScorableTrial(Protocol):
 class ScorableSet(Protocol):
     """What scoring needs of a poison set.
 
-    `manifests.reader.PoisonSet` is one, and `manifests.strangers.whole.WholeSet`, which has no manifest.
+    `manifests.sets.reader.PoisonSet` is one, and `manifests.training_sets.training_set.OpenTrainingSet`, which has no
+    manifest.
     """
 
     @property

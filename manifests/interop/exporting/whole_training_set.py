@@ -12,7 +12,7 @@ from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files import png
 from poisonsets.manifests.files.tar_writer import shard
 from poisonsets.manifests.interop.export_targets import exported_targets
-from poisonsets.manifests.interop.formats.webdataset import asked_files
+from poisonsets.manifests.interop.formats.webdataset import targets_files
 from poisonsets.manifests.overlay.compose import Rule, TrainingRows, compose, composed_images
 from poisonsets.manifests.sets.reader import OpenTrial
 
@@ -47,4 +47,4 @@ def training_set_files(trial: OpenTrial, base: Base, rule: Rule) -> Iterator[tup
     for place, target in enumerate(exported_targets(trial, base)):
         name = f"targets/{place}-of-class-{target.label}-wanted-{trial.record.adversarial_label}.png"
         yield name, png.encode(target.stamped)
-    yield from asked_files(trial, base)
+    yield from targets_files(trial, base)

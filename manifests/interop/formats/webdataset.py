@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,6 @@ from poisonsets.manifests.files.tar_writer import shard
 from poisonsets.manifests.interop.export_targets import exported_targets
 from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import EIGHT_BIT_RGB, decode_sized
-from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.sets.reader import OpenTrial
 from poisonsets.manifests.training_sets.targets_file import FORMAT as TARGETS_FORMAT
 from poisonsets.manifests.training_sets.targets_file import read_targets
@@ -65,39 +64,27 @@ def read_webdataset(path: Path, base: Base) -> ForeignTrial:
             bases.append(None if match[1] is None else int(match[1]))
     if not images:
         raise DamagedError("no samples")
+    trial = ForeignTrial(pixels=np.stack(images), labels=tuple(labels), bases=tuple(bases))
     beside = (path if path.is_dir() else path.parent) / TARGETS
-    asked = _asked(beside) if beside.exists() or beside.is_symlink() else _Asked()
-    return ForeignTrial(
-        pixels=np.stack(images),
-        labels=tuple(labels),
-        bases=tuple(bases),
-        targets=asked.targets,
-        adversarial_label=asked.adversarial_label,
-        trigger=asked.trigger,
-        source_classes=asked.source_classes,
-    )
+    return _with_targets(trial, beside) if beside.exists() or beside.is_symlink() else trial
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What a targets file says."""
-
-    targets: tuple[ForeignTarget, ...] = ()
-    adversarial_label: int | None = None
-    trigger: Trigger | None = None
-    source_classes: tuple[int, ...] = ()
-
-
-def _asked(path: Path) -> _Asked:
+def _with_targets(trial: ForeignTrial, path: Path) -> ForeignTrial:
+    """The trial with what a targets file says."""
     if path.is_symlink():
         raise DamagedError(f"{path.name}: a link; only regular files are read")
-    asked = read_targets(path)
-    named = asked.record.targets
-    wanted = {one.adversarial_label for one in named} | {asked.record.adversarial_label} - {None}
+    spec = read_targets(path)
+    named = spec.record.targets
+    wanted = {one.adversarial_label for one in named} | {spec.record.adversarial_label} - {None}
     if len(wanted) != 1 or any(one.split != "test" for one in named):
         raise DamagedError(f"{path.name}: a trial has one adversarial label, and targets of the test split")
-    targets = tuple(ForeignTarget(label=one.label, index=one.index) for one in named)
-    return _Asked(targets, next(iter(wanted)), asked.trigger, asked.record.source_classes)
+    return replace(
+        trial,
+        targets=tuple(ForeignTarget(label=one.label, index=one.index) for one in named),
+        adversarial_label=next(iter(wanted)),
+        trigger=spec.trigger,
+        source_classes=spec.record.source_classes,
+    )
 
 
 def write_webdataset(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
@@ -108,10 +95,10 @@ def write_webdataset(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]
         bases = [trial.record.slots.bases[slot] for slot in some]
         keys = [f"{slot:08d}-{'x' if index is None else index}" for slot, index in zip(some, bases, strict=True)]
         yield f"poisons-{number:06d}.tar", shard(keys, images[some.start : some.stop], labels[some.start : some.stop])
-    yield from asked_files(trial, base)
+    yield from targets_files(trial, base)
 
 
-def asked_files(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
+def targets_files(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
     """What to ask a victim of the trial, as `score --targets` reads it: targets that are test images, and the trigger.
 
     Without such a target the source classes are asked for; without these there is no file.

@@ -48,7 +48,7 @@ def check_files(opened: PoisonSet, unread: Collection[str] = ()) -> Iterator[Fin
             gone = not (opened.path / record.path).exists()
             yield Finding("D102" if gone else "D103", error.message, REMEDY, part=record.path)
     yield from _check_run(opened.path)
-    yield from _check_strangers(opened.path, listed | {MANIFEST, RUN})
+    yield from _check_unlisted(opened.path, listed | {MANIFEST, RUN})
 
 
 def _check_size(folder: Path, record: FileRecord) -> Iterator[Finding]:
@@ -81,7 +81,7 @@ def _check_run(folder: Path) -> Iterator[Finding]:
         yield Finding("D106", error.message, REMEDY, part=RUN)
 
 
-def _check_strangers(folder: Path, wanted: set[str]) -> Iterator[Finding]:
+def _check_unlisted(folder: Path, wanted: set[str]) -> Iterator[Finding]:
     parents = {str(Path(path).parent) for path in wanted} - {"."}
     unread: list[OSError] = []
     for root, folders, files in os.walk(folder, followlinks=False, onerror=unread.append):

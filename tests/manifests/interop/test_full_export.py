@@ -67,7 +67,7 @@ def test_it_is_a_base_of_its_own_and_says_what_to_ask(tmp_path: Path, base: Base
 def test_it_is_scored_as_a_strangers_whole_set(tmp_path: Path, base: Base, native: Path) -> None:
     full(native, base, tmp_path / "full")
     folder = tmp_path / "full" / "0"
-    found = open_training_set(folder, base, read_targets(folder / "targets.json")).found
+    found = open_training_set(folder, base, read_targets(folder / "targets.json")).contents
     assert (found.images, found.own, found.others, found.missing) == (36, 32, 4, 4)
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from stranger import write_shards
+from training_set_shards import write_shards
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.training_sets.open import open_training_set
 from poisonsets.manifests.training_sets.targets_file import source_targets
-from poisonsets.manifests.training_sets.training_set import WholeSet
+from poisonsets.manifests.training_sets.training_set import OpenTrainingSet
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import parse
 from poisonsets.victims.scoring.score import score_set
@@ -22,7 +22,7 @@ SETTINGS = "epochs=1,lr_milestones=none,batch=16,width=0.25,pad=1"
 
 
 @pytest.fixture
-def whole(tmp_path: Path, tiny_base: Base) -> WholeSet:
+def whole(tmp_path: Path, tiny_base: Base) -> OpenTrainingSet:
     """The base with three of its images changed and one of the victims' classes lost."""
     images, labels = tiny_base.train.images.copy(), tiny_base.train.labels
     known = np.flatnonzero(np.isin(labels, tiny_base.victim_classes))
@@ -34,7 +34,7 @@ def whole(tmp_path: Path, tiny_base: Base) -> WholeSet:
 
 @pytest.mark.parametrize("composition", ["composition=in-place", "size=30"])
 def test_no_protocol_may_compose_it_anew(
-    whole: WholeSet, tiny_base: Base, extractor: Weights, tmp_path: Path, composition: str
+    whole: OpenTrainingSet, tiny_base: Base, extractor: Weights, tmp_path: Path, composition: str
 ) -> None:
     protocol = parse(f"digits-transfer/convnet@{composition},{SETTINGS}")
     with pytest.raises(UsageError, match="is a whole one"):
@@ -50,7 +50,7 @@ def test_no_protocol_may_compose_it_anew(
 
 
 def test_its_victims_have_its_images_and_its_control_those_of_the_base(
-    whole: WholeSet, tiny_base: Base, extractor: Weights
+    whole: OpenTrainingSet, tiny_base: Base, extractor: Weights
 ) -> None:
     clean = parse(f"digits-transfer/convnet@composition=trial,{SETTINGS}")
     (row,) = score_set(whole, tiny_base, protocols=[clean], extractors=[extractor], device=torch.device("cpu")).rows

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from forge import small_base
-from stranger import write_shards
+from training_set_shards import write_shards
 
 from poisonsets.manifests import limits
 from poisonsets.manifests.bases.dataset import Base, Split
@@ -20,8 +20,8 @@ from poisonsets.manifests.overlay.compose import clean_control, compose, compose
 from poisonsets.manifests.overlay.stamp import Trigger, stamp
 from poisonsets.manifests.records.triggers import FixedPlace, PatchTrigger
 from poisonsets.manifests.training_sets.open import open_training_set
-from poisonsets.manifests.training_sets.targets_file import FORMAT, Asked, AskedTarget, Targets, source_targets
-from poisonsets.manifests.training_sets.training_set import WholeSet
+from poisonsets.manifests.training_sets.targets_file import FORMAT, TargetEntry, TargetsFile, TargetSpec, source_targets
+from poisonsets.manifests.training_sets.training_set import OpenTrainingSet
 
 ASKED = source_targets((0,), 1)
 
@@ -52,7 +52,7 @@ def bag(images: Images, labels: Labels) -> Counter[tuple[bytes, int]]:
     return Counter((image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
 
 
-def opened(tmp_path: Path, base: Base, images: Images, labels: Labels, asked: Asked = ASKED) -> WholeSet:
+def opened(tmp_path: Path, base: Base, images: Images, labels: Labels, asked: TargetSpec = ASKED) -> OpenTrainingSet:
     return open_training_set(write_shards(tmp_path / "set", images, labels), base, asked)
 
 
@@ -88,7 +88,7 @@ def test_what_was_found_is_counted(tmp_path: Path) -> None:
     keep = np.setdiff1d(np.arange(len(labels)), rows[2][:2])
     again = rows[0][-1:]
     order = np.concatenate([keep, again])
-    found = opened(tmp_path, base, images[order], labels[order]).found
+    found = opened(tmp_path, base, images[order], labels[order]).contents
     assert (found.images, found.shards, found.elsewhere) == (len(order), 2, 8)
     assert (found.own, found.others, found.other_labels) == (18, 5, {0: 1, 1: 4})
     assert (found.missing, found.relabelled) == (6, 1)
@@ -110,7 +110,7 @@ def test_a_target_that_is_trained_on_is_said_loudly(tmp_path: Path, stamped: boo
         leaked[0] = stamp(leaked[0], trigger, f"test/{first}")
     images = np.concatenate([base.train.images, leaked])
     labels = np.append(base.train.labels, [1, 0])
-    found = opened(tmp_path, base, images, labels, ASKED.with_trigger(trigger)).found
+    found = opened(tmp_path, base, images, labels, ASKED.with_trigger(trigger)).contents
     (known,) = found.targets
     assert (known.trial, known.image, known.label, known.stamped) == (0, f"test/{first}", 1, stamped)
     assert (found.source_images, found.test_images) == (2, 1 if stamped else 2)
@@ -124,11 +124,15 @@ def test_each_target_is_a_trial_with_the_same_slots(tmp_path: Path) -> None:
     base = twins()
     wanted = [("test", 3), ("train", 5), ("test", 0)]
     targets = tuple(
-        AskedTarget(split=split, index=i, label=int(base.split(split).labels[i]), adversarial_label=10 + i)
+        TargetEntry(split=split, index=i, label=int(base.split(split).labels[i]), adversarial_label=10 + i)
         for split, i in wanted
     )
     found = opened(
-        tmp_path, base, base.train.images ^ 1, base.train.labels, Asked(Targets(format=FORMAT, targets=targets))
+        tmp_path,
+        base,
+        base.train.images ^ 1,
+        base.train.labels,
+        TargetSpec(TargetsFile(format=FORMAT, targets=targets)),
     )
     assert [trial.record.trial for trial in found.trials] == [0, 1, 2]
     assert [trial.record.adversarial_label for trial in found.trials] == [13, 15, 10]
@@ -142,9 +146,9 @@ def test_each_target_is_a_trial_with_the_same_slots(tmp_path: Path) -> None:
 def test_a_block_of_trials_travels_to_a_worker_with_one_copy_of_the_images(tmp_path: Path) -> None:
     base = small_base(classes=3, each=20, side=16)
     targets = tuple(
-        AskedTarget(split="test", index=i, label=int(base.test.labels[i]), adversarial_label=9) for i in range(5)
+        TargetEntry(split="test", index=i, label=int(base.test.labels[i]), adversarial_label=9) for i in range(5)
     )
-    asked = Asked(Targets(format=FORMAT, targets=targets))
+    asked = TargetSpec(TargetsFile(format=FORMAT, targets=targets))
     trials = opened(tmp_path, base, base.train.images ^ 1, base.train.labels, asked).trials
     sent = ForkingPickler.dumps(trials)
     assert len(sent) < 1.2 * trials[0].images.nbytes
@@ -162,7 +166,9 @@ def test_of_source_classes_the_first_test_image_is_the_target(tmp_path: Path) ->
     assert (target.index, target.label) == (sources[0], base.test.labels[sources[0]])
 
 
-def digest(tmp_path: Path, base: Base, images: Images, labels: Labels, asked: Asked = ASKED, parts: int = 2) -> str:
+def digest(
+    tmp_path: Path, base: Base, images: Images, labels: Labels, asked: TargetSpec = ASKED, parts: int = 2
+) -> str:
     folder = tmp_path / str(len(list(tmp_path.iterdir())))
     return open_training_set(write_shards(folder, images, labels, parts=parts), base, asked).manifest.content_digest
 
@@ -197,7 +203,7 @@ def test_the_identity_covers_images_labels_order_and_questions_but_not_files(tmp
 def test_lossy_images_are_all_others_and_that_is_said(tmp_path: Path) -> None:
     base = twins()
     folder = write_shards(tmp_path / "set", base.train.images, base.train.labels, kind="jpg")
-    found = open_training_set(folder, base, ASKED).found
+    found = open_training_set(folder, base, ASKED).contents
     assert (found.own, found.others, found.missing) == (0, 24, 24)
     assert "no image equals one of the base" in found.lines()[1]
 
@@ -206,8 +212,8 @@ def test_lossy_images_are_all_others_and_that_is_said(tmp_path: Path) -> None:
 def test_shards_are_named_by_folder_or_pattern(tmp_path: Path, name: str) -> None:
     base = twins()
     write_shards(tmp_path / "set", base.train.images ^ 1, base.train.labels)
-    assert open_training_set(tmp_path / name, base, ASKED).found.images == 32
-    assert open_training_set(tmp_path / "set" / "part-001.tar", base, ASKED).found.images == 16
+    assert open_training_set(tmp_path / name, base, ASKED).contents.images == 32
+    assert open_training_set(tmp_path / "set" / "part-001.tar", base, ASKED).contents.images == 16
 
 
 @pytest.mark.parametrize(
@@ -241,9 +247,9 @@ def test_sets_that_do_not_fit_the_base_are_refused(tmp_path: Path, monkeypatch: 
         opened(tmp_path, base, np.pad(images, ((0, 0), (0, 0), (0, 1), (0, 0))), labels)
     with pytest.raises(UsageError, match="no test image of source class 9"):
         opened(tmp_path, base, images ^ 1, labels, source_targets((9,), 1))
-    far = AskedTarget(split="test", index=99, label=0, adversarial_label=1)
+    far = TargetEntry(split="test", index=99, label=0, adversarial_label=1)
     with pytest.raises(UsageError, match=r"test/99 is not in small"):
-        opened(tmp_path, base, images ^ 1, labels, Asked(Targets(format=FORMAT, targets=(far,))))
+        opened(tmp_path, base, images ^ 1, labels, TargetSpec(TargetsFile(format=FORMAT, targets=(far,))))
     monkeypatch.setattr(limits, "SLOTS_PER_TRIAL", 5)
     with pytest.raises(UsageError, match="more than 5 images are not those of small"):
         opened(tmp_path, base, images ^ 1, labels)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stranger import stamped_digits, write_shards
+from training_set_shards import stamped_digits, write_shards
 
 from poisonsets.manifests.bases.dataset import Base
 

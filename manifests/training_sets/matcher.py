@@ -13,7 +13,7 @@ from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files.pixels import Images, Labels
 
 
-class Matching:
+class ImageMatcher:
     """Takes the images of a training set in their order and keeps those that are not the base's own.
 
     An image is the base's own where a training image of the victims' classes has the same pixels and label and was
