@@ -16,7 +16,7 @@ from poisonsets.manifests import limits, spelling
 from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
-    from poisonsets.crafting.driver import Done
+    from poisonsets.crafting.driver import CraftSummary
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.manifests.trials.plan import CompositionRule
     from poisonsets.surrogates import Precision
@@ -138,7 +138,7 @@ def _classes(text: str | None, base: Base) -> tuple[int, ...] | None:
     return base.victim_classes if text == EVERY else tuple(spelling.parsed(text, "--source-classes"))
 
 
-def announce(done: Done, out: Path, *, as_json: bool) -> None:
+def announce(done: CraftSummary, out: Path, *, as_json: bool) -> None:
     """Say what came of crafting; refused trials make the exit code 1."""
     if as_json:
         output.document(

@@ -25,24 +25,30 @@ from poisonsets.surrogates import exact_arithmetic, retrain_surrogate, surrogate
 
 
 @dataclass(frozen=True)
-class Result:
-    """A crafted trial, or why it was refused.
+class CraftedTrial:
+    """A trial's poisons.
 
     Attributes:
         plan: the trial.
         bases: the poisons' bases: the plan's, or those of its candidates that the attack kept.
-        images: uint8 [P, H, W, 3], or None.
+        images: uint8 [P, H, W, 3].
         history: the objective over time.
-        refusal: what was wrong with the attack's result, or an empty string.
         halvings: how often its block was halved for want of memory.
     """
 
     plan: Plan
     bases: tuple[int, ...]
-    images: Images | None
+    images: Images
     history: tuple[float, ...]
-    refusal: str
-    halvings: int = 0
+    halvings: int
+
+
+@dataclass(frozen=True)
+class RefusedTrial:
+    """A trial, and what was wrong with the attack's result."""
+
+    plan: Plan
+    reason: str
 
 
 class Crafter:
@@ -58,7 +64,7 @@ class Crafter:
             for one in request.surrogates.weights
         )
 
-    def run(self, block: Block, progress: Progress = silent, halvings: int = 0) -> list[Result]:
+    def run(self, block: Block, progress: Progress = silent, halvings: int = 0) -> list[CraftedTrial | RefusedTrial]:
         """Craft a block; where memory runs out, its halves.
 
         Raises:
@@ -71,10 +77,10 @@ class Crafter:
             if not _out_of_memory(error):
                 if isinstance(error, OSError | MissingError | DamagedError):
                     raise
-                refusal = f"the attack raised {type(error).__name__}: {error}"
-                return [Result(plan, plan.bases, None, (), refusal) for plan in block.plans]
+                reason = f"the attack raised {type(error).__name__}: {error}"
+                return [RefusedTrial(plan, reason) for plan in block.plans]
         else:
-            return [self._result(block, crafted, i, halvings) for i in range(len(block.plans))]
+            return [self._trial(block, crafted, i, halvings) for i in range(len(block.plans))]
         if len(block.plans) == 1 or halvings == limits.HALVINGS:
             raise MissingError(f"{self._device}: out of memory", "Use fewer --workers or a smaller network, --resume")
         if self._device.type == "cuda":
@@ -132,20 +138,18 @@ class Crafter:
 
         return retrain
 
-    def _result(self, block: Block, crafted: Crafted, i: int, halvings: int) -> Result:
-        plan = block.plans[i]
-        refusal = _fault(crafted, block, i)
-        if refusal:
-            return Result(plan, plan.bases, None, (), refusal)
-        images = to_levels(crafted.images[i], block.bases[i], self._request.budget)
-        bases = plan.bases
+    def _trial(self, block: Block, crafted: Crafted, i: int, halvings: int) -> CraftedTrial | RefusedTrial:
+        plan, fault = block.plans[i], _fault(crafted, block, i)
+        if fault:
+            return RefusedTrial(plan, fault)
+        images, bases = to_levels(crafted.images[i], block.bases[i], self._request.budget), plan.bases
         if crafted.kept is not None:
             kept = crafted.kept[i].tolist()
             images, bases = images[kept], tuple(plan.bases[slot] for slot in kept)
         history = crafted.history[i] if crafted.history else ()
-        return Result(plan, bases, self._stamped(images, bases), history, "", halvings)
+        return CraftedTrial(plan, bases, self._stamp(images, bases), history, halvings)
 
-    def _stamped(self, images: Images, bases: tuple[int, ...]) -> Images:
+    def _stamp(self, images: Images, bases: tuple[int, ...]) -> Images:
         """The trigger at full strength, where the attack leaves it out of the budget or knows no budget."""
         request = self._request
         if self._trigger is None or not request.attack.traits.leaves_out(request.settings):

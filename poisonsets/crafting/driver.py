@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ import numpy as np
 
 from poisonsets.crafting import provenance
 from poisonsets.crafting.blocks import Block, partition
-from poisonsets.crafting.crafter import Crafter, Result
+from poisonsets.crafting.crafter import CraftedTrial, Crafter, RefusedTrial
 from poisonsets.crafting.preflight import preflight
 from poisonsets.crafting.request import TRIGGER, CraftRequest
 from poisonsets.manifests import limits
 from poisonsets.manifests.errors import DamagedError, MissingError, ViolationError
 from poisonsets.manifests.files import canonical_json, png, store
-from poisonsets.manifests.files.pixels import Images, pixel_digest
+from poisonsets.manifests.files.pixels import pixel_digest
 from poisonsets.manifests.records.manifest import Manifest
 from poisonsets.manifests.records.trial import Outcome, Slots, Trial
 from poisonsets.manifests.sets import writer
@@ -32,7 +33,7 @@ CURVE_POINTS = 21
 
 
 @dataclass(frozen=True)
-class Done:
+class CraftSummary:
     """What a crafting run came to.
 
     Attributes:
@@ -56,7 +57,7 @@ def craft_set(
     device: str = "cpu",
     resume: bool = False,
     progress: Progress = silent,
-) -> Done:
+) -> CraftSummary:
     """Craft a set and write it.
 
     Equal requests give equal content digests on one machine, whatever the workers and interruptions.
@@ -83,12 +84,11 @@ def craft_set(
         taken_over = len(unfinished.finished)
         make = partial(Crafter, request.for_workers(), device)
         refused: list[tuple[int, str]] = []
-        for results in worked(blocks, make, workers=workers, progress=progress):
-            for result in results:
-                if result.images is None:
-                    refused.append((result.plan.trial, result.refusal))
-                elif result.plan.trial not in unfinished.finished:
-                    unfinished.add_trial(trial_record(request, result, result.images), result.images)
+        for trial in chain.from_iterable(worked(blocks, make, workers=workers, progress=progress)):
+            if isinstance(trial, RefusedTrial):
+                refused.append((trial.plan.trial, trial.reason))
+            elif trial.plan.trial not in unfinished.finished:
+                unfinished.add_trial(trial_record(request, trial), trial.images)
         if not unfinished.finished:
             shutil.rmtree(writer.unfinished(output), ignore_errors=True)  # nothing in it to go on with
             raise ViolationError(f"{output}: every trial was refused ({refused[0][1]}), so there is no set to write")
@@ -96,10 +96,10 @@ def craft_set(
             unfinished.add_file(path, data)
         run = watch.record(device=device, workers=workers, taken_over=taken_over, refused=refused)
         manifest = unfinished.publish(request.head(), run)
-    return Done(manifest.content_digest, len(manifest.trials), taken_over, tuple(refused))
+    return CraftSummary(manifest.content_digest, len(manifest.trials), taken_over, tuple(refused))
 
 
-def _as_finished(output: Path, request: CraftRequest) -> Done:
+def _as_finished(output: Path, request: CraftRequest) -> CraftSummary:
     """What an earlier run of the same request came to, where it was stopped after its set was complete.
 
     Raises:
@@ -119,7 +119,7 @@ def _as_finished(output: Path, request: CraftRequest) -> Done:
     if not (partial / writer.PAYLOAD).exists():
         shutil.rmtree(partial, ignore_errors=True)
     finished = len(manifest.trials)
-    return Done(manifest.content_digest, finished, finished, refused)
+    return CraftSummary(manifest.content_digest, finished, finished, refused)
 
 
 def _identity(manifest: Manifest, refused: Sequence[tuple[int, str]], request: CraftRequest) -> dict[str, Any]:
@@ -144,12 +144,11 @@ def _refused(output: Path) -> tuple[tuple[int, str], ...]:
     return tuple((int(number), str(reason)) for number, reason in run.get("refused", {}).items())
 
 
-def trial_record(request: CraftRequest, result: Result, images: Images) -> Trial:
+def trial_record(request: CraftRequest, crafted: CraftedTrial) -> Trial:
     """The manifest's record of a crafted trial."""
-    plan = result.plan
+    plan, images = crafted.plan, crafted.images
     labels = (plan.adversarial_label,) * len(images)
-    moved = (images != request.base.train.images[list(result.bases)]).any(axis=(1, 2, 3))
-    curve = _thin(result.history)
+    moved = (images != request.base.train.images[list(crafted.bases)]).any(axis=(1, 2, 3))
     return Trial(
         trial=plan.trial,
         targets=plan.targets,
@@ -159,12 +158,12 @@ def trial_record(request: CraftRequest, result: Result, images: Images) -> Trial
         constraint=request.budget,
         composition=composition_of(request.composition, plan),
         trigger=None if request.trigger is None else TRIGGER,
-        slots=Slots(bases=result.bases, labels=labels),
+        slots=Slots(bases=crafted.bases, labels=labels),
         pixels=pixel_digest(images, np.array(labels, dtype=np.int64)),
         outcome=Outcome(
             moved=int(moved.sum()),
-            objective=tuple(f"{value:.6g}" for value in curve),
-            halvings=result.halvings,
+            objective=tuple(f"{value:.6g}" for value in _thin(crafted.history)),
+            halvings=crafted.halvings,
         ),
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from forge import check, noise_request
 
-from poisonsets.crafting.driver import CraftRequest, Done, craft_set
+from poisonsets.crafting.driver import CraftRequest, CraftSummary, craft_set
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import MissingError
 from poisonsets.manifests.files import store
@@ -39,7 +39,7 @@ def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def resumed(final: Path, noise: CraftRequest) -> Done:
+def resumed(final: Path, noise: CraftRequest) -> CraftSummary:
     return craft_set(final, noise, resume=True)
 
 

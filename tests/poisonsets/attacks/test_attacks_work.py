@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 
 from poisonsets.crafting.blocks import partition
-from poisonsets.crafting.crafter import Crafter, Result
+from poisonsets.crafting.crafter import CraftedTrial, Crafter
 from poisonsets.crafting.planning import Draw, craft_request
 from poisonsets.interface import Budget, Surrogate
 from poisonsets.manifests.bases.dataset import Base, Split
@@ -36,14 +36,15 @@ def network(weights: Weights) -> Surrogate:
 
 def crafted(
     base: Base, attack: str, settings: Mapping[str, str], surrogates: Surrogates, budget: Budget | None = None
-) -> list[Result]:
+) -> list[CraftedTrial]:
     """Trials 0 to 3 of ten poisons each, as integers, as they would go to disk."""
     request = craft_request(
         attack, base, settings=settings, surrogates=surrogates, trials=range(TRIALS), asked=Draw(poisons=POISONS)
     )
     request = replace(request, budget=budget or Linf(levels=32))
     crafter = Crafter(request)
-    return [result for block in partition(request) for result in crafter.run(block)]
+    found = [result for block in partition(request) for result in crafter.run(block)]
+    return [result for result in found if isinstance(result, CraftedTrial)]
 
 
 def features(network: Surrogate, images: Images) -> torch.Tensor:
@@ -52,23 +53,23 @@ def features(network: Surrogate, images: Images) -> torch.Tensor:
         return network.features(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
 
 
-def pictures(results: list[Result]) -> Images:
+def pictures(results: list[CraftedTrial]) -> Images:
     """uint8 [T, P, H, W, 3]."""
-    return np.stack([result.images for result in results if result.images is not None])
+    return np.stack([result.images for result in results])
 
 
-def targets(base: Base, results: list[Result]) -> Images:
+def targets(base: Base, results: list[CraftedTrial]) -> Images:
     """uint8 [T, H, W, 3], each trial's target."""
     return np.stack([base.test.images[result.plan.targets[0].index] for result in results])
 
 
 @pytest.fixture(scope="module")
-def bullseye(digits: Base, weights: Weights) -> list[Result]:
+def bullseye(digits: Base, weights: Weights) -> list[CraftedTrial]:
     return crafted(digits, "bullseye-polytope", {"steps": "60"}, Surrogates((weights,)))
 
 
 @pytest.fixture(scope="module")
-def collision(digits: Base, weights: Weights) -> list[Result]:
+def collision(digits: Base, weights: Weights) -> list[CraftedTrial]:
     settings = {"steps": "40", "learning_rate": "0.02", "growth": "1.5"}
     return crafted(digits, "feature-collision", settings, Surrogates((weights,)))
 
@@ -80,7 +81,7 @@ def test_a_feature_objective_falls_by_a_quarter(results: str, request: pytest.Fi
 
 
 def test_bullseye_reports_the_distance_that_its_images_have(
-    digits: Base, network: Surrogate, bullseye: list[Result]
+    digits: Base, network: Surrogate, bullseye: list[CraftedTrial]
 ) -> None:
     """Aghakhani et al. (2021), equation 3, computed again from the rounded images."""
     goals = features(network, targets(digits, bullseye))
@@ -93,7 +94,7 @@ def test_bullseye_reports_the_distance_that_its_images_have(
 
 
 def test_collision_brings_every_poison_nearer_to_the_target(
-    digits: Base, network: Surrogate, collision: list[Result]
+    digits: Base, network: Surrogate, collision: list[CraftedTrial]
 ) -> None:
     goals = features(network, targets(digits, collision))
     for images, goal, result in zip(pictures(collision), goals, collision, strict=True):

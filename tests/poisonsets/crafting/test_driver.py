@@ -17,7 +17,7 @@ from forge import noise_request, small_base
 
 from poisonsets import attacks, registry
 from poisonsets.cli.main import run
-from poisonsets.crafting.driver import Done, craft_set
+from poisonsets.crafting.driver import CraftSummary, craft_set
 from poisonsets.crafting.request import CraftRequest
 from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.manifests.bases.dataset import Base, Split
@@ -69,7 +69,7 @@ def test_a_refused_trial_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     assert done.refused == ((1, "the attack gave values that are not finite"),)
     opened = open_set(tmp_path / "set")
     assert [trial.number for trial in opened.trials] == [0, 2]
-    assert done == Done(opened.manifest.content_digest, 2, 0, done.refused)
+    assert done == CraftSummary(opened.manifest.content_digest, 2, 0, done.refused)
     assert verified(tmp_path / "set", BASE).clean
 
 
