@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from numpy.typing import NDArray
 
@@ -87,3 +87,7 @@ class Format:
     read: TrialReader
     write: TrialWriter | None = None
     carries: frozenset[str] = frozenset()
+
+
+PLAIN_FIELDS: Final = frozenset({"bases", "unknown bases", "target", "targets", "adversarial label"})
+"""What formats carry that hold poisons and targets as plain images."""

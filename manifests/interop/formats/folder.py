@@ -19,7 +19,7 @@ from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import png, store
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.interop.export_targets import exported_targets, shown_index
-from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Format
+from poisonsets.manifests.interop.format import PLAIN_FIELDS, ForeignTarget, ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import NO_IMAGES, read_png, unlinked
 from poisonsets.manifests.sets.reader import OpenTrial
 from poisonsets.manifests.spelling import nearest
@@ -158,11 +158,5 @@ def _folder(base: Base, label: int) -> str:
     return str(label)
 
 
-FORMAT: Final = Format(
-    name="folder",
-    summary="train/CLASS/ID.png and targets/CLASS/ID.png: Witches' Brew limited and full; or CLASS/ID.png",
-    sniff=sniff_folder,
-    read=read_folder,
-    write=write_folder,
-    carries=frozenset({"bases", "unknown bases", "target", "targets", "adversarial label"}),
-)
+SUMMARY: Final = "train/CLASS/ID.png and targets/CLASS/ID.png: Witches' Brew limited and full; or CLASS/ID.png"
+FORMAT: Final = Format("folder", SUMMARY, sniff_folder, read_folder, write_folder, PLAIN_FIELDS)

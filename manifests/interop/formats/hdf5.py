@@ -15,7 +15,7 @@ import h5py
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import MissingError
 from poisonsets.manifests.files import hdf5
-from poisonsets.manifests.interop.format import ForeignTrial, Format
+from poisonsets.manifests.interop.format import PLAIN_FIELDS, ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import begins
 from poisonsets.manifests.interop.named_arrays import RANKS, trial_arrays, trial_from_arrays
 from poisonsets.manifests.sets.reader import OpenTrial
@@ -58,11 +58,5 @@ def write_hdf5(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
     yield NAME, memory.getvalue()
 
 
-FORMAT: Final = Format(
-    name="hdf5",
-    summary="poisons.h5 with poisons, labels, bases, targets, target_labels, target_indices, adversarial_label",
-    sniff=sniff_hdf5,
-    read=read_hdf5,
-    write=write_hdf5,
-    carries=frozenset({"bases", "unknown bases", "target", "targets", "adversarial label"}),
-)
+SUMMARY: Final = "poisons.h5 with poisons, labels, bases, targets, target_labels, target_indices, adversarial_label"
+FORMAT: Final = Format("hdf5", SUMMARY, sniff_hdf5, read_hdf5, write_hdf5, PLAIN_FIELDS)

@@ -18,7 +18,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import npy
 from poisonsets.manifests.interop import units
-from poisonsets.manifests.interop.format import ForeignTrial, Format
+from poisonsets.manifests.interop.format import PLAIN_FIELDS, ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import NO_IMAGES, begins, ends_with_name, indices
 from poisonsets.manifests.interop.named_arrays import trial_arrays, trial_from_arrays
 from poisonsets.manifests.sets.reader import OpenTrial
@@ -98,11 +98,5 @@ def write_numpy(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
         yield f"{name}.npy", npy.encoded(array)
 
 
-FORMAT: Final = Format(
-    name="numpy",
-    summary="poisons.npy, labels.npy, bases.npy ... (or one .npz); or Witches' Brew's poisoned_training_data.npy",
-    sniff=sniff_numpy,
-    read=read_numpy,
-    write=write_numpy,
-    carries=frozenset({"bases", "unknown bases", "target", "targets", "adversarial label"}),
-)
+SUMMARY: Final = "poisons.npy, labels.npy, bases.npy ... (or one .npz); or Witches' Brew's poisoned_training_data.npy"
+FORMAT: Final = Format("numpy", SUMMARY, sniff_numpy, read_numpy, write_numpy, PLAIN_FIELDS)

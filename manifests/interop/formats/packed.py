@@ -61,9 +61,5 @@ def _of_images(value: dict[Any, Any], path: Path) -> ForeignTrial:
     return ForeignTrial(pixels=pixels, labels=tuple(labels), bases=tuple(integers(value["idx"], "idx")))
 
 
-FORMAT: Final = Format(
-    name="packed",
-    summary="one .pth file: perturbation and ids (Witches' Brew), or poison and idx (Convex and Bullseye Polytope)",
-    sniff=sniff_packed,
-    read=read_packed,
-)
+SUMMARY: Final = "one .pth file: perturbation and ids (Witches' Brew), or poison and idx (Convex and Bullseye Polytope)"
+FORMAT: Final = Format("packed", SUMMARY, sniff_packed, read_packed)

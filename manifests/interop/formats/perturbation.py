@@ -68,9 +68,5 @@ def _one(found: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> NDArray[A
     return found[given[0]] if given else None
 
 
-FORMAT: Final = Format(
-    name="perturbation",
-    summary="differences from the base in one .npy or .npz file (delta, bases, labels)",
-    sniff=sniff_perturbation,
-    read=read_perturbation,
-)
+SUMMARY: Final = "differences from the base in one .npy or .npz file (delta, bases, labels)"
+FORMAT: Final = Format("perturbation", SUMMARY, sniff_perturbation, read_perturbation)

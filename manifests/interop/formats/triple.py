@@ -168,11 +168,8 @@ def _shares(picture: Images | None) -> NDArray[np.float32]:
     return np.ascontiguousarray((picture.astype(np.float32) / np.float32(255)).transpose(2, 0, 1))
 
 
-FORMAT: Final = Format(
-    name="triple",
-    summary="poisons.pickle, base_indices.pickle, target.pickle (or source.pickle) a trial: the published benchmark",
-    sniff=sniff_triple,
-    read=read_triple,
-    write=write_triple,
-    carries=frozenset({"bases", "target", "patch"}),
+SUMMARY: Final = (
+    "poisons.pickle, base_indices.pickle, target.pickle (or source.pickle) a trial: the published benchmark"
 )
+CARRIES: Final = frozenset({"bases", "target", "patch"})
+FORMAT: Final = Format("triple", SUMMARY, sniff_triple, read_triple, write_triple, CARRIES)

@@ -120,11 +120,6 @@ def targets_files(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
     yield TARGETS, (json.dumps(document, indent=1) + "\n").encode()
 
 
-FORMAT: Final = Format(
-    name="webdataset",
-    summary="poisons-*.tar with .cls and .png, keys SLOT-ID, and targets.json; with --full the whole training set",
-    sniff=sniff_webdataset,
-    read=read_webdataset,
-    write=write_webdataset,
-    carries=frozenset({"bases", "unknown bases", "targets", "patch", "trigger", "adversarial label"}),
-)
+SUMMARY: Final = "poisons-*.tar with .cls and .png, keys SLOT-ID, and targets.json; with --full the whole training set"
+CARRIES: Final = frozenset({"bases", "unknown bases", "targets", "patch", "trigger", "adversarial label"})
+FORMAT: Final = Format("webdataset", SUMMARY, sniff_webdataset, read_webdataset, write_webdataset, CARRIES)

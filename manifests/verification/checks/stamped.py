@@ -21,13 +21,9 @@ def exempt_pixels_are_the_trigger(trial: CheckedTrial) -> Iterator[Finding]:
     trigger = trial.exempt
     if trigger is None:
         return
-    for slot, row, base in trial.pairs:
-        wanted, exempt = _stamped_base(trial, trigger, base)
-        pixel, count = _first_wrong((trial.images[row] != wanted).any(axis=2) & exempt)
-        if count:
-            message = f"{pixel} is exempt, but not the trigger's; {count} such"
-            remedy = "Stamp the trigger last, or declare a constraint without the exemption"
-            yield trial.finding("V302", message, slot=slot, remedy=remedy)
+    remedy = "Stamp the trigger last, or declare a constraint without the exemption"
+    for slot, _, pixel, count in _otherwise_stamped(trial, trigger, everywhere=False):
+        yield trial.finding("V302", f"{pixel} is exempt, but not the trigger's; {count} such", slot=slot, remedy=remedy)
 
 
 @check("V303")
@@ -36,13 +32,10 @@ def changed_labels_are_stamped_bases(trial: CheckedTrial) -> Iterator[Finding]:
     record, trigger = trial.record, trial.trigger()
     if trigger is None or record.labels != "adversarial" or not isinstance(record.constraint, Unconstrained):
         return
-    for slot, row, base in trial.pairs:
-        wanted = stamp(trial.base.train.images[base], trigger, train_id(base))
-        pixel, count = _first_wrong((trial.images[row] != wanted).any(axis=2))
-        if count:
-            message = f"{pixel} is not that of train/{base} with the trigger on; {count} such"
-            remedy = "Stamp the unchanged base, or declare how far poisons may move (255 levels is anything)"
-            yield trial.finding("V303", message, slot=slot, remedy=remedy)
+    remedy = "Stamp the unchanged base, or declare how far poisons may move (255 levels is anything)"
+    for slot, base, pixel, count in _otherwise_stamped(trial, trigger, everywhere=True):
+        message = f"{pixel} is not that of train/{base} with the trigger on; {count} such"
+        yield trial.finding("V303", message, slot=slot, remedy=remedy)
 
 
 @check("H301")
@@ -64,10 +57,20 @@ def triggers_are_hidden(trial: CheckedTrial) -> Iterator[Finding]:
         yield trial.finding("H301", message, slot=visible[0])
 
 
-def _first_wrong(wrong: NDArray[np.bool_]) -> tuple[str, int]:
-    """The first of the wrong pixels, bool [H, W], in words, and their number."""
-    row, column = divmod(int(wrong.argmax()), wrong.shape[1])
-    return f"pixel (row {row}, column {column})", int(wrong.sum())
+def _otherwise_stamped(
+    trial: CheckedTrial, trigger: Trigger, *, everywhere: bool
+) -> Iterator[tuple[int, int, str, int]]:
+    """The poisons that are not their stamped bases, at all pixels or at those that the trigger may change.
+
+    Yields:
+        Slot, base, the first pixel that differs, in words, and the number of such pixels.
+    """
+    for slot, row, base in trial.pairs:
+        wanted, under = _stamped_base(trial, trigger, base)
+        wrong = (trial.images[row] != wanted).any(axis=2) & (everywhere | under)
+        if count := int(wrong.sum()):
+            first_row, first_column = divmod(int(wrong.argmax()), wrong.shape[1])
+            yield slot, base, f"pixel (row {first_row}, column {first_column})", count
 
 
 def _stamped_base(trial: CheckedTrial, trigger: Trigger, base: int) -> tuple[Images, NDArray[np.bool_]]:

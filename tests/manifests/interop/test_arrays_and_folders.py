@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,66 +26,53 @@ NORMALISED = "normalised:witches-brew"
 SCALE = np.array([0.247032, 0.243485, 0.261588]) * 255
 
 
-@pytest.fixture
-def bases(base: Base) -> list[int]:
-    """Five training images of class 2, not in their order."""
-    return np.flatnonzero(base.train.labels == 2)[[3, 0, 4, 1, 2]].tolist()
+@dataclass(frozen=True)
+class Poisoned:
+    """Five training images of class 2, not in their order, moved; and a target."""
+
+    base: Base
+    bases: list[int]
+    poisons: Images
+    target: int
+
+    def delta(self) -> np.ndarray:
+        return self.poisons.astype(np.float64) - self.base.train.images[self.bases]
+
+    def check_import(self, folder: Path) -> None:
+        """The set there has exactly these poisons, in any order, and every claim of it holds."""
+        trial = open_set(folder).trials[0]
+        images, labels = trial.poisons()
+        found = dict(zip(trial.record.slots.bases, images, strict=True))
+        assert sorted(found) == sorted(self.bases)
+        assert all(np.array_equal(found[index], image) for index, image in zip(self.bases, self.poisons, strict=True))
+        assert (labels == 2).all()
+        assert check(folder, self.base).clean
 
 
 @pytest.fixture
-def poisons(base: Base, bases: list[int]) -> Images:
-    return moved(base, bases)
-
-
-@pytest.fixture
-def target(base: Base) -> int:
-    return int(np.flatnonzero(base.test.labels == 1)[2])
-
-
-def delta(base: Base, bases: list[int], poisons: Images) -> np.ndarray:
-    return poisons.astype(np.float64) - base.train.images[bases]
-
-
-def imported(folder: Path, base: Base, bases: list[int], poisons: Images) -> None:
-    """The set there has exactly these poisons, in any order, and every claim of it holds."""
-    trial = open_set(folder).trials[0]
-    images, labels = trial.poisons()
-    found = dict(zip(trial.record.slots.bases, images, strict=True))
-    assert sorted(found) == sorted(bases)
-    assert all(np.array_equal(found[index], image) for index, image in zip(bases, poisons, strict=True))
-    assert (labels == 2).all()
-    assert check(folder, base).clean
+def made(base: Base) -> Poisoned:
+    bases = np.flatnonzero(base.train.labels == 2)[[3, 0, 4, 1, 2]].tolist()
+    return Poisoned(base, bases, moved(base, bases), int(np.flatnonzero(base.test.labels == 1)[2]))
 
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("ids", [torch.tensor, list])
-def test_witches_brew_packed(
-    tmp_path: Path,
-    base: Base,
-    bases: list[int],
-    poisons: Images,
-    target: int,
-    importing: Import,
-    zipped: bool,
-    ids: Any,
-) -> None:
-    values = torch.from_numpy(delta(base, bases, poisons) / SCALE).permute(0, 3, 1, 2).float()
+def test_witches_brew_packed(tmp_path: Path, made: Poisoned, importing: Import, zipped: bool, ids: Any) -> None:
+    values = torch.from_numpy(made.delta() / SCALE).permute(0, 3, 1, 2).float()
     path = tmp_path / "poisons_packed_2020-11-01.pth"
-    torch.save([values, ids(bases)], path, _use_new_zipfile_serialization=zipped)
+    torch.save([values, ids(made.bases)], path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(UsageError, match=r"differences from .* could be in several units"):
-        importing(path, target=target)
-    assert importing(path, target=target, unit=NORMALISED).format == "packed"
-    imported(tmp_path / "set", base, bases, poisons)
+        importing(path, target=made.target)
+    assert importing(path, target=made.target, unit=NORMALISED).format == "packed"
+    made.check_import(tmp_path / "set")
 
 
-def test_the_feature_attacks_checkpoints(
-    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
-) -> None:
+def test_the_feature_attacks_checkpoints(tmp_path: Path, made: Poisoned, importing: Import) -> None:
     mean, deviation = np.array([0.4914, 0.4822, 0.4465]), np.array([0.2023, 0.1994, 0.2010])
-    values = torch.from_numpy((poisons / 255 - mean) / deviation).permute(0, 3, 1, 2).float()
-    torch.save({"poison": [(one, 2) for one in values], "idx": bases}, tmp_path / "poison_00049.pth")
-    importing(tmp_path / "poison_00049.pth", target=target, unit="normalised:cifar10")
-    imported(tmp_path / "set", base, bases, poisons)
+    values = torch.from_numpy((made.poisons / 255 - mean) / deviation).permute(0, 3, 1, 2).float()
+    torch.save({"poison": [(one, 2) for one in values], "idx": made.bases}, tmp_path / "poison_00049.pth")
+    importing(tmp_path / "poison_00049.pth", target=made.target, unit="normalised:cifar10")
+    made.check_import(tmp_path / "set")
 
 
 def png(path: Path, image: Images) -> None:
@@ -92,69 +80,55 @@ def png(path: Path, image: Images) -> None:
     Image.fromarray(image).save(path)
 
 
-def limited(folder: Path, base: Base, bases: list[int], poisons: Images, target: int) -> Path:
-    for index, image in zip(bases, poisons, strict=True):
+def limited(folder: Path, made: Poisoned) -> Path:
+    for index, image in zip(made.bases, made.poisons, strict=True):
         png(folder / "train" / "class 2" / f"{index}.png", image)
-    for name in base.classes:
+    for name in made.base.classes:
         (folder / "train" / name).mkdir(exist_ok=True)
-    png(folder / "targets" / "class 2" / f"{target}.png", base.test.images[target])
+    png(folder / "targets" / "class 2" / f"{made.target}.png", made.base.test.images[made.target])
     return folder
 
 
-def test_witches_brew_limited(
-    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
-) -> None:
-    done = importing(limited(tmp_path / "brew", base, bases, poisons, target))
+def test_witches_brew_limited(tmp_path: Path, made: Poisoned, importing: Import) -> None:
+    done = importing(limited(tmp_path / "brew", made))
     assert (done.format, done.findings) == ("folder", ())
-    imported(tmp_path / "set", base, bases, poisons)
+    made.check_import(tmp_path / "set")
     (found,) = open_set(tmp_path / "set").manifest.trials[0].targets
     assert found.model_dump() == {
         "kind": "split",
         "split": "test",
-        "index": target,
+        "index": made.target,
         "label": 1,
         "adversarial_label": None,
     }
 
 
-def test_h702_witches_brew_full(
-    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
-) -> None:
-    folder = limited(tmp_path / "brew", base, bases, poisons, target)
-    for index, (image, label) in enumerate(zip(base.train.images, base.train.labels, strict=True)):
-        if index not in bases:
-            png(folder / "train" / base.classes[label] / f"{index}.png", image)
-    png(folder / "test" / "class 0" / "1.png", base.test.images[1])
+def test_h702_witches_brew_full(tmp_path: Path, made: Poisoned, importing: Import) -> None:
+    folder = limited(tmp_path / "brew", made)
+    for index, (image, label) in enumerate(zip(made.base.train.images, made.base.train.labels, strict=True)):
+        if index not in made.bases:
+            png(folder / "train" / made.base.classes[label] / f"{index}.png", image)
+    png(folder / "test" / "class 0" / "1.png", made.base.test.images[1])
     done = importing(folder)
     assert done.findings[0].message == "36 images, of which 5 are not the base's own: they are taken for the poisons"
-    imported(tmp_path / "set", base, bases, poisons)
+    made.check_import(tmp_path / "set")
 
 
-def test_class_folders_alone(
-    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
-) -> None:
-    limited(tmp_path / "brew", base, bases, poisons, target)
-    importing(tmp_path / "brew" / "train", "folder", target=target)
-    imported(tmp_path / "set", base, bases, poisons)
+def test_class_folders_alone(tmp_path: Path, made: Poisoned, importing: Import) -> None:
+    limited(tmp_path / "brew", made)
+    importing(tmp_path / "brew" / "train", "folder", target=made.target)
+    made.check_import(tmp_path / "set")
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8])
-def test_witches_brew_numpy(
-    tmp_path: Path,
-    base: Base,
-    bases: list[int],
-    poisons: Images,
-    target: int,
-    importing: Import,
-    dtype: type[np.generic],
-) -> None:
-    images = base.train.images.astype(dtype)
-    images[bases] = poisons
+def test_witches_brew_numpy(tmp_path: Path, made: Poisoned, importing: Import, dtype: type[np.generic]) -> None:
+    images = made.base.train.images.astype(dtype)
+    images[made.bases] = made.poisons
     (tmp_path / "brew").mkdir()
     np.save(tmp_path / "brew" / "poisoned_training_data.npy", images)
-    np.save(tmp_path / "brew" / "poisoned_training_labels.npy", base.train.labels.astype(np.float64))
-    assert importing(tmp_path / "brew", target=target).format == "numpy"
-    imported(tmp_path / "set", base, bases, poisons)
+    np.save(tmp_path / "brew" / "poisoned_training_labels.npy", made.base.train.labels.astype(np.float64))
+    assert importing(tmp_path / "brew", target=made.target).format == "numpy"
+    made.check_import(tmp_path / "set")
 
 
 @pytest.mark.parametrize("change", ["shares", "nan", "short", "labels", "cut"])
@@ -176,72 +150,63 @@ def test_witches_brew_numpy_that_is_none(tmp_path: Path, base: Base, importing: 
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("channels_first", [False, True])
 def test_perturbations_in_a_zip(
-    tmp_path: Path,
-    base: Base,
-    bases: list[int],
-    poisons: Images,
-    target: int,
-    importing: Import,
-    compressed: bool,
-    channels_first: bool,
+    tmp_path: Path, made: Poisoned, importing: Import, compressed: bool, channels_first: bool
 ) -> None:
-    values = (delta(base, bases, poisons) / 255).astype(np.float32)
+    values = (made.delta() / 255).astype(np.float32)
     values = values.transpose(0, 3, 1, 2) if channels_first else values
     save = np.savez_compressed if compressed else np.savez
-    save(tmp_path / "p.npz", delta=values, ids=np.array(bases), labels=np.full(5, 2))
-    assert importing(tmp_path / "p.npz", target=target).format == "perturbation"
-    imported(tmp_path / "set", base, bases, poisons)
+    save(tmp_path / "p.npz", delta=values, ids=np.array(made.bases), labels=np.full(5, 2))
+    assert importing(tmp_path / "p.npz", target=made.target).format == "perturbation"
+    made.check_import(tmp_path / "set")
 
 
-def test_perturbations_a_row_a_training_image(
-    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
-) -> None:
-    values = np.zeros(base.train.images.shape, np.int8)
-    values[bases] = delta(base, bases, poisons)
+def test_perturbations_a_row_a_training_image(tmp_path: Path, made: Poisoned, importing: Import) -> None:
+    values = np.zeros(made.base.train.images.shape, np.int8)
+    values[made.bases] = made.delta()
     np.save(tmp_path / "noise.npy", values)
-    done = importing(tmp_path / "noise.npy", target=target)
+    done = importing(tmp_path / "noise.npy", target=made.target)
     assert [one.code for one in done.findings] == ["H702"]
-    imported(tmp_path / "set", base, bases, poisons)
+    made.check_import(tmp_path / "set")
 
 
-def test_h701_perturbations_a_row_a_base_of_the_setup(
-    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
-) -> None:
-    entry = {"target class": 1, "target index": target, "base class": 2, "base indices": np.array(bases)}
+def test_h701_perturbations_a_row_a_base_of_the_setup(tmp_path: Path, made: Poisoned, importing: Import) -> None:
+    entry = {"target class": 1, "target index": made.target, "base class": 2, "base indices": np.array(made.bases)}
     setup = open_setup(str(dumped(tmp_path / "setup.pickle", [entry])))
-    np.save(tmp_path / "noise.npy", delta(base, bases, poisons).astype(np.float32))
-    done = importing(tmp_path / "noise.npy", target=target)
+    np.save(tmp_path / "noise.npy", made.delta().astype(np.float32))
+    done = importing(tmp_path / "noise.npy", target=made.target)
     assert [one.line() for one in done.findings] == [
         "V701 trial 0: differences from bases that nobody names. Give --setup"
     ]
     done = importing(tmp_path / "noise.npy", setup=setup)
     assert [one.code for one in done.findings] == ["H701"]
-    imported(tmp_path / "set", base, bases, poisons)
+    made.check_import(tmp_path / "set")
 
 
-def test_hdf5_of_named_arrays(
-    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
-) -> None:
+def test_hdf5_of_named_arrays(tmp_path: Path, made: Poisoned, importing: Import) -> None:
     with h5py.File(tmp_path / "theirs.h5", "w") as file:
-        file["poisons"], file["bases"], file["target_indices"] = poisons, bases, [target]
+        file["poisons"], file["bases"], file["target_indices"] = made.poisons, made.bases, [made.target]
         file["anything"] = [1.5]
     assert importing(tmp_path / "theirs.h5").format == "hdf5"
-    imported(tmp_path / "set", base, bases, poisons)
+    made.check_import(tmp_path / "set")
 
 
-def test_hdf5_of_floats_is_refused(tmp_path: Path, poisons: Images, importing: Import) -> None:
+def test_hdf5_of_floats_is_refused(tmp_path: Path, made: Poisoned, importing: Import) -> None:
     with h5py.File(tmp_path / "floats.h5", "w") as file:
-        file["poisons"] = poisons / 255
+        file["poisons"] = made.poisons / 255
     done = importing(tmp_path / "floats.h5", target=0)
     assert "does not hold integers" in done.findings[0].message
 
 
-def test_an_npz_of_named_arrays(
-    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
-) -> None:
-    np.savez(tmp_path / "p.npz", poisons=poisons / 255, bases=bases, target_indices=[target], adversarial_label=[2])
+def test_an_npz_of_named_arrays(tmp_path: Path, made: Poisoned, importing: Import) -> None:
+    np.savez(
+        tmp_path / "p.npz",
+        poisons=made.poisons / 255,
+        bases=made.bases,
+        target_indices=[made.target],
+        adversarial_label=[2],
+    )
     assert importing(tmp_path / "p.npz").format == "numpy"
-    imported(tmp_path / "set", base, bases, poisons)
+    made.check_import(tmp_path / "set")
 
 
 WRONG: dict[str, dict[str, Any]] = {
@@ -301,14 +266,12 @@ FOLDERS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_folders_that_make_no_trial(
-    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import, name: str
-) -> None:
-    folder = limited(tmp_path / "brew", base, bases, poisons, target)
+def test_folders_that_make_no_trial(tmp_path: Path, made: Poisoned, importing: Import, name: str) -> None:
+    folder = limited(tmp_path / "brew", made)
     path, message = FOLDERS[name]
     (folder / path).parent.mkdir(exist_ok=True)
     if path.endswith("png"):
-        png(folder / path, base.train.images[0])
+        png(folder / path, made.base.train.images[0])
     else:
         (folder / path).write_text("x")
     done = importing(folder)
@@ -318,11 +281,11 @@ def test_folders_that_make_no_trial(
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "I;16", "CMYK"])
 def test_pictures_other_than_8_bit_rgb_are_refused(
-    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import, mode: str
+    tmp_path: Path, made: Poisoned, importing: Import, mode: str
 ) -> None:
-    folder = limited(tmp_path / "brew", base, bases, poisons, target)
-    path = folder / "train" / "class 2" / f"{bases[0]}.png"
-    image = Image.fromarray(poisons[0]).convert("L" if mode == "I;16" else mode)
+    folder = limited(tmp_path / "brew", made)
+    path = folder / "train" / "class 2" / f"{made.bases[0]}.png"
+    image = Image.fromarray(made.poisons[0]).convert("L" if mode == "I;16" else mode)
     image.convert(mode).save(path, "TIFF" if mode == "CMYK" else "PNG")
     done = importing(folder)
     assert "not an 8-bit RGB PNG file" in done.findings[0].message
@@ -330,9 +293,9 @@ def test_pictures_other_than_8_bit_rgb_are_refused(
 
 @pytest.mark.parametrize("part", ["train", "targets"])
 def test_pictures_of_another_size_are_refused_one_by_one(
-    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import, part: str
+    tmp_path: Path, made: Poisoned, importing: Import, part: str
 ) -> None:
-    folder = limited(tmp_path / "brew", base, bases, poisons, target)
+    folder = limited(tmp_path / "brew", made)
     png(folder / part / "class 2" / "30.png", np.zeros((7, 9, 3), np.uint8))
     done = importing(folder)
     assert (done.worst, done.content_digest) == (3, None)
@@ -363,12 +326,10 @@ def test_a_stated_unit_makes_no_pixels_of_what_is_none(
     assert (done.worst, done.content_digest) == (3, None)
 
 
-def test_h704_values_between_levels_and_outside_are_told(
-    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
-) -> None:
-    values = poisons / 255 + 0.3 / 255
+def test_h704_values_between_levels_and_outside_are_told(tmp_path: Path, made: Poisoned, importing: Import) -> None:
+    values = made.poisons / 255 + 0.3 / 255
     values[0, 0, 0, 0] = 1.01
-    np.savez(tmp_path / "p.npz", poisons=values, bases=bases, target_indices=[target])
+    np.savez(tmp_path / "p.npz", poisons=values, bases=made.bases, target_indices=[made.target])
     found = importing(tmp_path / "p.npz", unit="0-1").findings
     assert [one.line() for one in found] == [
         "H704 trial 0: values between two levels, rounded to the nearest",
@@ -376,23 +337,21 @@ def test_h704_values_between_levels_and_outside_are_told(
     ]
 
 
-def test_levels_are_no_normalised_values(tmp_path: Path, poisons: Images, importing: Import) -> None:
-    np.savez(tmp_path / "p.npz", poisons=poisons)
+def test_levels_are_no_normalised_values(tmp_path: Path, made: Poisoned, importing: Import) -> None:
+    np.savez(tmp_path / "p.npz", poisons=made.poisons)
     with pytest.raises(UsageError, match="bytes, which are levels"):
         importing(tmp_path / "p.npz", target=0, unit=NORMALISED)
 
 
-def test_v705_a_target_of_which_nothing_is_said_is_asked_for(
-    tmp_path: Path, base: Base, bases: list[int], poisons: Images, target: int, importing: Import
-) -> None:
-    arrays = {"poisons": poisons, "bases": np.array(bases)}
+def test_v705_a_target_of_which_nothing_is_said_is_asked_for(tmp_path: Path, made: Poisoned, importing: Import) -> None:
+    arrays = {"poisons": made.poisons, "bases": np.array(made.bases)}
     np.savez(tmp_path / "none.npz", **arrays, target_labels=[1], target_indices=[-1])
     done = importing(tmp_path / "none.npz")
     assert (done.worst, done.content_digest) == (1, None)
     text = "a target without pixels and without an index"
     assert (done.findings[0].message, done.findings[0].remedy) == (text, "Give --setup or --target")
-    np.savez(tmp_path / "one.npz", **arrays, target_labels=[1, 1], target_indices=[target, -1])
-    assert importing(tmp_path / "one.npz", target=target).findings[0].message.startswith(text)
-    importing(tmp_path / "none.npz", target=target)
-    imported(tmp_path / "set", base, bases, poisons)
-    assert [one.index for one in open_set(tmp_path / "set").manifest.trials[0].targets] == [target]
+    np.savez(tmp_path / "one.npz", **arrays, target_labels=[1, 1], target_indices=[made.target, -1])
+    assert importing(tmp_path / "one.npz", target=made.target).findings[0].message.startswith(text)
+    importing(tmp_path / "none.npz", target=made.target)
+    made.check_import(tmp_path / "set")
+    assert [one.index for one in open_set(tmp_path / "set").manifest.trials[0].targets] == [made.target]

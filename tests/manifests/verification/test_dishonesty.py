@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from forge import Draft, check, forge, small_base, small_set
+from forge import Draft, base_of_another_height, check, forge, small_base, small_set
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files import canonical_json
@@ -148,14 +148,6 @@ def base_of_other_sizes(draft: Draft) -> None:
 
 def source_class_of_a_drawn_trial(draft: Draft) -> None:
     draft.trial(0)["source_classes"] = [draft.trial(0)["targets"][0]["label"]]
-
-
-def base_of_another_height(draft: Draft) -> None:
-    """The shards have images of the declared size; the base has not, so there is nothing to compare them with."""
-    for split in draft.manifest["base"]["splits"].values():
-        split["height"] = 9
-    for images in draft.images.values():
-        images[:] = [np.concatenate([image, image[:1]]) for image in images]
 
 
 def list_out_of_range(draft: Draft) -> None:

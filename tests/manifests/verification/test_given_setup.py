@@ -13,7 +13,7 @@ import pytest
 from forge import Draft, forge, small_base
 
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.files.pixels import pixel_digest
+from poisonsets.manifests.files.pixels import Images, image_digest
 from poisonsets.manifests.records.origin import NamedSetup
 from poisonsets.manifests.sets import shard
 from poisonsets.manifests.sets.reader import open_set
@@ -143,20 +143,21 @@ def test_v503_a_trial_that_is_not_the_setups(
     assert any(LIES[lie] in one.message for one in report.findings), [one.line() for one in report.findings]
 
 
+def target_in_a_file(draft: Draft, image: Images) -> None:
+    """The first trial's target as a file target of these pixels."""
+    label = draft.trial(0)["targets"][0]["label"]
+    draft.extra["targets.tar"] = shard.encode(0, 0, image[None], np.array([label]))
+    target = {"kind": "file", "key": "00000-00000000", "label": label, "adversarial_label": None}
+    draft.trial(0)["targets"] = [target | {"pixels": image_digest(image, label)}]
+
+
 def test_v503_a_target_as_a_file_is_called_by_its_key(
     honest: Path, tmp_path: Path, base: Base, setup: SetupFile
 ) -> None:
     def other_file(draft: Draft) -> None:
         foreign(draft, setup)
-        trial: dict[str, Any] = draft.trial(0)
-        trial["outcome"] = None
-        label = trial["targets"][0]["label"]
-        image, labels = np.full((1, *base.test.images.shape[1:]), 7, np.uint8), np.array([label])
-        draft.extra["targets.tar"] = shard.encode(0, 0, image, labels)
-        pixels = pixel_digest(image, labels)
-        trial["targets"] = [
-            {"kind": "file", "key": "00000-00000000", "label": label, "adversarial_label": None, "pixels": pixels}
-        ]
+        draft.trial(0)["outcome"] = None
+        target_in_a_file(draft, np.full(base.test.images.shape[1:], 7, np.uint8))
 
     report = checked(honest, tmp_path, base, setup, other_file)
     (found,) = [one for one in report.findings if one.kind == "violation"]
@@ -172,18 +173,6 @@ def test_bases_in_another_order_and_a_target_as_a_file_are_the_same_trial(
         trial: dict[str, Any] = draft.trial(0)
         trial["slots"]["bases"].reverse()
         draft.images[0].reverse()
-        (target,) = trial["targets"]
-        image, label = base.test.images[target["index"]][None], np.array([target["label"]])
-        draft.extra["targets.tar"] = shard.encode(0, 0, image, label)
-        pixels = pixel_digest(image, label)
-        trial["targets"] = [
-            {
-                "kind": "file",
-                "key": "00000-00000000",
-                "label": int(label[0]),
-                "adversarial_label": None,
-                "pixels": pixels,
-            }
-        ]
+        target_in_a_file(draft, base.test.images[trial["targets"][0]["index"]])
 
     assert checked(honest, tmp_path, base, setup, elsewhere).findings == ()

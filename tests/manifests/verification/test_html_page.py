@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forge import Draft, check, forge
+from forge import Draft, base_of_another_height, check, forge
 from golden.making import GOLDEN, golden_base
 from PIL import Image
 
@@ -118,19 +118,12 @@ def bases_outside(draft: Draft) -> None:
         trial["slots"]["bases"] = [10_000] * 4
 
 
-def other_size(draft: Draft) -> None:
-    for split in draft.manifest["base"]["splits"].values():
-        split["height"] = 9
-    for images in draft.images.values():
-        images[:] = [np.concatenate([image, image[:1]]) for image in images]
-
-
 def slots_twice(draft: Draft) -> None:
     draft.slots[0][1] = 0
     draft.images[0][0] = 255 - draft.images[0][0]
 
 
-@pytest.mark.parametrize("edit", [broken_target, unknown_bases, bases_outside, other_size, slots_twice])
+@pytest.mark.parametrize("edit", [broken_target, unknown_bases, bases_outside, base_of_another_height, slots_twice])
 def test_what_cannot_be_pictured_is_left_out(
     five: Path, tmp_path: Path, base: Base, edit: Callable[[Draft], None]
 ) -> None:
