@@ -62,7 +62,7 @@ def build(spec: Spec, progress: Progress = silent) -> Base:
     )
 
 
-def completed(spec: Spec) -> Spec:
+def complete(spec: Spec) -> Spec:
     """The spec with the holdout and the size that its source needs and that it does not say.
 
     At most the first images are read; the size is the shortest side of two that differ.
@@ -107,7 +107,7 @@ def _contents(spec: Spec, progress: Progress) -> Contents:
         plain = replace(spec, holdout=None, split_seed=0)
         raise UsageError(f"{spec.name} has its own test split; a holdout has no meaning", f"Type `{plain.add_command}`")
     if not has_test and spec.holdout is None:
-        whole = completed(spec)
+        whole = complete(spec)
         size = "" if whole.resize == spec.resize else " and its images differ in size"
         raise UsageError(f"{spec.name} has no test split{size}", f"{whole.add_remedy}, or choose other numbers")
     try:

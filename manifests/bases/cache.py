@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from poisonsets.manifests.bases import cache_file
-from poisonsets.manifests.bases.build import build, completed
+from poisonsets.manifests.bases.build import build, complete
 from poisonsets.manifests.bases.cache_entries import CacheEntry, cache_entries, cache_path, find_entry
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.bases.registry import kinds
@@ -161,7 +161,7 @@ def _remove(path: Path) -> None:
 def _not_cached(name: str, spec: Spec, entries: list[CacheEntry]) -> MissingError:
     remedy = spec.add_remedy
     with suppress(PoisonsetsError):  # a source that is not there, or cannot be read
-        remedy = completed(spec).add_remedy
+        remedy = complete(spec).add_remedy
     usable = {entry.name: split_options(entry.spec)[0] for entry in entries if entry.pin is not None}
     others = [other for other, place in usable.items() if place == split_options(spec.text)[0]]
     if not others and spec.path is not None and not spec.path.exists():

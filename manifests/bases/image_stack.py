@@ -62,7 +62,7 @@ class ImageStack:
         self._pixels += image.tobytes()
         self._labels.append(label)
 
-    def labelled(self, where: Path) -> LabelledImages:
+    def collect(self, where: Path) -> LabelledImages:
         """What was added.
 
         Raises:
@@ -99,5 +99,5 @@ def decode_splits(
             done += 1
             if done % PROGRESS_STEP == 0 or done == total:
                 progress(done, total)
-        result.append(stack.labelled(where))
+        result.append(stack.collect(where))
     return result

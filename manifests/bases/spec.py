@@ -125,18 +125,18 @@ def parse_spec(
     except UsageError as error:
         if not listed or kind.source != "spec":
             raise
-        command = shlex.join(["poisonsets", "base", "add", name, "--from", text.partition(":")[2]])
+        command = add_command(name, Path(text.partition(":")[2]))
         raise UsageError(error.message, f"Type `{command}` if the @ is the path's. {error.remedy}") from error
     where = _path(kind, path if colon else None, source)
     return Spec(kind, where, _holdout(given), _seed(given), _number(given, "resize", 1, IMAGE_SIDE))
 
 
 def _path(kind: BaseKind, path: str | None, source: Path | None) -> Path | None:
-    if kind.source == "embedded" and source is not None:
-        raise UsageError(f"base {kind.name} takes no separate source path", "Leave out --from")
-    if kind.source != "spec" and path is not None:
-        advice = f"Write {kind.name}" + (f" and give the folder with --from {path}" if kind.source == "given" else "")
-        raise UsageError(f"base {kind.name} takes no path in its name", advice)
+    if kind.source == "embedded" and (source is not None or path is not None):
+        raise UsageError(f"base {kind.name} takes no path", f"Write {kind.name}")
+    if kind.source == "given" and path is not None:
+        command = add_command(kind.name, Path(path or "PATH"))
+        raise UsageError(f"base {kind.name} takes no path in its name", f"Type `{command}`")
     if kind.source == "spec" and not path and source is None:
         raise UsageError(f"base {kind.name} needs a path", f"Write {kind.usage}")
     if path and source is not None:

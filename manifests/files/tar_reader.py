@@ -34,16 +34,16 @@ def training_shards(source: Path) -> tuple[Path, ...]:
     Raises MissingError where there are none.
     """
     found = _shards(source, "train-*.tar")
-    if not found and not has_test(source):
+    if not found and not test_shards(source):
         found = _shards(source, "*.tar")
     if not found:
         raise MissingError(f"{source}: no training shards (train-*.tar, or *.tar where there is no test-*.tar)")
     return found
 
 
-def has_test(source: Path) -> bool:
-    """Whether there are shards `test-*.tar`."""
-    return bool(_shards(source, "test-*.tar"))
+def test_shards(source: Path) -> tuple[Path, ...]:
+    """The shards of a folder's test split: `test-*.tar`."""
+    return _shards(source, "test-*.tar")
 
 
 def _shards(source: Path, pattern: str) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ from typing import Final
 from poisonsets.manifests.bases.image_stack import PROGRESS_STEP, ImageStack
 from poisonsets.manifests.bases.kind import BaseKind, Contents, class_names
 from poisonsets.manifests.files import canonical_json, store
-from poisonsets.manifests.files.tar_reader import _shards, has_test, samples, training_shards
+from poisonsets.manifests.files.tar_reader import samples, test_shards, training_shards
 from poisonsets.manifests.workers import Progress
 
 CLASSES_BYTES: Final = 64 << 20
@@ -31,7 +31,7 @@ def read_webdataset(source: Path, resize: int | None, progress: Progress) -> Con
         resize: the side to resize to, or None.
         progress: told the images read, and one more because their total is not known.
     """
-    shards = [training_shards(source), _shards(source, "test-*.tar")]
+    shards = [training_shards(source), test_shards(source)]
     stacks = [ImageStack(resize) for paths in shards if paths]
     for stack, paths in zip(stacks, shards, strict=False):
         for path in paths:
@@ -40,7 +40,7 @@ def read_webdataset(source: Path, resize: int | None, progress: Progress) -> Con
                 if len(stack) % PROGRESS_STEP == 0:
                     done = sum(map(len, stacks))
                     progress(done, done + 1)
-    splits = [stack.labelled(source) for stack in stacks]
+    splits = [stack.collect(source) for stack in stacks]
     return Contents(_class_names(source), splits[0], splits[1] if shards[1] else None)
 
 
@@ -58,6 +58,6 @@ KINDS = (
         summary="shards train-*.tar and test-*.tar with .cls and .png or .jpg members",
         source="spec",
         read=read_webdataset,
-        has_test=has_test,
+        has_test=lambda source: bool(test_shards(source)),
     ),
 )

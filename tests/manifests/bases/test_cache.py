@@ -201,7 +201,7 @@ def test_every_kind_is_described_in_one_line() -> None:
 
 
 def test_digits_takes_no_source_and_no_holdout(cache: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="takes no separate source"):
+    with pytest.raises(UsageError, match="takes no path"):
         add("digits", cache=cache, source=tmp_path)
     with pytest.raises(UsageError, match="its own test split") as caught:
         open_base("digits@holdout=1/5", cache=cache)

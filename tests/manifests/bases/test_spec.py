@@ -55,6 +55,8 @@ def test_recorded_names_hold_no_path_and_fit_the_model(last: str) -> None:
         ("folder:x@split-seed=3", "Give holdout=1/20 too"),
         ("foldr:x", "Did you mean folder:PATH?"),
         ("cifar11", "Did you mean cifar10"),
+        ("cifar10:/my data", "Type `poisonsets base add cifar10 --from '/my data'`"),
+        ("digits:", "base digits takes no path. Write digits"),
         ("folder:x@me/flowers", "`poisonsets base add folder --from x@me/flowers` if the @ is the path's"),
     ],
 )
