@@ -79,6 +79,17 @@ def test_every_name_of_the_list_opens_its_own_base(fill: Fill, cache: Path, monk
     assert "folder:flowers" in names(cache)
 
 
+def test_a_listed_name_is_not_the_folder_of_that_name_here(
+    fill: Fill, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = add_base(parse_spec(f"folder:{fill('one/flowers')}@holdout=1/4"), cache=cache).pin()
+    here = fill("another/flowers")
+    monkeypatch.chdir(here.parent)
+    assert open_base("folder:flowers", cache=cache).pin() == pin
+    with pytest.raises(MissingError, match=f"base folder:{here} is not in the cache"):
+        open_base("folder:./flowers", cache=cache)
+
+
 def test_what_names_several_bases_is_refused_with_their_names(fill: Fill, cache: Path) -> None:
     place = f"folder:{fill('birds')}"
     for text in (f"{place}@holdout=1/4", f"{place}@holdout=1/2"):
