@@ -19,8 +19,8 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.methods.pairing import greedy
 from poisonsets.victims.networks import build
 from poisonsets.victims.scoring.jobs import forget_peak
-from poisonsets.victims.trainers.whole_network import compiled
-from poisonsets.victims.training.checkpoint import KeptRun
+from poisonsets.victims.trainers.whole_network import forward_pass
+from poisonsets.victims.training.checkpoint import Checkpoint
 from poisonsets.victims.training.loop import Schedule, fit, optimiser_of
 from poisonsets.victims.training.pretrain import cached_weights
 from poisonsets.victims.training.pretraining import Pretraining
@@ -71,7 +71,7 @@ def test_a_score_predicts_what_the_cpu_does(
     tmp_path: Path, network: Path, training: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where there is triton, victims from scratch go through what `torch.compile` returns, here without a compiler."""
-    monkeypatch.setattr(compiled, "WORTH", 1)
+    monkeypatch.setattr(forward_pass, "WORTH", 1)
     made = crafted(tmp_path / "set", "bullseye-polytope", network, "cpu")
     asked = ["--protocol", f"digits-{training}/convnet@epochs=2,width=0.25", "--json"]
     if training == "transfer":
@@ -111,15 +111,15 @@ def test_a_compiled_victim_trains_though_it_has_no_length() -> None:
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 def test_a_resumed_victim_has_its_buffers_as_its_parameters_lie(tmp_path: Path, gpu: Gpu, optimiser: Any) -> None:
-    schedule, kept = replace(PLAIN, optimiser=optimiser), KeptRun(tmp_path / "run.safetensors", "key", every=1)
-    train(victim(DEVICE), replace(schedule, epochs=1), keeper=kept)
+    schedule, kept = replace(PLAIN, optimiser=optimiser), Checkpoint(tmp_path / "run.safetensors", "key", every=1)
+    train(victim(DEVICE), replace(schedule, epochs=1), checkpoint=kept)
     resumed = victim(DEVICE)
     optimizer = optimiser_of(resumed, schedule)
     assert kept.resume(resumed, optimizer, torch.Generator()) == 1
     assert {value.is_contiguous() for value in resumed.parameters()} == {False, True}
     for value, buffers in optimizer.state.items():
         assert {one.stride() for name, one in buffers.items() if name != "step"} == {value.stride()}
-    train(resumed, schedule, keeper=kept)
+    train(resumed, schedule, checkpoint=kept)
     whole = victim(DEVICE)
     train(whole, schedule)
     assert equal(resumed, whole)

@@ -105,7 +105,7 @@ def save_weights(
         network: any network of `networks`, not a folded one.
         pretraining: the record of the pretraining it was trained with. Keys are names as in manifests; values are None,
             booleans, strings of at most 4096 characters, integers in 0..2**53 or lists of such integers.
-        provenance: what it was trained on, for instance `training.provenance`; the same keys and values.
+        provenance: what it was trained on, for instance `pretrain.provenance`; the same keys and values.
         classes: the label of each output; those of the pretraining where left out.
         overwrite: replace an existing file.
 

@@ -29,7 +29,7 @@ from poisonsets.victims.scoring.extractors import matched
 from poisonsets.victims.scoring.jobs import Job, stored_row
 from poisonsets.victims.scoring.preflight import preflight
 from poisonsets.victims.scoring.subject import ScorableManifest, ScorableSet
-from poisonsets.victims.scoring.worker import Making, RowMaker, blocks, trajectory_record
+from poisonsets.victims.scoring.worker import RowMaker, WorkerSettings, blocks, trajectory_record
 from poisonsets.victims.training.loop import Precision
 
 
@@ -73,8 +73,8 @@ def score_set(
             of one trial differ. A seed given twice counts once.
         results: a folder that keeps rows, locked meanwhile; without one they are only returned.
         resume: go on with the rows a folder holds.
-        trajectories: watch every victim and its control in training, and keep what they make of the targets after
-            each epoch beside the rows, see `trajectories.read_trajectory`. Rows are the same; a stored one without
+        trajectories: record every victim and its control in training, and keep what they make of the targets after
+            each epoch beside the rows, see `trajectory.read_trajectory`. Rows are the same; a stored one without
             its trajectory is done again. Each step costs a pass over the targets, forward and back, and a control
             that serves several trials is trained for each block of jobs, as a whole network for each job.
         cache: the cache folder, where from four trials on the features of clean images are kept for all
@@ -104,10 +104,10 @@ def score_set(
     wanted = wanted[shard[0] :: shard[1]]
     rows: dict[str, Row] = {}
     settings = _settings(opened.manifest, pairs, base, device) | {"cache": features, "precision": precision}
-    making = Making(base, device, cache, features, precision, results, trajectories)
+    worker_settings = WorkerSettings(base, device, cache, features, precision, results, trajectories)
     with _folder(results, settings, resume=resume) as folder:
-        make = partial(RowMaker, making, sharing if workers == 1 else silent)
-        for row in _all_rows(wanted, folder, make, workers, progress, watched=trajectories):
+        make = partial(RowMaker, worker_settings, sharing if workers == 1 else silent)
+        for row in _all_rows(wanted, folder, make, workers, progress, trajectories=trajectories):
             rows[row.job] = row
         if results is not None:
             store.remove_folder(results / CHECKPOINTS)
@@ -128,7 +128,7 @@ def _all_rows(
     workers: int,
     progress: Progress,
     *,
-    watched: bool,
+    trajectories: bool,
 ) -> Iterator[Row]:
     """The stored rows first, then those of the other jobs, which their makers store.
 
@@ -138,7 +138,7 @@ def _all_rows(
     missing: list[Job] = []
     for job in jobs:
         row = stored_row(job, folder) if folder else None
-        if row is None or (watched and folder and not _has_trajectory(job, row, folder)):
+        if row is None or (trajectories and folder and not _has_trajectory(job, row, folder)):
             missing.append(job)
         else:
             yield row

@@ -18,7 +18,7 @@ from poisonsets.victims.features.store import FeaturePrecision, FeatureStore
 from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder, trajectory_path
 from poisonsets.victims.results.row import Row
 from poisonsets.victims.results.trajectory import Trajectory, TrajectoryRecord, write_trajectory
-from poisonsets.victims.scoring.jobs import Job, finished_row, forget_peak, pixels
+from poisonsets.victims.scoring.jobs import Job, finished_row, forget_peak, trial_images
 from poisonsets.victims.trainers.linear_probe.trainer import LinearProbeTrainer
 from poisonsets.victims.trainers.predictions import Predictions
 from poisonsets.victims.trainers.victim_pair import JobInput
@@ -29,8 +29,8 @@ Trainer: TypeAlias = LinearProbeTrainer | WholeNetworkTrainer
 
 
 @dataclass(frozen=True)
-class Making:
-    """How rows are made that are not there yet.
+class WorkerSettings:
+    """How rows are made that are not there yet, in whichever process.
 
     Attributes:
         base: the base dataset the set pins.
@@ -40,7 +40,7 @@ class Making:
         precision: of the passes in which whole networks are trained.
         results: the results folder, which this process or its parent holds locked; rows and whole networks in
             training are kept there. Without one nothing is.
-        watched: watch victims in training, and keep their trajectories in the results folder.
+        trajectories: record the curves of victims in training, and keep them in the results folder.
     """
 
     base: Base
@@ -49,7 +49,7 @@ class Making:
     features: FeaturePrecision
     precision: Precision
     results: Path | None
-    watched: bool = False
+    trajectories: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ class RowMaker:
     """Trains victims; what those of one protocol and extractor share is kept until another pair comes.
 
     Args:
-        making: how.
+        settings: how rows are made.
         sharing: as the `progress` of `LinearProbeTrainer.share`.
     """
 
-    def __init__(self, making: Making, sharing: Progress = silent) -> None:
-        self._making, self._sharing = making, sharing
+    def __init__(self, settings: WorkerSettings, sharing: Progress = silent) -> None:
+        self._settings, self._sharing = settings, sharing
         self._pair: tuple[str, str | None] | None = None
         self._trainer: Trainer | None = None
 
@@ -104,12 +104,12 @@ class RowMaker:
         process to store it would be lost with that one, and victims forget their checkpoints when the next block comes.
 
         Raises:
-            UsageError, DamagedError, MissingError: as the trainer's `predictions` and `jobs.pixels`.
+            UsageError, DamagedError, MissingError: as the trainer's `predictions` and `jobs.trial_images`.
         """
-        started, making = time.perf_counter(), self._making
-        forget_peak(making.device)
+        started, settings = time.perf_counter(), self._settings
+        forget_peak(settings.device)
         trainer = self._trainer_of(block)
-        loaded = {job.trial.record.trial: pixels(job.trial, making.base) for job in block.jobs}
+        loaded = {job.trial.record.trial: trial_images(job.trial, settings.base) for job in block.jobs}
         inputs = [JobInput(job.trial.record, *loaded[job.trial.record.trial], job.victim_seed) for job in block.jobs]
         predictions = trainer.predictions(inputs, progress)
         seconds = (time.perf_counter() - started) / len(block.jobs)
@@ -118,11 +118,11 @@ class RowMaker:
             if isinstance(found, ViolationError):
                 made.append(found)
                 continue
-            row = finished_row(job, found, seconds=seconds, device=making.device)
-            if making.results is not None:
-                if making.watched:
-                    write_trajectory(trajectory_path(making.results, job.identity.key), _trajectory(job, found))
-                ResultsFolder(making.results).write(row)
+            row = finished_row(job, found, seconds=seconds, device=settings.device)
+            if settings.results is not None:
+                if settings.trajectories:
+                    write_trajectory(trajectory_path(settings.results, job.identity.key), _trajectory(job, found))
+                ResultsFolder(settings.results).write(row)
             made.append(row)
         return made
 
@@ -131,7 +131,7 @@ class RowMaker:
         pair = (first.protocol, first.extractor)
         if self._trainer is None or self._pair != pair:
             self._trainer, self._pair = None, pair  # the old one's memory is free before the new one takes its own
-            self._trainer = _trainer(block, self._making, self._sharing)
+            self._trainer = _trainer(block, self._settings, self._sharing)
         return self._trainer
 
 
@@ -155,23 +155,23 @@ def _trajectory(job: Job, predictions: Predictions) -> Trajectory:
     return Trajectory(record, victim.curves, None if control is None else control.curves)
 
 
-def _trainer(block: JobBlock, making: Making, sharing: Progress) -> Trainer:
+def _trainer(block: JobBlock, settings: WorkerSettings, sharing: Progress) -> Trainer:
     """Heads on remembered features where that is all there is to train, else whole networks."""
-    protocol, extractor, base = block.jobs[0].protocol, block.jobs[0].extractor, making.base
+    protocol, extractor, base = block.jobs[0].protocol, block.jobs[0].extractor, settings.base
     if extractor is None or not protocol.batched:
         network = None if extractor is None else extractor.network
         return WholeNetworkTrainer(
             protocol,
             network,
             base,
-            making.device,
-            precision=making.precision,
-            checkpoints=None if making.results is None else making.results / CHECKPOINTS,
-            watched=making.watched,
+            settings.device,
+            precision=settings.precision,
+            checkpoints=None if settings.results is None else settings.results / CHECKPOINTS,
+            curves=settings.trajectories,
         )
     trainer = LinearProbeTrainer(
-        protocol, extractor.network, base, making.device, features=making.features, watched=making.watched
+        protocol, extractor.network, base, settings.device, features=settings.features, curves=settings.trajectories
     )
-    if making.cache is not None:
-        trainer.share(FeatureStore(making.cache, extractor.digest, base.train.digest), block.beside, sharing)
+    if settings.cache is not None:
+        trainer.share(FeatureStore(settings.cache, extractor.digest, base.train.digest), block.beside, sharing)
     return trainer

@@ -1,4 +1,4 @@
-"""What a watched victim measures each epoch: named series of numbers."""
+"""The course of a victim in training: a few numbers after each epoch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Values: TypeAlias = NDArray[np.float32]
 class Curves:
     """One victim's course: after each epoch what it makes of the K targets, and how its steps were aligned with them.
 
-    Source: Geiping et al. (2021), "Witches' Brew", Figs. 2 and 9. `watching` says how it is measured and what differs.
+    Source: Geiping et al. (2021), "Witches' Brew", Figs. 2 and 9. `recorder` says how it is measured and what differs.
 
     Attributes:
         adversarial_loss: float32 [epochs, K], cross-entropy in nats under the adversarial label.

@@ -1,4 +1,4 @@
-"""Victims watched while they train, without a trace in them: no draw, no running statistic, no value is touched.
+"""Curves of victims, recorded in training without a trace in them: no draw, no running statistic, no value changes.
 
 Source: Geiping et al. (2021), "Witches' Brew", Figs. 2 and 9: the cosine, averaged over the batches of an epoch, of
 the gradient of the targets' adversarial loss with the gradient of a batch's training loss, at the same parameters,
@@ -27,7 +27,7 @@ from poisonsets.victims.trainers.curves import SERIES, Curves, curves_of
 
 
 @dataclass(frozen=True)
-class Sight:
+class TargetInputs:
     """The K targets of a trial as a victim is shown them.
 
     Attributes:
@@ -41,26 +41,26 @@ class Sight:
     labels: Tensor
 
 
-def sight_of(trial: Trial, inputs: Tensor, classes: Sequence[int]) -> Sight:
-    """The sight of a trial's targets.
+def target_inputs(trial: Trial, inputs: Tensor, classes: Sequence[int]) -> TargetInputs:
+    """The targets of a trial as a victim is given them.
 
     Args:
         trial: its record.
-        inputs: of its K targets, as for `Sight`.
+        inputs: of its K targets, as for `TargetInputs`.
         classes: the labels a victim knows, in the order of its outputs; the adversarial label is one of them.
     """
     place = {label: i for i, label in enumerate(classes)}
     wanted = torch.full((len(inputs),), place[trial.adversarial_label])
     labels = torch.tensor([place.get(target.label, -1) for target in trial.targets])
-    return Sight(inputs, wanted.to(inputs.device), labels.to(inputs.device))
+    return TargetInputs(inputs, wanted.to(inputs.device), labels.to(inputs.device))
 
 
-def readings(logits: Tensor, sight: Sight) -> Tensor:
-    """Losses and confidences [..., 4, K] in the order of `SERIES`, from logits [..., K, C] of the sight's targets."""
+def series(logits: Tensor, targets: TargetInputs) -> Tensor:
+    """Losses and confidences [..., 4, K] in the order of `SERIES`, from logits [..., K, C] of the targets."""
     logs = torch.log_softmax(logits, -1)
-    adversarial = logs.gather(-1, sight.adversarial[..., None])[..., 0]
-    true = logs.gather(-1, sight.labels.clamp(min=0)[..., None])[..., 0]
-    true = true.masked_fill(sight.labels < 0, float("nan"))
+    adversarial = logs.gather(-1, targets.adversarial[..., None])[..., 0]
+    true = logs.gather(-1, targets.labels.clamp(min=0)[..., None])[..., 0]
+    true = true.masked_fill(targets.labels < 0, float("nan"))
     return torch.stack([-adversarial, adversarial.exp(), -true, true.exp()], -2)
 
 
@@ -70,16 +70,16 @@ def cosine(one: Tensor, other: Tensor) -> Tensor:
     return torch.where(lengths > 0, (one * other).sum(-1) / lengths, 0.0).clamp(-1, 1)
 
 
-class NetworkWatch:
-    """Watches one model in `fit`; what it has seen is kept with a checkpoint.
+class NetworkRecorder:
+    """Records one model in `fit`; what it has seen is kept with a checkpoint.
 
     Args:
-        model: what is trained; it takes the sight's inputs.
-        sight: the targets.
+        model: what is trained; it takes the inputs of the targets.
+        targets: of the trial.
     """
 
-    def __init__(self, model: nn.Module, sight: Sight) -> None:
-        self._model, self._sight = model, sight
+    def __init__(self, model: nn.Module, targets: TargetInputs) -> None:
+        self._model, self._targets = model, targets
         self._values = [value for value in model.parameters() if value.requires_grad]
         self._rows: list[Tensor] = []
         self._cosines: list[Tensor] = []
@@ -88,7 +88,7 @@ class NetworkWatch:
         """Told when the gradients of a batch stand beside the values they were taken at."""
         training = self._model.training
         self._model.eval()
-        loss = F.cross_entropy(self._model(self._sight.inputs), self._sight.adversarial)
+        loss = F.cross_entropy(self._model(self._targets.inputs), self._targets.adversarial)
         wanted = torch.autograd.grad(loss, self._values, allow_unused=True, materialize_grads=True)
         self._model.train(training)
         batch = [torch.zeros_like(value) if value.grad is None else value.grad for value in self._values]
@@ -99,7 +99,7 @@ class NetworkWatch:
         """Told after the last step of an epoch."""
         training = self._model.training
         self._model.eval()
-        found = readings(self._model(self._sight.inputs), self._sight).flatten()
+        found = series(self._model(self._targets.inputs), self._targets).flatten()
         self._model.train(training)
         mean = torch.stack(self._cosines).mean()
         self._cosines.clear()
@@ -115,7 +115,7 @@ class NetworkWatch:
         Raises:
             ValueError: it is of other targets.
         """
-        columns = len(SERIES) * len(self._sight.labels) + 1
+        columns = len(SERIES) * len(self._targets.labels) + 1
         if seen.dtype != torch.float32 or seen.shape != (len(seen), columns):
             raise ValueError(f"curves are {seen.dtype} {list(seen.shape)}")
         self._rows = list(seen)
@@ -125,49 +125,49 @@ class NetworkWatch:
         return curves_of(self.state().numpy())
 
 
-class HeadWatch:
-    """Watches heads that train together; one head may be watched by the targets of several trials.
+class HeadRecorder:
+    """Records heads that train together, one head for the targets of several trials where they share it.
 
     Everything is computed in float64 and rounded to float32 at the end: in float32 the last bits would tell with
-    which others a head was watched.
+    which others a head was recorded.
 
     Args:
-        sights: each with the number of the plan whose head it watches.
+        recorded: the number of a plan, and the targets for which its head is recorded.
     """
 
-    def __init__(self, sights: Sequence[tuple[int, Sight]]) -> None:
-        self._sights = sights
-        self._seen: list[list[Tensor]] = [[] for _ in sights]
+    def __init__(self, recorded: Sequence[tuple[int, TargetInputs]]) -> None:
+        self._recorded = recorded
+        self._seen: list[list[Tensor]] = [[] for _ in recorded]
 
-    def block(self, plans: Sequence[int]) -> BlockWatch | None:
-        """What watches a block of heads, those of these plans in this order; None where none of them is watched."""
+    def block(self, plans: Sequence[int]) -> BlockRecorder | None:
+        """The recorder of a block of heads, those of these plans in this order; None where none is recorded."""
         places = {plan: place for place, plan in enumerate(plans)}
-        mine = [i for i, (plan, _) in enumerate(self._sights) if plan in places]
+        mine = [i for i, (plan, _) in enumerate(self._recorded) if plan in places]
         if not mine:
             return None
-        sights = [self._sights[i][1] for i in mine]
-        return BlockWatch(sights, [places[self._sights[i][0]] for i in mine], [self._seen[i] for i in mine])
+        targets = [self._recorded[i][1] for i in mine]
+        return BlockRecorder(targets, [places[self._recorded[i][0]] for i in mine], [self._seen[i] for i in mine])
 
     def curves(self) -> list[Curves]:
-        """What each sight saw, in their order, after their heads were trained."""
+        """The curves of each of `recorded`, in their order, after their heads were trained."""
         return [curves_of(torch.stack(rows).numpy()) for rows in self._seen]
 
 
-class BlockWatch:
-    """The watch of one block; `HeadWatch.block` makes it.
+class BlockRecorder:
+    """The recorder of one block; `HeadRecorder.block` makes it.
 
     Args:
-        sights: of M trials, with features [K, D]; K may differ.
-        places: which head of the block each watches.
-        seen: where each sight's row of an epoch, float32 [4 K + 1], is put.
+        targets: of M trials, with features [K, D]; K may differ.
+        places: which head of the block is recorded for each.
+        seen: where the row of an epoch of each, float32 [4 K + 1], is put.
     """
 
-    def __init__(self, sights: Sequence[Sight], places: Sequence[int], seen: Sequence[list[Tensor]]) -> None:
-        device = sights[0].inputs.device
-        self._counts, self._seen, self._places = [len(one.labels) for one in sights], seen, torch.tensor(places)
+    def __init__(self, targets: Sequence[TargetInputs], places: Sequence[int], seen: Sequence[list[Tensor]]) -> None:
+        device = targets[0].inputs.device
+        self._counts, self._seen, self._places = [len(one.labels) for one in targets], seen, torch.tensor(places)
         self._places = self._places.to(device)
-        padded = {name: _padded([getattr(one, name) for one in sights]) for name in _PADDED}
-        self._sight = Sight(padded["inputs"].double(), padded["adversarial"], padded["labels"])
+        padded = {name: _padded([getattr(one, name) for one in targets]) for name in _PADDED}
+        self._targets = TargetInputs(padded["inputs"].double(), padded["adversarial"], padded["labels"])
         # A target that only fills up has no share in the mean, and so no gradient.
         self._share = _padded([torch.full((n, 1), 1 / n, device=device, dtype=torch.float64) for n in self._counts])
         self._cosines: list[Tensor] = []
@@ -180,15 +180,15 @@ class BlockWatch:
             bias, bias_gradient: float32 [T, C].
         """
         slope = torch.softmax(self._logits(weight, bias), 2)
-        slope.scatter_add_(2, self._sight.adversarial[..., None], -torch.ones_like(slope[..., :1]))
+        slope.scatter_add_(2, self._targets.adversarial[..., None], -torch.ones_like(slope[..., :1]))
         slope *= self._share
-        wanted = torch.cat([torch.bmm(slope.mT, self._sight.inputs).flatten(1), slope.sum(1)], 1)
+        wanted = torch.cat([torch.bmm(slope.mT, self._targets.inputs).flatten(1), slope.sum(1)], 1)
         batch = torch.cat([weight_gradient.flatten(1), bias_gradient], 1)[self._places].double()
         self._cosines.append(cosine(wanted, batch))
 
     def epoch(self, weight: Tensor, bias: Tensor) -> None:
         """Told after the last step of an epoch, with values as for `step`."""
-        found = readings(self._logits(weight, bias), self._sight).float().cpu()
+        found = series(self._logits(weight, bias), self._targets).float().cpu()
         means = torch.stack(self._cosines).mean(0).float().cpu()
         self._cosines.clear()
         for rows, values, mean, count in zip(self._seen, found, means, self._counts, strict=True):
@@ -197,7 +197,7 @@ class BlockWatch:
     def _logits(self, weight: Tensor, bias: Tensor) -> Tensor:
         """Float64 [M, K, C]."""
         values, offsets = weight[self._places].double(), bias[self._places].double()
-        return torch.baddbmm(offsets[:, None], self._sight.inputs, values.mT)
+        return torch.baddbmm(offsets[:, None], self._targets.inputs, values.mT)
 
 
 _PADDED: Final = ("inputs", "adversarial", "labels")

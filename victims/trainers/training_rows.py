@@ -1,6 +1,6 @@
 """What a victim and its clean control are trained on: the composition rule's rows, less what the victim does not keep.
 
-`manifests.compose` decides the rows; here a protocol's share of them is taken, by victim seed, of both alike.
+`overlay.compose` decides the rows; here a protocol's share of them is taken, by victim seed, of both alike.
 """
 
 from __future__ import annotations

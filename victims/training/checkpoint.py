@@ -1,6 +1,6 @@
 """A long run on disk: one safetensors file from which training goes on to the same bytes as without a break.
 
-Its arrays are the model, the optimiser's buffers, the generator's state and what a watched run has shown; its record is
+Its arrays are the model, the optimiser's buffers, the generator's state and what a recorder has seen; its record is
 the key of the run and the number of epochs done. Nothing in it is executed.
 """
 
@@ -22,8 +22,14 @@ HEADER_BYTES: Final = 16 << 20
 """Room for four entries a tensor: its own and those of the optimiser's buffers."""
 
 
-class Kept(Protocol):
-    """What has a state beside the model's; `watching.NetworkWatch` is one."""
+class Recorder(Protocol):
+    """What looks at a run without a trace in it, and is kept with it: `trainers.recorder.NetworkRecorder`."""
+
+    def step(self) -> None:
+        """Told in each step when the batch's gradients stand beside the values they were taken at."""
+
+    def epoch(self) -> None:
+        """Told after the last step of each epoch, before the run is kept."""
 
     def state(self) -> Tensor:
         """Float32 on the CPU, one row an epoch that is done."""
@@ -33,23 +39,27 @@ class Kept(Protocol):
 
 
 @dataclass(frozen=True)
-class KeptRun:
-    """Where one run is kept; what `fit` takes as its keeper.
+class Checkpoint:
+    """Where one run is kept.
 
     Attributes:
         path: the file; it is there in full or not at all.
-        key: names the run: everything that decides its bytes.
+        key: names the run: everything that decides its bytes, and what a recorder looks at.
         every: epochs between two writes; the last epoch is always kept, so that a finished run is not done again.
-        watch: what watches the run, kept with it; the key names what it looks at.
     """
 
     path: Path
     key: str
     every: int = 10
-    watch: Kept | None = None
 
-    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> int:
-        """Put all three where the kept run was; the epochs it had done, 0 without a file.
+    def resume(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        generator: torch.Generator,
+        recorder: Recorder | None = None,
+    ) -> int:
+        """Put all of them where the kept run was; the epochs it had done, 0 without a file.
 
         Raises:
             DamagedError: the file is damaged, or of another run.
@@ -64,38 +74,41 @@ class KeptRun:
         tensors = tensors_of(file.arrays)
         try:
             _restore(tensors, model, optimizer, generator)
-            if self.watch:
-                if len(tensors["watch"]) != file.record["epochs"]:
-                    raise ValueError("not every epoch was watched")
-                self.watch.restore(tensors["watch"])
+            if recorder:
+                if len(tensors["recorder"]) != file.record["epochs"]:
+                    raise ValueError("not every epoch was recorded")
+                recorder.restore(tensors["recorder"])
             return int(file.record["epochs"])
         except (ValueError, KeyError, TypeError, RuntimeError) as error:
             raise DamagedError(f"{self.path}: no checkpoint of this victim ({str(error)[:120]})", remedy) from error
 
-    def epoch(
-        self, done: int, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, *, last: bool
+    def save(
+        self,
+        done: int,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        generator: torch.Generator,
+        recorder: Recorder | None = None,
     ) -> None:
-        """Write the file after every `every`th epoch and after the last one.
+        """Write the file of a run after so many epochs.
 
         Raises:
             MissingError: it cannot be written.
         """
-        if not last and done % self.every:
-            return
-        tensors = _tensors(model, optimizer, generator) | ({"watch": self.watch.state()} if self.watch else {})
+        tensors = _tensors(model, optimizer, generator) | ({"recorder": recorder.state()} if recorder else {})
         array_file.write(self.path, {"key": self.key, "epochs": done}, arrays_of(tensors))
 
-    def _refuse_other(self, record: dict[str, Any]) -> None:
-        if record.get("key") != self.key or type(record.get("epochs")) is not int:
-            raise DamagedError(f"{self.path}: no checkpoint of this victim (it is of another run)")
-
-    def forget(self) -> None:
+    def remove(self) -> None:
         """Remove the file, where there is one.
 
         Raises:
             MissingError: the disk or its permissions refuse.
         """
         store.remove_file(self.path, missing_ok=True)
+
+    def _refuse_other(self, record: dict[str, Any]) -> None:
+        if record.get("key") != self.key or type(record.get("epochs")) is not int:
+            raise DamagedError(f"{self.path}: no checkpoint of this victim (it is of another run)")
 
 
 def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> dict[str, Tensor]:

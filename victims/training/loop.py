@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.workers import Progress, silent
 from poisonsets.victims.protocols import Augment, Optimiser
+from poisonsets.victims.training.checkpoint import Checkpoint, Recorder
 from poisonsets.victims.training.views import view_count
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
-Look: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+InputTransform: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """From rows int64 [M] and their drawn views [M] or [M, 3], on the device, to what the model is given."""
 
 
@@ -49,39 +50,17 @@ def schedule_of(settings: object) -> Schedule:
     return Schedule(**{name: getattr(settings, name) for name in names if hasattr(settings, name)})
 
 
-class Keeper(Protocol):
-    """Where a long run is kept; `checkpoint.KeptRun` is one."""
-
-    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> int:
-        """Put all three where the kept run was, and say how many epochs that is; 0 where nothing is kept."""
-
-    def epoch(
-        self, done: int, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, *, last: bool
-    ) -> None:
-        """Told after each epoch how many are done, and whether that was the last; keeps the run when it sees fit."""
-
-
-class Watch(Protocol):
-    """What looks at a run without a trace in it; `watching.NetworkWatch` is one."""
-
-    def step(self) -> None:
-        """Told in each step when the batch's gradients stand beside the values they were taken at."""
-
-    def epoch(self) -> None:
-        """Told after the last step of each epoch, before the run is kept."""
-
-
 def fit(
     model: nn.Module,
-    look: Look,
+    transform: InputTransform,
     labels: Tensor,
     schedule: Schedule,
     *,
     generator: torch.Generator,
     forward: Callable[[Tensor], Tensor] | None = None,
     precision: Precision = "fp32",
-    keeper: Keeper | None = None,
-    watch: Watch | None = None,
+    checkpoint: Checkpoint | None = None,
+    recorder: Recorder | None = None,
     progress: Progress = silent,
 ) -> None:
     """Train every parameter of a model by cross-entropy, in the mode it is in.
@@ -90,24 +69,24 @@ def fit(
 
     Args:
         model: changed in place.
-        look: gives a step's inputs.
+        transform: gives a step's inputs.
         labels: int64 [N] on the device, positions among the model's outputs.
         schedule: every setting.
-        generator: on the CPU; `look` and `forward` may draw from it too.
+        generator: on the CPU; `transform` and `forward` may draw from it too.
         forward: from inputs to logits; the model itself where left out. A compiled step is passed here.
         precision: `bf16` computes the forward pass and the loss by autocast, weights stay float32.
-        keeper: resumes and keeps the run.
-        watch: looks at every step; the run is the same bytes without it.
+        checkpoint: where the run is resumed from and kept.
+        recorder: looks at every step; the run is the same bytes without it.
         progress: told after each epoch.
 
     Raises:
         ViolationError: a value of the model is not finite after an epoch.
-        DamagedError: as the keeper's `resume`.
+        DamagedError, MissingError: as the checkpoint's `resume` and `save`.
     """
     # Not `forward or model`: whether a compiled module is true is asked of its length, which it may not have.
     device, step = labels.device, model if forward is None else forward
     optimizer = optimiser_of(model, schedule)
-    first = keeper.resume(model, optimizer, generator) if keeper else 0
+    first = checkpoint.resume(model, optimizer, generator, recorder) if checkpoint else 0
     for epoch in range(schedule.epochs):
         if epoch in schedule.lr_milestones:
             drop_rate(optimizer, float(schedule.lr_gamma))
@@ -117,19 +96,19 @@ def fit(
         views = drawn_views(schedule, len(labels), generator).to(device)
         for start in range(0, len(labels), schedule.batch):
             here = order[start : start + schedule.batch]
-            inputs = look(here, views[start : start + schedule.batch])
+            inputs = transform(here, views[start : start + schedule.batch])
             with autocast(device, precision):
                 loss = F.cross_entropy(step(inputs), labels[here])
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
-            if watch:
-                watch.step()
+            if recorder:
+                recorder.step()
             optimizer.step()
         refuse_diverged(model, schedule, epoch)
-        if watch:
-            watch.epoch()
-        if keeper:
-            keeper.epoch(epoch + 1, model, optimizer, generator, last=epoch + 1 == schedule.epochs)
+        if recorder:
+            recorder.epoch()
+        if checkpoint and (epoch + 1 == schedule.epochs or (epoch + 1) % checkpoint.every == 0):
+            checkpoint.save(epoch + 1, model, optimizer, generator, recorder)
         progress(epoch + 1, schedule.epochs)
 
 

@@ -29,7 +29,7 @@ from poisonsets.victims.training.pretraining import Pretraining
 from poisonsets.victims.training.views import apply_views, as_input
 
 __all__ = [
-    "Trained",
+    "TrainedNetwork",
     "accuracy",
     "cached_weights",
     "drop_rate",
@@ -42,7 +42,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedNetwork:
     """A trained network and how it does on test images of its classes.
 
     Attributes:
@@ -60,7 +60,7 @@ class Trained:
 
 def train_network(
     pretraining: Pretraining, base: Base, *, device: torch.device, progress: Progress = silent
-) -> Trained:
+) -> TrainedNetwork:
     """Train by `fitted_network`, and count how the network does on the test split.
 
     Args:
@@ -77,7 +77,7 @@ def train_network(
         if adversary:
             starts = torch.Generator().manual_seed(Stream("robust accuracy", pretraining.seed).seed())
             robust, _ = accuracy(network, *test, device=device, adversary=adversary, generator=starts)
-    return Trained(network, correct, total, robust)
+    return TrainedNetwork(network, correct, total, robust)
 
 
 def fitted_network(
@@ -185,7 +185,7 @@ def cached_weights(
     return weights
 
 
-def provenance(base: Base, trained: Trained) -> dict[str, Any]:
+def provenance(base: Base, trained: TrainedNetwork) -> dict[str, Any]:
     """What a weight file says of its training: base, digests, image side, test accuracy as counts.
 
     A robust network's has `robust` too: test images given their own label under the pretraining's adversary.
@@ -247,7 +247,7 @@ def _fit(
 ) -> None:
     adversary, dropout = adversary_of(pretraining), float(pretraining.dropout)
 
-    def look(here: Tensor, views: Tensor) -> Tensor:
+    def transform(here: Tensor, views: Tensor) -> Tensor:
         inputs = apply_views(images[here], views, pretraining.pad, flip=pretraining.flip)
         return attacked(network, inputs, labels[here], adversary, generator) if adversary else inputs
 
@@ -258,7 +258,15 @@ def _fit(
 
     network.train()
     try:
-        fit(network, look, labels, schedule_of(pretraining), generator=generator, forward=forward, progress=progress)
+        fit(
+            network,
+            transform,
+            labels,
+            schedule_of(pretraining),
+            generator=generator,
+            forward=forward,
+            progress=progress,
+        )
     except ViolationError as error:
         # A pretraining that diverges is a wrong choice of settings; no set is to blame.
         raise UsageError(error.message, error.remedy) from error

@@ -424,8 +424,8 @@ class TestScoring:
     ) -> None:
         inner = trainer.train_heads
 
-        def spoiled(*given: Any) -> list[torch.nn.Linear]:
-            heads = inner(*given)
+        def spoiled(*given: Any, **named: Any) -> list[torch.nn.Linear]:
+            heads = inner(*given, **named)
             with torch.no_grad():
                 heads[1].weight.fill_(float("nan"))
             return heads

@@ -47,8 +47,8 @@ def test_a_diverged_control_is_refused(
 ) -> None:
     inner = trainer.train_heads
 
-    def spoiled(*given: Any) -> list[torch.nn.Linear]:
-        heads = inner(*given)
+    def spoiled(*given: Any, **named: Any) -> list[torch.nn.Linear]:
+        heads = inner(*given, **named)
         with torch.no_grad():
             heads[-1].weight.fill_(float("inf"))  # victims stand before controls
         return heads

@@ -32,9 +32,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry a victim or control that is trained, in either engine."""
     counted: list[int] = []
 
-    def heads(plans: Any, *rest: Any) -> Any:
+    def heads(plans: Any, *rest: Any, **named: Any) -> Any:
         counted.extend(1 for _ in plans)
-        return train_heads(plans, *rest)
+        return train_heads(plans, *rest, **named)
 
     check = loop.refuse_diverged
 
@@ -91,7 +91,7 @@ def test_one_other_pixel_is_another_victim(
     assert len(trained) == 2 + 1  # and one control
 
 
-def test_a_shared_victim_is_watched_by_the_targets_of_each(
+def test_a_shared_victim_is_recorded_for_the_targets_of_each(
     tiny_base: Base, makers: Any, extractor: Weights, trained: list[int], tmp_path: Path
 ) -> None:
     first = makers.trial(0)

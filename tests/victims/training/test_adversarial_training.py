@@ -12,7 +12,7 @@ from poisonsets.victims.networks import build
 from poisonsets.victims.networks.weights import weights_digest
 from poisonsets.victims.training.adversarial import Adversary, adversary_of, attacked
 from poisonsets.victims.training.labels import images_of
-from poisonsets.victims.training.pretrain import Trained, accuracy, provenance, train_network, training_images
+from poisonsets.victims.training.pretrain import TrainedNetwork, accuracy, provenance, train_network, training_images
 from poisonsets.victims.training.pretraining import Pretraining
 
 CPU = torch.device("cpu")
@@ -22,28 +22,28 @@ STRONG = Adversary(64 / 255, 10, 12 / 255)
 
 
 @pytest.fixture(scope="module")
-def robust(tiny_base: Base) -> Trained:
+def robust(tiny_base: Base) -> TrainedNetwork:
     return train_network(ROBUST, tiny_base, device=CPU)
 
 
-def survivors(trained: Trained, base: Base) -> int:
+def survivors(trained: TrainedNetwork, base: Base) -> int:
     return accuracy(trained.network, *images_of(base.test, PLAIN.classes), device=CPU, adversary=STRONG)[0]
 
 
-def test_adversarial_training_makes_a_network_harder_to_attack(tiny_base: Base, robust: Trained) -> None:
+def test_adversarial_training_makes_a_network_harder_to_attack(tiny_base: Base, robust: TrainedNetwork) -> None:
     plain = train_network(PLAIN, tiny_base, device=CPU)
     assert (plain.correct, plain.images) == (30, 30)
     assert robust.correct >= 27
     assert survivors(robust, tiny_base) >= survivors(plain, tiny_base) + 8
 
 
-def test_equal_recipes_give_equal_robust_networks(tiny_base: Base, robust: Trained) -> None:
+def test_equal_recipes_give_equal_robust_networks(tiny_base: Base, robust: TrainedNetwork) -> None:
     again = train_network(ROBUST, tiny_base, device=CPU)
     assert weights_digest(again.network) == weights_digest(robust.network)
     assert provenance(tiny_base, again) == provenance(tiny_base, robust)
 
 
-def test_provenance_counts_what_the_recipes_adversary_leaves(tiny_base: Base, robust: Trained) -> None:
+def test_provenance_counts_what_the_recipes_adversary_leaves(tiny_base: Base, robust: TrainedNetwork) -> None:
     said = provenance(tiny_base, robust)
     assert said["robust"] == robust.robust
     assert 0 < said["robust"] <= said["correct"]

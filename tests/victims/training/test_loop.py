@@ -16,7 +16,7 @@ from poisonsets.manifests.errors import DamagedError, ViolationError
 from poisonsets.methods.augment import augment_images
 from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.protocols import parse
-from poisonsets.victims.training.checkpoint import KeptRun
+from poisonsets.victims.training.checkpoint import Checkpoint
 from poisonsets.victims.training.loop import Schedule, drawn_views, fit, optimiser_of, schedule_of
 from poisonsets.victims.training.pretraining import Pretraining
 from poisonsets.victims.training.views import apply_shifts, apply_views, as_input
@@ -39,12 +39,12 @@ def trained(schedule: Schedule, model: nn.Module | None = None, **options: Any) 
     images, labels = some()
     model = model or tiny()
 
-    def look(here: Tensor, views: Tensor) -> Tensor:
+    def transform(here: Tensor, views: Tensor) -> Tensor:
         if schedule.augment == "sub-pixel":
             return apply_shifts(images[here], views, 2, flip=True, outside=torch.full((1, 3, 1, 1), 0.5))
         return apply_views(images[here], views, schedule.pad, flip=schedule.flip)
 
-    fit(model, look, labels, schedule, generator=torch.Generator().manual_seed(2), **options)
+    fit(model, transform, labels, schedule, generator=torch.Generator().manual_seed(2), **options)
     return model.state_dict()
 
 
@@ -56,18 +56,6 @@ class KilledError(Exception):
     pass
 
 
-class Interrupted:
-    """Keeps a run, and kills it after some epochs."""
-
-    def __init__(self, kept: KeptRun, after: int) -> None:
-        self.kept, self.after, self.resume = kept, after, kept.resume
-
-    def epoch(self, done: int, *rest: Any, last: bool) -> None:
-        self.kept.epoch(done, *rest, last=last)
-        if done == self.after:
-            raise KilledError
-
-
 @pytest.mark.parametrize(
     "changes",
     [{}, {"nesterov": True}, {"momentum": "0"}, {"optimiser": "adam"}, {"optimiser": "adamw", "augment": "sub-pixel"}],
@@ -76,34 +64,39 @@ class Interrupted:
 @pytest.mark.parametrize("after", [1, 3])
 def test_an_interrupted_run_ends_in_the_same_bytes(tmp_path: Path, changes: dict[str, Any], after: int) -> None:
     schedule = replace(PLAIN, **changes)
-    kept = KeptRun(tmp_path / "run.safetensors", "key", every=2)
+    kept = Checkpoint(tmp_path / "run.safetensors", "key", every=2)
+
+    def kill(done: int, _all: int) -> None:
+        if done == after:
+            raise KilledError
+
     with pytest.raises(KilledError):
-        trained(schedule, keeper=Interrupted(kept, after))
+        trained(schedule, checkpoint=kept, progress=kill)
     assert kept.path.exists() == (after >= 2)
     epochs: list[int] = []
-    resumed = trained(schedule, keeper=kept, progress=lambda done, _all: epochs.append(done))
+    resumed = trained(schedule, checkpoint=kept, progress=lambda done, _all: epochs.append(done))
     assert epochs == ([3, 4] if after >= 2 else [1, 2, 3, 4])
     assert equal(resumed, trained(schedule))
-    assert equal(trained(schedule, keeper=kept, progress=lambda *_: pytest.fail("a finished run goes on")), resumed)
-    kept.forget()
+    assert equal(trained(schedule, checkpoint=kept, progress=lambda *_: pytest.fail("a finished run goes on")), resumed)
+    kept.remove()
     assert not kept.path.exists()
 
 
 def test_a_checkpoint_of_another_run_or_with_other_bytes_is_refused(tmp_path: Path) -> None:
-    kept = KeptRun(tmp_path / "run.safetensors", "key", every=1)
-    trained(PLAIN, keeper=kept)
+    kept = Checkpoint(tmp_path / "run.safetensors", "key", every=1)
+    trained(PLAIN, checkpoint=kept)
     data = bytearray(kept.path.read_bytes())
     with pytest.raises(DamagedError, match="another run"):
-        trained(PLAIN, keeper=replace(kept, key="other"))
+        trained(PLAIN, checkpoint=replace(kept, key="other"))
     for change in (slice(len(data) - 9, len(data) - 8), slice(20, 21), slice(0, 1)):
         broken = data.copy()
         broken[change] = bytes([broken[change][0] ^ 1])
         kept.path.write_bytes(broken)
         with pytest.raises(DamagedError, match="Remove"):
-            trained(PLAIN, keeper=kept)
+            trained(PLAIN, checkpoint=kept)
     kept.path.write_bytes(data)
     with pytest.raises(DamagedError, match="no checkpoint"):
-        trained(PLAIN, tiny(width="0.125"), keeper=kept)
+        trained(PLAIN, tiny(width="0.125"), checkpoint=kept)
 
 
 def by_hand(values: list[Tensor], gradients: Iterator[list[Tensor]], schedule: Schedule) -> None:

@@ -2,7 +2,7 @@
 
 The heads of a block share every launch: weights [T, C, D], features [T, B, D] gathered step by step, one batched
 product forward and one back. Gradient and update are written out, in the order of operations of autograd and
-torch.optim.SGD, so that a head is that of `transfer.train_head` up to the rounding of the two products.
+torch.optim.SGD, so that each head is that of the published loop up to the rounding of the two products.
 
 A head does not depend on the others of its block: a product's last bits depend on where in memory its operands
 begin, so every slice begins at a multiple of 64 bytes, and on a GPU, where the kernel may be chosen by the number
@@ -24,7 +24,7 @@ from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.trainers.linear_probe.draws import Draws, linear
-from poisonsets.victims.trainers.recorder import BlockWatch, HeadWatch
+from poisonsets.victims.trainers.recorder import BlockRecorder, HeadRecorder
 
 BLOCK: Final = 25
 _ALIGNED: Final = 16  # float32 values in 64 bytes
@@ -68,7 +68,7 @@ def train_heads(
     clean: FeatureCache,
     poisons: FeatureCache | None,
     protocol: Protocol,
-    watch: HeadWatch | None = None,
+    recorder: HeadRecorder | None = None,
     *,
     least: int | None = None,
     progress: Progress = silent,
@@ -81,7 +81,7 @@ def train_heads(
         poisons: features of the poisons of all trials; None where no row has a slot.
         protocol: batch, epochs, optimiser.
         least: fill a block up to this many heads; where left out `BLOCK` on a GPU, on a CPU not at all.
-        watch: looks at the heads of its plans; they are the same bytes without it.
+        recorder: looks at the heads of its plans; they are the same bytes without it.
         progress: told the epochs done and all epochs, those of one block after those of another.
 
     Returns:
@@ -101,7 +101,7 @@ def train_heads(
     heads: dict[int, nn.Linear] = {}
     for number, block in enumerate(blocks):
         filled = [plans[i] for i in block] + [plans[block[0]]] * (least - len(block))
-        seen_by = watch.block(block) if watch else None
+        seen_by = recorder.block(block) if recorder else None
         trained = _trained(filled, clean, poisons, protocol, seen_by, part_of(progress, number, len(blocks)))
         heads.update(zip(block, trained[: len(block)], strict=True))
     return [heads[i] for i in range(len(plans))]
@@ -124,7 +124,7 @@ def _trained(
     clean: FeatureCache,
     poisons: FeatureCache | None,
     protocol: Protocol,
-    watch: BlockWatch | None,
+    recorder: BlockRecorder | None,
     progress: Progress,
 ) -> list[nn.Linear]:
     gatherer = _Gatherer(plans, clean, poisons)
@@ -149,12 +149,12 @@ def _trained(
             torch.baddbmm(bias[:, None], seen, weight.transpose(1, 2), out=logits)
             slope = _logit_gradient(logits, wanted)
             gradients = torch.bmm(slope.transpose(1, 2), seen), slope.sum(1)
-            if watch:
-                watch.step(weight[..., :features], bias, gradients[0][..., :features], gradients[1])
+            if recorder:
+                recorder.step(weight[..., :features], bias, gradients[0][..., :features], gradients[1])
             for values, gradient, speed in zip((weight, bias), gradients, speeds, strict=True):
                 _descend(values, gradient, speed, rate, protocol)
-        if watch:
-            watch.epoch(weight[..., :features], bias)
+        if recorder:
+            recorder.epoch(weight[..., :features], bias)
         progress(epoch + 1, protocol.epochs)
     return [linear(weight[i, :, :features], bias[i], device=device) for i in range(len(plans))]
 

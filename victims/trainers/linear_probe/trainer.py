@@ -30,7 +30,7 @@ from poisonsets.victims.trainers.curves import Curves
 from poisonsets.victims.trainers.linear_probe.draws import draw
 from poisonsets.victims.trainers.linear_probe.heads import BLOCK, HeadPlan, head_plan, train_heads
 from poisonsets.victims.trainers.predictions import Evaluation, Predictions, predicted
-from poisonsets.victims.trainers.recorder import HeadWatch, sight_of
+from poisonsets.victims.trainers.recorder import HeadRecorder, target_inputs
 from poisonsets.victims.trainers.training_rows import training_rows
 from poisonsets.victims.trainers.victim_pair import (
     JobInput,
@@ -61,8 +61,8 @@ class LinearProbeTrainer:
         device: where to compute.
         features: what remembered features of training images are rounded to. Those of test images and targets
             are float32 either way.
-        watched: give the curves of victims and controls too. A control is trained in every block then, by whose
-            targets it is watched.
+        curves: record those of victims and controls. A control is trained in every block then, with a recorder of
+            its targets.
 
     Attributes:
         clean: the features of the training split.
@@ -79,9 +79,9 @@ class LinearProbeTrainer:
         device: torch.device,
         *,
         features: FeaturePrecision = "fp16",
-        watched: bool = False,
+        curves: bool = False,
     ) -> None:
-        self._protocol, self._base, self._device, self._watched = protocol, base, device, watched
+        self._protocol, self._base, self._device, self._curves = protocol, base, device, curves
         self._classes, self._dtype = base.victim_classes, DTYPES[features]
         self._network = folded(extractor).to(device)
         self.clean = self._cache(base.train.images, self._dtype)
@@ -130,12 +130,12 @@ class LinearProbeTrainer:
         controls = [pair.control for pair in pairs if pair.control is not None]
         specs: dict[VictimKey, VictimSpec] = {}
         for spec in [pair.victim for pair in pairs] + controls:
-            if self._watched or spec.key not in self._controls:
+            if self._curves or spec.key not in self._controls:
                 specs.setdefault(spec.key, spec)
-        watch = self._watch(pairs, features, list(specs)) if self._watched else None
-        trained = self._controls | self._trained(list(specs.values()), watch, progress)
+        recorder = self._recorder(pairs, features, list(specs)) if self._curves else None
+        trained = self._controls | self._trained(list(specs.values()), recorder, progress)
         self._controls = {key: head for key, head in trained.items() if key.poisons is None}
-        curves = iter(watch.curves() if watch else ())
+        curves = iter(recorder.curves() if recorder else ())
         return [
             pair_predictions(
                 pair,
@@ -151,16 +151,18 @@ class LinearProbeTrainer:
         # Copies, so that each begins at an aligned address whatever stands before it.
         return [part.clone() for part in torch.split_with_sizes(features, [len(one) for one in images])]
 
-    def _watch(self, pairs: Sequence[VictimPair], features: Sequence[Tensor], heads: Sequence[VictimKey]) -> HeadWatch:
-        """What watches the heads of each job by its targets, the features of which come first."""
-        number, sights = {key: i for i, key in enumerate(heads)}, []
+    def _recorder(
+        self, pairs: Sequence[VictimPair], features: Sequence[Tensor], heads: Sequence[VictimKey]
+    ) -> HeadRecorder:
+        """Of the heads of each job, by its targets, the features of which come first."""
+        number, recorded = {key: i for i, key in enumerate(heads)}, []
         for pair, part in zip(pairs, features, strict=True):
-            sight = sight_of(pair.trial, part[: len(pair.trial.targets)], self._classes)
-            sights += [(number[spec.key], sight) for spec in pair.specs]
-        return HeadWatch(sights)
+            targets = target_inputs(pair.trial, part[: len(pair.trial.targets)], self._classes)
+            recorded += [(number[spec.key], targets) for spec in pair.specs]
+        return HeadRecorder(recorded)
 
     def _trained(
-        self, specs: Sequence[VictimSpec], watch: HeadWatch | None, progress: Progress
+        self, specs: Sequence[VictimSpec], recorder: HeadRecorder | None, progress: Progress
     ) -> dict[VictimKey, _TrainedHead | ViolationError]:
         """Train heads together; what each is, or why it is nothing."""
         # Poisons of equal pixels stand once in the cache.
@@ -169,7 +171,7 @@ class LinearProbeTrainer:
         plans = [self._plan(spec, first_slot.get(spec.poison_digest, 0)) for spec in specs]
         cache = self._cache(np.concatenate([*poisons.values()]), self._dtype)
         try:
-            heads = train_heads(plans, self.clean, cache, self._protocol, watch, progress=progress)
+            heads = train_heads(plans, self.clean, cache, self._protocol, recorder, progress=progress)
         except ViolationError as error:
             raise ViolationError(f"{specs[0].where}: {error.message}", error.remedy) from error
         return {spec.key: self._tested(head, spec.where) for head, spec in zip(heads, specs, strict=True)}

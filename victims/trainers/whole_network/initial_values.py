@@ -14,7 +14,7 @@ from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.training.labels import images_of
 
 
-def victim_spec(protocol: Protocol, extractor: Classifier | None, base: Base) -> NetworkSpec:
+def network_spec(protocol: Protocol, extractor: Classifier | None, base: Base) -> NetworkSpec:
     """The victim's network: the extractor's with an output for each class, from scratch the protocol's own.
 
     The statistics that `normalise=own` stands for from scratch are those of the clean base, so that poisons
@@ -43,15 +43,17 @@ def victim_spec(protocol: Protocol, extractor: Classifier | None, base: Base) ->
     return replace(extractor.spec, classes=classes)
 
 
-def begin(network: Classifier, protocol: Protocol, extractor: Classifier | None, generator: torch.Generator) -> None:
+def initialise(
+    network: Classifier, protocol: Protocol, extractor: Classifier | None, generator: torch.Generator
+) -> None:
     """Put a victim's initial values into a network, and the network into the mode it is trained in.
 
     That is training mode from scratch and eval mode on an extractor, whose running statistics stay as they are.
 
     Args:
-        network: of `victim_spec`.
+        network: of `network_spec`.
         protocol: training and head.
-        extractor: as for `victim_spec`.
+        extractor: as for `network_spec`.
         generator: on the CPU; from scratch all values are drawn from it, else those of a fresh head.
     """
     spec = network.spec
@@ -62,7 +64,7 @@ def begin(network: Classifier, protocol: Protocol, extractor: Classifier | None,
         return
     head = {}
     if protocol.head == "fresh":
-        # As PyTorch's layers start, drawn in the order of `transfer.draw`: weights, then biases.
+        # As PyTorch's layers start, drawn in the order of `linear_probe.draws.draw`: weights, then biases.
         bound = network.feature_width**-0.5
         for name, shape in (("head.weight", network.head.weight.shape), ("head.bias", network.head.bias.shape)):
             head[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.protocols import Protocol
-from poisonsets.victims.training.loop import Look
+from poisonsets.victims.training.loop import InputTransform
 from poisonsets.victims.training.views import apply_shifts, apply_views, view_count
 
-ASKED: Final = 256
+EVAL_BATCH: Final = 256
 """Images of a forward pass in eval mode."""
 
 
-def look_of(network: Classifier, protocol: Protocol, images: Tensor) -> Look:
+def input_transform(network: Classifier, protocol: Protocol, images: Tensor) -> InputTransform:
     """What a victim's steps are given.
 
     Args:
@@ -40,6 +40,6 @@ def look_of(network: Classifier, protocol: Protocol, images: Tensor) -> Look:
     if view_count(protocol.pad, flip=protocol.flip) > 1:
         return features
     every = torch.arange(len(images), device=images.device)
-    parts = [every[start : start + ASKED] for start in range(0, len(every), ASKED)]
+    parts = [every[start : start + EVAL_BATCH] for start in range(0, len(every), EVAL_BATCH)]
     once = torch.cat([features(part, torch.zeros_like(part)) for part in parts])
     return lambda here, _views: once[here]

@@ -29,7 +29,7 @@ from poisonsets.victims.networks.weights import weights_digest
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.trainers.curves import Curves
 from poisonsets.victims.trainers.predictions import SMALLER, Evaluation, Predictions, labelled
-from poisonsets.victims.trainers.recorder import NetworkWatch, sight_of
+from poisonsets.victims.trainers.recorder import NetworkRecorder, target_inputs
 from poisonsets.victims.trainers.victim_pair import (
     JobInput,
     VictimKey,
@@ -38,22 +38,22 @@ from poisonsets.victims.trainers.victim_pair import (
     pair_predictions,
     victim_pair,
 )
-from poisonsets.victims.trainers.whole_network.compiled import forward_of
-from poisonsets.victims.trainers.whole_network.initial_values import begin, victim_spec
-from poisonsets.victims.trainers.whole_network.inputs import ASKED, look_of
-from poisonsets.victims.training.checkpoint import KeptRun
+from poisonsets.victims.trainers.whole_network.forward_pass import forward_of
+from poisonsets.victims.trainers.whole_network.initial_values import initialise, network_spec
+from poisonsets.victims.trainers.whole_network.inputs import EVAL_BATCH, input_transform
+from poisonsets.victims.training.checkpoint import Checkpoint
 from poisonsets.victims.training.labels import images_of, positions
 from poisonsets.victims.training.loop import Precision, fit, schedule_of
 from poisonsets.victims.training.views import as_input
 
 REMEMBERED: Final = 16
 _Key: TypeAlias = tuple[VictimKey, str | None]
-"""That of the victim, and the digest of what it is watched by."""
+"""That of the victim, and the digest of the targets whose curves are recorded."""
 
 
 @dataclass(frozen=True)
 class _State:
-    """A trained model: its values on the CPU, its count of correct test images, its curves where it was watched."""
+    """A trained model: its values on the CPU, its count of correct test images, its curves where they were recorded."""
 
     values: dict[str, Tensor]
     correct: int
@@ -72,8 +72,8 @@ class WholeNetworkTrainer:
         checkpoints: a folder for runs that were interrupted, and for finished ones, which are then not done again;
             without one nothing is kept.
         every: epochs between two checkpoints.
-        watched: give the curves of victims and controls too; a checkpoint keeps what was seen. What several trials
-            share is trained for each of them then, by whose targets it is watched.
+        curves: record those of victims and controls, in checkpoints too. What several trials share is trained for
+            each of them then, with a recorder of its targets.
 
     Raises:
         UsageError: an extractor is wanted and not given, or its head is to be kept and has other outputs.
@@ -92,12 +92,12 @@ class WholeNetworkTrainer:
         precision: Precision = "fp32",
         checkpoints: Path | None = None,
         every: int = 10,
-        watched: bool = False,
+        curves: bool = False,
     ) -> None:
         self._protocol, self._base, self._device, self._precision = protocol, base, device, precision
-        self._classes, self._folder, self._every, self._watched = base.victim_classes, checkpoints, every, watched
+        self._classes, self._folder, self._every, self._curves = base.victim_classes, checkpoints, every, curves
         self._extractor = None if protocol.training == "scratch" else extractor
-        self._network = skeleton(victim_spec(protocol, extractor, base)).to_empty(device=device)
+        self._network = skeleton(network_spec(protocol, extractor, base)).to_empty(device=device)
         if device.type == "cuda":
             self._network.to(memory_format=torch.channels_last)
         frozen = protocol.training == "frozen"
@@ -108,7 +108,7 @@ class WholeNetworkTrainer:
         self._test_labels = torch.from_numpy(labels).to(device)
         self._victims: dict[_Key, _State | ViolationError] = {}
         self._controls: dict[_Key, _State | ViolationError] = {}
-        self._finished: list[KeptRun] = []
+        self._finished: list[Checkpoint] = []
 
     @exact_arithmetic()
     def predictions(self, jobs: Sequence[JobInput], progress: Progress = silent) -> list[Predictions | ViolationError]:
@@ -127,7 +127,7 @@ class WholeNetworkTrainer:
             DamagedError, MissingError: of a checkpoint.
         """
         while self._finished:
-            self._finished.pop().forget()
+            self._finished.pop().remove()
         found = []
         for number, job in enumerate(jobs):
             pair = victim_pair(job, self._protocol, self._base)
@@ -143,7 +143,7 @@ class WholeNetworkTrainer:
     def _restored(self, pair: VictimPair, spec: VictimSpec, progress: Progress) -> _State:
         """Put a victim into the network, trained now or remembered; the last ones are."""
         remembered, most = (self._controls, REMEMBERED) if spec.poisons is None else (self._victims, 1)
-        key = spec.key, _digest(pair) if self._watched else None
+        key = spec.key, _digest(pair) if self._curves else None
         found = remembered.pop(key, None)
         if found is None:
             try:
@@ -162,43 +162,43 @@ class WholeNetworkTrainer:
         return found
 
     def _train(self, pair: VictimPair, spec: VictimSpec, key: _Key, progress: Progress) -> Curves | None:
-        """Leave a trained victim in the network; its curves where it is watched."""
+        """Leave a trained victim in the network; its curves where they are recorded."""
         generator = spec.generator()
-        begin(self._network, self._protocol, self._extractor, generator)
-        watch = self._watch(pair) if self._watched else None
-        kept = self._kept(key, watch)
-        if kept and spec.poisons is not None:
-            self._finished.append(kept)
+        initialise(self._network, self._protocol, self._extractor, generator)
+        recorder = self._recorder(pair) if self._curves else None
+        checkpoint = self._checkpoint(key)
+        if checkpoint and spec.poisons is not None:
+            self._finished.append(checkpoint)
         pixels = composed_images(self._base.train.images, spec.rows, spec.poisons)
         images = torch.from_numpy(pixels).to(self._device)
         labels = torch.from_numpy(positions(spec.rows.label, self._classes)).to(self._device)
         try:
             fit(
                 self._model,
-                look_of(self._network, self._protocol, images),
+                input_transform(self._network, self._protocol, images),
                 labels,
                 schedule_of(self._protocol),
                 generator=generator,
                 forward=self._forward,
                 precision=self._precision,
-                keeper=kept,
-                watch=watch,
+                checkpoint=checkpoint,
+                recorder=recorder,
                 progress=progress,
             )
         except ViolationError as error:
             raise ViolationError(f"{spec.where}: {error.message}", SMALLER) from error
         self._network.eval()
-        return None if watch is None else watch.curves()
+        return None if recorder is None else recorder.curves()
 
-    def _watch(self, pair: VictimPair) -> NetworkWatch:
-        """What watches the model that is trained; the network has its initial values."""
+    def _recorder(self, pair: VictimPair) -> NetworkRecorder:
+        """Of the model that is trained; the network has its initial values."""
         inputs = as_input(torch.tensor(pair.targets, device=self._device))
         if self._model is self._network.head:
             with torch.no_grad():
                 inputs = self._network.features(inputs)
-        return NetworkWatch(self._model, sight_of(pair.trial, inputs, self._classes))
+        return NetworkRecorder(self._model, target_inputs(pair.trial, inputs, self._classes))
 
-    def _kept(self, key: _Key, watch: NetworkWatch | None) -> KeptRun | None:
+    def _checkpoint(self, key: _Key) -> Checkpoint | None:
         if self._folder is None:
             return None
         named = [
@@ -213,18 +213,18 @@ class WholeNetworkTrainer:
             key[1],
         ]
         name = hashlib.sha256(canonical_json.dumps(named)).hexdigest()
-        return KeptRun(self._folder / f"{name}.safetensors", name, self._every, watch)
+        return Checkpoint(self._folder / f"{name}.safetensors", name, self._every)
 
     @torch.no_grad()
     def _positions(self, images: Images, where: str) -> Tensor:
         """Positions int64 [N] of the largest logits, all of them finite."""
-        parts = [images[start : start + ASKED] for start in range(0, len(images), ASKED)]
+        parts = [images[start : start + EVAL_BATCH] for start in range(0, len(images), EVAL_BATCH)]
         logits = torch.cat([self._network(as_input(torch.tensor(part, device=self._device))) for part in parts])
         return labelled(logits, self._protocol, where)
 
 
 def _digest(pair: VictimPair) -> str:
-    """The sha256 of what a job's victims are watched by."""
+    """The sha256 of the targets of a job, as a recorder sees them."""
     labels = [pair.trial.adversarial_label, *(target.label for target in pair.trial.targets)]
     pixels = np.ascontiguousarray(pair.targets)
     return hashlib.sha256(canonical_json.dumps([labels, list(pixels.shape)]) + pixels.tobytes()).hexdigest()

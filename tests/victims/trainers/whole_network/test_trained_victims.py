@@ -22,7 +22,7 @@ from poisonsets.victims.scoring.extractors import matched
 from poisonsets.victims.scoring.preflight import preflight
 from poisonsets.victims.trainers.linear_probe.trainer import LinearProbeTrainer
 from poisonsets.victims.trainers.training_rows import training_rows
-from poisonsets.victims.trainers.whole_network.initial_values import begin, victim_spec
+from poisonsets.victims.trainers.whole_network.initial_values import initialise, network_spec
 from poisonsets.victims.trainers.whole_network.trainer import WholeNetworkTrainer
 from poisonsets.victims.training.labels import images_of
 
@@ -110,8 +110,8 @@ class _Kill:
 
 def start(protocol: Protocol, extractor: Any, base: Base, seed: int = 0) -> Any:
     network = build("convnet", 2, protocol.width, *NONE)
-    network.spec = victim_spec(protocol, extractor, base)
-    begin(network, protocol, extractor, torch.Generator().manual_seed(seed))
+    network.spec = network_spec(protocol, extractor, base)
+    initialise(network, protocol, extractor, torch.Generator().manual_seed(seed))
     return network
 
 
@@ -163,9 +163,9 @@ def test_a_frozen_extractor_under_sgd_gives_the_heads_of_the_batched_engine(
 def test_normalisation_is_what_the_protocol_says(tiny_base: Base, extractor: Weights) -> None:
     own = channel_statistics(images_of(tiny_base.train, (2, 3))[0])
     for name, wanted in (("own", own), ("none", NONE), ("cifar10", CONSTANTS["cifar10"])):
-        spec = victim_spec(replace(SCRATCH, normalise=name), None, tiny_base)
+        spec = network_spec(replace(SCRATCH, normalise=name), None, tiny_base)
         assert (spec.mean, spec.std) == wanted
-    assert victim_spec(WHOLE, extractor.network, tiny_base).mean == extractor.network.spec.mean
+    assert network_spec(WHOLE, extractor.network, tiny_base).mean == extractor.network.spec.mean
 
 
 def test_the_target_is_asked_for_in_the_mirror(tiny_base: Base, makers: Any) -> None:
