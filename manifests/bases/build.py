@@ -8,14 +8,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from poisonsets.manifests.bases.dataset import Base, Split
-from poisonsets.manifests.bases.holdout import hold_out
 from poisonsets.manifests.bases.image_stack import SizeError
 from poisonsets.manifests.bases.kind import Contents, LabelledImages
 from poisonsets.manifests.bases.spec import Spec
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.files.images import LARGEST_SOURCE, resized
 from poisonsets.manifests.limits import CLASSES, IMAGE_SIDE
+from poisonsets.manifests.stream import Stream
 from poisonsets.manifests.workers import Progress, silent
 
 CLASS_NAME_LENGTH: Final = 4096
@@ -105,7 +107,7 @@ def _contents(spec: Spec, progress: Progress) -> Contents:
     has_test = spec.kind.has_test(source)
     if has_test and spec.holdout is not None:
         plain = replace(spec, holdout=None, split_seed=0)
-        raise UsageError(f"{spec.name} has its own test split; a holdout has no meaning", f"Type `{plain.add_command}`")
+        raise UsageError(f"{spec.name} has its own test split; a holdout has no meaning", plain.add_remedy)
     if not has_test and spec.holdout is None:
         whole = complete(spec)
         size = "" if whole.resize == spec.resize else " and its images differ in size"
@@ -121,11 +123,21 @@ def _unequal(spec: Spec, message: str, side: int) -> UsageError:
 
 
 def _splits(spec: Spec, contents: Contents) -> tuple[LabelledImages, LabelledImages]:
+    """Train and test. A held-out test split is floor(share N) images, at least one, drawn over all classes.
+
+    Both keep the source's order; the draw is `Stream("holdout", seed)`, the same on every machine.
+    """
+    every = contents.train
     if contents.test is not None:
-        return contents.train, contents.test
-    if len(contents.train.labels) < 2:
+        return every, contents.test
+    total = len(every.labels)
+    if total < 2:
         raise DamagedError(f"{spec.name}: fewer than two images cannot be split")
-    return hold_out(contents.train, spec.holdout or HOLDOUT, spec.split_seed)
+    count = max(1, int((spec.holdout or HOLDOUT) * total))
+    in_test = np.zeros(total, dtype=np.bool_)
+    in_test[Stream("holdout", spec.split_seed).sample(range(total), count)] = True
+    train, test = (LabelledImages(every.images[mask], every.labels[mask]) for mask in (~in_test, in_test))
+    return train, test
 
 
 def _check_classes(classes: tuple[str, ...], where: str) -> None:

@@ -56,15 +56,11 @@ class Spec:
         return f"{self.kind.name}:{last}"[:NAME_LENGTH]
 
     @property
-    def add_command(self) -> str:
-        """The command line that adds this base to the cache."""
-        return add_command(self.text, None if self.kind.source == "spec" else self.path)
-
-    @property
     def add_remedy(self) -> str:
-        """What to do where it is not at hand."""
-        other = ", or --from PATH in place of --download" if self.kind.download and self.path is None else ""
-        return f"Type `{self.add_command}`{other}"
+        """What to do where it is not at hand: the command line that adds it to the cache."""
+        source = None if self.kind.source == "spec" else self.path
+        other = ", or --from PATH in place of --download" if self.kind.download and source is None else ""
+        return f"Type `{add_command(self.text, source)}`{other}"
 
 
 def add_command(text: str, source: Path | None = None) -> str:
@@ -127,8 +123,7 @@ def parse_spec(
             raise
         command = add_command(name, Path(text.partition(":")[2]))
         raise UsageError(error.message, f"Type `{command}` if the @ is the path's. {error.remedy}") from error
-    where = _path(kind, path if colon else None, source)
-    return Spec(kind, where, _holdout(given), _seed(given), _number(given, "resize", 1, IMAGE_SIDE))
+    return Spec(kind, _path(kind, path if colon else None, source), *_numbers(given))
 
 
 def _path(kind: BaseKind, path: str | None, source: Path | None) -> Path | None:
@@ -148,24 +143,17 @@ def _path(kind: BaseKind, path: str | None, source: Path | None) -> Path | None:
         raise UsageError(f"{wanted}: no path ({' '.join(str(error).split())[:120]})", "Check its spelling") from error
 
 
-def _holdout(given: Mapping[str, str]) -> Fraction | None:
-    if "holdout" not in given:
-        return None
-    found = share(given["holdout"], "holdout")
-    if not 0 < found < 1:
+def _numbers(given: Mapping[str, str]) -> tuple[Fraction | None, int, int | None]:
+    """Holdout, split seed and side of the options."""
+    holdout = share(given["holdout"], "holdout") if "holdout" in given else None
+    if holdout in (0, 1):
         raise UsageError(f"holdout {given['holdout']} leaves a split without images", "Write it like 1/20")
-    return found
-
-
-def _seed(given: Mapping[str, str]) -> int:
-    found = _number(given, "split-seed", 0, LARGEST_SEED) or 0
-    if found and "holdout" not in given:
-        raise UsageError(f"split-seed {found}: it is the seed of a holdout, and there is none", "Give holdout=1/20 too")
-    return found
-
-
-def _number(given: Mapping[str, str], key: str, least: int, most: int) -> int | None:
-    text = given.get(key)
-    if text is not None and not (re.fullmatch("[0-9]{1,16}", text) and least <= int(text) <= most):
-        raise UsageError(f"{key} {text[:40]}: not a whole number in {least}..{most}")
-    return None if text is None else int(text)
+    ranges = {"split-seed": (0, LARGEST_SEED), "resize": (1, IMAGE_SIDE)}
+    for key, (least, most) in ranges.items():
+        text = given.get(key, str(most))
+        if not re.fullmatch("[0-9]{1,16}", text) or not least <= int(text) <= most:
+            raise UsageError(f"{key} {text[:40]}: not a whole number in {least}..{most}")
+    seed = int(given.get("split-seed", 0))
+    if seed and holdout is None:
+        raise UsageError(f"split-seed {seed}: it is the seed of a holdout, and there is none", "Give holdout=1/20 too")
+    return holdout, seed, int(given["resize"]) if "resize" in given else None
