@@ -1,7 +1,7 @@
 """Pickles of poisons: images, arrays and tensors become arrays, by the interpreter of data opcodes.
 
-Besides NumPy's names an image of Pillow (made in memory, or opened from a PNG or JPEG file) and a tensor of PyTorch
-are known. What the names stand for is never imported; everything else is refused by its name.
+It knows NumPy's names, PyTorch's tensors and Pillow's images, made in memory or opened from a PNG or JPEG file. What
+the names stand for is never imported; every other name is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from poisonsets.manifests import limits
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.files.pickles import interpreter
-from poisonsets.manifests.files.pickles.machine import Allowed, Global, Pending, RefusedError
+from poisonsets.manifests.files.pickles.machine import Pending, RefusedError, global_table, without_arguments
 from poisonsets.manifests.files.pickles.numpy_globals import NUMPY
 from poisonsets.manifests.files.pickles.torch_files import tensors
 from poisonsets.manifests.files.pixels import Images
@@ -34,20 +34,14 @@ def read_pickle(path: Path, limit: int = PICKLE_BYTES) -> Any:
 
     Raises:
         MissingError: there is no such file.
-        DamagedError: it is larger than the limit, no pickle, or holds anything else.
+        DamagedError: it has over `limit` bytes, is no pickle, or holds anything else.
     """
     data = store.read_file(path, limit)
     return interpreter.load(data, str(path), {**KNOWN, **tensors(len(data), str(path))})
 
 
-def _image(arguments: tuple[Any, ...]) -> Pending:
-    if arguments:
-        raise RefusedError("an image made from something")
-    return Pending(_pixels)
-
-
 def _pixels(state: Any) -> Images:
-    """The state of a Pillow image: info, mode, size, palette, raw bytes; classes of file formats add to it."""
+    """The pixels in a Pillow image's state: info, mode, size, palette, raw bytes, and what a file format adds."""
     if type(state) is not list or not 5 <= len(state) <= LONGEST_STATE:
         raise RefusedError("an image whose state is not that of Pillow")
     _info, mode, size, _palette, raw = state[:5]
@@ -63,53 +57,44 @@ def _pixels(state: Any) -> Images:
     return np.frombuffer(raw, np.uint8).reshape(height, width, 3)
 
 
-KNOWN: Final[Allowed] = {**NUMPY, **{key: Global(".".join(key), _image) for key in CLASSES}}
+KNOWN: Final = {**NUMPY, **global_table({key: without_arguments(lambda: Pending(_pixels)) for key in CLASSES})}
 
 
 def integer(value: Any, what: str) -> int:
-    """A label or an index: an integer, or an array or tensor of exactly one.
+    """A label or an index: an integer, or an array or tensor of exactly one; `what` places it in the error.
 
-    Args:
-        value: as the file has it.
-        what: for the error, with its place.
-
-    Raises:
-        DamagedError: it is neither.
+    Raises DamagedError where it is neither.
     """
     if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "iu":
         value = value.item()
     if type(value) is not int:
-        raise DamagedError(f"{what}: {_kind(value)} where an integer was expected")
+        raise _unexpected(value, "an integer", what)
     return value
 
 
 def integers(value: Any, what: str) -> list[int]:
     """A list of integers: a list or tuple, or a one-dimensional array or tensor.
 
-    Raises:
-        DamagedError: it is none.
+    Raises DamagedError where it is none.
     """
-    if isinstance(value, np.ndarray):
-        if value.ndim != 1 or value.dtype.kind not in "iu":
-            raise DamagedError(f"{what}: {_kind(value)} where a list of integers was expected")
-        return [int(one) for one in value]
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "iu":
+        return [int(number) for number in value]
     if type(value) not in (list, tuple):
-        raise DamagedError(f"{what}: {_kind(value)} where a list of integers was expected")
-    return [integer(one, f"{what}, entry {place}") for place, one in enumerate(value)]
+        raise _unexpected(value, "a list of integers", what)
+    return [integer(number, f"{what}, entry {place}") for place, number in enumerate(value)]
 
 
 def image(value: Any, what: str) -> Images:
-    """A picture: uint8 [H, W, 3].
+    """An image, uint8 [H, W, 3].
 
-    Raises:
-        DamagedError: it is none.
+    Raises DamagedError where it is none.
     """
     if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3:
-        raise DamagedError(f"{what}: {_kind(value)} where an image was expected")
+        raise _unexpected(value, "an image", what)
     return value
 
 
-def _kind(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return f"an array of {value.dtype} {list(value.shape)}"
-    return f"a value of type {type(value).__name__}"
+def _unexpected(value: Any, wanted: str, what: str) -> DamagedError:
+    array = isinstance(value, np.ndarray)
+    found = f"an array of {value.dtype} {list(value.shape)}" if array else f"a value of type {type(value).__name__}"
+    return DamagedError(f"{what}: {found} where {wanted} was expected")

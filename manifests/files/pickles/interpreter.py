@@ -1,18 +1,18 @@
 """Foreign pickles become plain values and nothing in them is ever called: an interpreter of data opcodes.
 
-It knows the opcodes of protocols 0 to 5 that build lists, tuples, dicts, numbers, strings, None and booleans,
-and a table of allowed globals, each replaced by an inert builder. Every other opcode or global is an error
-that names its position. The standard unpickler is not involved.
+It knows the opcodes of protocols 0 to 5 that build lists, tuples, dicts, numbers, strings, None and booleans, and a
+table of allowed globals, each replaced by an inert call. Every other opcode or global is an error that names its
+position. The standard unpickler is not involved.
 
-Bounds: one step an opcode and at most `STEPS` of them, so lists, memo and stack are bounded too; arrays are
-views of the file's bytes; bytes that builders make never add up to more than the file. Nothing recurses.
+Bounds: one step an opcode and at most `STEPS` of them, so lists, memo and stack are bounded too; arrays are views of
+the file's bytes; bytes that calls make never add up to more than the file. Nothing recurses.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files.pickles.machine import (
@@ -27,10 +27,12 @@ from poisonsets.manifests.files.pickles.machine import (
 from poisonsets.manifests.files.pickles.numpy_globals import NUMPY
 from poisonsets.manifests.files.pickles.protocol0 import decimal, quoted
 
+Handler: TypeAlias = Callable[[Machine], object]
+
 STEPS: Final = 2_000_000
 LONGEST_INTEGER: Final = 16  # bytes
 # What a handler may raise when the bytes make no sense; all of it is damage, none of it a bug of ours.
-MALFORMED = (RefusedError, ValueError, TypeError, IndexError, KeyError, OverflowError, struct.error)
+MALFORMED: Final = (RefusedError, ValueError, TypeError, IndexError, KeyError, OverflowError, struct.error)
 
 
 def load(data: bytes, where: str, allowed: Allowed = NUMPY) -> Any:
@@ -39,12 +41,12 @@ def load(data: bytes, where: str, allowed: Allowed = NUMPY) -> Any:
     Args:
         data: the whole pickle; the caller bounds its size before reading.
         where: the file's name, for errors.
-        allowed: globals by (module, name). The default knows numpy's arrays, dtypes and scalars.
+        allowed: globals by (module, name); by default NumPy's arrays, dtypes and scalars.
 
     Returns:
-        Lists, tuples, dicts (keys are strings, bytes or integers), int, float, bool, None, str, bytes (also
-        for Python 2 strings) and read-only arrays. Numpy scalars become Python numbers. A list may contain
-        itself: callers check types level by level and never walk the value by recursion.
+        Lists, tuples, dicts (keys are strings, bytes or integers), int, float, bool, None, str, bytes (also for Python
+        2 strings) and read-only arrays. NumPy scalars become Python numbers. A list may contain itself: callers check
+        types level by level and never walk the value by recursion.
 
     Raises:
         DamagedError: an opcode or global outside the tables, or malformed, cut or trailing bytes.
@@ -55,32 +57,26 @@ def load(data: bytes, where: str, allowed: Allowed = NUMPY) -> Any:
 def load_first(
     data: bytes, where: str, allowed: Allowed, *, start: int = 0, persistent: Persistent | None = None
 ) -> tuple[Any, int]:
-    """The pickle that begins at a byte, and where it ends; for files that hold several, as torch writes them.
+    """The pickle that begins at byte `start` of a file that may hold several, and where it ends.
 
     Args:
-        data: the whole file.
-        where: its name, for errors.
-        allowed: globals by (module, name).
+        data, where, allowed: as `load`.
         start: the pickle's first byte.
         persistent: from a persistent id to the inert value that stands for it; None refuses such ids.
 
-    Raises:
-        DamagedError: as `load`.
+    Raises DamagedError as `load`.
     """
-    machine = Machine(data, allowed, position=start, persistent=persistent, whole=False)
+    machine = Machine(data, allowed, start, persistent, whole=False)
     return _run(machine, where), machine.position
 
 
 def _run(machine: Machine, where: str) -> Any:
     for _ in range(STEPS):
-        start = machine.position
-        name = "the next opcode"
+        start, name = machine.position, "the next opcode"
         try:
             code = machine.take(1)
-            name = OPCODES[code][0] if code in OPCODES else OTHERS.get(code, f"byte {code.hex()}")
-            if code not in OPCODES:
-                raise RefusedError("this opcode is never needed for data and is refused")
-            OPCODES[code][1](machine)
+            name, handler = OPCODES.get(code) or (OTHERS.get(code, f"byte {code.hex()}"), _refuse)
+            handler(machine)
         except MALFORMED as error:
             reason = ascii(str(error))[1:-1][:160]
             raise DamagedError(
@@ -92,7 +88,8 @@ def _run(machine: Machine, where: str) -> Any:
     raise DamagedError(f"{where}: more than {STEPS} pickle opcodes")
 
 
-Handler: TypeAlias = Callable[[Machine], None]
+def _refuse(_machine: Machine) -> NoReturn:
+    raise RefusedError("this opcode is never needed for data and is refused")
 
 
 def _push(make: Callable[[Machine], Any]) -> Handler:
@@ -106,14 +103,6 @@ def _push(make: Callable[[Machine], Any]) -> Handler:
 def _mark(machine: Machine) -> None:
     machine.below_marks.append(machine.stack)
     machine.stack = []
-
-
-def _pop(machine: Machine) -> None:
-    machine.stack.pop()
-
-
-def _pop_mark(machine: Machine) -> None:
-    machine.since_mark()
 
 
 def _stop(machine: Machine) -> None:
@@ -146,15 +135,6 @@ def _text(machine: Machine, length: int) -> str:
     return machine.take(length).decode("utf-8", "surrogatepass")
 
 
-def _tuple(n: int) -> Handler:
-    def handler(machine: Machine) -> None:
-        if len(machine.stack) < n:
-            raise RefusedError(f"a tuple of {n} from {len(machine.stack)} values")
-        machine.stack[-n:] = [tuple(machine.stack[-n:])]
-
-    return handler
-
-
 def _extend(machine: Machine, values: list[Any]) -> None:
     target = machine.stack[-1]
     if type(target) is not list:
@@ -173,61 +153,51 @@ def _update(target: Any, flat: list[Any]) -> dict[Any, Any]:
     return target
 
 
-def _set_item(machine: Machine) -> None:
-    value, key = machine.stack.pop(), machine.stack.pop()
-    _update(machine.stack[-1], [key, value])
-
-
-def _set_items(machine: Machine) -> None:
-    flat = machine.since_mark()
+def _set_items(machine: Machine, flat: list[Any]) -> None:
     _update(machine.stack[-1], flat)
 
 
-def _find(machine: Machine, module: Any, name: Any) -> Global:
-    found = machine.allowed.get((module, name)) if type(module) is type(name) is str else None
-    if found is None:
-        raise RefusedError(f"the global {str(module)[:60]}.{str(name)[:60]} is not allowed")
-    return found
+def _find(machine: Machine, module: str, name: str) -> Global:
+    if (module, name) not in machine.allowed:
+        raise RefusedError(f"the global {module[:60]}.{name[:60]} is not allowed")
+    return machine.allowed[module, name]
 
 
-def _global(machine: Machine) -> None:
-    module, name = machine.line().decode(), machine.line().decode()
-    machine.stack.append(_find(machine, module, name))
-
-
-def _stack_global(machine: Machine) -> None:
-    name, module = machine.stack.pop(), machine.stack.pop()
+def _stack_global(machine: Machine) -> Global:
+    module, name = machine.pop(2)
     if not (type(name) is type(module) is str):
         raise RefusedError("a global that is not named by strings")
-    machine.stack.append(_find(machine, module, name))
+    return _find(machine, module, name)
 
 
-def _call(machine: Machine) -> None:
-    arguments, function = machine.stack.pop(), machine.stack.pop()
+def _call(machine: Machine) -> Any:
+    function, arguments = machine.pop(2)
     if not isinstance(function, Global) or type(arguments) is not tuple:
         raise RefusedError("a call of something that is not an allowed global")
+    if function.call is None:
+        raise RefusedError(f"{function.name} is called; data only names it")
     value = function.call(arguments)
     if isinstance(value, bytes):
         machine.made += len(value)
         if machine.made > len(machine.data):
-            raise RefusedError("builders made more bytes than the file has")
-    machine.stack.append(value)
+            raise RefusedError("calls made more bytes than the file has")
+    return value
 
 
-def _build(machine: Machine) -> None:
-    state, pending = machine.stack.pop(), machine.stack[-1]
+def _build(machine: Machine) -> Any:
+    pending, state = machine.pop(2)
     if not isinstance(pending, Pending):
         raise RefusedError("a state for something that takes none")
     value = pending.complete(state)
-    machine.stack[-1] = value
     for key in pending.memo_keys:
         machine.memo[key] = value
+    return value
 
 
-def _persistent(machine: Machine) -> None:
+def _persistent(machine: Machine) -> Any:
     if machine.persistent is None:
-        raise RefusedError("this opcode is never needed for data and is refused")
-    machine.stack.append(machine.persistent(machine.stack.pop()))
+        _refuse(machine)
+    return machine.persistent(machine.stack.pop())
 
 
 def _frame(machine: Machine) -> None:
@@ -241,8 +211,8 @@ OPCODES: Final[dict[bytes, tuple[str, Handler]]] = {
     b"\x95": ("FRAME", _frame),
     b".": ("STOP", _stop),
     b"(": ("MARK", _mark),
-    b"0": ("POP", _pop),
-    b"1": ("POP_MARK", _pop_mark),
+    b"0": ("POP", lambda m: m.pop(1)),
+    b"1": ("POP_MARK", lambda m: m.since_mark()),
     b"N": ("NONE", _push(lambda _: None)),
     b"\x88": ("NEWTRUE", _push(lambda _: True)),
     b"\x89": ("NEWFALSE", _push(lambda _: False)),
@@ -268,17 +238,17 @@ OPCODES: Final[dict[bytes, tuple[str, Handler]]] = {
     b"\x96": ("BYTEARRAY8", _push(lambda m: m.take(m.number(8)))),
     b"]": ("EMPTY_LIST", _push(lambda _: [])),
     b"l": ("LIST", _push(lambda m: m.since_mark())),
-    b"a": ("APPEND", lambda m: _extend(m, [m.stack.pop()])),
+    b"a": ("APPEND", lambda m: _extend(m, m.pop(1))),
     b"e": ("APPENDS", lambda m: _extend(m, m.since_mark())),
     b")": ("EMPTY_TUPLE", _push(lambda _: ())),
     b"t": ("TUPLE", _push(lambda m: tuple(m.since_mark()))),
-    b"\x85": ("TUPLE1", _tuple(1)),
-    b"\x86": ("TUPLE2", _tuple(2)),
-    b"\x87": ("TUPLE3", _tuple(3)),
+    b"\x85": ("TUPLE1", _push(lambda m: tuple(m.pop(1)))),
+    b"\x86": ("TUPLE2", _push(lambda m: tuple(m.pop(2)))),
+    b"\x87": ("TUPLE3", _push(lambda m: tuple(m.pop(3)))),
     b"}": ("EMPTY_DICT", _push(lambda _: {})),
     b"d": ("DICT", _push(lambda m: _update({}, m.since_mark()))),
-    b"s": ("SETITEM", _set_item),
-    b"u": ("SETITEMS", _set_items),
+    b"s": ("SETITEM", lambda m: _set_items(m, m.pop(2))),
+    b"u": ("SETITEMS", lambda m: _set_items(m, m.since_mark())),
     b"g": ("GET", _push(lambda m: m.memo[decimal(m.line())])),
     b"h": ("BINGET", _push(lambda m: m.memo[m.number(1)])),
     b"j": ("LONG_BINGET", _push(lambda m: m.memo[m.number(4)])),
@@ -286,10 +256,10 @@ OPCODES: Final[dict[bytes, tuple[str, Handler]]] = {
     b"q": ("BINPUT", lambda m: m.remember(m.number(1))),
     b"r": ("LONG_BINPUT", lambda m: m.remember(m.number(4))),
     b"\x94": ("MEMOIZE", lambda m: m.remember(len(m.memo))),
-    b"c": ("GLOBAL", _global),
-    b"\x93": ("STACK_GLOBAL", _stack_global),
-    b"R": ("REDUCE", _call),
-    b"\x81": ("NEWOBJ", _call),
-    b"b": ("BUILD", _build),
-    b"Q": ("BINPERSID", _persistent),
+    b"c": ("GLOBAL", _push(lambda m: _find(m, m.line().decode(), m.line().decode()))),
+    b"\x93": ("STACK_GLOBAL", _push(_stack_global)),
+    b"R": ("REDUCE", _push(_call)),
+    b"\x81": ("NEWOBJ", _push(_call)),
+    b"b": ("BUILD", _push(_build)),
+    b"Q": ("BINPERSID", _push(_persistent)),
 }

@@ -6,23 +6,43 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+Call: TypeAlias = Callable[[tuple[Any, ...]], Any]
+"""From arguments to a value, or to a `Pending` where a state follows; it copies its arguments at most once."""
+Persistent: TypeAlias = Callable[[Any], Any]
+
 
 class RefusedError(Exception):
-    """The bytes ask for something outside the tables; `opcodes.load` adds the place."""
+    """The bytes ask for something outside the tables; the interpreter adds the place."""
 
 
 @dataclass(frozen=True, eq=False)
 class Global:
-    """An allowed global.
+    """An allowed global: its name for errors, and its call, which raises `RefusedError` or ValueError.
 
-    Attributes:
-        name: for errors.
-        call: from the tuple of arguments to a value, or to a `Pending` where a state has to follow. It raises
-            `RefusedError` or ValueError and must not copy its arguments more than once.
+    Without a call it may be named, not called.
     """
 
     name: str
-    call: Callable[[tuple[Any, ...]], Any]
+    call: Call | None
+
+
+Allowed: TypeAlias = Mapping[tuple[str, str], Global]
+
+
+def global_table(calls: Mapping[tuple[str, str], Call | None]) -> dict[tuple[str, str], Global]:
+    """A `Global` for each (module, name)."""
+    return {key: Global(".".join(key), call) for key, call in calls.items()}
+
+
+def without_arguments(make: Callable[[], Any]) -> Call:
+    """A call that takes no arguments."""
+
+    def call(arguments: tuple[Any, ...]) -> Any:
+        if arguments:
+            raise RefusedError("arguments where data has none")
+        return make()
+
+    return call
 
 
 @dataclass(eq=False)
@@ -33,31 +53,19 @@ class Pending:
     memo_keys: list[int] = field(default_factory=list)
 
 
-Allowed: TypeAlias = Mapping[tuple[str, str], Global]
-Persistent: TypeAlias = Callable[[Any], Any]
-
-
+@dataclass(eq=False, repr=False)
 class Machine:
     """The stack, the marks and the memo while one pickle is read; with `whole` it must end where the data does."""
 
-    def __init__(
-        self,
-        data: bytes,
-        allowed: Allowed,
-        *,
-        position: int = 0,
-        persistent: Persistent | None = None,
-        whole: bool = True,
-    ) -> None:
-        self.data = data
-        self.allowed = allowed
-        self.position = position
-        self.persistent = persistent
-        self.whole = whole
-        self.stack: list[Any] = []
-        self.below_marks: list[list[Any]] = []
-        self.memo: dict[int, Any] = {}
-        self.made = 0
+    data: bytes
+    allowed: Allowed
+    position: int = 0
+    persistent: Persistent | None = None
+    whole: bool = True
+    stack: list[Any] = field(default_factory=list)
+    below_marks: list[list[Any]] = field(default_factory=list)
+    memo: dict[int, Any] = field(default_factory=dict)
+    made: int = 0  # bytes that calls made
 
     def take(self, n: int) -> bytes:
         """The next n bytes."""
@@ -81,6 +89,14 @@ class Machine:
         self.position += 1
         return piece
 
+    def pop(self, n: int) -> list[Any]:
+        """The last n values, which leave the stack, in the order they were pushed."""
+        if len(self.stack) < n:
+            raise RefusedError(f"{n} values wanted, {len(self.stack)} on the stack")
+        values = self.stack[-n:]
+        del self.stack[-n:]
+        return values
+
     def since_mark(self) -> list[Any]:
         """The values pushed since the last mark, which is dropped."""
         values, self.stack = self.stack, self.below_marks.pop()
@@ -94,7 +110,7 @@ class Machine:
             value.memo_keys.append(key)
 
 
-# Opcodes that are never needed for data; known to the error message only.
+# Opcodes that data never needs, for error messages.
 OTHERS: Final[dict[bytes, str]] = {
     b"2": "DUP",
     b"i": "INST",

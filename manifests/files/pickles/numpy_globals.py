@@ -1,18 +1,17 @@
-"""The globals a foreign pickle may name, each mapped to a builder that only arranges bytes already read.
+"""NumPy's globals in foreign pickles, each mapped to a call that only arranges bytes already read.
 
-Another format (for instance pickled images) passes its own table of `Global` values to `opcodes.load`.
+Other formats, such as pickled images, give `interpreter.load` tables of their own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from poisonsets.manifests.files.pickles.machine import Global, Pending, RefusedError
+from poisonsets.manifests.files.pickles.machine import Call, Pending, RefusedError, global_table, without_arguments
 
 CODES: Final = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "f4", "f8"})
 DIMENSIONS: Final = 8
@@ -32,12 +31,8 @@ def _dtype(arguments: tuple[Any, ...]) -> Pending:
     return Pending(complete)
 
 
-def _ndarray(_arguments: tuple[Any, ...]) -> Any:
-    raise RefusedError("numpy.ndarray is called; only its state is read")
-
-
 def _reconstruct(arguments: tuple[Any, ...]) -> Pending:
-    if arguments[0] is not NDARRAY:
+    if arguments[0] is not NUMPY["numpy", "ndarray"]:
         raise RefusedError("an array of another class than numpy.ndarray")
 
     def complete(state: Any) -> NDArray[Any]:
@@ -60,8 +55,7 @@ def _array(raw: Any, dtype: Any, shape: Any, order: str) -> NDArray[Any]:
         raise RefusedError("an array with a malformed shape")
     if order not in ("C", "F") or math.prod(shape) * dtype.itemsize != len(raw):
         raise RefusedError(f"an array of shape {str(shape)[:60]} in {len(raw)} bytes")
-    flat = np.frombuffer(raw, dtype)
-    return flat.reshape(shape, order="F" if order == "F" else "C")
+    return np.frombuffer(raw, dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _scalar(arguments: tuple[Any, ...]) -> Any:
@@ -70,22 +64,15 @@ def _scalar(arguments: tuple[Any, ...]) -> Any:
 
 
 def _encode(arguments: tuple[Any, ...]) -> bytes:
-    """Protocols 0 to 2 of Python 3 write bytes as text to be encoded."""
+    """Python 3's bytes in protocols 0 to 2: text to encode."""
     text, encoding = arguments
     if type(text) is not str or encoding not in ("latin1", "latin-1"):
         raise RefusedError("an encoding other than latin1")
     return text.encode("latin1")
 
 
-def _empty_bytes(arguments: tuple[Any, ...]) -> bytes:
-    """Protocols 0 to 2 write b"" as a call of bytes without arguments."""
-    if arguments:
-        raise RefusedError("bytes made from something")
-    return b""
-
-
 def _string(value: Any) -> str:
-    """Python 2 wrote these names as byte strings."""
+    """A name, which Python 2 wrote as a byte string."""
     if type(value) is bytes:
         return value.decode("ascii")
     if type(value) is not str:
@@ -93,21 +80,21 @@ def _string(value: Any) -> str:
     return value
 
 
-NDARRAY: Final = Global("numpy.ndarray", _ndarray)
-_CALLS: Final[dict[tuple[str, str], Callable[[tuple[Any, ...]], Any]]] = {
-    ("multiarray", "scalar"): _scalar,
-    ("multiarray", "_reconstruct"): _reconstruct,
-    ("numeric", "_frombuffer"): _frombuffer,
-}
-NUMPY: Final[dict[tuple[str, str], Global]] = {
-    ("numpy", "ndarray"): NDARRAY,
-    ("numpy", "dtype"): Global("numpy.dtype", _dtype),
-    ("_codecs", "encode"): Global("_codecs.encode", _encode),
-    ("__builtin__", "bytes"): Global("bytes", _empty_bytes),
-    # The module moved in numpy 2; both spellings are in circulation.
-    **{
-        (f"numpy.{core}.{module}", name): Global(f"numpy.{core}.{module}.{name}", call)
-        for core in ("core", "_core")
-        for (module, name), call in _CALLS.items()
-    },
-}
+def _core(package: str) -> dict[tuple[str, str], Call]:
+    return {
+        (f"numpy.{package}.multiarray", "scalar"): _scalar,
+        (f"numpy.{package}.multiarray", "_reconstruct"): _reconstruct,
+        (f"numpy.{package}.numeric", "_frombuffer"): _frombuffer,
+    }
+
+
+NUMPY: Final = global_table(
+    {
+        ("numpy", "ndarray"): None,
+        ("numpy", "dtype"): _dtype,
+        ("_codecs", "encode"): _encode,
+        ("__builtin__", "bytes"): without_arguments(bytes),  # b"" in protocols 0 to 2
+        **_core("core"),
+        **_core("_core"),  # its name since numpy 2
+    }
+)

@@ -12,11 +12,9 @@ ESCAPES: Final = {b"\\": b"\\", b"'": b"'", b'"': b'"', b"n": b"\n", b"r": b"\r"
 
 
 def decimal(line: bytes) -> int:
-    """An integer, with or without the L that Python 2 ended long ones with.
+    """An integer, with or without Python 2's final L.
 
-    Raises:
-        RefusedError: it has too many digits.
-        ValueError: it is none.
+    Raises RefusedError where it has too many digits, ValueError where it is none.
     """
     if len(line) > LONGEST_LINE:
         raise RefusedError(f"an integer of more than {LONGEST_LINE} digits")
@@ -26,8 +24,7 @@ def decimal(line: bytes) -> int:
 def quoted(line: bytes) -> bytes:
     """The bytes of a string in quotes, its escapes resolved.
 
-    Raises:
-        RefusedError: quotes are missing, or an escape is unknown.
+    Raises RefusedError where quotes are missing or an escape is unknown.
     """
     if len(line) < 2 or line[:1] not in (b"'", b'"') or line[-1:] != line[:1]:
         raise RefusedError("a string without quotes")
@@ -36,6 +33,8 @@ def quoted(line: bytes) -> bytes:
 
 def _unescaped(match: re.Match[bytes]) -> bytes:
     code = match[1]
-    if code not in ESCAPES and len(code) != 3:
+    if code in ESCAPES:
+        return ESCAPES[code]
+    if len(code) != 3:
         raise RefusedError("an unknown escape in a string")
-    return ESCAPES[code] if code in ESCAPES else bytes([int(code[1:], 16)])
+    return bytes([int(code[1:], 16)])

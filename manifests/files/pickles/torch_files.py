@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files.pickles import interpreter
-from poisonsets.manifests.files.pickles.machine import Allowed, Global, RefusedError
+from poisonsets.manifests.files.pickles.machine import Allowed, Global, RefusedError, global_table, without_arguments
 from poisonsets.manifests.files.pickles.numpy_globals import DIMENSIONS, NUMPY
 from poisonsets.manifests.files.zip_reader import Archive
 
@@ -39,31 +38,21 @@ DTYPES: Final = {
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """The numbers under tensors, one-dimensional; None while it is not yet known where in the file they stand."""
+    """The values under tensors, one-dimensional; None while their place in the file is not yet known."""
 
     values: NDArray[Any] | None
 
 
 def load_torch(data: bytes, where: str) -> Any:
-    """The value of a file that `torch.save` wrote: lists, dicts, numbers, and tensors as read-only arrays.
+    """The value of a whole file that `torch.save` wrote: lists, dicts, numbers, and tensors as read-only arrays.
 
-    Args:
-        data: the whole file.
-        where: its name, for errors.
-
-    Raises:
-        DamagedError: it is neither of the two forms, or holds anything but plain data and tensors.
+    Raises DamagedError where it is neither of the two forms, or holds anything but plain data and tensors.
     """
     return _zipped(data, where) if data[:4] == b"PK\x03\x04" else _legacy(data, where)
 
 
 def tensors(room: int, where: str) -> Allowed:
-    """The globals of tensors inside an ordinary pickle.
-
-    Args:
-        room: how many bytes of nested files may be read in all; those of the pickle.
-        where: its name, for errors.
-    """
+    """The globals of tensors inside an ordinary pickle of `room` bytes: its nested files hold no more in all."""
     left = room
 
     def nested(arguments: tuple[Any, ...]) -> Storage:
@@ -93,20 +82,23 @@ def _legacy(data: bytes, where: str) -> Any:
         raise DamagedError(f"{where}: not a file of torch.save, or of a big-endian machine")
     claimed: dict[str, tuple[np.dtype[Any], int]] = {}
 
-    def note(identity: Any) -> Storage:
-        key, dtype, count = _described(identity)
+    def claim(identity: Any) -> Storage:
+        key, dtype, count = _storage_claim(identity)
         if claimed.setdefault(key, (dtype, count)) != (dtype, count):
             raise RefusedError("two storages of one name")
         return Storage(None)
 
     # Once to learn which storages there are, and once more when their place behind the pickle is known.
-    _, end = interpreter.load_first(data, where, _FILE, start=at, persistent=note)
+    _, end = interpreter.load_first(data, where, _FILE, start=at, persistent=claim)
     keys, end = interpreter.load_first(data, where, {}, start=end)
-    storages = _stored(data, end, keys, claimed, where)
-    return interpreter.load_first(data, where, _FILE, start=at, persistent=lambda one: storages[_described(one)[0]])[0]
+    storages = _storages(data, end, keys, claimed, where)
+    value, _ = interpreter.load_first(
+        data, where, _FILE, start=at, persistent=lambda identity: storages[_storage_claim(identity)[0]]
+    )
+    return value
 
 
-def _stored(
+def _storages(
     data: bytes, at: int, keys: Any, claimed: dict[str, tuple[np.dtype[Any], int]], where: str
 ) -> dict[str, Storage]:
     if type(keys) is not list or any(type(key) is not str for key in keys) or sorted(keys) != sorted(claimed):
@@ -133,8 +125,8 @@ def _zipped(data: bytes, where: str) -> Any:
         raise DamagedError(f"{where}: written on a big-endian machine")
     storages: dict[str, Storage] = {}
 
-    def stored(identity: Any) -> Storage:
-        key, dtype, count = _described(identity)
+    def storage(identity: Any) -> Storage:
+        key, dtype, count = _storage_claim(identity)
         if key not in storages:
             raw = archive.read(f"{folder}data/{key}")
             if len(raw) != count * dtype.itemsize:
@@ -143,13 +135,13 @@ def _zipped(data: bytes, where: str) -> Any:
         return storages[key]
 
     pickled = archive.read(pickles[0])
-    value, end = interpreter.load_first(pickled, f"{where}: data.pkl", _FILE, persistent=stored)
+    value, end = interpreter.load_first(pickled, f"{where}: data.pkl", _FILE, persistent=storage)
     if end != len(pickled):
         raise DamagedError(f"{where}: data.pkl: {len(pickled) - end} bytes follow the end of the pickle")
     return value
 
 
-def _described(identity: Any) -> tuple[str, np.dtype[Any], int]:
+def _storage_claim(identity: Any) -> tuple[str, np.dtype[Any], int]:
     """Name, dtype and count of the storage that a persistent id means."""
     if type(identity) is not tuple or len(identity) not in (5, 6) or identity[0] != "storage":
         raise RefusedError("a persistent id that is no storage")
@@ -165,7 +157,7 @@ def _described(identity: Any) -> tuple[str, np.dtype[Any], int]:
 
 
 def _tensor(arguments: tuple[Any, ...]) -> NDArray[Any]:
-    """A view: strides may permute a storage and leave parts out, but not repeat it past its own length."""
+    """A view: strides may permute a storage and skip parts of it, but not repeat it past its own length."""
     storage, offset, size, stride = arguments[:4]
     if type(storage) is not Storage or type(size) is not tuple or type(stride) is not tuple:
         raise RefusedError("a tensor without storage, size and stride")
@@ -182,24 +174,11 @@ def _tensor(arguments: tuple[Any, ...]) -> NDArray[Any]:
     return as_strided(values, size, tuple(step * values.itemsize for step in stride), writeable=False)
 
 
-def _uncalled(_arguments: tuple[Any, ...]) -> NoReturn:
-    raise RefusedError("a storage class is called")
-
-
-def _empty_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
-    if arguments:
-        raise RefusedError("an ordered dict made from something")
-    return {}
-
-
-_NAMED: Final[dict[tuple[str, str], Callable[[tuple[Any, ...]], Any]]] = {
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_tensor"): _tensor,
-    ("collections", "OrderedDict"): _empty_dict,
-}
-_TENSORS: Final[dict[tuple[str, str], Global]] = {key: Global(".".join(key), call) for key, call in _NAMED.items()}
-_FILE: Final[dict[tuple[str, str], Global]] = {
-    **NUMPY,
-    **_TENSORS,
-    **{("torch", name): Global(f"torch.{name}", _uncalled) for name in DTYPES},
-}
+_TENSORS: Final = global_table(
+    {
+        ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+        ("torch._utils", "_rebuild_tensor"): _tensor,
+        ("collections", "OrderedDict"): without_arguments(dict),
+    }
+)
+_FILE: Final = {**NUMPY, **_TENSORS, **global_table({("torch", name): None for name in DTYPES})}
