@@ -22,7 +22,7 @@ _HOMES = {"open_base": "bases.cache", "open_set": "sets.reader"}
 
 
 def __getattr__(name: str) -> Any:
-    """Load a door when it is first used: the command line's --help must not wait for numpy and pydantic."""
+    """Load a function when it is first used: `--help` must not wait for numpy and pydantic."""
     if name in _HOMES:
         from importlib import import_module
 

@@ -9,7 +9,7 @@ class PoisonsetsError(Exception):
     """Something the user can act on.
 
     Args:
-        message: where it is, what was found and what was wanted, in one line.
+        message: the place, what was found and what was wanted, in one line.
         remedy: what to do about it, in one line; may be empty.
     """
 
@@ -22,7 +22,7 @@ class PoisonsetsError(Exception):
 
 
 class ViolationError(PoisonsetsError):
-    """A check ran and found that a claim does not hold, or a trial was refused (exit 1)."""
+    """A check found that a claim does not hold, or a trial was refused (exit 1)."""
 
     exit_code = 1
 
@@ -34,7 +34,7 @@ class UsageError(PoisonsetsError):
 
 
 class DamagedError(PoisonsetsError):
-    """An input cannot be read, or its bytes are not what they were when it was written (exit 3)."""
+    """An input cannot be read, or its bytes are not those that were written (exit 3)."""
 
     exit_code = 3
 

@@ -1,4 +1,4 @@
-"""Every limit a reader of poison sets holds before it allocates or loops, in one place (SPEC.md section 9)."""
+"""Every limit that a reader of poison sets checks before it allocates or loops (SPEC.md section 9)."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ FINDINGS_KEPT: Final = 100
 SETUP_BYTES: Final = 8 << 20
 SETUP_BASES: Final = 10_000_000
 TARGETS_PER_TRIAL: Final = 1000
-HALVINGS: Final = 6
+HALVINGS: Final = 6  # of a block that does not fit into memory

@@ -1,7 +1,7 @@
-"""The one loader of plugins, whatever they are: the modules of a folder of ours, then those of other packages.
+"""The one loader of plugins of every kind: the modules of a folder of ours, then those of other packages.
 
-Only installed packages are looked at, never a working folder, and a whole folder or group at a time: no name in a set,
-a row or a weights file decides what is imported.
+It searches installed packages, never a working folder, and loads a whole folder or group: no name in a set, a row or a
+weights file decides what is imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Plugin = TypeVar("Plugin")
 
 
 class PluginWarning(UserWarning):
-    """A plugin of another package could not be loaded and was passed over."""
+    """A plugin of another package could not be loaded and was skipped."""
 
 
 def load_plugins(package: str, *, group: str | None = None) -> list[ModuleType]:
@@ -27,11 +27,10 @@ def load_plugins(package: str, *, group: str | None = None) -> list[ModuleType]:
 
     Args:
         package: its dotted name; modules with a leading underscore are no plugins.
-        group: the entry-point group, `poisonsets.KIND`, whose entries name modules like ours; None loads ours alone.
+        group: the entry-point group `poisonsets.KIND`, whose entries name modules like ours; None loads ours alone.
 
     Raises:
-        MissingError: a module of ours cannot be loaded. It is not passed over: a check that is left out would let
-            pass what it is there to refuse.
+        MissingError: a module of ours cannot be loaded. It is not skipped: without a check, what it refuses would pass.
         UsageError: two plugins have one name.
 
     Warns:
@@ -39,27 +38,27 @@ def load_plugins(package: str, *, group: str | None = None) -> list[ModuleType]:
     """
     found = []
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        name = f"{package}.{module.name}"
         if module.name.startswith("_"):
             continue
+        name = f"{package}.{module.name}"
         try:
             found.append(importlib.import_module(name))
+        except PoisonsetsError:
+            raise
         except Exception as error:
-            if isinstance(error, PoisonsetsError):
-                raise
-            raise MissingError(f"{name} cannot be loaded: {_reason(error)}", "Correct or remove its file") from error
+            reason = f"{type(error).__name__}: {error}"
+            raise MissingError(f"{name} cannot be loaded: {reason}", "Correct or remove its file") from error
     return found if group is None else found + _offered(group)
 
 
 def by_name(kind: str, plugins: Iterable[tuple[str, ModuleType, Plugin]]) -> Mapping[str, Plugin]:
-    """Plugins in alphabetical order of their names.
+    """Plugins by name, in alphabetical order.
 
     Args:
-        kind: what they are, in the plural.
+        kind: what they are, in the plural, for the error.
         plugins: of each its name, the module it comes from, and the plugin.
 
-    Raises:
-        UsageError: two have one name.
+    Raises UsageError where two have one name.
     """
     found: dict[str, tuple[str, Plugin]] = {}
     for name, module, plugin in plugins:
@@ -70,25 +69,14 @@ def by_name(kind: str, plugins: Iterable[tuple[str, ModuleType, Plugin]]) -> Map
 
 
 def clash(kind: str, name: str, one: str, other: str) -> UsageError:
-    """The error of two plugins of one name, for the caller to raise.
-
-    Args:
-        kind: what they are, in the plural.
-        name: the name both have.
-        one, other: what each comes from.
-    """
+    """The error, for the caller to raise, of two plugins of one name; `kind` is plural, `one` and `other` modules."""
     return UsageError(
         f"two {kind} are called {name}: {one} and {other}", "Rename one, or uninstall the package it comes with"
     )
 
 
 def package_of(module: str, group: str) -> tuple[str, str] | None:
-    """Name and version of the package that offers plugins from a module's top-level package; None for our own.
-
-    Args:
-        module: the dotted name of the module that a plugin is defined in.
-        group: the entry-point group, `poisonsets.KIND`.
-    """
+    """Name and version of the package that offers a plugin's module in an entry-point group; None for our own."""
     from importlib.metadata import entry_points
 
     top = module.partition(".")[0]
@@ -108,10 +96,8 @@ def _offered(group: str) -> list[ModuleType]:
         except PoisonsetsError:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001  whose author we do not know
-            message = f"{point.name} ({point.value}) of another package cannot be loaded: {_reason(error)}"
+            message = (
+                f"{point.name} ({point.value}) of another package cannot be loaded: {type(error).__name__}: {error}"
+            )
             warnings.warn(f"{message}. Repair or uninstall that package", PluginWarning, stacklevel=2)
     return found
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""One way to answer an unknown name: say what was found, and which known name is nearest."""
+"""How names, numbers and settings are typed, and the errors that answer a wrong spelling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from poisonsets.manifests.errors import UsageError
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like a word, in any case; None where none is at all like it."""
+    """The known name most like a word, ignoring case; None where none is similar."""
     spelled: dict[str, str] = {}
     for name in sorted(known):
         spelled.setdefault(name.lower(), name)
@@ -20,13 +20,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def unknown(what: str, word: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is not among the known ones; the caller raises it.
-
-    Args:
-        what: what the name should name, for instance `protocol`.
-        word: the name as given.
-        known: every name that would have done.
-    """
+    """The error, for the caller to raise, of a word that names no `what` (such as `protocol`) among the known ones."""
     choices = sorted(known)
     near = nearest(word, choices)
     remedy = f"Did you mean {near}?" if near else f"Known: {', '.join(choices)}"
@@ -40,14 +34,9 @@ def printable(text: str) -> str:
 
 
 def share(text: str, option: str) -> Fraction:
-    """A share from 0 to 1, both included: `1/2`, `0.5` or `50%`.
+    """The share from 0 to 1, both included, that was typed for an option: `1/2`, `0.5` or `50%`.
 
-    Args:
-        text: as it was typed.
-        option: where it was given, for the error.
-
-    Raises:
-        UsageError: it is spelled otherwise, or is more than 1.
+    Raises UsageError where it is spelled otherwise, or is more than 1.
     """
     if re.fullmatch(r"[0-9]{1,9}(/0*[1-9][0-9]{0,8}|(\.[0-9]{1,9})?%?)", text):
         found = Fraction(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
@@ -57,14 +46,9 @@ def share(text: str, option: str) -> Fraction:
 
 
 def pairs(words: Iterable[str], owner: str) -> dict[str, str]:
-    """The settings of words `key=value`.
+    """The settings in words `key=value`; `owner`, in the error, is what they are settings of.
 
-    Args:
-        words: one a setting.
-        owner: what they are settings of, for the error.
-
-    Raises:
-        UsageError: one is spelled otherwise, or a key stands twice.
+    Raises UsageError where a word is spelled otherwise, or a key is given twice.
     """
     found: dict[str, str] = {}
     for word in words:
@@ -78,14 +62,9 @@ def pairs(words: Iterable[str], owner: str) -> dict[str, str]:
 
 
 def parsed(text: str, option: str) -> list[int]:
-    """The numbers that a spelling stands for, ascending, each once.
+    """The numbers that were typed for an option, ascending, each once: `0-9`, `3` or `0-4,7`.
 
-    Args:
-        text: for instance `0-9`, `3` or `0-4,7`.
-        option: where it was given, for the error.
-
-    Raises:
-        UsageError: it is spelled otherwise, or a range runs backwards.
+    Raises UsageError where they are spelled otherwise, or a range runs backwards or is too long.
     """
     found: list[int] = []
     for part in text.split(","):
@@ -100,7 +79,7 @@ def parsed(text: str, option: str) -> list[int]:
 
 
 def spelled(found: Iterable[int]) -> str:
-    """Whole numbers in a few characters, as `parsed` reads them: `0-9`, `0-3,7`."""
+    """Whole numbers in a few characters, as `parse_numbers` reads them: `0-9`, `0-3,7`."""
     runs: list[list[int]] = []
     for number in sorted(found):
         if runs and number == runs[-1][1] + 1:

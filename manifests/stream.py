@@ -1,6 +1,6 @@
 """Seeded integers that no library release can change: sha256 in counter mode.
 
-Generators of numpy and torch change their streams between releases; a trial drawn here is the same in ten years.
+NumPy's and PyTorch's generators change their streams between releases; a trial drawn here is the same in ten years.
 """
 
 from __future__ import annotations
@@ -15,13 +15,9 @@ WORD = 1 << 64
 
 
 class Stream:
-    """An endless sequence of uniform 64-bit words named by a key.
+    """An endless sequence of uniform 64-bit words; equal keys give equal streams, different keys independent ones.
 
-    Block i is sha256(canonical JSON of the key, as a list || i as 8 big-endian bytes); each block gives four
-    big-endian words.
-
-    Args:
-        key: strings and integers; equal keys give equal streams, different keys independent ones.
+    Block i is sha256(the key as a JSON list || i as 8 big-endian bytes), four big-endian words.
     """
 
     def __init__(self, *key: str | int) -> None:
@@ -37,10 +33,9 @@ class Stream:
             block += 1
 
     def below(self, n: int) -> int:
-        """A uniform integer in 0..n-1, without modulo bias (words past the last multiple of n are skipped).
+        """A uniform integer in 0..n-1, without modulo bias: words past the last multiple of n are skipped.
 
-        Raises:
-            ValueError: n is not in 1..2**64.
+        Raises ValueError where n is not in 1..2**64.
         """
         if not 1 <= n <= WORD:
             raise ValueError(f"below({n}): n must be in 1..2**64")
@@ -52,10 +47,9 @@ class Stream:
         return items[self.below(len(items))]
 
     def sample(self, items: Sequence[Item], k: int) -> list[Item]:
-        """k different positions of `items` in random order (the first k steps of a Fisher-Yates shuffle).
+        """k items from different positions in random order: the first k steps of a Fisher-Yates shuffle.
 
-        Raises:
-            ValueError: k is larger than the number of items.
+        Raises ValueError where there are fewer than k.
         """
         if k > len(items):
             raise ValueError(f"cannot draw {k} of {len(items)} items")

@@ -1,6 +1,6 @@
-"""The operating-system calls that writing is made of, in one replaceable place, so that a test can make each one fail.
+"""The system calls that writing consists of, in one place, so that a test can make each one fail.
 
-`store.disk` is the one in use. A test puts in a subclass whose k-th call raises, or kills the process, for every k.
+`store.disk` is the one in use. Tests put a subclass there whose k-th call raises, or kills the process, for every k.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 class Disk:
-    """The system's calls as they are; each raises OSError where the system refuses."""
+    """The calls as they are; each raises OSError where the system refuses."""
 
     def open(self, path: Path | str, flags: int) -> int:
-        """A descriptor; a file that this makes is readable by all and writable by its owner."""
+        """A descriptor; a file that this creates can be read by all and written by its owner."""
         return os.open(path, flags | os.O_CLOEXEC, 0o644)
 
     def create(self, path: Path) -> BufferedWriter:
-        """A new file, open for writing; a file or link of that name is not touched."""
+        """A new file, open for writing; an existing file or link is not touched."""
         return BufferedWriter(_NewFile(path, self))
 
     def write(self, descriptor: int, data: Any) -> int:
-        """Write the beginning of `data`, bytes in any form; how many of them."""
+        """Write the first bytes of `data`, and return how many."""
         return os.write(descriptor, data)
 
     def fsync(self, descriptor: int) -> None:
-        """Return when a file's bytes, or a folder's names, would survive a power cut."""
+        """Return once a file's bytes, or a folder's names, would survive a power cut."""
         os.fsync(descriptor)
 
     def mkdir(self, path: Path) -> None:
@@ -38,7 +38,7 @@ class Disk:
         os.mkdir(path)  # noqa: PTH102
 
     def rename(self, source: Path, destination: Path) -> None:
-        """Give a file or folder another name in one step; a file or an empty folder of that name is replaced."""
+        """Rename a file or folder in one step; a file or an empty folder in the way is replaced."""
         os.replace(source, destination)  # noqa: PTH105
 
     def unlink(self, path: Path) -> None:
@@ -46,12 +46,12 @@ class Disk:
         os.unlink(path)  # noqa: PTH108
 
     def remove_tree(self, path: Path) -> None:
-        """Remove a folder with all that is in it; links in it are removed, not followed."""
+        """Remove a folder and all in it; links are removed, not followed."""
         shutil.rmtree(path)
 
 
 class _NewFile(FileIO):
-    """A file that is made and filled by a `Disk`."""
+    """A file that a `Disk` creates and writes."""
 
     def __init__(self, path: Path, disk: Disk) -> None:
         super().__init__(path, "xb", opener=lambda name, _flags: disk.open(name, NEW_FILE))

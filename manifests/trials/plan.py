@@ -17,10 +17,10 @@ class Plan:
     Attributes:
         trial: its number, 0-based.
         targets: images of a pinned split, with their true labels.
-        adversarial_label: the label the victim shall give the targets.
-        bases: indices into the training split, one a candidate; an index may stand twice.
+        adversarial_label: the label the victim is to give the targets.
+        bases: indices into the training split, one a candidate; an index may occur twice.
         poisons: how many of the candidates become poisons; all where None.
-        source_classes: of a backdoor: the classes whose images shall be mislabelled with the trigger on.
+        source_classes: of a backdoor, the classes whose images are to be misclassified with the trigger on.
         removed: training images that the poisons supplant, as many as there are poisons; None where they do not.
     """
 
@@ -39,7 +39,7 @@ class Plan:
 
 
 def composition_of(rule: CompositionRule, plan: Plan) -> Composition:
-    """The rule with what this trial adds to it: the images that its poisons supplant."""
+    """The composition of a trial under a rule."""
     if rule == "supplant":
         return Supplant(removed=plan.removed or ())
     return Add() if rule == "add" else InPlace()

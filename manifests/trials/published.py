@@ -15,19 +15,10 @@ PublishedSetup: TypeAlias = NamedSetup | SetupFile
 
 
 def open_setup(text: str) -> PublishedSetup:
-    """A published setup, as `--setup` names it: by its name, or by the path of its file.
-
-    Raises:
-        MissingError: there is no such file.
-        DamagedError: the file is no setup.
-    """
+    """The published setup of this name, or in the file at this path. Raises as `read_setup`."""
     return NamedSetup(name=text) if text in RULES else read_setup(Path(text))
 
 
 def plan_trial(setup: PublishedSetup, base: Base, number: int) -> Plan:
-    """Trial `number` (0-based) of a setup.
-
-    Raises:
-        UsageError: it has no such trial, or is of another base.
-    """
+    """Trial `number` (0-based) of a setup. Raises UsageError where it has no such trial, or is for another base."""
     return compute(base, setup, number) if isinstance(setup, NamedSetup) else setup.plan(base, number)

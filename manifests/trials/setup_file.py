@@ -1,8 +1,8 @@
 """Trials from a setup file, a published pickle or our JSON form, read without executing anything.
 
-Source of the pickles: the benchmark of Schwarzschild et al. (2021), `poison_setups/*.pickle`, lists of dicts
-with the keys `target class`, `target index`, `base class` and `base indices`. Trials 78 and 84 of its
-CIFAR-10 transfer setup name a base twice; that is kept.
+Source of the pickles: the benchmark of Schwarzschild et al. (2021), `poison_setups/*.pickle`, lists of dicts with the
+keys `target class`, `target index`, `base class` and `base indices`. Trials 78 and 84 of its CIFAR-10 transfer setup
+name a base twice; that is kept.
 """
 
 from __future__ import annotations
@@ -42,12 +42,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class SetupFile:
-    """A setup file that was read.
-
-    Attributes:
-        record: its name and the sha256 of its bytes, for the manifest.
-        entries: one a trial, in the file's order.
-    """
+    """A setup file: its name and the sha256 of its bytes, for the manifest, and its trials in order."""
 
     record: FileSetup
     entries: tuple[Entry, ...]
@@ -58,16 +53,10 @@ class SetupFile:
         return self.record.name
 
     def plan(self, base: Base, number: int, *, backdoor: bool = False) -> Plan:
-        """Trial `number` (0-based) of the file, checked against the base.
+        """Trial `number` (0-based) of the file; of a `backdoor` the target's class is the trial's source class.
 
-        Args:
-            base: the dataset that the file was made for.
-            number: the trial.
-            backdoor: whether the target's class is the trial's source class.
-
-        Raises:
-            UsageError: there is no such trial, or the file speaks of another base: an index is out of range
-                or an image's label is not what the file says.
+        Raises UsageError where there is no such trial, or the file is for another base: an index is out of range or an
+        image's label is not the file's.
         """
         if not 0 <= number < len(self.entries):
             raise UsageError(f"trial {number} is outside 0-{len(self.entries) - 1}")
@@ -83,12 +72,10 @@ class SetupFile:
 
 
 def read_setup(path: Path) -> SetupFile:
-    """The trials of a setup file.
+    """The trials of a setup file, a published pickle or JSON.
 
-    Args:
-        path: a published pickle, or JSON of the form
-            `{"format": "poisonset-setups/1", "trials": [{"target_index": 3, "target_class": 0, "base_class":
-            5, "base_indices": [1, 2]}]}`.
+    The JSON is `{"format": "poisonset-setups/1", "trials": [{"target_index": 3, "target_class": 0, "base_class": 5,
+    "base_indices": [1, 2]}]}`.
 
     Raises:
         MissingError: there is no such file.
@@ -105,7 +92,7 @@ def read_setup(path: Path) -> SetupFile:
 
 
 def _entries(trials: list[Any], keys: tuple[str, ...], name: str) -> tuple[Entry, ...]:
-    """Every trial; a small pickle may name one large array many times, so their sum is bounded too."""
+    """Every trial; as a small pickle may name one large array many times, their sum is bounded too."""
     entries: list[Entry] = []
     room = limits.SETUP_BASES
     for number, trial in enumerate(trials):
@@ -135,16 +122,14 @@ def _entry(trial: Any, keys: tuple[str, ...], where: str, room: int) -> Entry:
         raise DamagedError(f"{where}: not a trial with exactly the keys {', '.join(keys)}")
     fields = {_text(key): value for key, value in trial.items()}
     target_class, target_index, base_class, bases = (fields[key] for key in keys)
-    if isinstance(bases, np.ndarray):
-        if bases.ndim != 1 or bases.dtype.kind not in "iu":
-            raise DamagedError(f"{where}: base indices of shape {bases.shape} and type {bases.dtype}")
-    elif type(bases) not in (list, tuple):
+    array = isinstance(bases, np.ndarray)
+    if not (bases.ndim == 1 if array else type(bases) in (list, tuple)):
         raise DamagedError(f"{where}: the base indices are not a list of integers")
     if not 1 <= len(bases) <= limits.SLOTS_PER_TRIAL:
         raise DamagedError(f"{where}: {len(bases)} base indices, wanted 1 to {limits.SLOTS_PER_TRIAL}")
     if len(bases) > room:
         raise DamagedError(f"{where}: more than {limits.SETUP_BASES} base indices up to here")
-    bases = bases.tolist() if isinstance(bases, np.ndarray) else bases
+    bases = bases.tolist() if array else bases
     for value in (target_class, target_index, base_class, *bases):
         if type(value) is not int or not 0 <= value <= LARGEST:
             raise DamagedError(f"{where}: a class or index that is not an integer from 0 to 2**53")
@@ -157,15 +142,11 @@ def _text(key: Any) -> Any:
 
 def _check_label(base: Base, split: str, index: int, label: int, number: int) -> None:
     labels = base.split(split).labels
-    remedy = "The setup does not fit this base: use the base it was made for, in its original order"
     if index >= len(labels):
-        raise UsageError(
-            f"trial {number}: {split} image {index} is outside 0-{len(labels) - 1} of base {base.name}",
-            remedy,
-        )
-    if int(labels[index]) != label:
-        raise UsageError(
-            f"trial {number}: {split} image {index} of base {base.name} has label {int(labels[index])}, "
-            f"the setup says {label}",
-            remedy,
-        )
+        fault = f"{split} image {index} is outside 0-{len(labels) - 1} of base {base.name}"
+    elif int(labels[index]) != label:
+        fault = f"{split} image {index} of base {base.name} has label {int(labels[index])}, the setup says {label}"
+    else:
+        return
+    remedy = "The setup does not fit this base: use the base it was made for, in its original order"
+    raise UsageError(f"trial {number}: {fault}", remedy)

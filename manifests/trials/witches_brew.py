@@ -31,35 +31,27 @@ CASES: Final = (
     (2111111111, 1, 3, 3028),
 )
 CLASSES: Final = 10
-SHARE: Final = 100
-SHIFT: Final = 4
 
 
 def case(base: Base, number: int) -> Plan:
     """Case `number` (0-based, in the order of the paper's table).
 
-    Raises:
-        UsageError: the base is not CIFAR-10 in its original order: its labels give another case than the printed one.
+    Raises UsageError where the base is not CIFAR-10 in its original order: its labels give another case.
     """
     seed, *printed = CASES[number]
-    random = np.random.RandomState(seed + SHIFT)
+    random = np.random.RandomState(seed + 4)
     target_class = int(random.randint(CLASSES))
     adversarial = int(random.choice([label for label in range(CLASSES) if label != target_class]))
     among = np.flatnonzero(base.train.labels == adversarial)
     shown = np.flatnonzero(base.test.labels == target_class)
-    poisons = -(-len(base.train.labels) // SHARE)
-    if len(among) < poisons or len(shown) == 0:
-        raise _another(base, number)
-    bases = random.choice(among, poisons, replace=False)
-    target = int(random.choice(shown, 1, replace=False)[0])
-    if [target_class, adversarial, target] != printed:
-        raise _another(base, number)
-    targets = (SplitTarget(split="test", index=target, label=target_class),)
-    return Plan(number, targets, adversarial, tuple(int(index) for index in bases))
-
-
-def _another(base: Base, number: int) -> UsageError:
-    return UsageError(
+    poisons = -(-len(base.train.labels) // 100)
+    if len(among) >= poisons and len(shown):
+        bases = random.choice(among, poisons, replace=False)
+        index = int(random.choice(shown, 1, replace=False)[0])
+        if [target_class, adversarial, index] == printed:
+            target = SplitTarget(split="test", index=index, label=target_class)
+            return Plan(number, (target,), adversarial, tuple(int(base_index) for base_index in bases))
+    raise UsageError(
         f"trial {number}: {base.name} does not give the case that the paper prints",
         "This setup is for CIFAR-10 with its images in their original order",
     )

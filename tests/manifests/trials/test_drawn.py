@@ -95,7 +95,7 @@ def test_a_rate_is_of_the_base_class_and_rounds_down(rate: str, count: int) -> N
         ({"poisons": None, "rate": "1/41"}, r"a rate of 1/41 \(0 poisons\)"),
         ({"poisons": None, "rate": "2/1"}, r"a rate of 2/1 \(80 poisons\)"),
         ({"class_pair": (1, 1)}, "one class twice"),
-        ({"class_pair": (0, 1)}, "class 0 is not one of the poison classes"),
+        ({"class_pair": (0, 1)}, "class 0 is not one of the victim classes"),
         ({"class_pair": (1, 9)}, "class 9 is not"),
         ({"source_classes": (0,)}, "class 0 is not"),
         ({"class_pair": (1, 2), "source_classes": (3,)}, "target class 2 is not among the source classes"),
@@ -118,7 +118,7 @@ def test_a_class_without_test_images_is_a_usage_error() -> None:
     base = Base("odd", BASE.classes, BASE.train, test, (1, 2), (0,), mirror=False)
     with pytest.raises(UsageError, match="no test image of class 1, 2"):
         draw(base, record(), 0)
-    with pytest.raises(UsageError, match="one poison class"):
+    with pytest.raises(UsageError, match="one victim class"):
         draw(Base("odd", BASE.classes, BASE.train, BASE.test, (1,), (0,), mirror=False), record(), 0)
 
 

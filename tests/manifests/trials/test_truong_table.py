@@ -9,7 +9,7 @@ import pytest
 
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.files.pixels import pixel_digest
-from poisonsets.manifests.overlay.poison_counts import counts
+from poisonsets.manifests.overlay.poison_counts import count_poisons
 from poisonsets.manifests.records.origin import DrawnSetup
 from poisonsets.manifests.records.trial import Slots, Supplant, Trial, Unconstrained
 from poisonsets.manifests.trials.drawn import draw
@@ -63,7 +63,7 @@ def test_draws_and_rates_are_those_of_the_published_table(adversarial: int) -> N
 
 
 def effective_rate(base: Base, setup: DrawnSetup) -> Fraction:
-    """What `counts` says of the first trial, its poisons relabelled."""
+    """What `count_poisons` says of the first trial, its poisons relabelled."""
     plan = draw(base, setup, 0)
     assert plan.removed is not None
     labels = (plan.adversarial_label,) * len(plan.bases)
@@ -80,6 +80,6 @@ def effective_rate(base: Base, setup: DrawnSetup) -> Fraction:
         pixels=pixel_digest(images, np.array(labels, dtype=np.int64)),
     )
     moved = np.zeros(len(labels), dtype=np.bool_)
-    found = counts(base.train.labels, trial, trial.composition, base.victim_classes, moved)
+    found = count_poisons(base.train.labels, trial, trial.composition, base.victim_classes, moved)
     assert found.effective_rate is not None
     return Fraction(*found.effective_rate)
