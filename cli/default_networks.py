@@ -90,7 +90,7 @@ def default_network(base: Base, option: str, *, role: Role = "features", quiet: 
         weights = cached_weights(pretraining, base, options.cache_folder(), device=torch.device("cpu"), progress=report)
     output.note(
         f"using the default {what} of {base.name}: {pretraining.network} trained on classes "
-        f"{spelling.spelled(pretraining.classes)} ({weights.digest[:12]}...)",
+        f"{spelling.format_numbers(pretraining.classes)} ({weights.digest[:12]}...)",
         quiet=quiet,
     )
     return weights

@@ -51,7 +51,9 @@ def tell(report: Report) -> None:
         print(f"content digest {report.content_digest}")
         print(f"poisons a trial: {report.rates_line()}")
         if report.exempt:
-            print(f"trials whose budget leaves out the pixels under the trigger: {spelling.spelled(report.exempt)}")
+            print(
+                f"trials whose budget leaves out the pixels under the trigger: {spelling.format_numbers(report.exempt)}"
+            )
         print("not checked: " + "; ".join(report.not_checked))
     else:
         verdict, count = "damaged" if report.worst == 3 else "claims that do not hold", report.total - report.hints

@@ -100,4 +100,4 @@ def _cells(summary: Summary, named: Mapping[str, Weights]) -> tuple[str, ...]:
 def _training(extractor: Weights) -> str:
     """What an extractor was trained on, as far as its file says."""
     base = str(extractor.record["provenance"].get("base", "unknown base"))[:40]
-    return f"{base} {spelling.spelled(extractor.record['classes'])}"
+    return f"{base} {spelling.format_numbers(extractor.record['classes'])}"

@@ -12,11 +12,9 @@ from poisonsets.manifests.errors import UsageError
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known name most like a word, ignoring case; None where none is similar."""
-    spelled: dict[str, str] = {}
-    for name in sorted(known):
-        spelled.setdefault(name.lower(), name)
-    near = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.5)
-    return spelled[near[0]] if near else None
+    names = {name.lower(): name for name in sorted(known, reverse=True)}
+    near = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.5)
+    return names[near[0]] if near else None
 
 
 def unknown(what: str, word: str, known: Iterable[str]) -> UsageError:
@@ -33,7 +31,7 @@ def printable(text: str) -> str:
     return escaped if len(escaped) <= 400 else escaped[:397] + "..."
 
 
-def share(text: str, option: str) -> Fraction:
+def parse_share(text: str, option: str) -> Fraction:
     """The share from 0 to 1, both included, that was typed for an option: `1/2`, `0.5` or `50%`.
 
     Raises UsageError where it is spelled otherwise, or is more than 1.
@@ -45,7 +43,7 @@ def share(text: str, option: str) -> Fraction:
     raise UsageError(f"{option} {printable(text)[:40]}: not a share from 0 to 1", "Write it like 1/2, 0.5 or 50%")
 
 
-def pairs(words: Iterable[str], owner: str) -> dict[str, str]:
+def parse_pairs(words: Iterable[str], owner: str) -> dict[str, str]:
     """The settings in words `key=value`; `owner`, in the error, is what they are settings of.
 
     Raises UsageError where a word is spelled otherwise, or a key is given twice.
@@ -61,7 +59,7 @@ def pairs(words: Iterable[str], owner: str) -> dict[str, str]:
     return found
 
 
-def parsed(text: str, option: str) -> list[int]:
+def parse_numbers(text: str, option: str) -> list[int]:
     """The numbers that were typed for an option, ascending, each once: `0-9`, `3` or `0-4,7`.
 
     Raises UsageError where they are spelled otherwise, or a range runs backwards or is too long.
@@ -78,10 +76,10 @@ def parsed(text: str, option: str) -> list[int]:
     return sorted(set(found))
 
 
-def spelled(found: Iterable[int]) -> str:
+def format_numbers(numbers: Iterable[int]) -> str:
     """Whole numbers in a few characters, as `parse_numbers` reads them: `0-9`, `0-3,7`."""
     runs: list[list[int]] = []
-    for number in sorted(found):
+    for number in sorted(numbers):
         if runs and number == runs[-1][1] + 1:
             runs[-1][1] = number
         else:

@@ -1,4 +1,4 @@
-"""Work to worker processes and results back, in order; one worker means this process. How work tells how far it is."""
+"""Work done in worker processes, with results in order and progress on the way; one worker means this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, MutableSequence, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -21,10 +21,9 @@ from poisonsets.manifests.errors import MissingError
 from poisonsets.manifests.plugins import PluginWarning
 
 Progress: TypeAlias = Callable[[float, float], None]
-"""Told (steps done, steps in all); of a step in work its share counts."""
+"""Told (steps done, steps in all); a step in work counts by its share."""
 Item = TypeVar("Item", contravariant=True)
-Found = TypeVar("Found", covariant=True)
-Done = TypeVar("Done")
+Result = TypeVar("Result", covariant=True)
 LOOK_EVERY = 0.2  # seconds
 
 
@@ -32,10 +31,10 @@ def silent(done: float, total: float) -> None:
     """Progress that nobody is told."""
 
 
-class Worker(Protocol[Item, Found]):
+class Worker(Protocol[Item, Result]):
     """What does the work, built once in each process."""
 
-    def run(self, item: Item, progress: Progress) -> Found:
+    def run(self, item: Item, progress: Progress) -> Result:
         """Do one piece of work."""
         ...
 
@@ -45,75 +44,69 @@ _shares: MutableSequence[float] = []
 
 
 def part_of(progress: Progress, number: int, parts: int) -> Progress:
-    """What one of several equal parts of some work is to tell, so that the whole is told of."""
+    """The progress of part `number` of `parts` equal parts of some work, told as progress of the whole."""
     return lambda done, total: progress(number + done / total, parts)
 
 
-def worked(
-    items: Sequence[Item],
-    make: Callable[[], Worker[Item, Found]],
-    *,
-    workers: int,
-    progress: Progress,
-) -> Iterator[Found]:
-    """Do every piece of work and give the results in the order of the pieces.
+def run_all(
+    items: Sequence[Item], make: Callable[[], Worker[Item, Result]], *, workers: int, progress: Progress
+) -> Iterator[Result]:
+    """Do every piece of work and yield the results in the order of the pieces.
 
     Args:
-        items: the work; sent to the workers, so each must be picklable.
-        make: builds what does it; it is sent to every worker too.
-        workers: processes; 1 works here.
+        items: the pieces; they and `make` must be picklable.
+        make: builds the worker of a process.
+        workers: processes; 1 works in this one.
         progress: told the pieces done, with the shares of those in work, and all pieces.
 
-    Raises:
-        MissingError: a worker was killed.
+    Raises MissingError where a worker was killed.
     """
-    if workers == 1 or len(items) <= 1:
-        worker = make() if items else None
+    if items and (workers == 1 or len(items) == 1):
+        worker = make()
         for number, item in enumerate(items):
-            if worker is not None:
-                found = worker.run(item, part_of(progress, number, len(items)))
-                progress(number + 1, len(items))
-                yield found
-        return
+            result = worker.run(item, part_of(progress, number, len(items)))
+            progress(number + 1, len(items))
+            yield result
+    elif items:
+        yield from _run_in_processes(items, make, min(workers, len(items)), progress)
+
+
+def _run_in_processes(
+    items: Sequence[Item], make: Callable[[], Worker[Item, Result]], workers: int, progress: Progress
+) -> Iterator[Result]:
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
     shares = context.RawArray("d", len(items))  # each piece's share done, written where it is worked on
-    with ProcessPoolExecutor(min(workers, len(items)), context, _start, (make, shares)) as pool:
+    with ProcessPoolExecutor(workers, context, _start, (make, shares)) as pool:
         try:
-            with _interrupts_held():
+            with _interrupts_blocked():
                 running = deque(pool.submit(_run, number, item) for number, item in enumerate(items))
             while running:
-                yield _awaited(running.popleft(), lambda: progress(sum(shares), len(items)))
+                pending = wait_for([running[0]], timeout=LOOK_EVERY).not_done
+                progress(sum(shares), len(items))
+                if not pending:
+                    yield running.popleft().result()
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
             if isinstance(error, BrokenProcessPool):
-                raise MissingError(
-                    "a worker process was killed, most likely for want of memory", "Use fewer --workers with --resume"
-                ) from error
+                cause = "a worker process was killed, most likely because memory ran out"
+                raise MissingError(cause, "Use fewer --workers with --resume") from error
             raise
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Processes that start meanwhile never see Ctrl-C: a worker that it stops half started would hang the pool.
+def _interrupts_blocked() -> Iterator[None]:
+    """Processes that start in the block inherit the mask and never see Ctrl-C: one stopped half started hangs the pool.
 
-    The mask is inherited; this process ends its workers itself.
+    This process ends its workers itself.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _awaited(piece: Future[Done], look: Callable[[], None]) -> Done:
-    while not piece.done():
-        look()
-        wait_for([piece], timeout=LOOK_EVERY)
-    look()
-    return piece.result()
 
 
 def _start(make: Callable[[], Worker[Any, Any]], shares: MutableSequence[float]) -> None:
@@ -135,9 +128,9 @@ def _die_with_parent() -> None:
 def _run(number: int, item: Any) -> Any:
     if _worker is None:
         raise RuntimeError("the worker was not started")
-    found = _worker.run(item, partial(_share, number))
+    result = _worker.run(item, partial(_share, number))
     _share(number, 1, 1)
-    return found
+    return result
 
 
 def _share(number: int, done: float, total: float) -> None:

@@ -179,7 +179,7 @@ def test_a_command_parses(where: str, line: str, cache: Path) -> None:
     entry = attacks.find(given["attack"])
     if where in OURS:
         assert entry.name == where
-    settings = {**preset_settings(given["preset"], entry), **spelling.pairs(given["setting"] or [], "--set")}
+    settings = {**preset_settings(given["preset"], entry), **spelling.parse_pairs(given["setting"] or [], "--set")}
     resolved = entry.settings(settings)
     entry.factory(**resolved)
     assert given["preset"] != "digits" or entry.name in tables()["digits"], "a table that is not there"
@@ -195,7 +195,7 @@ def test_a_command_parses(where: str, line: str, cache: Path) -> None:
         class_pair=options.pair(given["class_pair"]) if given["class_pair"] else None,
         source_classes=base.victim_classes if given["source_classes"] == "all" else None,
     )
-    trials = spelling.parsed(given["trials"], "--trials")
+    trials = spelling.parse_numbers(given["trials"], "--trials")
     composition, trigger = given["composition"], given["trigger"]
     request = planning.craft_request(
         entry, base, settings=settings, trials=trials, composition=composition, trigger=trigger, asked=asked
@@ -216,7 +216,7 @@ def test_options_and_settings_named_in_passing_exist(name: str) -> None:
     for option in re.findall(r"`(--[a-z][^`]*)`", prose):
         words = shlex.split(option)
         given = parse(f"poisonsets craft {name} --base digits -o x {option}") if len(words) > 1 else {}
-        OURS[name].settings(spelling.pairs(given.get("setting") or [], "--set"))
+        OURS[name].settings(spelling.parse_pairs(given.get("setting") or [], "--set"))
         known = {flag for option in craft_options() for flag in option.opts}
         assert {word for word in words if word.startswith("--")} <= known, option
     for key, value in re.findall(r"`([a-z_]+)=([^`,]+)`", prose):

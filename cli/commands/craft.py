@@ -79,8 +79,8 @@ def craft(
     """Craft a poison set: perturb or stamp training images so that a victim of them mislabels the target."""
     # Cheap refusals first: nothing is loaded for a mistyped option.
     levels = None if epsilon == "none" else options.levels(epsilon)
-    given = spelling.pairs(setting or [], "--set")
-    chosen = None if trials is None else spelling.parsed(trials, "--trials")
+    given = spelling.parse_pairs(setting or [], "--set")
+    chosen = None if trials is None else spelling.parse_numbers(trials, "--trials")
     if chosen is not None and chosen[-1] > limits.LAST_TRIAL:
         raise UsageError(f"--trials {trials}: trial {chosen[-1]} is outside 0-{limits.LAST_TRIAL}")
     if rate is not None and not re.fullmatch(r"[1-9][0-9]{0,8}/[1-9][0-9]{0,8}", rate):
@@ -135,7 +135,7 @@ def craft(
 def _classes(text: str | None, base: Base) -> tuple[int, ...] | None:
     if text is None:
         return None
-    return base.victim_classes if text == EVERY else tuple(spelling.parsed(text, "--source-classes"))
+    return base.victim_classes if text == EVERY else tuple(spelling.parse_numbers(text, "--source-classes"))
 
 
 def announce(done: CraftSummary, out: Path, *, as_json: bool) -> None:

@@ -33,7 +33,7 @@ def export(
     as_json: options.Json = False,
 ) -> None:
     """Export a poison set into a format of other tools, and say what that format cannot hold."""
-    chosen = None if trials is None else spelling.parsed(trials, "--trials")
+    chosen = None if trials is None else spelling.parse_numbers(trials, "--trials")
     if protocol is not None and not full:
         raise UsageError("--protocol composes whole training sets", "Add --full")
 

@@ -62,7 +62,7 @@ def import_(
 ) -> None:
     """Import a foreign poison set, say what is odd about which trial, and verify what came of it."""
     levels = None if epsilon == "none" else options.levels(epsilon)
-    chosen = None if trials is None else tuple(spelling.parsed(trials, "--trials"))
+    chosen = None if trials is None else tuple(spelling.parse_numbers(trials, "--trials"))
     stated = options.choice("--labels", labels, LABELS) or "clean"
     rule = options.choice("--composition", composition, RULES) or "in-place"
 
@@ -142,7 +142,7 @@ def _tell(done: Imported, judged: Report | None, out: Path, *, as_json: bool) ->
     if judged is None:
         print(f"nothing was written: {len(done.kept_out)} trials cannot be imported; --skip-bad leaves them out")
         return
-    left = f", {len(done.kept_out)} left out ({spelling.spelled(done.kept_out)})" if done.kept_out else ""
+    left = f", {len(done.kept_out)} left out ({spelling.format_numbers(done.kept_out)})" if done.kept_out else ""
     print(f"{out}: {len(done.trials)} trials of the format {done.format} imported{left}")
     print(f"content digest {done.content_digest}")
     print(judged.holding if judged.clean else "not every claim holds (`verify` has all of it)")

@@ -68,9 +68,9 @@ def score(
     as_json: options.Json = False,
 ) -> None:
     """Score a poison set: verify it, train victims and clean controls, report targeted misclassification."""
-    chosen = None if trials is None else spelling.parsed(trials, "--trials")
-    seeds = spelling.parsed(victim_seeds, "--victim-seeds")
-    least = None if fail_under is None else spelling.share(fail_under, "--fail-under")
+    chosen = None if trials is None else spelling.parse_numbers(trials, "--trials")
+    seeds = spelling.parse_numbers(victim_seeds, "--victim-seeds")
+    least = None if fail_under is None else spelling.parse_share(fail_under, "--fail-under")
     features = options.choice("--cache", cache, _PRECISIONS) or "fp16"
     part = options.part(shard)
     passes = options.choice("--precision", precision, PRECISIONS) or "fp32"

@@ -70,7 +70,7 @@ def _claims(manifest: Manifest) -> list[tuple[str, str]]:
         ("settings", ", ".join(f"{key}={value}" for key, value in attack.settings.items()) or "none"),
         ("setup", f"{setup}, seed {manifest.seed}"),
         ("surrogates", ", ".join(f"{one.network} {one.digest[:12]}..." for one in manifest.surrogates) or "none"),
-        ("trials", spelling.spelled(trial.trial for trial in manifest.trials)),
+        ("trials", spelling.format_numbers(trial.trial for trial in manifest.trials)),
         ("constraint", constraint),
         ("labels", first.labels),
         ("composition", first.composition.rule),

@@ -52,11 +52,11 @@ def train(
     as_json: options.Json = False,
 ) -> None:
     """Train a network and write it as safetensors with its pretraining and provenance."""
-    labels = None if classes is None else tuple(spelling.parsed(classes, "--classes"))
+    labels = None if classes is None else tuple(spelling.parse_numbers(classes, "--classes"))
     if lr_milestones is None:
         falls = tuple(sorted({epochs // 2, epochs * 3 // 4} - {0})) if epochs > 3 else ()
     else:
-        falls = tuple(spelling.parsed(lr_milestones, "--lr-milestones"))
+        falls = tuple(spelling.parse_numbers(lr_milestones, "--lr-milestones"))
     layer = options.choice("--normalise", normalise, NORMALISE) or "own"
     views = options.choice("--augment", augment, AUGMENT) or "crop"
     adversary = _adversary(adversary_epsilon, adversary_steps, adversary_step, asked=adversarial)

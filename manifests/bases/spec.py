@@ -13,7 +13,7 @@ from poisonsets.manifests.bases.kind import BaseKind
 from poisonsets.manifests.bases.registry import kinds
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.limits import IMAGE_SIDE
-from poisonsets.manifests.spelling import pairs, share, unknown
+from poisonsets.manifests.spelling import parse_pairs, parse_share, unknown
 
 NAME_LENGTH = 200
 LARGEST_SEED = 2**53
@@ -115,7 +115,7 @@ def parse_spec(
     flags = {"holdout": holdout, "resize": resize, "split-seed": split_seed}
     words = [*filter(None, listed.split(",")), *(f"{key}={value}" for key, value in flags.items() if value is not None)]
     try:
-        given = pairs(words, f"base {name}")
+        given = parse_pairs(words, f"base {name}")
         for key in given.keys() - flags.keys():
             raise unknown(f"option of base {name}", key, flags)
     except UsageError as error:
@@ -145,7 +145,7 @@ def _path(kind: BaseKind, path: str | None, source: Path | None) -> Path | None:
 
 def _numbers(given: Mapping[str, str]) -> tuple[Fraction | None, int, int | None]:
     """Holdout, split seed and side of the options."""
-    holdout = share(given["holdout"], "holdout") if "holdout" in given else None
+    holdout = parse_share(given["holdout"], "holdout") if "holdout" in given else None
     if holdout in (0, 1):
         raise UsageError(f"holdout {given['holdout']} leaves a split without images", "Write it like 1/20")
     ranges = {"split-seed": (0, LARGEST_SEED), "resize": (1, IMAGE_SIDE)}

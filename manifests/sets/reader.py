@@ -30,7 +30,7 @@ from poisonsets.manifests.records.unsupported import refuse_unsupported
 from poisonsets.manifests.sets import shard
 from poisonsets.manifests.sets.size_limits import most_bytes
 from poisonsets.manifests.sets.writer import MANIFEST
-from poisonsets.manifests.spelling import spelled
+from poisonsets.manifests.spelling import format_numbers
 
 TARGETS = "targets.tar"
 
@@ -179,7 +179,7 @@ class PoisonSet:
         found = self._by_number.get(number)
         if found is not None:
             return found
-        numbers = spelled(trial.number for trial in self.trials)
+        numbers = format_numbers(trial.number for trial in self.trials)
         raise UsageError(f"{self.path}: trial {number} is not in the set (it has {numbers})")
 
     def read(self, path: str) -> bytes:

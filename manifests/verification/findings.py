@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from poisonsets.manifests import limits
-from poisonsets.manifests.spelling import printable, spelled
+from poisonsets.manifests.spelling import format_numbers, printable
 
 if TYPE_CHECKING:
     from poisonsets.manifests.verification.figures import Figures
@@ -95,7 +95,7 @@ class CodeFindings:
         hint = self.kind == "hint"
         lines = [f"{'hint: ' if hint else ''}{one.line()}" for one in self.first[: 1 if hint else SHOWN]]
         if more := self.count - len(lines):
-            trials = f", in trial{'s' * (len(self.trials) > 1)} {spelled(self.trials)}" if self.trials else ""
+            trials = f", in trial{'s' * (len(self.trials) > 1)} {format_numbers(self.trials)}" if self.trials else ""
             lines[-1] += printable(f" (and {more} more {self.code}{trials})")
         return lines
 

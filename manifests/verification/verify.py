@@ -22,7 +22,7 @@ from poisonsets.manifests.records.trial import Unconstrained
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet, open_set
 from poisonsets.manifests.sets.shard import Samples
 from poisonsets.manifests.sets.writer import MANIFEST
-from poisonsets.manifests.spelling import spelled
+from poisonsets.manifests.spelling import format_numbers
 from poisonsets.manifests.trials.named import trials_of
 from poisonsets.manifests.trials.published import PublishedSetup
 from poisonsets.manifests.verification.check_registry import FIGURES_CHECKS, SET_CHECKS, TRIAL_CHECKS
@@ -205,7 +205,7 @@ def _not_checked(
     setup = opened.manifest.setup
     unsaid = []
     if sampled is not None and sampled.unread:
-        unsaid.append(f"anything in trials {spelled(sampled.unread)}, which were not read")
+        unsaid.append(f"anything in trials {format_numbers(sampled.unread)}, which were not read")
     if isinstance(setup, FileSetup | ForeignSetup):
         if compared is None:
             unsaid.append("that targets and bases are those of the named setup file")
@@ -216,9 +216,13 @@ def _not_checked(
             f"that the attack chose its {setup.poisons} of {setup.candidates} candidates by the rule it names"
         )
     if isinstance(setup, NamedSetup) and len(numbers) < trials_of(setup.name):
-        unsaid.append(f"that the trials were not chosen for their outcome: the setup has more than {spelled(numbers)}")
+        unsaid.append(
+            f"that the trials were not chosen for their outcome: the setup has more than {format_numbers(numbers)}"
+        )
     if isinstance(setup, DrawnSetup) and numbers != list(range(len(numbers))):
-        unsaid.append(f"that the trials were not chosen for their outcome: the seed draws more than {spelled(numbers)}")
+        unsaid.append(
+            f"that the trials were not chosen for their outcome: the seed draws more than {format_numbers(numbers)}"
+        )
     return tuple(unsaid)
 
 

@@ -27,7 +27,7 @@ from poisonsets.manifests.sets import writer
 from poisonsets.manifests.sets.reader import open_set
 from poisonsets.manifests.trials.plan import composition_of
 from poisonsets.manifests.verification.checks import integrity
-from poisonsets.manifests.workers import Progress, silent, worked
+from poisonsets.manifests.workers import Progress, run_all, silent
 
 CURVE_POINTS = 21
 
@@ -84,7 +84,7 @@ def craft_set(
         taken_over = len(unfinished.finished)
         make = partial(Crafter, request.for_workers(), device)
         refused: list[tuple[int, str]] = []
-        for trial in chain.from_iterable(worked(blocks, make, workers=workers, progress=progress)):
+        for trial in chain.from_iterable(run_all(blocks, make, workers=workers, progress=progress)):
             if isinstance(trial, RefusedTrial):
                 refused.append((trial.plan.trial, trial.reason))
             elif trial.plan.trial not in unfinished.finished:

@@ -30,7 +30,7 @@ def resolve(spec: str, base: Base, *, seed: int) -> tuple[Trigger, str]:
     """
     name, *options = spec.split(",")
     found = find(name)
-    resolved = found.factory(**found.options(spelling.pairs(options, found.title)))(base, seed)
+    resolved = found.factory(**found.options(spelling.parse_pairs(options, found.title)))(base, seed)
     try:
         stamp(base.train.images[0], resolved.trigger, "train/0")
     except UsageError as error:

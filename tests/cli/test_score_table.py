@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from poisonsets.cli.commands.demo import _table as demo_table
-from poisonsets.manifests.spelling import share
+from poisonsets.manifests.spelling import parse_share
 from poisonsets.victims.results.summary import METRIC
 
 Cli = Callable[..., Any]
@@ -22,8 +22,8 @@ OWN = ("--protocol", "digits-transfer/convnet@composition=trial,epochs=2")
 def test_a_gate_is_an_exact_share() -> None:
     # In floating point 0.07 * 100 is more than 7.
     for n in (100, 300, 700):
-        assert 7 * n // 100 >= share("0.07", "--fail-under") * n
-        assert 7 * n // 100 - 1 < share("0.07", "--fail-under") * n
+        assert 7 * n // 100 >= parse_share("0.07", "--fail-under") * n
+        assert 7 * n // 100 - 1 < parse_share("0.07", "--fail-under") * n
 
 
 def test_the_table_has_everything_a_reader_needs(cli: Cli, honest: Path) -> None:

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.spelling import nearest, pairs, share, unknown
+from poisonsets.manifests.spelling import nearest, parse_pairs, parse_share, unknown
 
 KNOWN = ("resnet18", "vgg11", "MobileNet")
 
@@ -36,7 +36,7 @@ def test_the_error_names_the_nearest_or_all_of_them() -> None:
     ],
 )
 def test_a_share_is_written_in_three_ways(text: str, value: str) -> None:
-    assert share(text, "--rate") == Fraction(value)
+    assert parse_share(text, "--rate") == Fraction(value)
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,12 @@ def test_a_share_is_written_in_three_ways(text: str, value: str) -> None:
 )
 def test_what_is_no_share_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"--rate .*not a share") as caught:
-        share(text, "--rate")
+        parse_share(text, "--rate")
     assert "1/2, 0.5 or 50%" in caught.value.remedy
 
 
 def test_pairs_are_settings_by_key() -> None:
-    assert pairs(["a=1", "b=", "c=x=y"], "a base") == {"a": "1", "b": "", "c": "x=y"}
+    assert parse_pairs(["a=1", "b=", "c=x=y"], "a base") == {"a": "1", "b": "", "c": "x=y"}
     for words, fault in ((["a"], "'a' is no option"), (["=1"], "no option"), (["a=1", "a=1"], "a is given twice")):
         with pytest.raises(UsageError, match=f"a base: .*{fault}"):
-            pairs(words, "a base")
+            parse_pairs(words, "a base")

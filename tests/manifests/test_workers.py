@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from poisonsets.manifests.errors import MissingError
-from poisonsets.manifests.workers import worked
+from poisonsets.manifests.workers import run_all
 
 
 class Doubler:
@@ -37,14 +37,14 @@ def test_results_come_in_order_and_progress_comes_within_a_piece(workers: int, t
             (tmp_path / "seen").touch()
 
     folder = tmp_path if workers > 1 else None
-    assert list(worked(range(3), partial(Doubler, folder), workers=workers, progress=seen)) == [0, 2, 4]
+    assert list(run_all(range(3), partial(Doubler, folder), workers=workers, progress=seen)) == [0, 2, 4]
     assert (told[-1], {total for _, total in told}) == ((3, 3), {3})
     assert told == sorted(told)
     assert any(0 < done < 1 for done, _ in told)
 
 
 def test_nothing_to_do_builds_no_worker() -> None:
-    assert list(worked([], pytest.fail, workers=1, progress=lambda done, total: None)) == []
+    assert list(run_all([], pytest.fail, workers=1, progress=lambda done, total: None)) == []
 
 
 class Dying:
@@ -56,4 +56,4 @@ class Dying:
 
 def test_a_worker_that_is_killed_is_named() -> None:
     with pytest.raises(MissingError, match="a worker process was killed"):
-        list(worked(range(2), Dying, workers=2, progress=lambda done, total: None))
+        list(run_all(range(2), Dying, workers=2, progress=lambda done, total: None))

@@ -18,7 +18,7 @@ import torch
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError, ViolationError
 from poisonsets.manifests.files import store
-from poisonsets.manifests.workers import Progress, silent, worked
+from poisonsets.manifests.workers import Progress, run_all, silent
 from poisonsets.victims.features.store import FeaturePrecision
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import Protocol
@@ -148,7 +148,7 @@ def _all_rows(
     def tell(blocks_done: float, all_blocks: float) -> None:
         progress(stored + len(missing) * blocks_done / all_blocks, len(jobs))
 
-    for made in worked(list(blocks(missing)), make, workers=workers, progress=tell):
+    for made in run_all(list(blocks(missing)), make, workers=workers, progress=tell):
         yield from [one for one in made if isinstance(one, Row)]
         for one in made:
             if isinstance(one, ViolationError):

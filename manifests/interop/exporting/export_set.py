@@ -24,7 +24,7 @@ from poisonsets.manifests.records.manifest import NOTICE
 from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.sets import writer
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
-from poisonsets.manifests.spelling import spelled
+from poisonsets.manifests.spelling import format_numbers
 from poisonsets.manifests.workers import Progress, silent
 
 PAYLOAD: Final = "export"
@@ -108,13 +108,13 @@ def _files(
 
 
 def _readme(opened: PoisonSet, numbers: Sequence[int], what: str, lost: Sequence[str]) -> str:
-    manifest = opened.manifest
+    manifest, trials = opened.manifest, format_numbers(numbers)
     left = "".join(f"- {one}\n" for one in lost)
     return f"""# {manifest.name}: poisoned data
 
 **{manifest.notice or NOTICE}**
 
-Trials {spelled(numbers)} of the poison set {manifest.name}, content digest `{manifest.content_digest}`, exported by
+Trials {trials} of the poison set {manifest.name}, content digest `{manifest.content_digest}`, exported by
 poisonsets as {what}; base dataset {manifest.base.name}. A folder a trial.
 
 What the set says and this export does not:
