@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +127,7 @@ def tell(whole: OpenTrainingSet) -> None:
 
 def record(whole: OpenTrainingSet) -> dict[str, Any]:
     """What `--json` says of it."""
-    return {**whole.contents.record(), "warnings": list(whole.contents.warnings())}
+    return {**asdict(whole.contents), "warnings": whole.contents.warnings()}
 
 
 def _holds_shards(path: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 NOT_CHECKED: Final = (
     "which of the other images are poisons, and which the maker changed for another reason",
@@ -54,7 +54,7 @@ class TrainingSetContents:
         elsewhere: those of classes that victims do not know, which nobody trains on.
         missing: training images of the base, of the victims' classes, that are not in the set.
         test_images: test images of the victims' classes whose pixels are among the images trained on.
-        targets: the targets that are.
+        targets_trained_on: the targets that are.
         source_images: how many of the images of source classes are, over all trials.
     """
 
@@ -68,17 +68,8 @@ class TrainingSetContents:
     elsewhere: int
     missing: int
     test_images: int
-    targets: tuple[TrainedOnImage, ...]
+    targets_trained_on: tuple[TrainedOnImage, ...]
     source_images: int
-
-    def record(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            **{name: getattr(self, name) for name in _COUNTS},
-            "samples": self.samples,
-            "other_labels": {str(label): count for label, count in self.other_labels.items()},
-            "targets_trained_on": [vars(target) for target in self.targets],
-        }
 
     def lines(self) -> tuple[str, ...]:
         """What was found, one sentence a line."""
@@ -99,14 +90,9 @@ class TrainingSetContents:
 
     def warnings(self) -> tuple[str, ...]:
         """What makes a score say less than it seems to."""
-        lines = [target.line() for target in self.targets]
+        lines = [target.line() for target in self.targets_trained_on]
         if self.source_images:
             lines.append(f"{self.source_images} images of source classes that victims are asked for are trained on")
         if self.test_images:
             lines.append(f"{self.test_images} test images of the base are among the training images")
         return tuple(lines)
-
-
-_COUNTS: Final = (
-    *("shards", "images", "own", "others", "relabelled", "elsewhere", "missing", "test_images", "source_images"),
-)

@@ -125,7 +125,7 @@ def _contents(
         elsewhere=matcher.elsewhere,
         missing=len(matcher.missing()),
         test_images=sum(matcher.label_of(image) is not None for image in tested),
-        targets=tuple(one for trial in trials for one in _known(matcher, trial, trial.targets(base))),
+        targets_trained_on=tuple(one for trial in trials for one in _known(matcher, trial, trial.targets(base))),
         source_images=len({one.image for one in _known(matcher, trials[0], trials[0].sources(base))}),
     )
 

@@ -85,15 +85,15 @@ class RecordBuilder:
         pixels = image_digest(one.image, one.label)
         return FileTarget(key=shard.key_of(0, len(self._targets) - 1), label=one.label, pixels=pixels)
 
-    def _trigger(self, given: Trigger) -> str:
+    def _trigger(self, trigger: Trigger) -> str:
         """The name of a trigger; equal ones share it, and their pictures are called after it."""
         for name, known in self._triggers.items():
-            if _alike(known, given):
+            if _identity(known) == _identity(trigger):
                 return name
         name = f"trigger-{len(self._triggers):05d}"
         paths = {"image": f"triggers/{name}.png", "mask": f"triggers/{name}-mask.png"}
-        has = {field: path for field, path in paths.items() if getattr(given.record, field, None) is not None}
-        self._triggers[name] = Trigger(given.record.model_copy(update=has), given.image, given.mask)
+        has = {field: path for field, path in paths.items() if getattr(trigger.record, field, None) is not None}
+        self._triggers[name] = Trigger(trigger.record.model_copy(update=has), trigger.image, trigger.mask)
         return name
 
     def _constraint(self, resolved: ResolvedTrial) -> Constraint:
@@ -105,12 +105,7 @@ class RecordBuilder:
         return claimed.model_copy(update={"exempt_trigger": False})
 
 
-def _alike(one: Trigger, other: Trigger) -> bool:
-    """Whether two triggers do the same: equal records but for the names of files, and equal pictures."""
-    named = {"image", "mask"}
-    if one.record.model_dump(exclude=named) != other.record.model_dump(exclude=named):
-        return False
-    pairs = ((one.image, other.image), (one.mask, other.mask))
-    return all(
-        (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b)) for a, b in pairs
-    )
+def _identity(trigger: Trigger) -> tuple[dict[str, Any], list[str]]:
+    """What a trigger does, whatever its files are called: its record, and what its pictures show."""
+    record = trigger.record.model_dump(exclude={"image", "mask"})
+    return record, [image_digest(picture) for picture in trigger.pictures().values()]

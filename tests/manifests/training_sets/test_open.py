@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
@@ -92,11 +93,11 @@ def test_what_was_found_is_counted(tmp_path: Path) -> None:
     assert (found.images, found.shards, found.elsewhere) == (len(order), 2, 8)
     assert (found.own, found.others, found.other_labels) == (18, 5, {0: 1, 1: 4})
     assert (found.missing, found.relabelled) == (6, 1)
-    assert (found.targets, found.test_images, found.source_images, found.warnings()) == ((), 0, 0, ())
+    assert (found.targets_trained_on, found.test_images, found.source_images, found.warnings()) == ((), 0, 0, ())
     assert (
         "18 are the base's own, 5 are others (class 0: 1, class 1: 4), 6 of the base's are missing" in found.lines()[0]
     )
-    assert found.record()["other_labels"] == {"0": 1, "1": 4}
+    assert json.loads(json.dumps(asdict(found)))["other_labels"] == {"0": 1, "1": 4}
 
 
 @pytest.mark.parametrize("stamped", [False, True])
@@ -111,11 +112,11 @@ def test_a_target_that_is_trained_on_is_said_loudly(tmp_path: Path, stamped: boo
     images = np.concatenate([base.train.images, leaked])
     labels = np.append(base.train.labels, [1, 0])
     found = opened(tmp_path, base, images, labels, ASKED.with_trigger(trigger)).contents
-    (known,) = found.targets
+    (known,) = found.targets_trained_on
     assert (known.trial, known.image, known.label, known.stamped) == (0, f"test/{first}", 1, stamped)
     assert (found.source_images, found.test_images) == (2, 1 if stamped else 2)
     assert f"test/{first}{' with the trigger on' if stamped else ''} is among the training" in found.warnings()[0]
-    assert found.record()["targets_trained_on"] == [
+    assert list(asdict(found)["targets_trained_on"]) == [
         {"trial": 0, "image": f"test/{first}", "label": 1, "stamped": stamped}
     ]
 
