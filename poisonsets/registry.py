@@ -95,11 +95,6 @@ class RegisteredAttack:
     source: str
     factory: Factory
 
-    @property
-    def summary(self) -> str:
-        """The first line of the factory's docstring."""
-        return (self.factory.__doc__ or "").strip().splitlines()[0]
-
     def settings(self, given: Mapping[str, str]) -> dict[str, Any]:
         """Every setting with its value: as given, or the default.
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from poisonsets.interface import Attack, Context, Crafted, Surrogate, Task
+from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.registry import Traits, attack
 from poisonsets.settings import LearningRate, Range
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from poisonsets.methods.pairing import Pairing
 
 
 @attack(
@@ -57,7 +55,7 @@ def hidden_trigger_backdoor(
     import torch
 
     from poisonsets.budget import project
-    from poisonsets.methods.pairing import RULES
+    from poisonsets.methods.pairing import RULES, match_sources
 
     def craft(task: Task, context: Context) -> Crafted:
         wanted = _source_features(task, context)
@@ -69,7 +67,7 @@ def hidden_trigger_backdoor(
             # Trials that are done leave the batch: what is left costs no more than it must.
             bases, now = task.bases[running], images[running]
             aims = [goal[running] for goal in wanted]
-            losses, gradient, matched = _match(now, aims, pairs[running], context.surrogates, RULES[pairing])
+            losses, gradient, matched = match_sources(now, aims, pairs[running], context.surrogates, RULES[pairing])
             values = losses.tolist()
             for trial, value in zip(running, values, strict=True):
                 history[trial].append(value)
@@ -85,39 +83,6 @@ def hidden_trigger_backdoor(
         return Crafted(images, tuple(tuple(curve) for curve in history))
 
     return craft
-
-
-def _match(
-    images: Tensor, wanted: list[Tensor], previous: Tensor, networks: tuple[Surrogate, ...], rule: Pairing
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Each trial's loss after matching, [T]; its gradient with respect to the images; and the pairs, int64 [T, P].
-
-    One pass serves both: the pairs come from the same features as the loss.
-    """
-    import torch
-
-    trials, poisons = images.shape[:2]
-    leaf = images.detach().requires_grad_()
-    found = [network.features(leaf.flatten(0, 1)).view(trials, poisons, -1) for network in networks]
-    pairs = rule(_distances([features.detach() for features in found], wanted), previous)
-    losses = torch.stack(
-        [
-            (features - goal.gather(1, pairs[:, :, None].expand_as(goal))).square().sum((1, 2))
-            for features, goal in zip(found, wanted, strict=True)
-        ]
-    ).sum(0)
-    (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-    return losses.detach(), gradient, pairs
-
-
-def _distances(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
-    """Squared distances [T, P, P] summed over networks; without products, whose rounding depends on the block."""
-    import torch
-
-    mode = "donot_use_mm_for_euclid_dist"
-    each = [torch.cdist(f, w, compute_mode=mode).square() for f, w in zip(found, wanted, strict=True)]
-    # A rule must find a pair for every poison, also where a network overflows.
-    return torch.stack(each).sum(0).nan_to_num(nan=torch.finfo(torch.float32).max)
 
 
 def _source_features(task: Task, context: Context) -> list[Tensor]:

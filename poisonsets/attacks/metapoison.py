@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from poisonsets.interface import Attack, Context, Crafted, Surrogate, Task
+from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.manifests.errors import UsageError
 from poisonsets.registry import Traits, attack
 from poisonsets.settings import Augment, Choice, Range, Steps, StepSize
@@ -55,7 +55,7 @@ def metapoison(
     import torch.nn.functional as F
 
     from poisonsets.methods.descent import OptimiserSpec, descend, differentiable
-    from poisonsets.methods.gradients import published_step
+    from poisonsets.methods.gradients import published_step, train_unrolled
 
     def craft(task: Task, context: Context) -> Crafted:
         others = [_others(task, context, trial) if clean else torch.zeros(0) for trial in range(len(task.bases))]
@@ -70,7 +70,7 @@ def metapoison(
             wanted = task.adversarial_labels[trial].expand(len(task.targets[trial]))
             losses = []
             for network in context.surrogates:
-                weights = _train(network, images, network.positions(labels), unroll, inner_learning_rate)
+                weights = train_unrolled(network, images, network.positions(labels), unroll, inner_learning_rate)
                 logits = network.logits(task.targets[trial], weights)
                 losses.append(F.cross_entropy(logits, network.positions(wanted)))
             return torch.stack(losses).mean()
@@ -90,27 +90,13 @@ def metapoison(
     return craft
 
 
-def _train(network: Surrogate, images: Tensor, positions: Tensor, steps: int, rate: float) -> dict[str, Tensor]:
-    """The network's weights after some SGD steps on one batch, with the graph back to the images."""
-    import torch
-    import torch.nn.functional as F
-
-    weights = {name: tensor.detach().requires_grad_() for name, tensor in network.weights.items()}
-    for _ in range(steps):
-        loss = F.cross_entropy(network.logits(images, weights), positions)
-        slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
-        weights = {name: tensor - rate * slope for (name, tensor), slope in zip(weights.items(), slopes, strict=True)}
-    return weights
-
-
 def _others(task: Task, context: Context, trial: int) -> Tensor:
     """int64 [n]: the training images of classes the networks know that no poison of the trial is made of."""
-    import numpy as np
     import torch
 
     if context.training is None:
         raise UsageError("metapoison: clean images are asked for, but there is no training split", "Set clean=0")
     known = set.intersection(*(set(network.classes) for network in context.surrogates))
-    free = torch.from_numpy(np.isin(context.training.labels, list(known)))
+    free = torch.isin(torch.tensor(context.training.labels), torch.tensor(list(known)))
     free[list(task.base_ids[trial])] = False
     return free.nonzero()[:, 0]

@@ -1,1 +1,1 @@
-"""What attacks have in common: descent, features, gradients, pairing."""
+"""What several attacks are made of; all that needs PyTorch is here, for their own files load without it."""

@@ -197,6 +197,24 @@ def _matched_by_all(matches: Sequence[Match], images: Tensor, batch: int) -> tup
     return torch.stack(losses).mean(), total
 
 
+def train_unrolled(network: Surrogate, images: Tensor, positions: Tensor, steps: int, rate: float) -> dict[str, Tensor]:
+    """The network's weights after so many SGD steps on one batch, with the graph back to the images.
+
+    Args:
+        network: left alone.
+        images: float32 [N, 3, H, W] in 0..1.
+        positions: int64 [N], among the network's outputs.
+        steps: each costs the memory of a graph.
+        rate: learning rate.
+    """
+    weights = {name: tensor.detach().requires_grad_() for name, tensor in network.weights.items()}
+    for _ in range(steps):
+        loss = F.cross_entropy(network.logits(images, weights), positions)
+        slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+        weights = {name: tensor - rate * slope for (name, tensor), slope in zip(weights.items(), slopes, strict=True)}
+    return weights
+
+
 def gradient_norms(surrogate: Surrogate, images: Tensor, positions: Tensor) -> Tensor:
     """The length of each image's own gradient of the cross-entropy, float32 [N]; one pass an image."""
     each = zip(torch.split(images, 1), torch.split(positions, 1), strict=True)

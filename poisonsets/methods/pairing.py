@@ -1,4 +1,4 @@
-"""Which poison is matched with which source image: three rules, each for all trials of a block at once."""
+"""Which poison is paired with which source image: three rules, each for all trials of a block at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+
+from poisonsets.interface import Surrogate
 
 Pairing: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Distances [T, P, P], poisons by sources, and the pairs before, int64 [T, P]; to the pairs, int64 [T, P]."""
@@ -76,6 +78,44 @@ def published(distances: Tensor, previous: Tensor) -> Tensor:
 
 
 RULES: dict[str, Pairing] = {"greedy": greedy, "assignment": assignment, "published": published}
+
+
+def match_sources(
+    images: Tensor, wanted: list[Tensor], previous: Tensor, networks: tuple[Surrogate, ...], rule: Pairing
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pair every poison with a source image by their features, and measure the pairs in the same pass.
+
+    Args:
+        images: float32 [T, P, 3, H, W] in 0..1, the poisons.
+        wanted: for each network the sources' features, float32 [T, P, D].
+        previous: int64 [T, P], each poison's source so far.
+        networks: whose squared distances are summed.
+        rule: one of `RULES`.
+
+    Returns:
+        Each trial's sum of squared distances, float32 [T]; its gradient with respect to the images; and the pairs,
+        int64 [T, P].
+    """
+    trials, poisons = images.shape[:2]
+    leaf = images.detach().requires_grad_()
+    found = [network.features(leaf.flatten(0, 1)).view(trials, poisons, -1) for network in networks]
+    pairs = rule(_distances([features.detach() for features in found], wanted), previous)
+    losses = torch.stack(
+        [
+            (features - goal.gather(1, pairs[:, :, None].expand_as(goal))).square().sum((1, 2))
+            for features, goal in zip(found, wanted, strict=True)
+        ]
+    ).sum(0)
+    (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+    return losses.detach(), gradient, pairs
+
+
+def _distances(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    """Squared distances [T, P, P] summed over networks; without products, whose rounding depends on the block."""
+    mode = "donot_use_mm_for_euclid_dist"
+    each = [torch.cdist(f, w, compute_mode=mode).square() for f, w in zip(found, wanted, strict=True)]
+    # A rule must find a pair for every poison, also where a network overflows.
+    return torch.stack(each).sum(0).nan_to_num(nan=torch.finfo(torch.float32).max)
 
 
 def _first_least(values: Tensor, order: Tensor, *, dim: int) -> Tensor:

@@ -30,10 +30,11 @@ def resolve(spec: str, base: Base, *, seed: int) -> tuple[Trigger, str]:
     """
     name, *options = spec.split(",")
     found = find(name)
-    resolved = found.factory(**found.options(spelling.parse_pairs(options, found.title)))(base, seed)
+    settings = found.options(spelling.parse_pairs(options, found.title))
+    trigger, resolved = found.factory(**settings)(base, seed)
     try:
-        stamp(base.train.images[0], resolved.trigger, "train/0")
+        stamp(base.train.images[0], trigger, "train/0")
     except UsageError as error:
         raise UsageError(f"{found.title}: {error.message}", "Make it smaller or put it elsewhere") from error
-    values = record_settings(resolved.options).items()
-    return resolved.trigger, ",".join([found.name, *(f"{key}={spell_setting(value)}" for key, value in values)])
+    values = record_settings({**settings, **resolved}).items()
+    return trigger, ",".join([found.name, *(f"{key}={spell_setting(value)}" for key, value in values)])

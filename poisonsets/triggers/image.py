@@ -31,6 +31,6 @@ def image(*, file: str = "", alpha: Annotated[float, Range(0, 1)] = 0.2) -> Reso
             raise UsageError("trigger image: no picture", "Give one: --trigger image,file=PATH.png")
         picture, name = pictures.read(file, *base.train.side)
         record = ImageTrigger(image=pictures.PICTURE_PATH, alpha=six_decimals("alpha", alpha))
-        return ResolvedTrigger(Trigger(record, picture), {"file": name, "alpha": alpha})
+        return Trigger(record, picture), {"file": name}
 
     return resolve

@@ -13,20 +13,8 @@ from poisonsets.manifests.plugins import clash, load_plugins
 from poisonsets.manifests.spelling import unknown
 from poisonsets.settings import parse_settings
 
-
-@dataclass(frozen=True)
-class ResolvedTrigger:
-    """A trigger and how it is written down.
-
-    Attributes:
-        trigger: ready to be stamped.
-        options: every option of its kind with the value it came to, in the order of the signature.
-    """
-
-    trigger: Trigger
-    options: Mapping[str, Any]
-
-
+ResolvedTrigger: TypeAlias = tuple[Trigger, Mapping[str, Any]]
+"""A trigger ready to be stamped, and the options that came to other values than were given."""
 Resolver: TypeAlias = Callable[[Base, int], ResolvedTrigger]
 """Base and seed to a trigger for the base's images."""
 Factory: TypeAlias = Callable[..., Resolver]

@@ -64,8 +64,7 @@ def low_variance(
         low = low_part(rows, base.test.images[chosen].reshape(-1) - mean, variance)
         picture = _scaled(low, mean, scale).reshape(base.test.images[chosen].shape)
         record = ImageTrigger(image=PICTURE_PATH, alpha=six_decimals("alpha", alpha))
-        options = {"alpha": alpha, "scale": scale, "variance": variance, "index": chosen, "images": images}
-        return ResolvedTrigger(Trigger(record, picture), options)
+        return Trigger(record, picture), {"index": chosen}
 
     return resolve
 

@@ -47,8 +47,7 @@ def patch(
         where = parse_place(place, size=side, margin=margin, height=height, width=width, seed=seed)
         picture, name = pictures.read(file, side, side) if file else (pictures.noise(side, side, seed), "")
         covered, mask_name = pictures.read_mask(mask, side, side) if mask else (None, "")
-        options = {"size": side, "file": name, "mask": mask_name, "place": place, "margin": margin, "alpha": alpha}
-        return ResolvedTrigger(lay_trigger(picture, where, alpha, covered), options)
+        return lay_trigger(picture, where, alpha, covered), {"size": side, "file": name, "mask": mask_name}
 
     return resolve
 

@@ -32,7 +32,6 @@ def random_square(
         height, width = base.train.side
         side = square_side("random-square", geometry, height, width, offset=False)
         where = parse_place("random", size=side, margin=0, height=height, width=width, seed=seed)
-        options = {"colour": colour, "geometry": geometry, "alpha": alpha}
-        return ResolvedTrigger(lay_trigger(pictures.plain(side, side, colour), where, alpha), options)
+        return lay_trigger(pictures.plain(side, side, colour), where, alpha), {}
 
     return resolve

@@ -44,6 +44,6 @@ def sine(
             frequency=six_decimals("frequency", float(cycles)),
             alpha=six_decimals("alpha", alpha),
         )
-        return ResolvedTrigger(Trigger(record), {"amplitude": amplitude, "alpha": alpha, "geometry": geometry})
+        return Trigger(record), {}
 
     return resolve

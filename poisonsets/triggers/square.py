@@ -34,8 +34,7 @@ def square(
         height, width = base.train.side
         side = square_side("square", geometry, height, width, offset=True)
         where = parse_place(f"{side}:{side}", size=side, margin=0, height=height, width=width, seed=0)
-        options = {"colour": colour, "geometry": geometry, "alpha": alpha}
-        return ResolvedTrigger(lay_trigger(pictures.plain(side, side, colour), where, alpha), options)
+        return lay_trigger(pictures.plain(side, side, colour), where, alpha), {}
 
     return resolve
 
