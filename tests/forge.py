@@ -123,7 +123,7 @@ def forge(source: Path, destination: Path, edit: Callable[[Draft], None]) -> Pat
         {"path": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         for name, data in sorted(files.items())
     ]
-    draft.manifest["content_digest"] = identity.digest_of(Manifest.model_validate_json(json.dumps(draft.manifest)))
+    draft.manifest["content_digest"] = identity.content_digest(Manifest.model_validate_json(json.dumps(draft.manifest)))
     files["manifest.json"] = canonical_json.checksummed(draft.manifest)
     files["run.json"] = (source / "run.json").read_bytes()
     for name, data in files.items():

@@ -25,7 +25,7 @@ from poisonsets.manifests.records.triggers import (
     RandomPlace,
     SineTrigger,
     TriggerRecord,
-    pictures_of,
+    picture_paths,
 )
 from poisonsets.manifests.records.unsupported import refuse_trigger
 from poisonsets.manifests.stream import Stream
@@ -53,7 +53,7 @@ class Trigger:
             record: its declaration.
             picture: from a path in the record to that picture, uint8 [h, w, 3]; of a mask red alone is looked at.
         """
-        image, mask = (*map(picture, pictures_of(record)), None, None)[:2]
+        image, mask = (*map(picture, picture_paths(record)), None, None)[:2]
         return cls(record, image, None if mask is None else mask[:, :, 0] > 0)
 
     def pictures(self) -> dict[str, Images]:
@@ -61,7 +61,7 @@ class Trigger:
         pictures = [] if self.image is None else [self.image]
         if self.mask is not None:
             pictures.append(np.repeat(self.mask[:, :, None].astype(np.uint8) * 255, 3, axis=2))
-        return dict(zip(pictures_of(self.record), pictures, strict=True))
+        return dict(zip(picture_paths(self.record), pictures, strict=True))
 
 
 def stamp(image: Images, trigger: Trigger, image_id: str) -> Images:

@@ -1,4 +1,4 @@
-"""What a manifest records of the base dataset: digests of pixels and labels, sizes, classes."""
+"""The base dataset as a manifest pins it: digests of pixels and labels, sizes, classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from poisonsets.manifests.records.fields import Label, Name, Sha256, SplitName, 
 
 
 class SplitPin(Strict):
-    """One split of the base, pinned by the digest of its decoded pixels and labels (SPEC.md section 3)."""
+    """A split of the base, pinned by the digest of its decoded pixels and labels (SPEC.md section 3)."""
 
     digest: Sha256
     images: Annotated[int, Field(ge=1)]
@@ -20,7 +20,7 @@ class SplitPin(Strict):
 
 
 class BasePin(Strict):
-    """The base dataset that the poisons were made from and the victims train on."""
+    """The base dataset that poisons are made from and victims train on."""
 
     name: Name
     classes: Annotated[tuple[Text, ...], Field(min_length=1, max_length=limits.CLASSES)]
@@ -28,11 +28,11 @@ class BasePin(Strict):
     splits: dict[SplitName, SplitPin]
 
     @model_validator(mode="after")
-    def _whole(self) -> BasePin:
+    def _consistent(self) -> BasePin:
         if len(set(self.victim_classes)) != len(self.victim_classes) or max(self.victim_classes) >= len(self.classes):
-            raise ValueError(f"victim_classes does not name different ones of the {len(self.classes)} classes")
+            raise ValueError(f"victim_classes does not name distinct ones of the {len(self.classes)} classes")
         if set(self.splits) != {"train", "test"}:
             raise ValueError("splits does not pin exactly train and test")
         if len({(split.height, split.width) for split in self.splits.values()}) != 1:
-            raise ValueError("the splits have images of different sizes")
+            raise ValueError("the splits differ in image size")
         return self

@@ -1,13 +1,9 @@
-"""The typed model of `manifest.json`, format `poisonset/1` (SPEC.md is its normative text).
-
-Every value is strict, frozen and closed: unknown fields, floats, booleans in the place of integers and integers in
-the place of strings are refused. Numbers are integers or decimal strings.
-"""
+"""The typed model of `manifest.json`, format `poisonset/1`; SPEC.md is its normative text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,14 +13,13 @@ from poisonsets.manifests.records.fields import FilePath, Index, Name, Sha256, S
 from poisonsets.manifests.records.origin import AttackRecord, PluginRecord, SetupRecord, SurrogateRecord
 from poisonsets.manifests.records.shards import ShardRecord, shard_index
 from poisonsets.manifests.records.trial import Trial
-from poisonsets.manifests.records.triggers import TriggerRecord, pictures_of
+from poisonsets.manifests.records.triggers import PatchTrigger, TriggerRecord, picture_paths
 
-FORMAT = "poisonset/1"
 NOTICE = "Poisoned data for research on defences. Never train a model that people rely on with it."
 
 
 class FileRecord(Strict):
-    """One file of the set."""
+    """A file of the set."""
 
     path: FilePath
     bytes: Annotated[int, Field(ge=0, le=limits.FILE_BYTES)]
@@ -40,7 +35,7 @@ class Tool(Strict):
 
 
 class Manifest(Strict):
-    """The whole of `manifest.json`."""
+    """The document `manifest.json`."""
 
     format: Literal["poisonset/1"] = "poisonset/1"
     notice: Text = NOTICE
@@ -64,56 +59,49 @@ class Manifest(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
-        if (found := contradiction(self)) is not None:
-            raise ValueError(found)
+        for contradiction in _contradictions(self):
+            raise ValueError(contradiction)
         return self
 
 
-def contradiction(manifest: Manifest) -> str | None:
-    """What in a manifest contradicts itself, in words, or None."""
-    return next(_contradictions(manifest), None)
-
-
 def _contradictions(manifest: Manifest) -> Iterator[str]:
-    numbers = [trial.trial for trial in manifest.trials]
-    if numbers != sorted(set(numbers)):
-        yield "trials are not in ascending order"
-    # An index of several trials a shard is for `unsupported.py` to refuse, by its name.
+    ascending: dict[str, list[Any]] = {
+        "trials": [trial.trial for trial in manifest.trials],
+        "plugins": [(plugin.kind, plugin.name) for plugin in manifest.plugins],
+        "files": [file.path for file in manifest.files],
+    }
+    for what, keys in ascending.items():
+        if keys != sorted(set(keys)):
+            yield f"{what} are not in strictly ascending order"
+    # `unsupported.py` refuses shards of several trials, by name.
     if manifest.shards != shard_index(manifest.trials) and all(len(shard.trials) == 1 for shard in manifest.shards):
         yield "shards is not the index of the trials' shards: path, trial and samples of each"
-    used = [(plugin.kind, plugin.name) for plugin in manifest.plugins]
-    if used != sorted(set(used)):
-        yield "plugins are not in ascending order"
-    paths = [file.path for file in manifest.files]
-    if paths != sorted(set(paths)):
-        yield "files are not in ascending order"
-    pictures = {path for trigger in manifest.triggers.values() for path in pictures_of(trigger)}
+    pictures = {path for trigger in manifest.triggers.values() for path in picture_paths(trigger)}
     if pictures != set(manifest.trigger_pixels):
         yield "trigger_pixels does not name exactly the pictures of the declared triggers"
     for trial in manifest.trials:
-        yield from _of_trigger(manifest, trial)
+        yield from _of_triggers(trial, manifest.triggers)
         yield from _of_labels(trial, len(manifest.base.classes))
 
 
-def _of_trigger(manifest: Manifest, trial: Trial) -> Iterator[str]:
-    where = f"trial {trial.trial}"
+def _of_triggers(trial: Trial, declared: Mapping[str, TriggerRecord]) -> Iterator[str]:
     for name in (trial.trigger, trial.test_trigger):
-        if name is not None and name not in manifest.triggers:
-            yield f"{where} names the trigger {name}, which is not declared"
-    trigger = manifest.triggers.get(trial.trigger or "")
-    # Only a patch has pixels of its own that a check can ask for; any other exemption would be a budget of 255.
-    if getattr(trial.constraint, "exempt_trigger", False) and (trigger is None or trigger.kind != "patch"):
-        yield f"{where} exempts a trigger from its constraint, but has none of kind patch"
+        if name is not None and name not in declared:
+            yield f"trial {trial.trial} names the trigger {name}, which is not declared"
+    # Only a patch has pixels of its own to check; exempting any other kind would be a budget of 255 levels.
+    exempt = getattr(trial.constraint, "exempt_trigger", False)
+    if exempt and not isinstance(declared.get(trial.trigger or ""), PatchTrigger):
+        yield f"trial {trial.trial} exempts a trigger from its constraint, but has none of kind patch"
 
 
 def _of_labels(trial: Trial, classes: int) -> Iterator[str]:
-    largest = {
-        "its adversarial label": trial.adversarial_label,
-        "a poison's label": max(trial.slots.labels),
-        "a target's label": max((target.label for target in trial.targets), default=0),
-        "a target's adversarial label": max((target.adversarial_label or 0 for target in trial.targets), default=0),
-        "a source class": max(trial.source_classes, default=0),
+    labels = {
+        "its adversarial label": [trial.adversarial_label],
+        "a poison's label": trial.slots.labels,
+        "a target's label": [target.label for target in trial.targets],
+        "a target's adversarial label": [target.adversarial_label or 0 for target in trial.targets],
+        "a source class": trial.source_classes,
     }
-    for what, label in largest.items():
-        if label >= classes:
-            yield f"trial {trial.trial}: {what} is {label}, the base has {classes} classes"
+    for what, found in labels.items():
+        if (largest := max(found, default=0)) >= classes:
+            yield f"trial {trial.trial}: {what} is {largest}, the base has {classes} classes"

@@ -1,4 +1,4 @@
-"""What a manifest records of a set's origin: the setup its trials come from, the attack, the surrogates."""
+"""The origin of a set: the setup of its trials, the attack, its surrogates and plugins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from poisonsets.manifests.records.fields import Index, Label, Name, Sha256, Stri
 
 
 class DrawnSetup(Strict):
-    """Trials drawn from a seed by `setups/drawn.py`: a verifier draws them again and compares."""
+    """Trials drawn from a seed (SPEC.md section 8); a verifier draws them again and compares."""
 
     kind: Literal["drawn"] = "drawn"
     seed: Index
@@ -26,7 +26,7 @@ class DrawnSetup(Strict):
     supplant: bool = False
 
     @model_validator(mode="after")
-    def _one_size(self) -> DrawnSetup:
+    def _consistent(self) -> DrawnSetup:
         if (self.poisons is None) == (self.rate is None):
             raise ValueError("give either a number of poisons or a rate")
         if self.candidates is not None and (self.poisons is None or self.candidates < self.poisons):
@@ -35,7 +35,7 @@ class DrawnSetup(Strict):
 
 
 class NamedSetup(Strict):
-    """Published trials that can be computed, by name; a verifier computes them again and compares."""
+    """Published trials by name; a verifier computes them again and compares."""
 
     kind: Literal["named"] = "named"
     name: Name
@@ -43,7 +43,7 @@ class NamedSetup(Strict):
 
 
 class FileSetup(Strict):
-    """Trials taken from a setup file, named by the digest of its contents."""
+    """Trials taken from a setup file, pinned by the sha256 of its bytes."""
 
     kind: Literal["file"] = "file"
     name: Text
@@ -59,12 +59,11 @@ class ForeignSetup(Strict):
 
 SetupRecord: TypeAlias = Annotated[DrawnSetup | NamedSetup | FileSetup | ForeignSetup, Field(discriminator="kind")]
 
-
 Setting: TypeAlias = bool | int | Text | None
 
 
 class AttackRecord(Strict):
-    """The attack, every setting it ran with, and what else decides the bytes it gives."""
+    """The attack, all of its settings, and what else decides the bytes it produces."""
 
     name: Name
     version: Annotated[int, Field(ge=1)]
@@ -75,7 +74,7 @@ class AttackRecord(Strict):
 
 
 class SurrogateRecord(Strict):
-    """A network the attacker knew, by the digest of its weights."""
+    """A network that the attacker knew, by the digest of its weights."""
 
     digest: Sha256
     network: Name
@@ -85,7 +84,7 @@ class SurrogateRecord(Strict):
 
 
 class PluginRecord(Strict):
-    """What of another package the set was made with."""
+    """A plugin of another package that the set was made with."""
 
     kind: Literal["attack", "trigger", "base", "format", "network", "protocol", "defence", "recipe", "check"]
     name: Name

@@ -1,4 +1,4 @@
-"""The JSON Schema of `manifest.json`, exported from the typed model to `schema.json` (`make schema`)."""
+"""The JSON Schema of `manifest.json`, written to `schema.json` by `make schema`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PATH = Path(__file__).parents[1] / "schema.json"
 
 
 def schema() -> str:
-    """The schema's text as it stands in `schema.json`."""
+    """The text of `schema.json`."""
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
 

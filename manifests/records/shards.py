@@ -1,8 +1,8 @@
-"""What a manifest records of its shards: an index of trials by shard, so that no reader derives it from names."""
+"""The index of shards in a manifest, so that no reader has to guess from file names which trial a shard holds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field
@@ -13,7 +13,7 @@ from poisonsets.manifests.records.trial import Trial
 
 
 class ShardRecord(Strict):
-    """A shard, the trials that it holds poisons of, and how many poisons it holds."""
+    """A shard, the trials it holds poisons of, and how many poisons it holds."""
 
     path: FilePath
     trials: Annotated[tuple[Index, ...], Field(min_length=1)]
@@ -21,16 +21,17 @@ class ShardRecord(Strict):
 
 
 def shard_path(trial: int, number: int) -> str:
-    """The path in a set of a trial's shard `number`, 0-based."""
+    """The path of a trial's shard `number`, from 0, in a set."""
     return f"poisons/trial-{trial:05d}-{number:03d}.tar"
 
 
 def shard_index(trials: Iterable[Trial]) -> tuple[ShardRecord, ...]:
-    """The shards of these trials (in ascending order): each holds one trial, full but for the trial's last."""
-    return tuple(record for trial in trials for record in _shards(trial.trial, len(trial.slots.labels)))
-
-
-def _shards(trial: int, slots: int) -> Iterator[ShardRecord]:
-    for number, first in enumerate(range(0, slots, limits.SLOTS_PER_SHARD)):
-        samples = min(slots - first, limits.SLOTS_PER_SHARD)
-        yield ShardRecord(path=shard_path(trial, number), trials=(trial,), samples=samples)
+    """The shards of trials in ascending order: each holds one trial and is full, unless it is the trial's last."""
+    index = []
+    for trial in trials:
+        slots = len(trial.slots.labels)
+        for number, first in enumerate(range(0, slots, limits.SLOTS_PER_SHARD)):
+            samples = min(slots - first, limits.SLOTS_PER_SHARD)
+            path = shard_path(trial.trial, number)
+            index.append(ShardRecord(path=path, trials=(trial.trial,), samples=samples))
+    return tuple(index)

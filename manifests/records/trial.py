@@ -1,4 +1,4 @@
-"""What a manifest records of a trial: targets, constraint, composition, poisons by slot."""
+"""A trial in the manifest: targets, constraint, composition, and its poisons by slot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from poisonsets.manifests.records.fields import Decimal, Index, Label, Name, Sha
 
 
 class Linf(Strict):
-    """Every channel value within `levels` of its base's (8 means 8/255)."""
+    """Every channel value lies within `levels` of the base's (8 means 8/255)."""
 
     norm: Literal["linf"] = "linf"
     levels: Annotated[int, Field(ge=1, le=255)]
@@ -19,7 +19,7 @@ class Linf(Strict):
 
 
 class L2(Strict):
-    """The sum of squared level differences of an image at most `squared_levels`."""
+    """The squared level differences of an image sum to at most `squared_levels`."""
 
     norm: Literal["l2"] = "l2"
     squared_levels: Annotated[int, Field(ge=1, le=255**2 * 3 * limits.IMAGE_SIDE**2)]
@@ -36,7 +36,7 @@ Constraint: TypeAlias = Annotated[Linf | L2 | Unconstrained, Field(discriminator
 
 
 class SplitTarget(Strict):
-    """A target that is an image of a pinned split; its own adversarial label, or None for the trial's."""
+    """A target that is an image of a pinned split; its `adversarial_label` is None where it is the trial's."""
 
     kind: Literal["split"] = "split"
     split: SplitName
@@ -46,12 +46,12 @@ class SplitTarget(Strict):
 
     @property
     def image_id(self) -> str:
-        """Its name, `test/3`, which also decides a trigger's random place."""
+        """For instance `test/3`; a trigger's random place is drawn from it."""
         return f"{self.split}/{self.index}"
 
 
 class FileTarget(Strict):
-    """A target that is an image of `targets.tar`, sample `key`; its own adversarial label, or None for the trial's."""
+    """A target that is a sample of `targets.tar`; its `adversarial_label` is None where it is the trial's."""
 
     kind: Literal["file"] = "file"
     key: Annotated[str, StringConstraints(pattern=r"^[0-9]{5}-[0-9]{8}$")]
@@ -61,7 +61,7 @@ class FileTarget(Strict):
 
     @property
     def image_id(self) -> str:
-        """Its name, `file/KEY`, likewise."""
+        """`file/KEY`; a trigger's random place is drawn from it."""
         return f"file/{self.key}"
 
 
@@ -81,7 +81,7 @@ class Add(Strict):
 
 
 class Supplant(Strict):
-    """The poisons are added and the named training images are taken out."""
+    """The poisons are added and the `removed` training images are taken out."""
 
     rule: Literal["supplant"] = "supplant"
     removed: tuple[Index, ...]
@@ -89,14 +89,13 @@ class Supplant(Strict):
 
 Composition: TypeAlias = Annotated[InPlace | Add | Supplant, Field(discriminator="rule")]
 
-
 ListName: TypeAlias = Literal["poison-train", "poison-val", "clean-train", "clean-val", "adversarial-test"]
 
 
 class Slots(Strict):
-    """The poisons of a trial in slot order: the training image each was made from (None: unknown), and its label.
+    """The poisons of a trial by slot: the index of each one's base in the train split (None: unknown) and its label.
 
-    `cover` lists the slots that are no poisons: their base under its own label, at most with the trigger on.
+    The slots in `cover` hold no poisons: their base under its own label, at most with the trigger on.
     """
 
     bases: tuple[Index | None, ...]
@@ -110,12 +109,12 @@ class Slots(Strict):
         if not 1 <= len(self.bases) <= limits.SLOTS_PER_TRIAL:
             raise ValueError(f"{len(self.bases)} slots, wanted 1 to {limits.SLOTS_PER_TRIAL}")
         if list(self.cover) != sorted({slot for slot in self.cover if slot < len(self.bases)}):
-            raise ValueError(f"cover does not list some of the {len(self.bases)} slots in ascending order")
+            raise ValueError(f"cover does not list distinct ones of the {len(self.bases)} slots in ascending order")
         return self
 
 
 class Outcome(Strict):
-    """What crafting the trial came to: poisons that differ from their base, the objective over time, lost memory."""
+    """The result of crafting: poisons that differ from their base, the objective over time, halvings for memory."""
 
     moved: Index
     objective: tuple[Decimal, ...] = ()
@@ -125,7 +124,7 @@ class Outcome(Strict):
 class Trial(Strict):
     """One independent attack: the unit of seed, resume and failure."""
 
-    trial: Annotated[int, Field(ge=0, lt=limits.LAST_TRIAL + 1)]
+    trial: Annotated[int, Field(ge=0, le=limits.LAST_TRIAL)]
     targets: Annotated[tuple[Target, ...], Field(max_length=limits.TARGETS_PER_TRIAL)] = ()
     source_classes: tuple[Label, ...] = ()
     adversarial_label: Label
@@ -143,7 +142,7 @@ class Trial(Strict):
     def _consistent(self) -> Trial:
         if not self.targets and not self.source_classes:
             raise ValueError("a trial has neither a target nor a source class")
-        # One spelling a meaning: None already says "the trial's" and "the same at test time".
+        # Each meaning has one spelling: null already says "the trial's" and "the same at test time".
         if any(target.adversarial_label == self.adversarial_label for target in self.targets):
             raise ValueError(f"a target repeats the trial's adversarial label {self.adversarial_label}; null says so")
         if self.test_trigger is not None and self.trigger in (None, self.test_trigger):

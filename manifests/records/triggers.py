@@ -1,4 +1,4 @@
-"""Triggers as a manifest declares them; `stamp.py` puts them on images."""
+"""Triggers as a manifest declares them; `overlay/stamp.py` puts them on images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PatchTrigger(Strict):
 
 
 class BlendTrigger(Strict):
-    """A small image mixed into the pixels under it: (1 - alpha) x + alpha t."""
+    """A small image mixed into the pixels under it, (1 - alpha) x + alpha t."""
 
     kind: Literal["blend"] = "blend"
     image: FilePath
@@ -56,7 +56,7 @@ class SineTrigger(Strict):
 
 
 class ImageTrigger(Strict):
-    """A full image mixed in with alpha."""
+    """An image of full size, mixed in with alpha."""
 
     kind: Literal["image"] = "image"
     image: FilePath
@@ -73,7 +73,7 @@ class WarpTrigger(Strict):
 
 
 class AdditiveTrigger(Strict):
-    """A full picture of signed offsets, each written as 128 more than it is, added to the image."""
+    """An image of full size that is added: its value v stands for the signed offset v - 128."""
 
     kind: Literal["additive"] = "additive"
     image: FilePath
@@ -85,9 +85,7 @@ TriggerRecord: TypeAlias = Annotated[
 ]
 
 
-def pictures_of(trigger: TriggerRecord) -> tuple[str, ...]:
-    """The picture files that a trigger consists of: its image, then its mask, where it has them."""
-    if isinstance(trigger, SineTrigger | WarpTrigger):
-        return ()
-    mask = trigger.mask if isinstance(trigger, PatchTrigger) else None
-    return (trigger.image,) if mask is None else (trigger.image, mask)
+def picture_paths(trigger: TriggerRecord) -> tuple[str, ...]:
+    """The picture files of a trigger: its image, then its mask, where it has them."""
+    paths = (getattr(trigger, field, None) for field in ("image", "mask"))
+    return tuple(path for path in paths if path is not None)

@@ -1,27 +1,23 @@
-"""What `poisonset/1` can say and this version does not read: refused by name, so that nothing is silently ignored."""
+"""Refuse what `poisonset/1` can say and this version does not read, so that nothing is silently ignored."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from poisonsets.manifests.errors import UnsupportedError
 from poisonsets.manifests.records.manifest import Manifest
 from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.records.triggers import AdditiveTrigger, TriggerRecord, WarpTrigger
 
-REMEDY: Final = "A later version may read it: `pip install --upgrade poisonsets`"
-
 
 def refuse_unsupported(manifest: Manifest, where: str) -> None:
-    """Refuse a valid manifest of which a part would have to be ignored.
+    """Refuse a valid manifest that holds a value of SPEC.md section 4.12.
 
     Args:
-        manifest: of the set.
         where: the manifest's path, for the error.
 
     Raises:
-        UnsupportedError: the first such part, by its place.
+        UnsupportedError: names the first such value and its place.
     """
     for name, record in manifest.triggers.items():
         refuse_trigger(record, f"{where}: trigger {name}")
@@ -34,7 +30,7 @@ def refuse_unsupported(manifest: Manifest, where: str) -> None:
 
 
 def refuse_trigger(record: TriggerRecord, where: str) -> None:
-    """Refuse a trigger that no function here can stamp.
+    """Refuse a trigger that `stamp` cannot put on an image.
 
     Raises:
         UnsupportedError: it is of such a kind.
@@ -54,4 +50,5 @@ def _of_trial(trial: Trial) -> Iterator[str]:
 
 
 def _error(where: str, what: str) -> UnsupportedError:
-    return UnsupportedError(f"{where}: {what}: not supported by this version of poisonsets", REMEDY)
+    message = f"{where}: {what}: not supported by this version of poisonsets"
+    return UnsupportedError(message, "A later version may read it: `pip install --upgrade poisonsets`")

@@ -1,7 +1,4 @@
-"""The dataset card (`README.md`) of a poison set, written from its manifest alone.
-
-Front matter as Hugging Face reads it, so that `load_dataset(FOLDER)` finds the shards.
-"""
+"""The dataset card of a poison set; by its front matter Hugging Face's `load_dataset(FOLDER)` finds the shards."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from poisonsets.manifests.records.trial import Constraint, Linf, Unconstrained
 
 
 def card(manifest: Manifest) -> str:
-    """The card's Markdown; it never names the card's own hash or any time or host."""
+    """The Markdown of `README.md`, written from the manifest alone: equal sets have equal cards."""
     poisons = sum(len(trial.slots.labels) for trial in manifest.trials)
     first = manifest.trials[0]
     budget = "; ".join(dict.fromkeys(_budget(trial.constraint) for trial in manifest.trials))
@@ -71,8 +68,6 @@ def _budget(constraint: Constraint) -> str:
     return f"{text} (the trigger's pixels are exempt)" if constraint.exempt_trigger else text
 
 
-def _size_category(n: int) -> str:
-    for limit, name in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K")):
-        if n < limit:
-            return name
-    return "100K<n<1M" if n < 1_000_000 else "1M<n<10M"
+def _size_category(poisons: int) -> str:
+    names = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
+    return next((name for limit, name in names.items() if poisons < limit), "1M<n<10M")

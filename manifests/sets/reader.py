@@ -1,4 +1,4 @@
-"""Open a poison set: the manifest is read strictly, every file is hashed before it is parsed.
+"""Open a poison set: the manifest is read strictly, and every file is hashed before it is parsed.
 
 for trial in open_set("FOLDER").trials:
     data = trial.training_set(base)      # data.images uint8 [N, H, W, 3], data.labels int64 [N]
@@ -7,10 +7,10 @@ for trial in open_set("FOLDER").trials:
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -28,8 +28,7 @@ from poisonsets.manifests.records.manifest import Manifest
 from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.records.unsupported import refuse_unsupported
 from poisonsets.manifests.sets import shard
-from poisonsets.manifests.sets.size_limits import most_bytes
-from poisonsets.manifests.sets.writer import MANIFEST
+from poisonsets.manifests.sets.writer import CARD, MANIFEST
 from poisonsets.manifests.spelling import format_numbers
 
 TARGETS = "targets.tar"
@@ -37,13 +36,7 @@ TARGETS = "targets.tar"
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """A victim's training set.
-
-    Attributes:
-        images: uint8 [N, H, W, 3].
-        labels: int64 [N].
-        rows: where each row comes from.
-    """
+    """A victim's training set: images uint8 [N, H, W, 3], labels int64 [N], and where each row comes from."""
 
     images: Images
     labels: Labels
@@ -51,7 +44,7 @@ class TrainingSet:
 
 
 class OpenTrial:
-    """One trial of an open set."""
+    """A trial of an open set."""
 
     def __init__(self, owner: PoisonSet, record: Trial) -> None:
         self._owner = owner
@@ -63,29 +56,28 @@ class OpenTrial:
         return self.record.trial
 
     def poisons(self) -> tuple[Images, Labels]:
-        """uint8 [P, H, W, 3] and int64 [P], in slot order, as the shards have them.
+        """The poisons uint8 [P, H, W, 3] and their labels int64 [P], in slot order.
 
         Raises:
-            DamagedError: a shard is missing, changed or not canonical, or its samples are not this trial's slots.
+            DamagedError: as `samples`, or these are not the trial's slots.
         """
         samples = self.samples()
-        wanted = np.arange(len(self.record.slots.labels))
-        if not (samples.trials == self.number).all() or not np.array_equal(samples.slots, wanted):
+        slots = np.arange(len(self.record.slots.labels))
+        if not (samples.trials == self.number).all() or not np.array_equal(samples.slots, slots):
             raise DamagedError(
-                f"{self._owner.path}: trial {self.number}: its shards hold other slots than 0..{len(wanted) - 1}",
+                f"{self._owner.path}: trial {self.number}: its shards hold other slots than 0..{len(slots) - 1}",
                 "`poisonsets verify` lists them",
             )
         return samples.images, samples.labels
 
     def samples(self) -> shard.Samples:
-        """Whatever the trial's shards hold, in shard order, keys unchecked.
+        """Whatever the trial's shards hold, in their order, keys unchecked.
 
         Raises:
-            DamagedError: a shard is missing, changed, not canonical, or not full though others follow.
+            DamagedError: a shard is missing, changed, not canonical, or neither full nor the last.
         """
-        pin = self._owner.manifest.base.splits["train"]
-        parts = [shard.decode(self._owner.read(path), pin.height, pin.width, path) for path in self.shards()]
-        for path, part in list(zip(self.shards(), parts, strict=True))[:-1]:
+        parts = [self._owner.decode_shard(path) for path in self.shards()]
+        for path, part in zip(self.shards()[:-1], parts, strict=False):
             if len(part.labels) != limits.SLOTS_PER_SHARD:
                 raise DamagedError(f"{self._owner.path}: {path} has {len(part.labels)} samples and is not the last")
         return shard.Samples(
@@ -113,11 +105,11 @@ class OpenTrial:
         return target_images(self.record.targets, base, self.trigger(), self._owner.target_file)
 
     def target_images(self, base: Base) -> Images:
-        """uint8 [K, H, W, 3]: the targets as the victim meets them, with the trigger on where there is one."""
+        """The targets uint8 [K, H, W, 3] as victims meet them: with the trigger on, if there is one."""
         return stacked(self.targets(base), base)
 
     def source_images(self, base: Base) -> Images:
-        """uint8 [S, H, W, 3]: every test image of the trial's source classes, with the trigger on; none without any."""
+        """Every test image of the trial's source classes, uint8 [S, H, W, 3], likewise; S is 0 without such classes."""
         sources = source_class_targets(self.record, base)
         return stacked(target_images(sources, base, self.trigger(), self._owner.target_file), base)
 
@@ -139,36 +131,22 @@ class OpenTrial:
 
 
 class PoisonSet:
-    """An open poison set.
-
-    Attributes:
-        path: its folder.
-        manifest: the validated manifest.
-    """
+    """An open poison set: its folder and its validated manifest."""
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
-        self._records = {record.path: record for record in manifest.files}
+        self._files = {record.path: record for record in manifest.files}
         self._triggers: dict[str, Trigger] = {}
 
-    @cached_property
+    @property
     def trials(self) -> tuple[OpenTrial, ...]:
         """Every trial, in ascending order."""
-        return tuple(OpenTrial(self, record) for record in self.manifest.trials)
+        return tuple(self._trials.values())
 
     @cached_property
-    def shards(self) -> dict[int, list[str]]:
-        """For each trial's number the paths of its shards, in order, as the manifest indexes them."""
-        found: dict[int, list[str]] = {}
-        for record in self.manifest.shards:
-            for number in record.trials:
-                found.setdefault(number, []).append(record.path)
-        return found
-
-    @cached_property
-    def _by_number(self) -> dict[int, OpenTrial]:
-        return {trial.number: trial for trial in self.trials}
+    def _trials(self) -> dict[int, OpenTrial]:
+        return {record.trial: OpenTrial(self, record) for record in self.manifest.trials}
 
     def trial(self, number: int) -> OpenTrial:
         """The trial of that number.
@@ -176,24 +154,31 @@ class PoisonSet:
         Raises:
             UsageError: the set has no such trial.
         """
-        found = self._by_number.get(number)
-        if found is not None:
-            return found
-        numbers = format_numbers(trial.number for trial in self.trials)
-        raise UsageError(f"{self.path}: trial {number} is not in the set (it has {numbers})")
+        if number not in self._trials:
+            raise UsageError(f"{self.path}: trial {number} is not in the set (it has {format_numbers(self._trials)})")
+        return self._trials[number]
+
+    @cached_property
+    def shards(self) -> dict[int, list[str]]:
+        """The paths of each trial's shards, in order, by the trial's number."""
+        found: dict[int, list[str]] = {}
+        for record in self.manifest.shards:
+            for number in record.trials:
+                found.setdefault(number, []).append(record.path)
+        return found
 
     def read(self, path: str) -> bytes:
-        """The bytes of a file of the set, hashed and compared before anyone parses them.
+        """The bytes of a listed file, compared with its recorded hash before anyone parses them.
 
         Raises:
-            DamagedError: the file is not listed, missing, not what the manifest recorded, or larger than it can be.
+            DamagedError: the file is not listed, missing, not what the manifest recorded, or larger than it may be.
         """
-        record = self._records.get(path)
+        record = self._files.get(path)
         if record is None:
             raise DamagedError(f"{self.path}: {path} is not listed in the manifest")
         if "/" in path and (self.path / path).parent.is_symlink():
             raise DamagedError(f"{self.path}: {path} lies in a linked folder")
-        if record.bytes > (most := most_bytes(self.manifest, path)):
+        if record.bytes > (most := _most_bytes(self.manifest, path)):
             raise DamagedError(f"{self.path}: {path} is recorded with {record.bytes} bytes, it can have {most}")
         try:
             data = store.read_file(self.path / path, record.bytes)
@@ -203,61 +188,67 @@ class PoisonSet:
             raise DamagedError(f"{self.path}: {path} is not what the manifest recorded (sha256 differs)")
         return data
 
+    def decode_shard(self, path: str) -> shard.Samples:
+        """The samples of a listed shard, of the train split's image size.
+
+        Raises:
+            DamagedError: as `read`, or it is not canonical.
+        """
+        pin = self.manifest.base.splits["train"]
+        return shard.decode(self.read(path), pin.height, pin.width, path)
+
+    def picture(self, path: str) -> Images:
+        """A trigger's picture or mask as its file has it, uint8 [h, w, 3].
+
+        Raises:
+            DamagedError: as `read`, or it is not canonical.
+        """
+        data = self.read(path)
+        height, width = png.size_of(data, path)
+        return png.decode(data, height, width, path)
+
     def trigger(self, name: str) -> Trigger:
         """A declared trigger with its picture and mask; read once."""
         if name not in self._triggers:
             self._triggers[name] = Trigger.read(self.manifest.triggers[name], self.picture)
         return self._triggers[name]
 
-    def target_file(self, key: str) -> Images:
-        """uint8 [H, W, 3]: the sample of `targets.tar` with that key.
-
-        Raises:
-            DamagedError: the file is missing, changed or not canonical, or has no such sample.
-        """
-        image = self._target_images.get(key)
-        if image is None:
-            raise DamagedError(f"{self.path}: {TARGETS} has no sample {key}")
-        return image
-
     @cached_property
     def target_samples(self) -> shard.Samples:
         """Whatever `targets.tar` holds, in its order; read once.
 
         Raises:
-            DamagedError: the file is missing, changed or not canonical.
+            DamagedError: as `decode_shard`.
         """
-        pin = self.manifest.base.splits["train"]
-        return shard.decode(self.read(TARGETS), pin.height, pin.width, TARGETS)
-
-    @cached_property
-    def target_keys(self) -> frozenset[str]:
-        """The keys of the samples of `targets.tar`; none where the set lists no such file."""
-        return frozenset(self.target_samples.keys()) if TARGETS in self._records else frozenset()
+        return self.decode_shard(TARGETS)
 
     @cached_property
     def _target_images(self) -> dict[str, Images]:
         return dict(zip(self.target_samples.keys(), self.target_samples.images, strict=True))
 
-    def picture(self, path: str) -> Images:
-        """uint8 [h, w, 3]: a trigger's picture or mask, as the file has it.
+    @property
+    def target_keys(self) -> Set[str]:
+        """The keys of the samples of `targets.tar`; none where the set lists no such file."""
+        return self._target_images.keys() if TARGETS in self._files else frozenset()
+
+    def target_file(self, key: str) -> Images:
+        """The sample of `targets.tar` with that key, uint8 [H, W, 3].
 
         Raises:
-            DamagedError: the file is missing, changed or not canonical.
+            DamagedError: as `decode_shard`, or there is no such sample.
         """
-        data = self.read(path)
-        height, width = png.size_of(data, path)
-        return png.decode(data, height, width, path)
+        if key not in self._target_images:
+            raise DamagedError(f"{self.path}: {TARGETS} has no sample {key}")
+        return self._target_images[key]
 
 
 def open_set(path: Path | str) -> PoisonSet:
-    """Open a poison set for reading.
+    """Open a poison set for reading. Whether its claims are true is for `verify` to say.
 
     Raises:
         MissingError: there is no such folder.
-        DamagedError: the manifest is missing, not canonical, not valid, or its checksum differs. Whether its claims
-            are true is for `verify` to say.
-        UnsupportedError: it is all that, and says something that this version cannot read.
+        DamagedError: the manifest is missing, not canonical, not valid, or its checksum differs.
+        UnsupportedError: the manifest says something that this version cannot read.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -266,10 +257,10 @@ def open_set(path: Path | str) -> PoisonSet:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a set's folder, every claim about itself checked.
+    """The manifest of a set's folder.
 
     Raises:
-        DamagedError: as `open_set`.
+        DamagedError, UnsupportedError: as `open_set`.
     """
     where = f"{folder / MANIFEST}"
     try:
@@ -279,7 +270,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{where}: missing or unreadable, so this is not a finished poison set",
             "An unfinished one ends in .partial: `poisonsets craft ... --resume`",
         ) from error
-    document: Any = canonical_json.loads(data, where)
+    document = canonical_json.loads(data, where)
     try:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
@@ -290,3 +281,15 @@ def read_manifest(folder: Path) -> Manifest:
         raise DamagedError(f"{where}: its checksum differs from its contents")
     refuse_unsupported(manifest, where)
     return manifest
+
+
+def _most_bytes(manifest: Manifest, path: str) -> int:
+    """The most bytes that a listed file can have, by what it is (SPEC.md section 9)."""
+    if path == CARD:
+        return limits.CARD_BYTES
+    if path in manifest.trigger_pixels:
+        return png.encoded_size(limits.IMAGE_SIDE, limits.IMAGE_SIDE)
+    if path.endswith(".tar"):
+        pin = manifest.base.splits["train"]
+        return shard.encoded_size(limits.SLOTS_PER_SHARD, pin.height, pin.width)
+    return limits.FILE_BYTES

@@ -1,13 +1,13 @@
-"""The bytes of a shard: a WebDataset tar of `cls` and `png` members that has exactly one spelling.
+"""Shards: WebDataset tars of `cls` and `png` members, with exactly one spelling (SPEC.md section 6).
 
-The bytes are those of `webdataset.TarWriter(file, mtime=0, encoder=False)` (a test compares them). Reading derives
-every header anew and compares, so a shard with a hidden, repeated, sparse or linked member cannot be read as something
-else.
+The bytes are those of `webdataset.TarWriter(file, mtime=0, encoder=False)`. Reading derives every header anew and
+compares, so a shard with a hidden, repeated, sparse or linked member cannot pass for another.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,13 +25,7 @@ LABEL = re.compile(rb"0|[1-9][0-9]{0,4}")
 
 @dataclass(frozen=True)
 class Samples:
-    """What a shard holds, in its order.
-
-    Attributes:
-        trials, slots: int64 [N], the two parts of each key.
-        labels: int64 [N].
-        images: uint8 [N, H, W, 3].
-    """
+    """The samples of a shard, in order: both parts of each key and the labels int64 [N], images uint8 [N, H, W, 3]."""
 
     trials: Labels
     slots: Labels
@@ -39,45 +33,45 @@ class Samples:
     images: Images
 
     def keys(self) -> list[str]:
-        """The key of each sample, as its members are named."""
+        """The key of each sample."""
         return [key_of(trial, slot) for trial, slot in zip(self.trials.tolist(), self.slots.tolist(), strict=True)]
 
 
 def key_of(trial: int, slot: int) -> str:
-    """The key of a sample."""
+    """The key of a sample: its members are named `KEY.cls` and `KEY.png`."""
     return f"{trial:05d}-{slot:08d}"
 
 
 def encode(trial: int, first_slot: int, images: Images, labels: Labels) -> bytes:
-    """The one shard of these poisons.
+    """The shard of consecutive slots of a trial.
 
     Args:
         trial: 0..99999.
-        first_slot: the slot of the first image; the others follow.
+        first_slot: the slot of the first image.
         images: uint8 [N, H, W, 3].
         labels: int64 [N].
     """
-    keys = [key_of(trial, first_slot + offset) for offset in range(len(images))]
+    keys = [key_of(trial, slot) for slot in range(first_slot, first_slot + len(images))]
     return tar_writer.shard(keys, images, labels, owner=OWNER)
 
 
 def encoded_size(samples: int, height: int, width: int) -> int:
-    """The length of `encode`'s bytes for so many images of this size."""
+    """The length of a shard of so many images of this size, in bytes."""
     image = png.encoded_size(height, width)
     body = samples * (3 * BLOCK + image + -image % BLOCK) + 2 * BLOCK
     return body + -body % RECORD
 
 
 def decode(data: bytes, height: int, width: int, where: str) -> Samples:
-    """The samples of a shard that `encode` could have written; anything else is refused.
+    """The samples of a shard that `encode` could have written.
 
     Args:
         data: the whole shard.
-        height, width: the size every image must have.
+        height, width: the size that every image must have.
         where: the shard's name, for the error.
 
     Raises:
-        DamagedError: the bytes are not a canonical shard; the message names the member.
+        DamagedError: the bytes are not a canonical shard; names the member.
     """
     keys: list[tuple[int, int]] = []
     labels, images = [], []
@@ -85,44 +79,34 @@ def decode(data: bytes, height: int, width: int, where: str) -> Samples:
     while data[at : at + BLOCK].strip(b"\0"):
         if len(keys) == limits.SLOTS_PER_SHARD:
             raise DamagedError(f"{where}: more than {limits.SLOTS_PER_SHARD} samples")
-        key = KEY.fullmatch(data[at : at + 100].rstrip(b"\0"))
-        if key is None:
+        found = KEY.fullmatch(data[at : at + 100].rstrip(b"\0"))
+        if found is None:
             raise DamagedError(f"{where}: no sample's cls member at byte {at}")
-        name = key[0][:-4].decode()
-        label = _body(data, at, f"{name}.cls", None, where)
+        trial, slot = int(found[1]), int(found[2])
+        key = key_of(trial, slot)
+        label, at = _member(data, at, f"{key}.cls", range(1, 6), where)
         if not LABEL.fullmatch(label):
-            raise DamagedError(f"{where}: {name}.cls is not a label")
-        at += 2 * BLOCK
-        size = png.encoded_size(height, width)
-        image = png.decode(_body(data, at, f"{name}.png", size, where), height, width, f"{where}: {name}.png")
-        at += BLOCK + size + -size % BLOCK
-        keys.append((int(key[1]), int(key[2])))
+            raise DamagedError(f"{where}: {key}.cls is not a label")
+        image, at = _member(data, at, f"{key}.png", [png.encoded_size(height, width)], where)
+        keys.append((trial, slot))
         labels.append(int(label))
-        images.append(image)
-    _check_tail(data, at, where)
-    columns = np.array(keys, dtype=np.int64).reshape(-1, 2)
-    stacked = np.stack(images) if images else np.zeros((0, height, width, 3), dtype=np.uint8)
-    return Samples(columns[:, 0], columns[:, 1], np.array(labels, dtype=np.int64), stacked)
+        images.append(png.decode(image, height, width, f"{where}: {key}.png"))
+    end = -(-(at + 2 * BLOCK) // RECORD) * RECORD
+    if len(data) != end or data[at:].strip(b"\0"):
+        raise DamagedError(f"{where}: after its last sample the shard is not zeros up to byte {end}, its end")
+    trials, slots = np.array(keys, dtype=np.int64).reshape(-1, 2).T
+    pixels = np.array(images, dtype=np.uint8).reshape(-1, height, width, 3)
+    return Samples(trials, slots, np.array(labels, dtype=np.int64), pixels)
 
 
-def _body(data: bytes, at: int, name: str, size: int | None, where: str) -> bytes:
-    """The body of the member whose header must stand at `at`; without a size, one label of one to five digits."""
-    sizes = range(1, 6) if size is None else (size,)
+def _member(data: bytes, at: int, name: str, sizes: Iterable[int], where: str) -> tuple[bytes, int]:
+    """The body of the member that begins at byte `at`, and the byte after the member."""
     header = data[at : at + BLOCK]
-    found = next((n for n in sizes if header == tar_writer.header(name, n, OWNER)), None)
-    if found is None:
+    size = next((size for size in sizes if header == tar_writer.header(name, size, OWNER)), None)
+    if size is None:
         raise DamagedError(f"{where}: the header at byte {at} is not the one of {name}")
-    end = at + BLOCK + found
-    body = data[at + BLOCK : end]
-    padding = data[end : end + -found % BLOCK]
-    if len(body) != found or len(padding) != -found % BLOCK or padding.strip(b"\0"):
+    start = at + BLOCK
+    end = start + size + -size % BLOCK
+    if len(data) < end or data[start + size : end].strip(b"\0"):
         raise DamagedError(f"{where}: {name} is cut or its padding is not zero")
-    return body
-
-
-def _check_tail(data: bytes, at: int, where: str) -> None:
-    wanted = -(-(at + 2 * BLOCK) // RECORD) * RECORD
-    if len(data) != wanted or data[at:].strip(b"\0"):
-        raise DamagedError(
-            f"{where}: after the last sample stand other bytes than the end of a tar ({wanted} bytes in all)"
-        )
+    return data[start : start + size], end

@@ -1,9 +1,9 @@
 """Write a poison set so that it is complete or absent.
 
-While it grows a set is NAME.partial/set; beside it stand NAME.partial/request.json (what was asked for) and
-NAME.partial/journal (one entry a finished trial, written after the trial's shards). The manifest is written last,
-then the folder is renamed to NAME. A process killed at any moment leaves something to resume, never something that
-looks finished.
+While it grows, a set is NAME.partial/set; beside it stand NAME.partial/request.json (what was asked for) and
+NAME.partial/journal (an entry for each finished trial, written after its shards). The manifest is written last, then
+the folder is renamed to NAME. A process killed at any moment leaves something to resume, never something that looks
+finished.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class JournalEntry(Strict):
 
 
 class SetWriter:
-    """Collects finished trials in a folder that is not yet a set. Made by `writing`.
+    """Collects finished trials in a folder that is not yet a set; made by `write_set`.
 
     Attributes:
-        finished: the trials that are complete, by number; after a resume those of the earlier run.
+        finished: the complete trials by number, also those of the run that is resumed.
     """
 
     def __init__(self, partial: Path, final: Path) -> None:
@@ -59,60 +59,55 @@ class SetWriter:
         self.finished: dict[int, Trial] = {}
 
     def add_trial(self, trial: Trial, images: Images) -> None:
-        """Write the shards of a trial, then its journal entry.
+        """Write a trial's shards, then its journal entry.
 
         Args:
-            trial: the record; its slots say the labels, its `pixels` the digest of these images and labels.
+            trial: the record; it holds the labels, and the pixel digest of these images and labels.
             images: uint8 [P, H, W, 3], in slot order.
         """
         labels = np.array(trial.slots.labels, dtype=np.int64)
-        records = []
+        files = []
         for number, first in enumerate(range(0, len(images), limits.SLOTS_PER_SHARD)):
             some = slice(first, first + limits.SLOTS_PER_SHARD)
             data = shard.encode(trial.trial, first, images[some], labels[some])
-            records.append(self._write(shard_path(trial.trial, number), data))
-        entry = JournalEntry(trial=trial, files=tuple(records))
+            files.append(self._write(shard_path(trial.trial, number), data))
+        entry = JournalEntry(trial=trial, files=tuple(files))
         path = self._journal / f"{trial.trial:05d}.json"
         store.write_file(path, canonical_json.dumps(entry.model_dump(mode="json")))
         self._accept(entry)
 
     def add_file(self, path: str, data: bytes) -> None:
-        """Write one further file of the set: a trigger's picture, targets, a surrogate."""
-        record = self._write(path, data)
-        self._files[record.path] = record
+        """Write another file of the set: a trigger's picture, targets, a surrogate."""
+        self._files[path] = self._write(path, data)
 
     def publish(self, head: Mapping[str, Any], run: Mapping[str, Any]) -> Manifest:
         """Write card, run record and manifest, and give the set its final name.
 
         Args:
-            head: the manifest's fields but for trials, shards, files, content digest and checksum.
+            head: the manifest's fields except trials, shards, files, content digest and checksum.
             run: what may differ between equal runs (times, host, device), for `run.json`.
 
         Raises:
-            UnsupportedError: no reader of this version would take the set.
+            UnsupportedError: the readers of this version would refuse the set.
         """
-        self._remove_unlisted()
+        # A trial that an interrupted run left unfinished, and this one refused, leaves shards behind.
+        for leftover in sorted(self._payload.rglob("*")):
+            if leftover.is_file() and leftover.relative_to(self._payload).as_posix() not in self._files:
+                store.remove_file(leftover)
         trials = tuple(self.finished[number] for number in sorted(self.finished))
-        fields: dict[str, Any] = {**head, "trials": trials, "shards": shard_index(trials)}
-        fields |= {"content_digest": "0" * 64, "checksum": "0" * 64}
-        draft = Manifest(**fields, files=())
+        written = {"trials": trials, "shards": shard_index(trials), "files": ()}
+        draft = Manifest(content_digest="0" * 64, checksum="0" * 64, **{**head, **written})
         refuse_unsupported(draft, str(self._final))
-        digest = identity.digest_of(draft)
-        self.add_file(CARD, card(draft.model_copy(update={"content_digest": digest})).encode())
+        draft = draft.model_copy(update={"content_digest": identity.content_digest(draft)})
+        self.add_file(CARD, card(draft).encode())
         files = tuple(self._files[path] for path in sorted(self._files))
-        document = Manifest(**{**fields, "content_digest": digest}, files=files).model_dump(mode="json")
-        data = canonical_json.checksummed(document)
+        data = canonical_json.checksummed(draft.model_copy(update={"files": files}).model_dump(mode="json"))
+        manifest = Manifest.model_validate_json(data)
         store.write_file(self._payload / RUN, canonical_json.checksummed(dict(run)))
         store.write_file(self._payload / MANIFEST, data)
         store.move_folder(self._payload, self._final)
         store.remove_folder(self._journal.parent)
-        return Manifest.model_validate_json(data)
-
-    def _remove_unlisted(self) -> None:
-        """Remove shards that an interrupted run wrote for a trial which it did not finish and this one refused."""
-        for path in sorted(self._payload.rglob("*")):
-            if path.is_file() and path.relative_to(self._payload).as_posix() not in self._files:
-                store.remove_file(path)
+        return manifest
 
     def _write(self, path: str, data: bytes) -> FileRecord:
         store.write_file(self._payload / path, data)
@@ -123,7 +118,7 @@ class SetWriter:
         self._files.update({record.path: record for record in entry.files})
 
     def _read_journal(self) -> None:
-        """Take over what an earlier run finished; an entry whose files are not whole counts as not finished."""
+        """Take over the trials that an earlier run finished; one whose files are not whole is not finished."""
         for path in sorted(self._journal.glob("*.json")):
             try:
                 data = store.read_file(path, limits.MANIFEST_BYTES)
@@ -135,52 +130,50 @@ class SetWriter:
                         raise DamagedError(f"{record.path}: not as written")
             except (PoisonsetsError, ValueError):
                 store.remove_file(path)
-                continue
-            self._accept(entry)
+            else:
+                self._accept(entry)
 
 
-def unfinished(final: Path) -> Path:
-    """Where a set grows until it has its final name: NAME.partial beside it."""
+def partial_path(final: Path) -> Path:
+    """Where a set grows until it gets its final name: NAME.partial beside it."""
     named = final if final.name not in ("", "..") else final.resolve()
     return named.with_name(f"{named.name}.partial")
 
 
 def refuse_output(final: Path, *, resume: bool) -> None:
-    """Refuse an output folder where no set can come to be, before anything is computed or written.
+    """Refuse an output folder that cannot become a set, before anything is computed or written.
 
-    With `resume` a finished set is no reason to refuse: whether it is the one asked for is for the caller to compare.
+    With `resume` a finished set passes; the caller compares it with the one asked for.
 
     Raises:
         MissingError: it is not empty, an unfinished set stands beside it and `resume` is off, or nothing can be
             made there.
     """
     if final.name.endswith(".partial"):
-        name = final.name.removesuffix(".partial")
-        raise MissingError(
-            f"{final}: .partial ends the names of unfinished sets", f"Give {name}, with --resume to go on"
-        )
+        remedy = f"Give {final.name.removesuffix('.partial')}, with --resume to go on"
+        raise MissingError(f"{final}: .partial ends the names of unfinished sets", remedy)
     if resume and (final / MANIFEST).exists():
         return
     store.refuse_nonempty(final)
-    partial = unfinished(final)
+    partial = partial_path(final)
     if not resume and partial.is_dir() and not _killed_at_once(partial):
         raise MissingError(f"{partial}: an unfinished set is here", "Add --resume to go on with it, or remove it")
     store.refuse_unwritable(partial)
 
 
 def _killed_at_once(partial: Path) -> bool:
-    """Whether there is nothing to go on with: its maker was killed before it had said what was asked for."""
+    """Whether the run that made it was killed before it wrote its request, so that there is nothing to resume."""
     leftovers = partial.glob(f"{REQUEST}.*{store.TEMPORARY}")
     return {path.name for path in partial.iterdir()} == {path.name for path in leftovers}
 
 
 @contextmanager
-def writing(final: Path, request: Mapping[str, Any], *, resume: bool) -> Iterator[SetWriter]:
-    """Open an output folder for a new set, or go on with an unfinished one.
+def write_set(final: Path, request: Mapping[str, Any], *, resume: bool) -> Iterator[SetWriter]:
+    """Begin a set in an output folder, or go on with an unfinished one.
 
     Args:
         final: the set's folder; it must not exist or be empty.
-        request: everything that decides what the set will hold; an unfinished set is only resumed by its equal.
+        request: everything that decides what the set will hold; resuming takes an equal one.
         resume: go on with NAME.partial where there is one.
 
     Raises:
@@ -189,38 +182,29 @@ def writing(final: Path, request: Mapping[str, Any], *, resume: bool) -> Iterato
     """
     store.refuse_nonempty(final)
     refuse_output(final, resume=resume)
-    partial = unfinished(final)
+    partial = partial_path(final)
     final = partial.with_name(partial.name.removesuffix(".partial"))  # "." cannot be renamed to, its name can
     store.make_folder(partial)
     with store.locked(partial):
-        _refuse_finished(final, partial)
+        try:
+            store.refuse_nonempty(final)  # another process may have finished the set before this one had the lock
+        except MissingError:
+            with suppress(OSError):
+                partial.rmdir()  # made by this process; one with something in it stays
+            raise
         writer = SetWriter(partial, final)
         store.sweep(partial)
         if any(partial.iterdir()):
-            _check_resumable(partial, dict(request))
+            _refuse_other_request(partial, request)
             writer._read_journal()
-        else:  # new, or its maker was killed before it could say what was asked for
+        else:  # new, or its maker was killed before it wrote the request
             store.write_file(partial / REQUEST, canonical_json.dumps(dict(request)))
         yield writer
 
 
-def _refuse_finished(final: Path, partial: Path) -> None:
-    """Once more, and now with the lock: another process may have finished the set in between.
-
-    Raises:
-        MissingError: it has.
-    """
-    try:
-        store.refuse_nonempty(final)
-    except MissingError:
-        with suppress(OSError):
-            partial.rmdir()  # made by this process; one with something in it stays
-        raise
-
-
-def _check_resumable(partial: Path, wanted: Mapping[str, Any]) -> None:
+def _refuse_other_request(partial: Path, request: Mapping[str, Any]) -> None:
     data = store.read_file(partial / REQUEST, limits.MANIFEST_BYTES)
-    if differing := canonical_json.difference(canonical_json.loads(data, REQUEST), wanted):
+    if differing := canonical_json.difference(canonical_json.loads(data, REQUEST), dict(request)):
         raise MissingError(
             f"{partial}: the unfinished set was made by another command ({differing})",
             "Repeat that command with --resume, or remove the folder",

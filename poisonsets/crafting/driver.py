@@ -79,7 +79,7 @@ def craft_set(
     if resume and (output / writer.MANIFEST).exists():
         return _as_finished(output, request)
     watch = provenance.Stopwatch()
-    with writer.writing(output, request.identity() | {"device": device}, resume=resume) as unfinished:
+    with writer.write_set(output, request.identity() | {"device": device}, resume=resume) as unfinished:
         blocks = [block for block in partition(request) if not _finished(block, unfinished.finished)]
         taken_over = len(unfinished.finished)
         make = partial(Crafter, request.for_workers(), device)
@@ -90,7 +90,7 @@ def craft_set(
             elif trial.plan.trial not in unfinished.finished:
                 unfinished.add_trial(trial_record(request, trial), trial.images)
         if not unfinished.finished:
-            shutil.rmtree(writer.unfinished(output), ignore_errors=True)  # nothing in it to go on with
+            shutil.rmtree(writer.partial_path(output), ignore_errors=True)  # nothing in it to go on with
             raise ViolationError(f"{output}: every trial was refused ({refused[0][1]}), so there is no set to write")
         for path, data in _files(request):
             unfinished.add_file(path, data)
@@ -115,7 +115,7 @@ def _as_finished(output: Path, request: CraftRequest) -> CraftSummary:
             f"{output}: the output folder holds a set that was made by another command ({differing})",
             "Choose another output folder",
         )
-    partial = writer.unfinished(output)
+    partial = writer.partial_path(output)
     if not (partial / writer.PAYLOAD).exists():
         shutil.rmtree(partial, ignore_errors=True)
     finished = len(manifest.trials)

@@ -52,7 +52,7 @@ def _moved(images: Images, seed: int) -> Images:
 
 def _write(folder: Path) -> Path:
     base = _base()
-    with writer.writing(folder, {"bench": 1}, resume=False) as unfinished:
+    with writer.write_set(folder, {"bench": 1}, resume=False) as unfinished:
         for number in range(TRIALS):
             plan = draw(base, SETUP, number)
             images, labels = _moved(base.train.images[list(plan.bases)], number), (plan.adversarial_label,) * SLOTS

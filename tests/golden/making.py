@@ -93,7 +93,7 @@ def write_golden(folder: Path) -> None:
         "tool": Tool(name="golden", version="1"),
         "libraries": {"python": "3.11.0", "numpy": "2.0.0"},
     }
-    with writer.writing(folder, {"golden": 1}, resume=False) as unfinished:
+    with writer.write_set(folder, {"golden": 1}, resume=False) as unfinished:
         for number, worn in ((0, None), (1, trigger)):
             unfinished.add_trial(*golden_trial(base, number, worn))
         for path, picture in pictures.items():

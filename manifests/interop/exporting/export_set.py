@@ -126,7 +126,7 @@ What the set says and this export does not:
 def _growing(output: Path) -> Iterator[Path]:
     """A folder that gets its final name when the block ends without an error, and is gone when it ends with one."""
     store.refuse_nonempty(output)
-    partial = writer.unfinished(output)
+    partial = writer.partial_path(output)
     store.refuse_unwritable(partial)
     with store.refusals(partial):
         store.make_folder(partial)

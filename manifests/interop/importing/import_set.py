@@ -99,7 +99,7 @@ def import_set(
     request = _request(head, claims, tuple(places), chosen)
     _start_over(output, request)
     builder, findings = RecordBuilder(base, claims), Findings()
-    with writer.writing(output, request, resume=False) as unfinished:
+    with writer.write_set(output, request, resume=False) as unfinished:
         try:
             for done, (one, place) in enumerate(places.items()):
                 resolved = _resolved(chosen, place, one, base, claims, findings)
@@ -125,7 +125,7 @@ def _start_over(output: Path, request: dict[str, Any]) -> None:
     Raises:
         MissingError: what is there is another command's, which only the user can tell to be waste.
     """
-    partial = writer.unfinished(output)
+    partial = writer.partial_path(output)
     if partial.is_dir():
         with store.locked(partial):
             left = partial / writer.REQUEST
@@ -139,7 +139,7 @@ def _start_over(output: Path, request: dict[str, Any]) -> None:
 
 
 def _remove(output: Path) -> None:
-    store.remove_folder(writer.unfinished(output))
+    store.remove_folder(writer.partial_path(output))
 
 
 def _wanted(source: Path, found: tuple[int, ...], only: tuple[int, ...] | None) -> list[int]:

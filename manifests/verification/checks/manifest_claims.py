@@ -17,7 +17,7 @@ from poisonsets.manifests.verification.subjects import CheckedSet
 def content_digest_as_declared(checked: CheckedSet) -> Iterator[Finding]:
     """The declared content digest is that of the declared contents."""
     manifest = checked.opened.manifest
-    found, declared = identity.digest_of(manifest), manifest.content_digest
+    found, declared = identity.content_digest(manifest), manifest.content_digest
     if found != declared:
         yield Finding("V101", f"content digest {found[:12]}..., declared {declared[:12]}...", part=MANIFEST)
 

@@ -107,7 +107,7 @@ def test_the_content_digest_covers_it_already(say: Edit) -> None:
     """But for the shards, into which poisons may be cut in any way."""
     manifest = Manifest.model_validate_json(json.dumps(said(say)))
     golden = open_set(GOLDEN).manifest.content_digest
-    assert identity.digest_of(manifest) == manifest.content_digest
+    assert identity.content_digest(manifest) == manifest.content_digest
     assert (manifest.content_digest == golden) == (say is shard_of_two)
 
 
@@ -120,7 +120,7 @@ def test_a_writer_publishes_no_set_that_its_reader_refuses(tmp_path: Path) -> No
     record, images = golden_trial(golden_base(), 0, None)
     head = {key: getattr(golden, key) for key in ("name", "base", "setup", "seed", "attack", "tool", "libraries")}
     covered = record.model_copy(update={"slots": record.slots.model_copy(update={"cover": (1,)})})
-    with writer.writing(tmp_path / "set", {}, resume=False) as unfinished:
+    with writer.write_set(tmp_path / "set", {}, resume=False) as unfinished:
         unfinished.add_trial(covered, images)
         with pytest.raises(UnsupportedError, match="cover rows"):
             unfinished.publish(head, RUN)

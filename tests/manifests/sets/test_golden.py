@@ -120,8 +120,8 @@ def test_equal_trials_for_victims_of_other_classes_are_another_set() -> None:
     opened = open_set(GOLDEN).manifest
     other = opened.base.model_copy(update={"victim_classes": (0, 1)})
     renamed = opened.base.model_copy(update={"name": "another", "classes": ("a", "b", "c")})
-    assert identity.digest_of(opened.model_copy(update={"base": renamed})) == CONTENT_DIGEST
-    assert identity.digest_of(opened.model_copy(update={"base": other})) != CONTENT_DIGEST
+    assert identity.content_digest(opened.model_copy(update={"base": renamed})) == CONTENT_DIGEST
+    assert identity.content_digest(opened.model_copy(update={"base": other})) != CONTENT_DIGEST
 
 
 def test_the_checksum_follows_from_the_specification_alone() -> None:
