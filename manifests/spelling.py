@@ -43,6 +43,17 @@ def parse_share(text: str, option: str) -> Fraction:
     raise UsageError(f"{option} {printable(text)[:40]}: not a share from 0 to 1", "Write it like 1/2, 0.5 or 50%")
 
 
+def parse_decimal(text: str, what: str) -> str:
+    """The one spelling of a decimal without sign and exponent that ids have: `0.250` becomes `0.25`.
+
+    Raises UsageError where it is spelled otherwise; `what`, in the error, is the setting's name.
+    """
+    # Few digits on purpose: these strings come from files of strangers and become layer sizes and step sizes.
+    if not re.fullmatch(r"(0|[1-9][0-9]{0,5})(\.[0-9]{1,12})?", text):
+        raise UsageError(f"{what} is {text[:40]!r}, which is no plain decimal", "Write it as 0.25 or 2")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def parse_pairs(words: Iterable[str], owner: str) -> dict[str, str]:
     """The settings in words `key=value`; `owner`, in the error, is what they are settings of.
 

@@ -17,8 +17,7 @@ import torch
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.plugins import clash, load_plugins
 from poisonsets.manifests.spelling import unknown
-from poisonsets.victims.decimals import network_width
-from poisonsets.victims.networks.classifier import Body, Classifier, NetworkSpec, channel_values
+from poisonsets.victims.networks.classifier import Body, Classifier, NetworkSpec, channel_values, parse_width
 
 __all__ = [
     "Body",
@@ -144,7 +143,7 @@ def skeleton(spec: NetworkSpec) -> Classifier:
     refuse_unknown(spec.name)
     if spec.classes < 1:
         raise UsageError(f"a network with {spec.classes} classes, wanted at least 1")
-    width = network_width(spec.width)
+    width = parse_width(spec.width)
     with torch.device("meta"):
         body, feature_width = _body(spec.name, width)
         return Classifier(NetworkSpec(spec.name, spec.classes, width, spec.mean, spec.std), body, feature_width)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.spelling import parse_decimal
 from poisonsets.victims.networks.initial import pytorch_defaults
 
 
@@ -158,6 +160,18 @@ def _scale_and_shift(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
         raise TypeError("batch normalisation without running statistics has no eval mode to fold")
     scale = bn.weight / torch.sqrt(variance + bn.eps)
     return scale, bn.bias - mean * scale
+
+
+def parse_width(text: str) -> str:
+    """The plain spelling of a width multiplier, which lies above 0 and at most 16.
+
+    Raises:
+        UsageError: the text is no plain decimal or out of range.
+    """
+    width = parse_decimal(text, "width")
+    if not 0 < Decimal(width) <= 16:
+        raise UsageError(f"width is {width}, wanted above 0 and at most 16")
+    return width
 
 
 def channels(base: int, width: str) -> int:

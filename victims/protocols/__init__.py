@@ -17,9 +17,9 @@ from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.compose import ByCount, Rule
 from poisonsets.manifests.plugins import by_name, load_plugins
 from poisonsets.manifests.records.trial import InPlace, Trial
-from poisonsets.manifests.spelling import unknown
+from poisonsets.manifests.spelling import parse_decimal, parse_pairs, unknown
 from poisonsets.victims import networks
-from poisonsets.victims.decimals import network_width, plain_decimal
+from poisonsets.victims.networks.classifier import parse_width
 from poisonsets.victims.protocols._spelling import SETTINGS, read, shown
 
 CompositionName: TypeAlias = Literal["by-count", "trial", "in-place"]
@@ -96,9 +96,9 @@ class Protocol:
         for name, values in _CHOICES.items():
             if getattr(self, name) not in values:
                 raise unknown(name, getattr(self, name), values)
-        object.__setattr__(self, "width", network_width(self.width))
+        object.__setattr__(self, "width", parse_width(self.width))
         for name in ("learning_rate", "lr_gamma", "momentum", "weight_decay", "keep"):
-            object.__setattr__(self, name, plain_decimal(getattr(self, name), name))
+            object.__setattr__(self, name, parse_decimal(getattr(self, name), name))
         for name, least, most in _RANGES:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
@@ -175,12 +175,8 @@ def parse(text: str) -> Protocol:
     """
     name, at, overrides = text.partition("@")
     suite_name, _, network = name.partition("/")
-    changes: dict[str, Any] = {}
-    for override in overrides.split(",") if at else ():
-        key, _, value = override.partition("=")
-        if key in changes:
-            raise UsageError(f"protocol {text[:100]!r} sets {key} twice")
-        changes[key] = read(key, value)
+    pairs = parse_pairs(overrides.split(",") if at else (), f"protocol {text[:100]!r}")
+    changes: dict[str, Any] = {key: read(key, value) for key, value in pairs.items()}
     standard = _standard(suite_name, network)
     if changes.get("composition", standard.composition) != "by-count":
         changes.setdefault("size", None)

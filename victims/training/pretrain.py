@@ -24,21 +24,9 @@ from poisonsets.victims.networks.normalisation import normalisation
 from poisonsets.victims.networks.weights import Weights, load_weights, save_weights
 from poisonsets.victims.training.adversarial import Adversary, adversary_of, attacked
 from poisonsets.victims.training.labels import images_of
-from poisonsets.victims.training.loop import drop_rate, fit, schedule_of
+from poisonsets.victims.training.loop import fit, schedule_of
 from poisonsets.victims.training.pretraining import Pretraining
 from poisonsets.victims.training.views import apply_views, as_input
-
-__all__ = [
-    "TrainedNetwork",
-    "accuracy",
-    "cached_weights",
-    "drop_rate",
-    "images_of",
-    "provenance",
-    "train_network",
-    "training_ids",
-    "training_images",
-]
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.files import canonical_json
-from poisonsets.manifests.spelling import unknown
+from poisonsets.manifests.spelling import parse_decimal, unknown
 from poisonsets.victims import networks
-from poisonsets.victims.decimals import network_width, plain_decimal
+from poisonsets.victims.networks.classifier import parse_width
 
 Role: TypeAlias = Literal["features", "classifier", "robust"]
 Normalise: TypeAlias = Literal["own", "none"]
@@ -77,9 +77,9 @@ class Pretraining:
         networks.refuse_unknown(self.network)
         if self.normalise not in get_args(Normalise):
             raise unknown("normalise", self.normalise, get_args(Normalise))
-        object.__setattr__(self, "width", network_width(self.width))
+        object.__setattr__(self, "width", parse_width(self.width))
         for name in ("learning_rate", "lr_gamma", "momentum", "weight_decay", "dropout", "adversary_step"):
-            object.__setattr__(self, name, plain_decimal(getattr(self, name), name))
+            object.__setattr__(self, name, parse_decimal(getattr(self, name), name))
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise UsageError(f"classes are {list(self.classes)}, wanted at least one and none twice")
         for name, least in (("epochs", 1), ("batch", 1), ("pad", 0), ("seed", 0), ("images", 0)):

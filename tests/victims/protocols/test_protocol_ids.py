@@ -120,7 +120,7 @@ def test_the_rule_follows_the_composition() -> None:
         ("digits-transfer/convnet@momentum=1", "below 1"),
         ("digits-transfer/convnet@nesterov=true,optimiser=adam", "sgd"),
         ("digits-transfer/convnet@nesterov=true,momentum=0", "above 0"),
-        ("digits-transfer/convnet@", "setting"),
+        ("digits-transfer/convnet@", "Write key=value"),
         ("", "protocol"),
     ],
 )
