@@ -1,4 +1,4 @@
-"""The manifest's model: everything the format must be able to say can be said, and nothing loosely."""
+"""The model of the manifest accepts everything the format can say, and refuses everything else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def document() -> dict[str, Any]:
 
 
 def validated(document: dict[str, Any]) -> dict[str, Any]:
-    """What the model makes of a document, written out again."""
+    """A document read by the model and written out again."""
     return Manifest.model_validate_json(json.dumps(document)).model_dump(mode="json")
 
 

@@ -1,4 +1,4 @@
-"""schema.json is the export of the model, and real manifests meet it."""
+"""schema.json is exported from the model, and real manifests conform to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_the_file_is_the_export() -> None:
 
 
 def faults(value: Any, part: dict[str, Any], root: dict[str, Any], at: str = "") -> list[str]:
-    """Where a document breaks a schema; only the keywords that the export uses are known."""
+    """The places where a document breaks a schema that uses only the keywords of the export."""
     known = KEYWORDS | {
         "$ref",
         "anyOf",
@@ -84,7 +84,7 @@ KEYWORDS = {
 
 
 def holds(keyword: str, wanted: Any, value: Any) -> bool:
-    """One keyword of JSON Schema; those that only lead further down hold here."""
+    """Whether a keyword of JSON Schema holds; those that apply to inner values always do."""
     number = isinstance(value, int) and not isinstance(value, bool)
     tests: dict[str, Callable[[], bool]] = {
         "type": lambda: isinstance(value, TYPES[wanted]) and (wanted == "boolean" or not isinstance(value, bool)),

@@ -1,4 +1,4 @@
-"""What the format can say and no reader here supports: refused by place and name, by readers, verify and writer."""
+"""Readers, verify and writer refuse, by place and name, what the format can say and no reader here supports."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ EVERY = pytest.mark.parametrize("say", UNSUPPORTED, ids=lambda say: say.__name__
 
 
 def said(say: Edit) -> dict[str, Any]:
-    """The golden manifest, whole but for one thing that is not supported."""
+    """The golden manifest with one value that is not supported."""
     document: dict[str, Any] = json.loads((GOLDEN / "manifest.json").read_bytes())
     say(document)
     document["content_digest"] = hashlib.sha256(canonical(identity_document(document))).hexdigest()
@@ -104,7 +104,7 @@ def test_damage_is_found_before_it(tmp_path: Path) -> None:
 
 @EVERY
 def test_the_content_digest_covers_it_already(say: Edit) -> None:
-    """But for the shards, into which poisons may be cut in any way."""
+    """Except for how poisons are divided into shards."""
     manifest = Manifest.model_validate_json(json.dumps(said(say)))
     golden = open_set(GOLDEN).manifest.content_digest
     assert identity.content_digest(manifest) == manifest.content_digest

@@ -1,7 +1,6 @@
-"""A disk that refuses any one call of a craft, an import or an export: an error with a place, and nothing half there.
+"""Whichever disk call of a craft, an import or an export fails: an error with a place, and no half-written output.
 
-Every call is refused in turn, with every error, until a run needs none that is left. Then the same work, done again,
-comes to the same set.
+Each call fails in turn, with each error; the same work, done again, then gives the same set.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Work]]
 
 
 def whole_or_absent(work: Work, folder: Path, digest: str) -> bool:
-    """Whether the finished folder is there; then it is whole."""
+    """Whether the finished folder exists; if so, it must be whole."""
     if (folder / OUT).exists():
         assert work.digest(folder / OUT) == digest
         return True
@@ -35,7 +34,7 @@ def whole_or_absent(work: Work, folder: Path, digest: str) -> bool:
 
 
 def refusal(work: Work, output: Path) -> PoisonsetsError | None:
-    """What the work says of a disk that refuses a call; None where it needs none of it."""
+    """The error of the work on a failing disk; None where it does without the refused call."""
     try:
         work.start(output)
     except (MissingError, DamagedError) as error:
@@ -59,7 +58,7 @@ def test_any_call_may_be_refused(tmp_path: Path, every: dict[str, Work], name: s
             error = refusal(work, folder / OUT)
         assert disk.calls >= number
         refusals += error is not None
-        # What cannot be read is damage, whoever refuses it; what cannot be written is the disk's.
+        # A refused read may be reported as damage; a refused write is the disk's.
         if error is not None and not disk.reading:
             assert isinstance(error, MissingError), f"call {number}: {error}"
             assert os.strerror(code) in str(error), f"call {number}: {error}"
@@ -74,7 +73,7 @@ def test_any_call_may_be_refused(tmp_path: Path, every: dict[str, Work], name: s
 
 
 def test_a_write_that_is_half_done_is_no_file(tmp_path: Path) -> None:
-    """So that the refusals above are known to leave half a file where the store does not tidy up."""
+    """The refusals above do leave half a file where the store does not clean up."""
     with on(RefusingDisk(2, errno.ENOSPC)) as disk:
         path = tmp_path / "file"
         descriptor = disk.open(path, os.O_WRONLY | os.O_CREAT)

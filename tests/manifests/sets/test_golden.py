@@ -1,6 +1,6 @@
-"""The golden set: committed bytes of a `poisonset/1` that today's code must still write, read and verify.
+"""The golden set: committed bytes of a `poisonset/1` that the code must still write, read and verify.
 
-`PYTHONPATH=tests python tests/manifests/sets/test_golden.py` writes it anew after an intended change of format or card.
+After an intended change, `PYTHONPATH=tests python tests/manifests/sets/test_golden.py` writes it anew.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def test_without_its_exemption_the_trigger_would_break_the_budget() -> None:
 
 @pytest.mark.parametrize("place", [FixedPlace(row=5, column=5), RandomPlace(seed=12)])
 def test_the_exemption_follows_the_place(tmp_path: Path, place: FixedPlace | RandomPlace) -> None:
-    """A liar who declares the trigger elsewhere, and makes every digest fit, loses the exemption."""
+    """Declaring the trigger elsewhere, with matching digests, loses the exemption."""
     liar = Path(shutil.copytree(GOLDEN, tmp_path / "liar"))
     document = manifest()
     document["triggers"]["cross"]["place"] = place.model_dump(mode="json")

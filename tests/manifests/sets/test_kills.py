@@ -1,7 +1,7 @@
-"""Killed, stopped or started twice: one whole folder or none, and the same work done again comes to the same.
+"""Work that is killed, stopped or started twice leaves one whole folder or none, and the same when done again.
 
-A child is killed at a call that it makes to the disk, half of what it writes written and half of a folder removed:
-between two calls nothing changes that a later run could see. `make soak` draws more of them, from another seed.
+A child is killed in the middle of a disk call, with half a file written or half a folder removed; between two calls
+nothing changes that a later run could see. `make soak` draws more calls from another seed.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
 
 import pytest
 from faulty import CountingDisk, HastyDisk, KillingDisk, on
@@ -32,7 +32,7 @@ from poisonsets.manifests.sets.reader import open_set
 
 LOG = logging.getLogger(__name__)
 SEED, KILLS, ROUNDS = 4, 10, 2
-FIRST = (1, 3, 4, 5)  # before it has said what was asked for
+FIRST = (1, 3, 4, 5)  # before the request is written
 NAMES = ("craft", "import", "export")
 NOBODY = 65534
 
@@ -71,7 +71,7 @@ def test_killed_at_any_moment_and_done_again(tmp_path: Path, every: dict[str, Wo
 
 @pytest.mark.parametrize("name", NAMES)
 def test_killed_again_and_again(tmp_path: Path, every: dict[str, Work], name: str) -> None:
-    """Each run gets one call further than the one before, whatever that one left."""
+    """Each run gets seven calls further than the one before, whatever that one left."""
     work = every[name]
     with on(HastyDisk()):
         work.start(tmp_path / "whole")
@@ -85,7 +85,7 @@ def test_killed_again_and_again(tmp_path: Path, every: dict[str, Work], name: st
 
 
 def finished_by(act: Callable[[Path], object], output: Path, barrier: Barrier | None = None) -> None:
-    """In a child: do it, and end with the exit code of an error of ours; 9 where a refusal took two seconds."""
+    """In a child: act, and exit with the code of our error; with 9 where a refusal took two seconds."""
     if barrier is not None:
         barrier.wait()
     began = time.monotonic()
@@ -97,20 +97,12 @@ def finished_by(act: Callable[[Path], object], output: Path, barrier: Barrier | 
 
 
 def together(count: int, act: Callable[[Path], object], output: Path) -> list[int | None]:
-    """The exit codes of so many children that begin at once."""
+    """The exit codes of `count` children that start at the same time."""
     barrier = multiprocessing.get_context("fork").Barrier(count)
-    children: list[Any] = []
-
-    def start() -> None:
-        if len(children) < count:
-            with forked(lambda: finished_by(act, output, barrier)) as process:
-                children.append(process)
-                start()
-        else:
-            for child in children:
-                child.join()
-
-    start()
+    with ExitStack() as running:
+        children = [running.enter_context(forked(lambda: finished_by(act, output, barrier))) for _ in range(count)]
+        for child in children:
+            child.join()
     return sorted(child.exitcode for child in children)
 
 
@@ -128,7 +120,7 @@ def test_of_several_writers_one_wins(tmp_path: Path, every: dict[str, Work], nam
 
 
 def test_several_that_resume_leave_one_whole_set(tmp_path: Path, every: dict[str, Work]) -> None:
-    """Whoever comes when it is finished is content with it."""
+    """A process that finds the set finished accepts it."""
     work = every["craft"]
     codes = together(8, work.again, tmp_path / OUT)
     assert codes[0] == 0
@@ -138,7 +130,7 @@ def test_several_that_resume_leave_one_whole_set(tmp_path: Path, every: dict[str
 
 
 class FinishedMeanwhile(Disk):
-    """Another process does all of the work between this one's look at the output and its lock."""
+    """Another process does all of the work after this one has looked at the output and before it has the lock."""
 
     def __init__(self, work: Callable[[], object]) -> None:
         self._work = work
@@ -182,7 +174,7 @@ def test_a_lock_on_a_folder_that_is_gone_keeps_nobody_out_and_is_refused(tmp_pat
 
 @pytest.fixture
 def read_only() -> Iterator[Path]:
-    """A folder that an ordinary user may look at and not write, in one that such a user can reach."""
+    """A folder that an ordinary user may read but not write, inside one that such a user can enter."""
     folder = Path(tempfile.mkdtemp(prefix="poisonsets-test-"))
     (folder / "locked").mkdir()
     folder.chmod(0o755)
@@ -210,7 +202,7 @@ def test_a_read_only_folder_is_refused_before_anything_is_done(
 
 
 class SignalledDisk(HastyDisk):
-    """Its process is sent a signal when the n-th file gets its name."""
+    """Sends its process a signal when the n-th file is renamed."""
 
     def __init__(self, number: int, sent: int) -> None:
         self._left, self._sent = number, sent
@@ -226,13 +218,13 @@ class SignalledDisk(HastyDisk):
 def test_a_craft_that_is_told_to_stop_can_be_resumed(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, code: int
 ) -> None:
-    """130 for Ctrl-C; of SIGTERM the process dies, which shells call 143."""
+    """Ctrl-C exits with 130; SIGTERM kills the process, which shells report as 143."""
     monkeypatch.setenv("POISONSETS_CACHE", str(cache))
     command = ("craft", "noise", "--base", "digits", "--trials", "0-3", "--poisons", "2", "--quiet", "--json")
     assert run([*command, "-o", str(tmp_path / "whole"), "--name", "set"]) == 0
 
     def craft() -> None:
-        # Where tests run in the background of a script, SIGINT is ignored, and a child inherits that.
+        # Tests that run in the background of a script inherit an ignored SIGINT.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os._exit(run([*command, "-o", str(tmp_path / OUT), "--name", "set"]))
 

@@ -1,4 +1,4 @@
-"""Shards: the bytes webdataset's writer makes, readable by webdataset and tarfile, one spelling only."""
+"""Shards are the bytes of webdataset's writer, which webdataset reads; no other spelling is accepted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_bytes_are_those_of_webdatasets_writer() -> None:
     assert shard.encode(3, 0, images, labels) == file.getvalue()
 
 
-# webdataset leaves the shard to the garbage collector.
+# webdataset leaves closing the shard to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_webdataset_reads_the_shards(tmp_path: Path) -> None:
     import webdataset
@@ -76,7 +76,7 @@ def test_every_flipped_bit_of_a_shard_changes_what_is_read_or_is_refused() -> No
             samples = shard.decode(bytes(flipped), 4, 4, "it")
         except DamagedError:
             continue
-        # What structure cannot tell is a digit of a label; everything else must have been refused.
+        # Only another digit in a label passes for a shard; everything else must have been refused.
         assert np.array_equal(samples.images, whole.images)
         assert not np.array_equal(samples.labels, whole.labels)
 

@@ -1,4 +1,4 @@
-"""The shards of a trial: named by its slots, full but for the last, and read with the bytes they declare."""
+"""The shards of a trial follow from its slots, are full but for the last, and are read up to their recorded size."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_limit_is_a_thousand() -> None:
 
 
 def recut(honest: Path, pieces: dict[str, slice]) -> None:
-    """The same samples in other shards, every hash right."""
+    """Divide the same samples into other shards, with matching hashes."""
     images, labels = open_set(honest).trials[0].poisons()
     document: dict[str, Any] = canonical_json.loads((honest / "manifest.json").read_bytes(), "manifest.json")
     for path in (FIRST, SECOND):
@@ -129,7 +129,7 @@ def test_no_more_is_read_than_the_manifest_declares(honest: Path, base: Base, mo
 
 
 def test_many_trials_are_indexed_once(honest: Path) -> None:
-    """No list of all files or shards is searched for a trial."""
+    """Finding a trial does not search the list of all files or shards."""
     opened = open_set(honest)
     record = opened.manifest.trials[0]
     trials = tuple(record.model_copy(update={"trial": number}) for number in range(5000))

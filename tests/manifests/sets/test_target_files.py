@@ -1,4 +1,4 @@
-"""Targets: targets.tar holds exactly the declared ones, and none of any kind is an image that victims train on."""
+"""targets.tar holds exactly the declared targets, and no target is an image that victims train on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OTHER = 255 - PHOTO
 
 
 def with_targets(draft: Draft, keys: list[str], held: list[tuple[int, Images, int]], image: Images = PHOTO) -> int:
-    """Trial 0 has these file targets and is of a foreign setup; targets.tar holds (slot, image, label offset)."""
+    """Give trial 0 these file targets and a foreign setup; targets.tar holds each (slot, image, label offset)."""
     trial = draft.trial(0)
     label = (trial["adversarial_label"] + 1) % 3
     draft.manifest["setup"] = {"kind": "foreign", "name": "photographs"}

@@ -1,4 +1,4 @@
-"""The writer: what an interrupted run finished is taken over, and what is not whole is crafted again."""
+"""The writer takes over what an interrupted run finished, and crafts again what is not whole."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_half_written_files_of_a_killed_process_do_not_matter(
     path = tmp_path / "set.partial" / f"{leftover}{store.TEMPORARY}"
     if leftover.startswith("set/"):
         interrupted(tmp_path / "set", noise)
-    else:  # killed before it had said what was asked for: there is nothing to resume, so it is a new set
+    else:  # killed before its request was written: there is nothing to resume, so it is a new set
         path.parent.mkdir()
     path.write_bytes(b"half")
     assert resumed(tmp_path / "set", noise).content_digest == digest
