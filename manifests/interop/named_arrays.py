@@ -76,16 +76,16 @@ def trial_from_arrays(found: Mapping[str, NDArray[Any]], where: str) -> ForeignT
 
 
 def _targets(found: Mapping[str, NDArray[Any]]) -> tuple[ForeignTarget, ...]:
-    given = {name: found[name] for name in ("targets", "target_labels", "target_indices") if name in found}
-    if len({len(array) for array in given.values()}) > 1:
+    columns = {name: found[name] for name in ("targets", "target_labels", "target_indices") if name in found}
+    if len({len(array) for array in columns.values()}) > 1:
         raise DamagedError("targets, target_labels and target_indices have different lengths")
-    count = max((len(array) for array in given.values()), default=0)
-    images = given.get("targets")
+    count = max((len(array) for array in columns.values()), default=0)
+    images = columns.get("targets")
     if images is not None and count and (images.dtype != np.uint8 or images.ndim != 4):
         raise DamagedError(f"targets: {images.dtype} {list(images.shape)}, wanted uint8 [K, H, W, 3]")
     shown = channels_last(images, "targets") if images is not None and count else [None] * count
     labels, places = (
-        optional_values(indices(given[name], name)) if name in given else (None,) * count
+        optional_values(indices(columns[name], name)) if name in columns else (None,) * count
         for name in ("target_labels", "target_indices")
     )
     return tuple(

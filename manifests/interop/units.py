@@ -86,10 +86,10 @@ def unit_of(values: NDArray[Any], stated: str | None, *, adds: bool, where: str)
         UsageError: what is stated is no unit, or not that of bytes; or several are possible.
     """
     check_values(values, adds=adds, where=where)
-    given = None if stated is None else parse_unit(stated)
+    unit = None if stated is None else parse_unit(stated)
     if values.dtype != np.uint8:
-        return infer_unit(values, adds=adds, where=where) if given is None else given
-    if given not in (None, LEVELS):
+        return infer_unit(values, adds=adds, where=where) if unit is None else unit
+    if unit not in (None, LEVELS):
         raise UsageError(f"{where}: bytes, which are levels 0-255 and nothing else", "Leave out --unit")
     return LEVELS
 
@@ -160,22 +160,22 @@ def _meaning(low: float, high: float, adds: bool) -> str:
     return f" ({', '.join(meanings)})"
 
 
-def to_levels(values: NDArray[Any], given: Unit, bases: Images | None) -> tuple[Images, tuple[Finding, ...]]:
+def to_levels(values: NDArray[Any], unit: Unit, bases: Images | None) -> tuple[Images, tuple[Finding, ...]]:
     """The images that these values are, rounded to the nearest level (ties up) and clipped to 0..255.
 
     Args:
         values: [P, H, W, 3].
-        given: their unit.
+        unit: theirs.
         bases: uint8 [P, H, W, 3], to which the values are added; None where they are images themselves.
 
     Returns:
         uint8 [P, H, W, 3], and hints on what rounding and clipping did.
     """
-    if values.dtype == np.uint8 and given == LEVELS and bases is None:
+    if values.dtype == np.uint8 and unit == LEVELS and bases is None:
         return np.ascontiguousarray(values), ()
     images = np.empty(values.shape, np.uint8)
     clipped = rounded = 0
-    scale, zero = np.array(given.scale), np.array(given.zero)
+    scale, zero = np.array(unit.scale), np.array(unit.zero)
     for first in range(0, len(values), BLOCK):
         some = slice(first, first + BLOCK)
         exact = values[some].astype(np.float64) * scale + (zero if bases is None else bases[some])

@@ -28,7 +28,6 @@ from poisonsets.manifests.spelling import format_numbers
 from poisonsets.manifests.workers import Progress, silent
 
 PAYLOAD: Final = "export"
-README: Final = "README.md"
 ROWS: Final = "which rows are poisons, and their bases"
 
 
@@ -93,7 +92,7 @@ def export_set(
                 files += 1
             progress(done + 1, len(trials))
         what = chosen.name if rule is None else f"whole training sets, composed {ruled_by}"
-        store.write_file(folder / README, _readme(opened, numbers, what, lost).encode())
+        store.write_file(folder / writer.CARD, _readme(opened, numbers, what, lost).encode())
     return Exported(tuple(numbers), files + 1, lost)
 
 

@@ -14,7 +14,7 @@ import h5py
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import MissingError
-from poisonsets.manifests.files import hdf5
+from poisonsets.manifests.files import hdf5, npy
 from poisonsets.manifests.interop.format import PLAIN_FIELDS, ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import begins
 from poisonsets.manifests.interop.named_arrays import RANKS, trial_arrays, trial_from_arrays
@@ -22,7 +22,6 @@ from poisonsets.manifests.sets.reader import OpenTrial
 
 NAME: Final = "poisons.h5"
 MAGIC: Final = b"\x89HDF\r\n\x1a\n"
-ARRAY_BYTES: Final = 1 << 30
 
 
 def sniff_hdf5(path: Path) -> bool:
@@ -42,7 +41,7 @@ def read_hdf5(path: Path, _base: Base) -> ForeignTrial:
         raise MissingError(f"{file}: a link; only regular files are read")
     with hdf5.opened(file) as opened:
         found = {
-            name: hdf5.read(opened, name, rank=rank, limit=ARRAY_BYTES)
+            name: hdf5.read(opened, name, rank=rank, limit=npy.ARRAY_BYTES)
             for name, rank in RANKS.items()
             if hdf5.contains(opened, name)
         }

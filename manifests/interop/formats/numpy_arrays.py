@@ -66,14 +66,14 @@ def _whole(path: Path, base: Base) -> ForeignTrial:
     with images.opened() as image_file, labels.opened() as label_file:
         for first in range(0, len(images), ROWS):
             some, named = images.some(image_file, first, first + ROWS), labels.some(label_file, first, first + ROWS)
-            given = np.array(indices(named, WHOLE[1]), dtype=np.int64)
+            row_labels = np.array(indices(named, WHOLE[1]), dtype=np.int64)
             peak = max(peak, _highest(some))
             shown, _ = units.to_levels(some, units.LEVELS, None)
             clean, true = base.train.images[first : first + ROWS], base.train.labels[first : first + ROWS]
-            for row in np.flatnonzero((shown != clean).any(axis=(1, 2, 3)) | (given != true)):
+            for row in np.flatnonzero((shown != clean).any(axis=(1, 2, 3)) | (row_labels != true)):
                 pixels.append(shown[row].copy())
                 found.append(first + int(row))
-                stated.append(int(given[row]))
+                stated.append(int(row_labels[row]))
     if peak < units.LEAST_WHITE:
         raise DamagedError(f"{WHOLE[0]}: values up to {peak:.4g}, this format holds levels 0 to 255")
     text = f"{len(images)} rows, of which {len(found)} are not the base's own: they are taken for the poisons"

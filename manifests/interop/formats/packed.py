@@ -21,7 +21,7 @@ from poisonsets.manifests.files.pickles.torch_files import load_torch
 from poisonsets.manifests.interop.format import ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import begins, channels_last, stack_images
 
-FILE_BYTES: Final = 1 << 30
+TORCH_BYTES: Final = 1 << 30
 LEGACY: Final = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of torch's older form
 
 
@@ -37,7 +37,7 @@ def read_packed(path: Path, _base: Base) -> ForeignTrial:
         MissingError: there is no such file.
         DamagedError: it cannot be read, or is neither of the two.
     """
-    value = load_torch(store.read_file(path, FILE_BYTES, follow=True), str(path))
+    value = load_torch(store.read_file(path, TORCH_BYTES, follow=True), str(path))
     if type(value) in (list, tuple) and len(value) == 2 and isinstance(value[0], np.ndarray):
         pixels = channels_last(value[0], "the perturbation")
         bases = tuple(integers(value[1], "the poison ids"))

@@ -62,10 +62,10 @@ def read_perturbation(path: Path, base: Base) -> ForeignTrial:
 
 
 def _one(found: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> NDArray[Any] | None:
-    given = [name for name in names if name in found]
-    if len(given) > 1:
-        raise DamagedError(f"arrays {given[0]} and {given[1]} for one thing")
-    return found[given[0]] if given else None
+    present = [name for name in names if name in found]
+    if len(present) > 1:
+        raise DamagedError(f"arrays {present[0]} and {present[1]} for one thing")
+    return found[present[0]] if present else None
 
 
 SUMMARY: Final = "differences from the base in one .npy or .npz file (delta, bases, labels)"

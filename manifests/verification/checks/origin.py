@@ -50,16 +50,14 @@ def drawn_as_declared(trial: CheckedTrial) -> Iterator[Finding]:
 @check_set("V502")
 def setup_file_as_declared(checked: CheckedSet) -> Iterator[Finding]:
     """With --setup: a set that names a setup file by its digest names the one that was given."""
-    declared, given = checked.opened.manifest.setup, checked.setup
-    if given is None or not isinstance(declared, FileSetup):
+    declared, wanted = checked.opened.manifest.setup, checked.setup
+    if wanted is None or not isinstance(declared, FileSetup):
         return
-    if isinstance(given, NamedSetup):
-        message = f"its trials are of the setup file {declared.name!r}, not of {given.name}"
+    if isinstance(wanted, NamedSetup):
+        message = f"its trials are of the setup file {declared.name!r}, not of {wanted.name}"
         yield Finding("V502", message, part=MANIFEST)
-    elif given.record.digest != declared.digest:
-        message = (
-            f"its setup file has digest {declared.digest[:12]}..., {given.record.name!r} {given.record.digest[:12]}..."
-        )
+    elif wanted.record.digest != declared.digest:
+        message = f"its setup file has digest {declared.digest[:12]}..., {wanted.name!r} {wanted.record.digest[:12]}..."
         yield Finding("V502", message, part=MANIFEST)
 
 
