@@ -125,8 +125,8 @@ USAGE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "protocol, a suite": (protocol("digits-transfer"), ("Did you mean digits-transfer/convnet?",)),
     "suite": (("{set}", "--suite", "digits-transferr", *GIVEN), ("digits-transferr", "Did you mean digits-transfer?")),
     "override": (protocol("digits-transfer/convnet@epoch=1"), ("'epoch'", "Did you mean epochs?")),
-    "override, none": (protocol("digits-transfer/convnet@"), ("no protocol setting is called ''", "Known:")),
-    "override, twice": (protocol("digits-transfer/convnet@pad=1,pad=2"), ("sets pad twice",)),
+    "override, none": (protocol("digits-transfer/convnet@"), ("'' is no option", "Write key=value")),
+    "override, twice": (protocol("digits-transfer/convnet@pad=1,pad=2"), ("pad is given twice",)),
     **{
         f"override {text}": (protocol(f"digits-transfer/convnet@{text}"), said)
         for text, said in {
