@@ -82,7 +82,8 @@ def parse_numbers(text: str, option: str) -> list[int]:
             raise UsageError(f"{option} {text}: not a list of whole numbers", "Write it like 0-9 or 0-3,7")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last - first > 100_000:
-            raise UsageError(f"{option} {text}: the range {part.strip()} runs backwards or is too long")
+            fault = f"the range {part.strip()} runs backwards or is too long"
+            raise UsageError(f"{option} {text}: {fault}", "Write it like 0-9")
         found.extend(range(first, last + 1))
     return sorted(set(found))
 

@@ -6,9 +6,10 @@ import io
 import math
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ def parse_header(data: bytes, where: str) -> Header:
     return Header(np.dtype(match[1].decode()), shape, match[2] == b"True", start)
 
 
-def parsed(data: bytes, where: str) -> NDArray[Any]:
+def parse(data: bytes, where: str) -> NDArray[Any]:
     """The array of a whole `.npy` file, a read-only view of its bytes.
 
     Raises DamagedError where it is none, or holds more or fewer bytes than it claims.
@@ -80,9 +81,9 @@ def read(path: Path) -> NDArray[Any]:
 
     Raises:
         MissingError: there is no such file.
-        DamagedError: as `parsed`, or it is larger than `ARRAY_BYTES`.
+        DamagedError: as `parse`, or it is larger than `ARRAY_BYTES`.
     """
-    return parsed(store.read_file(path, ARRAY_BYTES), str(path))
+    return parse(store.read_file(path, ARRAY_BYTES), str(path))
 
 
 def read_zip(path: Path) -> dict[str, NDArray[Any]]:
@@ -95,7 +96,7 @@ def read_zip(path: Path) -> dict[str, NDArray[Any]]:
     if sum(archive.sizes.values()) > ARRAY_BYTES:
         raise DamagedError(f"{path}: arrays of more than {ARRAY_BYTES} bytes")
     names = [name for name in archive.sizes if name.endswith(".npy")]
-    return {name.removesuffix(".npy"): parsed(archive.read(name), f"{path}: {name}") for name in names}
+    return {name.removesuffix(".npy"): parse(archive.read(name), f"{path}: {name}") for name in names}
 
 
 class NpyRows:
@@ -119,25 +120,20 @@ class NpyRows:
     def __len__(self) -> int:
         return self.header.shape[0]
 
-    def opened(self) -> BinaryIO:
-        """The file, for `some`; the caller closes it."""
-        return self._path.open("rb")
-
-    def some(self, file: BinaryIO, first: int, last: int) -> NDArray[Any]:
-        """The rows from `first` to before `last`.
-
-        Raises DamagedError where the file was cut meanwhile.
-        """
-        shape = (max(min(last, len(self)) - first, 0), *self.header.shape[1:])
-        row = math.prod(self.header.shape[1:]) * self.header.dtype.itemsize
-        file.seek(self.header.start + first * row)
-        data = file.read(shape[0] * row)
-        if len(data) != shape[0] * row:
-            raise DamagedError(f"{self._path}: cut")
-        return np.frombuffer(data, self.header.dtype).reshape(shape)
+    def parts(self, rows: int) -> Iterator[NDArray[Any]]:
+        """The rows in order, `rows` at a time. Raises DamagedError where the file was cut meanwhile."""
+        with store.reading(self._path) as file:
+            file.seek(self.header.start)
+            for first in range(0, len(self), rows):
+                shape = (min(rows, len(self) - first), *self.header.shape[1:])
+                size = math.prod(shape) * self.header.dtype.itemsize
+                data = file.read(size)
+                if len(data) != size:
+                    raise DamagedError(f"{self._path}: cut")
+                yield np.frombuffer(data, self.header.dtype).reshape(shape)
 
 
-def encoded(array: NDArray[Any]) -> bytes:
+def encode(array: NDArray[Any]) -> bytes:
     """The `.npy` file of an array; equal arrays, equal bytes."""
     file = io.BytesIO()
     np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)

@@ -60,10 +60,7 @@ def replacing(path: Path) -> Iterator[BufferedWriter]:
 
 
 def sweep(folder: Path, pattern: str = "*") -> None:
-    """Remove the half-written files of killed processes in and below a folder that the caller has locked.
-
-    Args:
-        pattern: of the names the files were to get.
+    """Remove what killed processes left of files named like `pattern` in and below a folder that the caller has locked.
 
     Raises MissingError where the disk or its permissions refuse.
     """
@@ -169,10 +166,8 @@ def move_folder(source: Path, destination: Path) -> None:
 def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
     """Lock a folder, or a lock file, which is made; the lock ends with the process, however that ends.
 
-    Args:
-        patience: seconds to wait for another holder.
-
-    Raises MissingError where another process holds it or has just removed it, or it cannot be opened.
+    Raises MissingError where another process still holds it after `patience` seconds, or has just removed it, or it
+    cannot be opened.
     """
     flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     with refusals(path):

@@ -33,9 +33,7 @@ def training_shards(source: Path) -> tuple[Path, ...]:
 
     Raises MissingError where there are none.
     """
-    found = _shards(source, "train-*.tar")
-    if not found and not test_shards(source):
-        found = _shards(source, "*.tar")
+    found = _shards(source, "train-*.tar") or (() if test_shards(source) else _shards(source, "*.tar"))
     if not found:
         raise MissingError(f"{source}: no training shards (train-*.tar, or *.tar where there is no test-*.tar)")
     return found

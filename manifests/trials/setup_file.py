@@ -27,7 +27,6 @@ from poisonsets.manifests.trials.plan import Plan
 FORMAT: Final = "poisonset-setups/1"
 PICKLE_KEYS: Final = ("target class", "target index", "base class", "base indices")
 JSON_KEYS: Final = ("target_class", "target_index", "base_class", "base_indices")
-LARGEST: Final = 2**53
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def _entry(trial: Any, keys: tuple[str, ...], where: str, room: int) -> Entry:
         raise DamagedError(f"{where}: more than {limits.SETUP_BASES} base indices up to here")
     bases = bases.tolist() if array else bases
     for value in (target_class, target_index, base_class, *bases):
-        if type(value) is not int or not 0 <= value <= LARGEST:
+        if type(value) is not int or not 0 <= value <= 2**53:
             raise DamagedError(f"{where}: a class or index that is not an integer from 0 to 2**53")
     return Entry(target_class, target_index, base_class, tuple(bases))
 

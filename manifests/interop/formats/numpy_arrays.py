@@ -63,17 +63,16 @@ def _whole(path: Path, base: Base) -> ForeignTrial:
     pixels: list[NDArray[Any]] = []
     found: list[int] = []
     stated: list[int] = []
-    with images.opened() as image_file, labels.opened() as label_file:
-        for first in range(0, len(images), ROWS):
-            some, named = images.some(image_file, first, first + ROWS), labels.some(label_file, first, first + ROWS)
-            row_labels = np.array(indices(named, WHOLE[1]), dtype=np.int64)
-            peak = max(peak, _highest(some))
-            shown, _ = units.to_levels(some, units.LEVELS, None)
-            clean, true = base.train.images[first : first + ROWS], base.train.labels[first : first + ROWS]
-            for row in np.flatnonzero((shown != clean).any(axis=(1, 2, 3)) | (row_labels != true)):
-                pixels.append(shown[row].copy())
-                found.append(first + int(row))
-                stated.append(int(row_labels[row]))
+    parts = zip(range(0, len(images), ROWS), images.parts(ROWS), labels.parts(ROWS), strict=True)
+    for first, some, named in parts:
+        row_labels = np.array(indices(named, WHOLE[1]), dtype=np.int64)
+        peak = max(peak, _highest(some))
+        shown, _ = units.to_levels(some, units.LEVELS, None)
+        clean, true = base.train.images[first : first + ROWS], base.train.labels[first : first + ROWS]
+        for row in np.flatnonzero((shown != clean).any(axis=(1, 2, 3)) | (row_labels != true)):
+            pixels.append(shown[row].copy())
+            found.append(first + int(row))
+            stated.append(int(row_labels[row]))
     if peak < units.LEAST_WHITE:
         raise DamagedError(f"{WHOLE[0]}: values up to {peak:.4g}, this format holds levels 0 to 255")
     text = f"{len(images)} rows, of which {len(found)} are not the base's own: they are taken for the poisons"
@@ -95,7 +94,7 @@ def _highest(values: NDArray[Any]) -> float:
 def write_numpy(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
     """One `.npy` file a field; targets with the trigger on."""
     for name, array in trial_arrays(trial, base).items():
-        yield f"{name}.npy", npy.encoded(array)
+        yield f"{name}.npy", npy.encode(array)
 
 
 SUMMARY: Final = "poisons.npy, labels.npy, bases.npy ... (or one .npz); or Witches' Brew's poisoned_training_data.npy"

@@ -237,8 +237,8 @@ def test_npy_headers_are_read_strictly() -> None:
     file = io.BytesIO()
     np.save(file, np.arange(6, dtype=np.float32).reshape(2, 3))
     good = file.getvalue()
-    assert np.array_equal(npy.parsed(good, "x"), np.arange(6).reshape(2, 3))
-    assert npy.encoded(np.arange(6, dtype=np.float32).reshape(2, 3)) == good
+    assert np.array_equal(npy.parse(good, "x"), np.arange(6).reshape(2, 3))
+    assert npy.encode(np.arange(6, dtype=np.float32).reshape(2, 3)) == good
     for bad in (
         good[:-1],
         good + b"\0",
@@ -252,7 +252,7 @@ def test_npy_headers_are_read_strictly() -> None:
         b"",
     ):
         with pytest.raises(DamagedError):
-            npy.parsed(bad, "x")
+            npy.parse(bad, "x")
 
 
 FOLDERS: dict[str, tuple[str, str]] = {
