@@ -1,4 +1,4 @@
-"""Tar archives that standard readers take in silence, or in the wrong way; each is one file of the corpus."""
+"""Tar archives that standard readers accept silently, or misread; each is one file of the corpus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Make = Callable[[], bytes]
 
 
 def head(name: str, claimed: int, *, kind: bytes = b"0", link: str = "", **fields: bytes) -> bytes:
-    """A ustar header; `fields` overwrites parts of it, and the checksum is right unless it is one of them."""
+    """A ustar header; `fields` overwrites parts of it. The checksum is right unless `fields` gives it."""
     data = bytearray(BLOCK)
 
     def put(at: int, value: bytes) -> None:
@@ -75,8 +75,8 @@ def _record(text: bytes) -> bytes:
 
 
 def sparse() -> bytes:
-    """A GNU sparse member that claims 1 GiB and has 512 bytes."""
-    part = b"%011o\0" % 0 + b"%011o\0" % BLOCK  # of the four parts that a header has room for, the first
+    """A GNU sparse member that claims 1 GiB and holds 512 bytes."""
+    part = b"%011o\0" % 0 + b"%011o\0" % BLOCK  # the first of the four parts that a header has room for
     table = bytearray(167)
     table[41:65] = part
     table[138:150] = b"%011o\0" % (1 << 30)

@@ -1,4 +1,4 @@
-"""HDF5 and NumPy files that point elsewhere, claim more than they hold, or hold what is no array of numbers."""
+"""HDF5 and NumPy files that point elsewhere, claim more than they hold, or hold no array of numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGE = 4  # images in each file
 
 
 def hdf5(fill: Fill) -> bytes:
-    """A file that is a base and a trial at once but for the images, which `fill` makes."""
+    """A file that is both a base and a trial, without images; `fill` adds those."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.h5"
         with h5py.File(path, "w", libver="latest") as file:
@@ -33,7 +33,7 @@ def hdf5(fill: Fill) -> bytes:
 
 
 def every(make: Callable[[h5py.File, str], object], names: tuple[str, ...] = IMAGES) -> Fill:
-    """The same under both names."""
+    """The same data under both names."""
 
     def fill(file: h5py.File) -> None:
         for name in names:
@@ -142,7 +142,7 @@ ATTRIBUTES: dict[str, Fill] = {
 
 
 def npy(descr: str, shape: str, body: bytes = bytes(PAGE * 192), *, version: int = 1) -> bytes:
-    """A `.npy` file with a header of any words."""
+    """A `.npy` file whose header holds any text."""
     header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode()
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     size = struct.pack("<H", len(header)) if version == 1 else struct.pack("<I", len(header))
@@ -150,7 +150,7 @@ def npy(descr: str, shape: str, body: bytes = bytes(PAGE * 192), *, version: int
 
 
 def npz(*members: tuple[str, bytes], kind: int = 0, flags: int = 0) -> bytes:
-    """A zip file of stored members; `kind` and `flags` are what its directory says of the first."""
+    """A zip file of stored members; `kind` and `flags` are what its directory claims of the first."""
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w") as archive:
         for name, data in members:
@@ -195,6 +195,6 @@ NPZ: dict[str, Callable[[], bytes]] = {
 
 
 def _lying(data: bytes) -> bytes:
-    """The directory claims another size than the member has."""
+    """The zip whose directory claims another size than the member has."""
     at = data.index(b"PK\x01\x02")
     return data[: at + 20] + b"\xff\xff\xff\xfe" * 2 + data[at + 28 :]

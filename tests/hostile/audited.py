@@ -1,8 +1,8 @@
-"""The corpus under an audit hook: what the interpreter did while it was offered, as JSON. A program, not a test.
+"""The corpus under an audit hook: what the interpreter did while reading it, as JSON. A program, not a test.
 
     python tests/hostile/audited.py SCRATCH
 
-First each way is given its honest file, which imports whatever is needed. The ways that need torch come last.
+Each way first reads its honest file, which imports whatever it needs. The ways that need torch come last.
 """
 
 # ruff: noqa: T201  a program
@@ -42,7 +42,7 @@ SECONDS: Final = 2.0
 
 
 class Hook:
-    """Notes each event that reading may not cause, while it is on."""
+    """While it is on, it records each event that reading must not cause."""
 
     def __init__(self, scratch: Path) -> None:
         self.on = False
@@ -55,7 +55,7 @@ class Hook:
             self.events.append(f"{self.place}: {event} {str(arguments)[:120]}")
 
     def _changes(self, event: str, arguments: tuple[Any, ...]) -> bool:
-        """Whether it changes something outside the output."""
+        """Whether an event changes something outside the output."""
         if event == "open":
             return bool(arguments[2] & WRITES) and not self._inside(arguments[0])
         places = arguments[: 2 if event in BOTH_ENDS else 1]
@@ -66,7 +66,7 @@ class Hook:
 
 
 def offer_all(ways: dict[str, tuple[str, str, judging.Offer]], scratch: Path, hook: Hook) -> tuple[int, list[str]]:
-    """Offer everything; how many files that were, and what ended otherwise than expected or took too long."""
+    """Offer everything; return how many files that were, and which ended unexpectedly or took too long."""
 
     def once(offer: Callable[[Path, Path], judging.Verdict], path: Path) -> judging.Verdict:
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
@@ -78,7 +78,7 @@ def offer_all(ways: dict[str, tuple[str, str, judging.Offer]], scratch: Path, ho
     printable("\x1b")  # loads a codec
     wrong, count = [], 0
     for way, (folder, _, offer) in ways.items():
-        # The first refusal may load what words it.
+        # The first refusal may load the code that words it.
         once(offer, next(judging.offered(folder)))
         for path in judging.offered(folder):
             name = path.stem if path.is_file() else path.name

@@ -1,4 +1,4 @@
-"""Sets off every bomb, each in a forked child, and says as JSON what it cost. A program, not a test; no torch.
+"""Sets off every bomb, each in a forked child, and prints as JSON what it cost. A program, not a test; no torch.
 
 python tests/hostile/bombs.py SCRATCH
 """
@@ -45,12 +45,12 @@ def verified(here: Path) -> judging.Verdict:
 
 
 def document(make: Callable[[], bytes]) -> tuple[Prepare, Judge]:
-    """As a manifest."""
+    """Offer a document as a manifest."""
     return lambda here: judging.rehashed(here / "set", "manifest.json", make()), verified
 
 
 def holes(name: str, size: int) -> tuple[Prepare, Judge]:
-    """A file of a set that is all holes, its size as recorded; the sum is nobody's."""
+    """A file of a set that is all holes, of the recorded size; its digest matches nothing."""
 
     def prepare(here: Path) -> None:
         made = judging.rehashed(here / "set", name, b"")
@@ -66,7 +66,7 @@ def holes(name: str, size: int) -> tuple[Prepare, Judge]:
 
 
 def given(way: Callable[[Path, Path], judging.Verdict], name: str, make: Callable[[], bytes]) -> tuple[Prepare, Judge]:
-    """A file of this name, in one of the ways of the corpus."""
+    """Offer a file of this name in one of the ways of the corpus."""
     return lambda here: (here / name).write_bytes(make()), lambda here: way(here / name, here)
 
 
@@ -84,7 +84,7 @@ def unpacking(size: int) -> bytes:
 
 
 def large_picture() -> bytes:
-    """Eight thousand a side, all black, in 200 kB."""
+    """A black picture of 8,000 pixels a side in 200 kB."""
     return pictures.png(8000, 8000, data=unpacking(8000 * 24001))
 
 
@@ -93,7 +93,7 @@ def chunk_picture(kind: bytes, start: bytes) -> Callable[[], bytes]:
 
 
 def one_array_often() -> bytes:
-    """Nine thousand trials that share one list of five thousand bases."""
+    """9,000 trials that share one list of 5,000 bases."""
     entries = b"](" + b"K\x01" * 5000 + b"e\x94"
     entry = (
         b"}("
@@ -144,7 +144,7 @@ def many_tensors() -> bytes:
 
 
 def zipped() -> bytes:
-    """A member that is truly deflated, and unpacks to a thousand times its size."""
+    """An honestly deflated member that unpacks to a thousand times its size."""
     raw = zlib.compressobj(9, zlib.DEFLATED, -15)
     data = raw.compress(bytes(60 << 20)) + raw.flush()
     made = arrays.npz(("poisons.npy", data), kind=8)
@@ -155,7 +155,7 @@ def zipped() -> bytes:
 
 
 def zip_of_members(count: int = 300_000) -> bytes:
-    """A directory of empty members that all lie at one place."""
+    """A directory of empty members, all at one place."""
     local = b"PK\x03\x04" + bytes(26)
     entry = b"PK\x01\x02" + bytes(24) + struct.pack("<H", 6) + bytes(16)
     entries = b"".join(entry + b"%06d" % number for number in range(count))
@@ -163,7 +163,7 @@ def zip_of_members(count: int = 300_000) -> bytes:
 
 
 def black_picture() -> bytes:
-    """As large as any picture may be, in 3 kB."""
+    """The largest picture that is read, in 3 kB."""
     return pictures.png(limits.IMAGE_SIDE, limits.IMAGE_SIDE, data=unpacking(limits.IMAGE_SIDE * (3 * 1024 + 1)))
 
 
@@ -249,7 +249,7 @@ BOMBS: Final[dict[str, tuple[Prepare, Judge]]] = {
 
 
 def cost(judge: Judge, here: Path) -> dict[str, object]:
-    """What judging takes, in a process that has not held the bomb before."""
+    """What judging costs a process that has not held the bomb before."""
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
     verdict = judge(here)
     seconds, after = time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF)
@@ -258,7 +258,7 @@ def cost(judge: Judge, here: Path) -> dict[str, object]:
 
 
 def forked(act: Callable[[], object]) -> object:
-    """What a child made of it, as JSON; code 70 with a traceback where it was none of our errors."""
+    """What a forked child made of it, as JSON; code 70 and a traceback where the error was not ours."""
     into, out = os.pipe()
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""Sets whose every hash is right and whose claims are false: how one would cheat."""
+"""Sets with right hashes and false claims: how one would cheat."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def base_of(draft: Draft, trial: int, slot: int) -> Images:
 
 
 def moved(levels: int) -> Cheat:
-    """One channel value of one poison that far from its base's, all others as they were."""
+    """One channel value of one poison moved so far from its base's, all others unchanged."""
 
     def edit(draft: Draft) -> None:
         clean = base_of(draft, 0, 1)
@@ -33,14 +33,14 @@ def moved(levels: int) -> Cheat:
 
 
 def wrapped(draft: Draft) -> None:
-    """From the darkest value to one that in eight bits seems to be six levels away."""
+    """A move from the darkest value to one that looks six levels away in 8-bit arithmetic."""
     clean = base_of(draft, 0, 0)
     at = tuple(int(i) for i in np.unravel_index(int(clean.argmin()), clean.shape))
     draft.images[0][0][at] = int(clean[at]) + 250
 
 
 def squared_by_one(draft: Draft) -> None:
-    """A poison at the very bound of its l2 ball, and the bound lowered by one."""
+    """A poison exactly on its l2 bound, and the bound lowered by one."""
     delta = draft.images[1][0].astype(np.int64) - base_of(draft, 1, 0)
     delta[tuple(_under(1, draft, 0))] = 0
     draft.trial(1)["constraint"]["squared_levels"] = int((delta**2).sum()) - 1
@@ -208,7 +208,7 @@ def stowaway(draft: Draft) -> None:
 
 
 def trigger_repainted(draft: Draft) -> None:
-    """The picture under which pixels are exempt is another one than was stamped."""
+    """The picture that exempts pixels is not the one that was stamped."""
     image = cross().image
     assert image is not None
     draft.extra["triggers/cross.png"] = png.encode(255 - image)
@@ -224,7 +224,7 @@ def trigger_at_2_to_the_53(draft: Draft) -> None:
 
 
 def exempt_pixels(draft: Draft) -> None:
-    """Something else than the trigger where the budget does not hold."""
+    """Something other than the trigger in the pixels that the budget exempts."""
     rows, columns = _under(1, draft, 0)
     draft.images[1][0][rows[0], columns[0]] ^= 255
 

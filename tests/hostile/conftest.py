@@ -1,4 +1,4 @@
-"""Nothing here is meant to survive a power cut, so nothing waits for the disk."""
+"""Nothing here has to survive a power cut, so nothing waits for the disk."""
 
 from __future__ import annotations
 

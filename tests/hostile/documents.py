@@ -1,4 +1,4 @@
-"""Manifests that parsers read in more than one way, and fields of values that no manifest may have."""
+"""Manifests that parsers read in more than one way, and fields with values that no manifest may have."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def good() -> bytes:
 
 
 def edited(change: Change) -> bytes:
-    """The golden manifest with a change, its checksum right."""
+    """The golden manifest with a change and the right checksum."""
     document = canonical_json.loads(good(), "golden")
     change(document)
     return canonical_json.checksummed(document)
 
 
 def spelled(old: str, new: str) -> bytes:
-    """The golden manifest with other characters; they are all that is wrong with it but for its checksum."""
+    """The golden manifest with other characters: apart from them only its checksum is wrong."""
     text = good().decode()
     assert old in text, old
     return text.replace(old, new, 1).encode("utf-8", "surrogatepass")
@@ -62,7 +62,7 @@ def _without(key: str) -> bytes:
 
 
 def _twice(*keys: str) -> bytes:
-    """The first member of each of these lists stands twice."""
+    """Each of these lists with its first member twice."""
     return edited(lambda document: [document[key].insert(0, document[key][0]) for key in keys])
 
 
@@ -165,7 +165,7 @@ DOCUMENTS: dict[str, Callable[[], bytes]] = {
     "text-of-5000-characters": lambda: put("notice", value="a" * 5000),
     "not-in-the-least-a-manifest": lambda: bytes(range(256)),
 }
-# What a manifest may say, and no terminal or page may be made to obey.
+# What a manifest may say and no terminal or page may obey.
 SHOWN: dict[str, Callable[[], bytes]] = {
     "text-of-html": lambda: edited(lambda document: _everywhere(document, HTML)),
     "text-of-escapes": lambda: edited(lambda document: _everywhere(document, ESCAPES)),
@@ -180,7 +180,7 @@ SHOWN: dict[str, Callable[[], bytes]] = {
 
 
 def _everywhere(document: dict[str, Any], text: str) -> None:
-    """The same words wherever the format takes any."""
+    """The same text wherever the format takes free text."""
     document["notice"] = text
     document["base"]["classes"] = [text, *document["base"]["classes"][1:]]
     document["libraries"] = {"python": text}

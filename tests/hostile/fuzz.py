@@ -1,10 +1,10 @@
-"""`make fuzz`: mutants of a manifest and of a shard, each refused by one of our errors, or accepted and written again.
+"""`make fuzz`: mutants of a manifest and a shard; each is refused by an error of ours, or accepted and written again.
 
     python tests/hostile/fuzz.py [--manifests N] [--shards N] [--seed S] [--keep FOLDER] [--json]
 
-No torch, and nothing but standard output and the folders it is given is written. Prints the seed; equal seeds give
-equal mutants. Whatever ends otherwise, takes more than two seconds of CPU or is not written again to the same bytes is
-kept as a file for the corpus, and the exit code is 1.
+No torch; it writes only to standard output and the folders it is given. It prints the seed; equal seeds give equal
+mutants. A mutant that ends otherwise, takes over two seconds of CPU or is not written again to the same bytes is kept
+as a file for the corpus, and the exit code is 1.
 """
 
 # ruff: noqa: T201  a program for people
@@ -46,7 +46,7 @@ NAMES: Final = (SHARD, "poisons/trial-00001-000.tar")
 
 
 class HangsError(BaseException):
-    """A mutant takes so long that it is not waited for."""
+    """A mutant takes too long to wait for."""
 
 
 def _hangs(*_: object) -> None:
@@ -55,7 +55,7 @@ def _hangs(*_: object) -> None:
 
 @dataclass
 class Tally:
-    """What became of the mutants: how many ended how, those that ended otherwise, and the slowest."""
+    """What became of the mutants: how many ended how, which ended otherwise, and the slowest."""
 
     ends: Counter[str] = field(default_factory=Counter)
     bad: list[tuple[str, bytes]] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Tally:
 
 
 class Manifests:
-    """A golden set whose manifest is replaced over and over."""
+    """A golden set whose manifest is replaced again and again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = Path(shutil.copytree(GOLDEN, folder / "manifests"))
@@ -108,7 +108,7 @@ class Manifests:
 
 
 class Shards:
-    """Golden shards; a mutant that is still a shard is put into a set with its hash."""
+    """Golden shards; a mutant that is still a shard goes into a set, with its hash."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "shards"
@@ -129,7 +129,7 @@ class Shards:
 
 
 def _written(samples: shard.Samples) -> bytes:
-    """The shard of any samples in any order: their members from shards of one, and the end of a tar."""
+    """The shard of any samples in any order: the members of shards of one sample each, and the end of a tar."""
     size = shard.encoded_size(1, 8, 8)
     members = 0 if not len(samples.labels) else 3 * shard.BLOCK + 512 * -(-shard.png.encoded_size(8, 8) // 512)
     assert members <= size
@@ -142,7 +142,7 @@ def _written(samples: shard.Samples) -> bytes:
 
 
 def run(count: dict[str, int], seed: int, scratch: Path) -> Tally:
-    """So many mutants of each kind; mutant n of a seed is the same whatever the counts."""
+    """Try so many mutants of each kind; mutant n of a seed is the same whatever the counts."""
     tally = Tally()
     signal.signal(signal.SIGPROF, _hangs)
     manifests, shards = Manifests(scratch), Shards(scratch)

@@ -1,6 +1,6 @@
-"""Each way in which a file of the corpus is offered to the project, and what the project makes of it. No torch here.
+"""Each way to offer a file of the corpus to the project, and what the project makes of it. No torch here.
 
-A verdict is an exit code and, of a set that is judged, the codes of its findings: `3 D101`.
+A verdict is an exit code and, for a set that is judged, the codes of its findings: `3 D101`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from poisonsets.manifests.trials.setup_file import read_setup
 from poisonsets.manifests.verification.findings import Report
 from poisonsets.manifests.verification.verify import verify
 
-# Asked of the same installation hundreds of times, and each time read from its files.
+# Asked hundreds of times of one installation, and each time read from its files.
 importing.version = cache(importing.version)  # type: ignore[attr-defined]
 CORPUS: Final = Path(__file__).parent / "corpus"
 HONEST: Final = CORPUS / "honest"
@@ -43,12 +43,12 @@ HONEST: Final = CORPUS / "honest"
 
 @dataclass(frozen=True)
 class Verdict:
-    """How it ended.
+    """How an offer ended.
 
     Attributes:
         code: the exit code.
-        findings: codes of the findings, of a set that was judged.
-        words: all that was said, to look for traces of what was offered.
+        findings: the codes of the findings, for a set that was judged.
+        words: all messages, to search for traces of what was offered.
     """
 
     code: int
@@ -56,7 +56,7 @@ class Verdict:
     words: str = ""
 
     def is_the(self, expected: str) -> bool:
-        """Whether it is `CODE` or `CODE FINDING`."""
+        """Whether the verdict is `CODE` or `CODE FINDING`."""
         code, _, finding = expected.partition(" ")
         return self.code == int(code) and (not finding or finding in self.findings)
 
@@ -73,7 +73,7 @@ def base() -> Base:
 
 
 def find(pin: BasePin) -> Base:
-    """The golden base, where it is the one that is pinned."""
+    """The golden base, where its pin matches."""
     if any(pin.splits[name].digest != base().split(name).digest for name in ("train", "test")):
         raise MissingError("no such base")
     return base()
@@ -85,7 +85,7 @@ def judged(report: Report) -> Verdict:
 
 
 def said(act: Callable[[], object]) -> Verdict:
-    """The verdict of something that either works or is refused."""
+    """The verdict of work that either succeeds or is refused."""
     try:
         act()
     except PoisonsetsError as error:
@@ -94,7 +94,7 @@ def said(act: Callable[[], object]) -> Verdict:
 
 
 def rehashed(folder: Path, name: str, data: bytes) -> Path:
-    """A golden set with one other file, and the manifest of whoever put it there."""
+    """A golden set with one file replaced, and the manifest that an attacker would write for it."""
     shutil.copytree(GOLDEN, folder)
     (folder / name).write_bytes(data)
     if name == "manifest.json":
@@ -137,7 +137,7 @@ def a_file_of_a_set(name: str) -> Offer:
 
 
 def a_base(spec: str, name: str, *, honest: tuple[str, ...] = (), holdout: str = "1/3") -> Offer:
-    """As a base: in a folder under a name, beside honest files of these names; or itself, where the name is empty."""
+    """Offered as a base: in a folder under a name, beside honest files of these names; or by itself, without a name."""
 
     def offer(file: Path, scratch: Path) -> Verdict:
         for place in honest:
@@ -149,7 +149,7 @@ def a_base(spec: str, name: str, *, honest: tuple[str, ...] = (), holdout: str =
 
 
 def an_import(form: str, name: str, *, alone: bool = False, unit: str | None = None) -> Offer:
-    """As one file of a foreign set, the others of which are honest; or as the whole of it."""
+    """Offered as one file of a foreign set whose other files are honest, or as the whole of it."""
 
     def offer(file: Path, scratch: Path) -> Verdict:
         theirs, chosen = scratch / "theirs", formats.formats()[form]
@@ -186,7 +186,7 @@ def a_setup(file: Path, _scratch: Path) -> Verdict:
 
 
 def in_torch(file: Path, scratch: Path) -> Verdict:
-    """A payload as the value of a file of torch's older form."""
+    """A payload as the value of a file in torch's older form."""
     from hostile.pickles import in_a_torch_file
 
     whole = scratch / "whole.pth"
@@ -195,7 +195,7 @@ def in_torch(file: Path, scratch: Path) -> Verdict:
 
 
 def a_surrogate(file: Path, scratch: Path) -> Verdict:
-    """As the file of a surrogate that a set includes."""
+    """Offered as the file of a surrogate that a set includes."""
     data = file.read_bytes()
     try:
         digest = tensors_digest(data, file.name)
@@ -217,7 +217,7 @@ def a_surrogate(file: Path, scratch: Path) -> Verdict:
 
 PACKED: Final = an_import("packed", "poisons.pth", alone=True, unit="0-255")
 PICTURES: Final = ("train/a/0.png", "train/b/1.png", "train/b/2.png")
-# Each way by its name: the folder of the corpus whose files are offered, the honest file of that kind, and how.
+# Each way by name: the folder of the corpus whose files are offered, the honest file of that kind, and how.
 WAYS: Final[dict[str, tuple[str, str, Offer]]] = {
     "manifest": ("manifests", "manifest.json", manifest),
     "set": ("sets", "", overlay),
@@ -244,5 +244,5 @@ WAYS: Final[dict[str, tuple[str, str, Offer]]] = {
 
 
 def offered(folder: str) -> Iterator[Path]:
-    """The files, or folders of files, of one folder of the corpus."""
+    """The files, or folders of files, in one folder of the corpus."""
     return iter(sorted((CORPUS / folder).iterdir()))

@@ -46,7 +46,7 @@ def a_row(file: Path, scratch: Path) -> Verdict:
 
 
 def settings(file: Path, scratch: Path) -> Verdict:
-    """As what a results folder says its rows were made with."""
+    """Offered as the settings that a results folder records."""
     (scratch / SETTINGS).write_bytes(file.read_bytes())
 
     def resume() -> None:
@@ -71,7 +71,7 @@ def a_shown_row(file: Path, scratch: Path) -> Verdict:
 
 
 def a_shown_set(file: Path, scratch: Path) -> Verdict:
-    """Everything that the command line says of a set with these words in it."""
+    """Everything that the command line prints of a set with these words in it."""
     path = str(rehashed(scratch / "set", "manifest.json", file.read_bytes()))
     with h5py.File(scratch / "golden.h5", "w") as made:
         for name in ("train", "test"):
@@ -107,7 +107,7 @@ def _called(cache: Path, *command: str) -> tuple[int, str]:
 
 
 def _clean(texts: dict[str, Any]) -> Verdict:
-    """Code 70 where something is there that a terminal, or in a page a browser, would obey."""
+    """Code 70 where the text holds something that a terminal, or in a page a browser, would obey."""
     for name, text in texts.items():
         if name.endswith("json"):
             json.loads(text)

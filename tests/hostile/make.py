@@ -1,7 +1,7 @@
-"""Writes the corpus anew: `python tests/hostile/make.py`. The same files every time, but for those of the HDF5 library.
+"""Writes the corpus: `python tests/hostile/make.py`. The same files every time, except those of the HDF5 library.
 
-Each entry of the modules beside this one becomes one file (of a cheat: those files in which it differs from the golden
-set). `expected.json` says how each of them ends in each way it is offered.
+Each entry of the modules beside this one becomes one file; a cheat becomes the files in which it differs from the
+golden set. `expected.json` says how each ends in each way it is offered.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ HDF5: Final = {"hdf5": arrays.HDF5, "hdf5-classes": arrays.ATTRIBUTES}
 
 
 def plain() -> Iterator[tuple[str, bytes]]:
-    """Every file whose bytes are the same everywhere, by its path in the corpus."""
+    """Every file whose bytes are the same on every machine, by its path in the corpus."""
     for folder, (ending, makers) in PLAIN.items():
         for name, make in makers.items():
             yield f"{folder}/{name}{ending}", make()
@@ -60,7 +60,7 @@ def plain() -> Iterator[tuple[str, bytes]]:
 
 
 def honest() -> Iterator[tuple[str, bytes]]:
-    """A file of each kind that nothing is wrong with, so that no way refuses whatever it is given."""
+    """An honest file of each kind, to show that no way refuses everything."""
     base, opened = golden_base(), open_set(GOLDEN)
     trial = opened.trial(0)
     images, _ = trial.poisons()
@@ -83,7 +83,7 @@ def honest() -> Iterator[tuple[str, bytes]]:
 
 
 def hdf5() -> Iterator[tuple[str, bytes]]:
-    """Every HDF5 file; its bytes are those of the library at hand."""
+    """Every HDF5 file, in the bytes of the installed library."""
     for folder, makers in HDF5.items():
         for name, fill in makers.items():
             yield f"{folder}/{name}.h5", arrays.hdf5(fill)

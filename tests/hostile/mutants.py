@@ -1,4 +1,4 @@
-"""Mutants of a manifest and of a shard, drawn from a seeded generator: by bytes, by tokens, by what the fields mean."""
+"""Mutants of a manifest and a shard from a seeded generator: by bytes, by tokens, by the meaning of fields."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Places = list[tuple[Any, Any]]
 
 
 def manifest(good: bytes, draw: random.Random) -> bytes:
-    """A mutant of a manifest; of every second one all that is wrong is what it says, for its spelling is right."""
+    """A mutant of a manifest; every second one is spelled right and wrong only in what it says."""
     return draw.choice((_bytes, _tokens, _fields, _fields))(good, draw)
 
 
@@ -121,7 +121,7 @@ def _fields(good: bytes, draw: random.Random) -> bytes:
 
 
 def _places(document: Any) -> Places:
-    """Every place in a document, as what holds it and its key."""
+    """Every place in a document, as its container and its key."""
     found: Places = []
     waiting = [document]
     while waiting:
@@ -135,7 +135,7 @@ def _places(document: Any) -> Places:
 
 
 def shard(good: tuple[bytes, ...], draw: random.Random) -> bytes:
-    """A mutant of a shard; of some all sums inside are right again."""
+    """A mutant of a shard; in some all checksums are right again."""
     data = bytearray(draw.choice(good))
     for _ in range(draw.choice((1, 1, 2, 3))):
         draw.choice((_flip, _flip, _cut, _blocks, _splice, _header, _body))(data, good, draw)
@@ -154,7 +154,7 @@ def _cut(data: bytearray, _good: tuple[bytes, ...], draw: random.Random) -> None
 
 
 def _blocks(data: bytearray, _good: tuple[bytes, ...], draw: random.Random) -> None:
-    """A block or a sample's worth of blocks copied, removed, or put in of zeros or noise."""
+    """A block or a sample's worth of blocks copied, removed, or inserted as zeros or noise."""
     at, size = draw.randrange(len(data) // BLOCK + 1) * BLOCK, draw.choice((1, 2, 4, 8)) * BLOCK
     source = draw.randrange(len(data) // BLOCK + 1) * BLOCK
     match draw.randrange(4):
@@ -195,7 +195,7 @@ def _header(data: bytearray, _good: tuple[bytes, ...], draw: random.Random) -> N
 
 
 def _body(data: bytearray, _good: tuple[bytes, ...], draw: random.Random) -> None:
-    """Another label, or pixels."""
+    """Another label, or other pixels."""
     at = data.find(b".cls", draw.randrange(len(data) + 1))
     if at >= 0 and draw.random() < 0.5:
         place = at // BLOCK * BLOCK + BLOCK
@@ -206,7 +206,7 @@ def _body(data: bytearray, _good: tuple[bytes, ...], draw: random.Random) -> Non
 
 
 def _repair(data: bytearray) -> None:
-    """Header checksums, and the sums inside pictures, as someone who knows the format would leave them."""
+    """Right checksums in headers and pictures, as by someone who knows the format."""
     for at in range(0, len(data) - BLOCK + 1, BLOCK):
         if data[at + 257 : at + 262] == b"ustar":
             data[at + 148 : at + 156] = b" " * 8

@@ -1,4 +1,4 @@
-"""Pickles that run something, or swell, where the standard module reads them; written opcode by opcode, by hand."""
+"""Pickles that run something or swell when the standard module reads them; written by hand, opcode by opcode."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def short(text: str) -> bytes:
 
 
 def called(module: str, name: str, *arguments: str, protocol: int = 4) -> bytes:
-    """A global, called with texts, as a pickle of that protocol has it."""
+    """A call of a global with strings, in a pickle of that protocol."""
     if protocol == 0:
         texts = b"".join(b"V" + one.encode() + b"\n" for one in arguments)
         return f"c{module}\n{name}\n".encode() + b"(" + texts + b"tR."
@@ -25,7 +25,7 @@ def called(module: str, name: str, *arguments: str, protocol: int = 4) -> bytes:
 
 
 def wrapped(inner: bytes, before: bytes, after: bytes) -> bytes:
-    """A call deep in other values: its own protocol and stop left out."""
+    """A call deep inside other values, without its own protocol and stop."""
     return b"\x80\x04" + before + inner[2:-1] + after + b"."
 
 
@@ -34,7 +34,7 @@ def long(text: bytes) -> bytes:
 
 
 def memo_bomb() -> bytes:
-    """Ten lists of ten times the one before: ten thousand million entries for whoever copies them."""
+    """Ten lists, each ten times the one before: ten billion entries for whoever copies them."""
     data = b"\x80\x04" + short("lol") + b"\x94"
     for level in range(10):
         data += b"](" + b"h" + bytes([level]) + (b"h" + bytes([level])) * 9 + b"e\x94"
@@ -42,7 +42,7 @@ def memo_bomb() -> bytes:
 
 
 def bytes_bomb() -> bytes:
-    """One text encoded a thousand times: each call would make as many bytes again."""
+    """One string encoded a thousand times; each call would make as many bytes again."""
     encode = b"c_codecs\nencode\nq\x01X\x06\0\0\0latin1q\x02"
     return b"\x80\x02" + long(b"a" * 2000) + b"q\x00" + encode + b"000(" + b"h\x01h\x00h\x02\x86R" * 1000 + b"t."
 
@@ -136,5 +136,5 @@ SYSTEM_INFO = b"\x80\x02}q\0(X\x10\0\0\0protocol_versionq\x01M\xe9\x03X\x0d\0\0\
 
 
 def in_a_torch_file(payload: bytes) -> bytes:
-    """The older form of `torch.save`, the payload in the place of its value."""
+    """The older form of `torch.save`, with the payload as its value."""
     return MAGIC + VERSION + SYSTEM_INFO + payload + b"\x80\x02]."

@@ -1,4 +1,4 @@
-"""Pictures that decoders take for other pictures, or for more than they are; each is one file of the corpus."""
+"""Pictures that decoders mistake for others, or that claim more than they hold; each is one file of the corpus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from golden.making import cross, noise
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SIDE = 8
-# Made once by other encoders, whose next releases may write other bytes.
+# Written once by other encoders, whose next releases may write other bytes.
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 WEBP = base64.b64decode("UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA==")
 DEFLATED = base64.b64decode("eNpjYBgeAAAAyAAB")  # 200 zero bytes: eight scan lines, compressed
@@ -39,7 +39,7 @@ def png(
     after: tuple[Chunk, ...] = (),
     data: bytes | None = None,
 ) -> bytes:
-    """A PNG of these header fields; its scan lines are as long as they say, unless `data` is given."""
+    """A PNG with these header fields and scan lines of that size, unless `data` is given."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
     return b"".join(
         (
@@ -60,7 +60,7 @@ def _lines(width: int, height: int, colour: int, depth: int) -> bytes:
 
 
 def rows(first: bytes) -> bytes:
-    """Scan lines of zeros that all begin with one filter byte."""
+    """Scan lines of zeros, each after this filter byte."""
     return stored((first + bytes(3 * SIDE)) * SIDE)
 
 
@@ -71,7 +71,7 @@ def bmp() -> bytes:
 
 
 def tiff() -> bytes:
-    """Rows of grey, uncompressed."""
+    """An uncompressed TIFF of grey rows."""
     tags = ((256, SIDE), (257, SIDE), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, SIDE), (279, SIDE * SIDE))
     entries = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in tags)
     return b"II*\0" + struct.pack("<I", 18) + bytes(10) + struct.pack("<H", len(tags)) + entries + bytes(4)

@@ -1,4 +1,4 @@
-"""Run a script of this folder in a process of its own, whose memory and events are its own, and read what it tells."""
+"""Runs a script of this folder in its own process, with its own memory and events, and reads what it prints."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 
-def told_by(name: str, scratch: Path) -> dict[str, Any]:
-    """The JSON document that the script prints; it is given the folder `scratch`, and runs in it."""
+def run_script(name: str, scratch: Path) -> dict[str, Any]:
+    """The JSON document that a script prints when it runs in, and is given, the folder `scratch`."""
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name(name)), str(scratch)],
         capture_output=True,
@@ -22,5 +22,5 @@ def told_by(name: str, scratch: Path) -> dict[str, Any]:
         cwd=scratch,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document

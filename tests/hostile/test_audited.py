@@ -1,4 +1,4 @@
-"""The audit hook itself: it notices whatever ends outside its folder, by either end of a rename or a link."""
+"""The audit hook itself: it notices writes outside its folder, by either end of a rename or a link."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""Small files that claim, or unpack to, far more than they are: refused at once, in little memory, nothing left behind.
+"""Small files that claim or unpack to far more than they are: refused at once, in little memory, with nothing left.
 
-They are too large to be kept in the corpus, or sparse, and are made here. Memory is that of a process of its own.
+They are sparse or too large for the corpus, so they are made here. Memory is measured in a process of their own.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from hostile.script import told_by
+from hostile.script import run_script
 
 MEBIBYTE = 1 << 20
 SECONDS = 2.0
@@ -53,12 +53,11 @@ READ |= {"class names of 60 MB", "a setup that names one list nine thousand time
 
 
 def test_every_bomb_is_refused_at_once_and_in_little_memory(tmp_path: Path) -> None:
-    told = told_by("bombs.py", tmp_path)
+    told = run_script("bombs.py", tmp_path)
     assert not list(tmp_path.iterdir())
     assert set(told) == set(CODES)
     assert {name: one["code"] for name, one in told.items()} == CODES
     assert {name: one["seconds"] for name, one in told.items() if one["seconds"] >= SECONDS} == {}
-    # A manifest and class names of up to 64 MiB are read and decoded, a setup has ten million bases; all else is
-    # refused before.
+    # A manifest and class names of up to 64 MiB and a setup of ten million bases are read; all else is refused before.
     most = {name: (256 if name in READ else 64) * MEBIBYTE for name in told}
     assert {name: one["grown"] for name, one in told.items() if one["grown"] >= most[name]} == {}

@@ -1,6 +1,6 @@
-"""Every file of the corpus ends, in every way it is offered, as `expected.json` says: at once, and without running.
+"""Every file of the corpus ends, in every way it is offered, as `expected.json` says: at once, and running nothing.
 
-The corpus is written by `make.py`; its honest files, which nothing is wrong with, are taken in every way.
+The corpus is written by `make.py`; its honest files are accepted in every way.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from hostile import judging, judging_victims, make
-from hostile.script import told_by
+from hostile.script import run_script
 
 HERE = Path(__file__).resolve().parent
 WAYS = judging.WAYS | judging_victims.WAYS
@@ -22,7 +22,7 @@ MARK = "poisonsets-was-here"
 
 
 def cases() -> Iterator[tuple[str, str, str]]:
-    """Way, file and the expected end of each."""
+    """Each way, file and expected end."""
     for way, ends in EXPECTED.items():
         for end, names in ends.items():
             yield from ((way, name, end) for name in names)
@@ -34,7 +34,7 @@ def named(folder: str) -> dict[str, Path]:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder, where whatever ran would leave its mark."""
+    """An empty current folder, where anything that ran would leave its mark."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -42,7 +42,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def by_file() -> dict[str, list[tuple[str, Path, str]]]:
-    """For each file of the corpus the ways in which it is offered, and how each ends."""
+    """By file of the corpus: each way it is offered, and how that ends."""
     found: dict[str, list[tuple[str, Path, str]]] = {}
     files = {folder: named(folder) for folder, _, _ in WAYS.values()}
     for way, name, end in cases():
@@ -84,7 +84,7 @@ def test_every_file_has_an_expected_end_in_every_way() -> None:
 
 
 def test_the_corpus_is_what_its_script_writes() -> None:
-    """All of it but the HDF5 files, whose bytes are those of a library's release."""
+    """All but the HDF5 files, whose bytes change with the library."""
     written = dict(make.plain())
     there = {path.relative_to(judging.CORPUS).as_posix(): path for path in judging.CORPUS.rglob("*") if path.is_file()}
     library = {f"{folder}/{name}.h5" for folder, made in make.HDF5.items() for name in made} | {"honest/images.h5"}
@@ -95,8 +95,8 @@ def test_the_corpus_is_what_its_script_writes() -> None:
 
 
 def test_nothing_runs_opens_or_calls_while_the_corpus_is_read(tmp_path: Path) -> None:
-    """The whole corpus once more, in a process of its own that tells of all that it does."""
-    told = told_by("audited.py", tmp_path)
+    """The whole corpus once more, in a process that reports all it does."""
+    told = run_script("audited.py", tmp_path)
     assert told["offered"] == sum(1 for _ in cases())
     assert told["wrong"] == []
     assert told["events"] == []

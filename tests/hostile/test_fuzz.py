@@ -1,4 +1,4 @@
-"""Mutants of manifests and shards: whatever comes, an error of ours or the same bytes again. `make fuzz` does more."""
+"""Mutants of manifests and shards give an error of ours or the same bytes again. `make fuzz` tries more."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def test_ten_thousand_mutants_end_in_an_error_of_ours_or_are_written_again(tmp_p
     for what in ("manifest", "shard"):
         of_it = {end: count for end, count in ends.items() if end.startswith(what)}
         assert sum(of_it.values()) == EACH
-        # So that what is said of accepted ones is said of some.
+        # Some are accepted, so the claim about those is not empty.
         assert sum(count for end, count in of_it.items() if "verified with 1" in end) > 50

@@ -1,4 +1,4 @@
-"""What is no plain file is refused and neither followed nor waited for: links, pipes, sockets, devices, folders."""
+"""Links, pipes, sockets, devices and folders are refused, and neither followed nor waited for."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FILES = ("manifest.json", "run.json", "README.md", "poisons/trial-00000-000.tar"
 
 
 class WaitedError(BaseException):
-    """Nobody takes it for an error of the system."""
+    """Not an OSError, which readers would take for a refusal of the system."""
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ def test_hard_links_are_files(tmp_path: Path) -> None:
 
 
 def test_a_file_that_becomes_a_pipe_before_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kind and size are those of what was opened, so there is no moment between looking and opening."""
+    """Kind and size are those of the opened file, so nothing can change between the check and the opening."""
     path = tmp_path / "file"
     path.write_bytes(b"data")
     opened = store.disk.open
@@ -152,7 +152,7 @@ def imported(form: str, source: Path, scratch: Path) -> Verdict:
     return Verdict(done.worst)
 
 
-# Each reader of one file, given the folder in which `file` is what it is not.
+# Each reader of one file, given the folder in which `file` is no plain file.
 READERS: dict[str, Callable[[Path], Verdict]] = {
     "a setup": lambda here: said(lambda: read_setup(here / "file")),
     "targets": lambda here: said(lambda: read_targets(here / "file")),
@@ -178,7 +178,7 @@ def test_in_the_place_of_a_file_that_a_user_names(tmp_path: Path, put: Put, read
 @pytest.mark.parametrize("form", ["triple", "numpy", "hdf5", "webdataset", "folder"])
 @pytest.mark.parametrize("put", PUTS)
 def test_in_the_place_of_a_file_of_a_foreign_set(tmp_path: Path, put: Put, form: str) -> None:
-    """Of whatever lies in a stranger's folder nothing is followed."""
+    """Nothing in a stranger's folder is followed."""
     theirs = tmp_path / "theirs"
     write_honest(theirs, formats.formats()[form])
     for path in sorted(one for one in theirs.rglob("*") if one.is_file() and one.suffix != ".txt"):

@@ -1,4 +1,4 @@
-"""Weights and results files that lie: of their header, their digest, their numbers, and in words for a terminal."""
+"""Weights and results files that lie about header, digest or numbers, or hold text that a terminal would obey."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.files.safetensors_header import tensors_digest
 
 Tensors = dict[str, tuple[str, list[int], bytes]]
-# The tensors of the convnet of width 0.125 for two classes; that they are is for the honest file to show.
+# The tensors of the convnet of width 0.125 for two classes, as the honest file shows.
 SHAPES = {
     "body.hidden.bias": [8],
     "body.hidden.weight": [8, 32],
@@ -39,7 +39,7 @@ SHAPES = {
 
 
 def tensors() -> Tensors:
-    """Every value a half, every count zero."""
+    """Every value one half, every count zero."""
     found: Tensors = {}
     for name, shape in SHAPES.items():
         count = int(np.prod(shape, dtype=np.int64))
@@ -65,7 +65,7 @@ def written(content: Tensors, record: dict[str, Any] | None, **entries: Any) -> 
 
 
 def record(content: Tensors, **changes: Any) -> dict[str, Any]:
-    """What an honest file says of itself, changed."""
+    """The record of an honest file, changed."""
     found: dict[str, Any] = {
         "network": "convnet",
         "width": "0.125",
@@ -90,7 +90,7 @@ def saying(**changes: Any) -> bytes:
 
 
 def valued(name: str, value: float) -> bytes:
-    """One number of one tensor is another, and the digest fits."""
+    """One number of one tensor changed, with the digest that fits."""
     content = tensors()
     kind, shape, data = content[name]
     content[name] = (kind, shape, np.float32(value).tobytes() + data[4:])
@@ -98,7 +98,7 @@ def valued(name: str, value: float) -> bytes:
 
 
 def _two_networks_of_one_digest() -> tuple[Tensors, Tensors]:
-    """Two tensors, and one whose name holds the first's values and the second's line."""
+    """Two tensors, and one tensor whose name holds the first's values and the second's line."""
     two = {"a": ("F32", [1], b"wxyz"), "b": ("F32", [1], b"WXYZ")}
     return two, {"a F32 1\nwxyzb": ("F32", [1], b"WXYZ")}
 
@@ -187,7 +187,7 @@ ROW: dict[str, Any] = {
 
 
 def row(*, job: dict[str, Any] | None = None, **changes: Any) -> bytes:
-    """A row whose checksum is right, under the key of its own job."""
+    """A row with the right checksum, under the key of its own job."""
     named = JOB | (job or {})
     key = hashlib.sha256(canonical_json.dumps(["job/3", *named.values()])).hexdigest()
     return canonical_json.checksummed({"job": key, **named, **ROW, **changes})

@@ -1,4 +1,4 @@
-"""The seam: what writes in the contract's code writes through `store.disk`, so that a test can refuse every call."""
+"""The seam: the contract's code writes through `store.disk` alone, so that a test can make every call fail."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from poisonsets.manifests.files.disk import Disk
 ROOT = Path(__file__).resolve().parents[3]
 WRITING = {"mkdir", "makedirs", "unlink", "remove", "rmdir", "rename", "replace", "rmtree", "fsync", "ftruncate"}
 WRITING |= {"write_bytes", "write_text", "touch", "symlink_to", "hardlink_to", "copyfile", "copytree", "move"}
-# Not reached by the seam: a program for developers; an empty folder of one's own; of `replace` those of texts, which
-# have two arguments; and two modules whose folders are made and removed by hand.
+# The seam itself, a program for developers, and the removal of a folder that the writer made and left empty.
 ALLOWED = {"files/disk.py", "files/store.py", "records/schema.py", "sets/writer.py: partial.rmdir"}
 
 
 def writing(path: Path) -> Iterator[str]:
-    """Calls by which a module would change a disk by itself."""
+    """Calls by which a module would change a disk past the seam."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WRITING:
             called = ast.unparse(node.func)
