@@ -101,7 +101,7 @@ def _suites() -> Table:
 
 
 def _setups() -> Table:
-    from poisonsets.manifests.trials.named import RULES
+    from poisonsets.manifests.trials.published import RULES
 
     return [
         {"name": "drawn", "summary": "trials drawn from --seed (the default)"},

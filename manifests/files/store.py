@@ -211,10 +211,7 @@ def refuse_unwritable(path: Path) -> None:
 
 @contextmanager
 def refusals(path: Path) -> Iterator[None]:
-    """Give a refusal of the operating system in the block a place, a cause and a remedy.
-
-    Raises MissingError where it refuses.
-    """
+    """Raise a MissingError, with place, cause and remedy, for what the operating system refuses in the block."""
     try:
         yield
     except (NotADirectoryError, FileExistsError) as error:

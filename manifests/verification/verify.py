@@ -23,8 +23,7 @@ from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet, open_set
 from poisonsets.manifests.sets.shard import Samples
 from poisonsets.manifests.sets.writer import MANIFEST
 from poisonsets.manifests.spelling import format_numbers
-from poisonsets.manifests.trials.named import trials_of
-from poisonsets.manifests.trials.published import PublishedSetup
+from poisonsets.manifests.trials.published import PublishedSetup, trials_of
 from poisonsets.manifests.verification.check_registry import FIGURES_CHECKS, SET_CHECKS, TRIAL_CHECKS
 from poisonsets.manifests.verification.checks import integrity
 from poisonsets.manifests.verification.findings import Finding, Findings, Report, kind_of

@@ -17,8 +17,8 @@ from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.records.origin import DrawnSetup, NamedSetup, SetupRecord
 from poisonsets.manifests.records.trial import Linf, Unconstrained
 from poisonsets.manifests.trials.drawn import draw
-from poisonsets.manifests.trials.named import RULES, compute, trials_of
 from poisonsets.manifests.trials.plan import CompositionRule, Plan
+from poisonsets.manifests.trials.published import RULES, plan_trial, trials_of
 from poisonsets.manifests.trials.setup_file import read_setup
 from poisonsets.registry import RegisteredAttack, Traits
 from poisonsets.surrogates import Precision, Surrogates
@@ -147,7 +147,7 @@ def planned(
     backdoor = "trigger" in entry.traits.needs
     if setup in RULES:
         named = NamedSetup(name=setup, backdoor=backdoor)
-        return named, tuple(compute(base, named, n) for n in trials or range(trials_of(setup)))
+        return named, tuple(plan_trial(named, base, n) for n in trials or range(trials_of(setup)))
     file = read_setup(Path(setup))
     numbers = range(len(file.entries)) if trials is None else trials
     return file.record, tuple(file.plan(base, number, backdoor=backdoor) for number in numbers)

@@ -72,8 +72,7 @@ def tensors(room: int, where: str) -> Allowed:
 
 
 def _legacy(data: bytes, where: str) -> Any:
-    at = 0
-    heads = []
+    heads, at = [], 0
     for _ in range(3):
         value, at = interpreter.load_first(data, where, {}, start=at)
         heads.append(value)

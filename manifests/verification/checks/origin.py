@@ -12,7 +12,6 @@ from poisonsets.manifests.records.origin import DrawnSetup, FileSetup, NamedSetu
 from poisonsets.manifests.records.trial import FileTarget, SplitTarget, Supplant
 from poisonsets.manifests.sets.writer import MANIFEST
 from poisonsets.manifests.trials.drawn import draw
-from poisonsets.manifests.trials.named import compute
 from poisonsets.manifests.trials.plan import Plan
 from poisonsets.manifests.trials.published import plan_trial
 from poisonsets.manifests.verification.check_registry import check, check_set
@@ -26,10 +25,10 @@ def drawn_as_declared(trial: CheckedTrial) -> Iterator[Finding]:
     setup = trial.poison_set.manifest.setup
     if not isinstance(setup, DrawnSetup | NamedSetup):
         return
+    base, number = trial.base, trial.number
     by = f"seed {setup.seed} draws" if isinstance(setup, DrawnSetup) else f"setup {setup.name} has"
-    number = trial.number
     try:
-        plan = draw(trial.base, setup, number) if isinstance(setup, DrawnSetup) else compute(trial.base, setup, number)
+        plan = draw(base, setup, number) if isinstance(setup, DrawnSetup) else plan_trial(setup, base, number)
     except PoisonsetsError as error:
         yield trial.finding("V501", f"the declared setup cannot be drawn from this base: {error.message}")
         return
