@@ -10,7 +10,7 @@ from poisonsets.registry import Traits, attack
 from poisonsets.settings import PUBLISHED_BATCH, Augment, Batch, Choice, Range, Steps, StepSize
 
 if TYPE_CHECKING:
-    from poisonsets.methods.gradients import Match, Mismatch
+    from poisonsets.methods.gradients import Mismatch
 
 
 @attack(
@@ -66,19 +66,15 @@ def gradient_matching(
     distance, criterion = gradients.DISTANCES[matching], gradients.CRITERIA[target_loss]
 
     def craft(task: Task, context: Context) -> Crafted:
-        def matches(trial: int) -> list[Match]:
-            targets = task.targets[trial]
-            labels = task.adversarial_labels[trial].expand(len(targets))
-            found = []
-            for network in context.surrogates:
-                wanted = gradients.weight_gradient(network, targets, network.positions(labels), criterion=criterion)
-                mismatch: Mismatch = partial(distance, wanted)
-                if noise:
-                    mismatch = gradients.clip_and_noise(mismatch, context.generators[trial], clip=clip, noise=noise)
-                found.append(gradients.Match(network, network.positions(task.labels[trial]), mismatch))
-            return found
-
-        objective = gradients.matching_objective([matches(i) for i in range(len(task.bases))], batch=batch)
+        (targets,), (labels,) = task.targets, task.labels
+        mislabelled = task.adversarial_labels.expand(len(targets))
+        matches = []
+        for network in context.surrogates:
+            wanted = gradients.weight_gradient(network, targets, network.positions(mislabelled), criterion=criterion)
+            mismatch: Mismatch = partial(distance, wanted)
+            if noise:
+                mismatch = gradients.clip_and_noise(mismatch, context.generators[0], clip=clip, noise=noise)
+            matches.append(gradients.Match(network, network.positions(labels), mismatch))
         spec = OptimiserSpec(
             steps=steps,
             step_size=gradients.published_step(step_size, context, batch=batch),
@@ -89,6 +85,6 @@ def gradient_matching(
             augment=augment,
             choice=choice,
         )
-        return descend(task, context, objective, spec)
+        return descend(task, context, gradients.matching_objective(matches, batch=batch), spec)
 
     return craft

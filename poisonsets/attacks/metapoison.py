@@ -58,25 +58,21 @@ def metapoison(
     from poisonsets.methods.gradients import published_step, train_unrolled
 
     def craft(task: Task, context: Context) -> Crafted:
-        others = [_others(task, context, trial) if clean else torch.zeros(0) for trial in range(len(task.bases))]
+        (targets,) = task.targets
+        wanted = task.adversarial_labels.expand(len(targets))
+        others = _others(task, context) if clean else torch.zeros(0)
 
-        def after_training(trial: int, poisons: Tensor) -> Tensor:
-            images, labels = poisons, task.labels[trial]
+        def loss(poisons: Tensor) -> Tensor:
+            (images,), (labels,) = poisons, task.labels
             if clean and context.training is not None:
-                drawn = torch.randperm(len(others[trial]), generator=context.generators[trial])[:clean]
-                ids = others[trial][drawn].tolist()
+                ids = others[torch.randperm(len(others), generator=context.generators[0])[:clean]].tolist()
                 known = torch.tensor(context.training.labels[ids]).to(labels.device)
                 images, labels = torch.cat([images, context.training.images(ids)]), torch.cat([labels, known])
-            wanted = task.adversarial_labels[trial].expand(len(task.targets[trial]))
             losses = []
             for network in context.surrogates:
                 weights = train_unrolled(network, images, network.positions(labels), unroll, inner_learning_rate)
-                logits = network.logits(task.targets[trial], weights)
-                losses.append(F.cross_entropy(logits, network.positions(wanted)))
-            return torch.stack(losses).mean()
-
-        def loss(images: Tensor) -> Tensor:
-            return torch.stack([after_training(trial, poisons) for trial, poisons in enumerate(images)])
+                losses.append(F.cross_entropy(network.logits(targets, weights), network.positions(wanted)))
+            return torch.stack(losses).mean()[None]
 
         spec = OptimiserSpec(
             steps=steps,
@@ -90,13 +86,13 @@ def metapoison(
     return craft
 
 
-def _others(task: Task, context: Context, trial: int) -> Tensor:
-    """int64 [n]: the training images of classes the networks know that no poison of the trial is made of."""
+def _others(task: Task, context: Context) -> Tensor:
+    """int64 [n]: the training images of classes the networks know that no poison is made of."""
     import torch
 
     if context.training is None:
         raise UsageError("metapoison: clean images are asked for, but there is no training split", "Set clean=0")
     known = set.intersection(*(set(network.classes) for network in context.surrogates))
     free = torch.isin(torch.tensor(context.training.labels), torch.tensor(list(known)))
-    free[list(task.base_ids[trial])] = False
+    free[list(task.base_ids[0])] = False
     return free.nonzero()[:, 0]

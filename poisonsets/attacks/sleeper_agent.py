@@ -14,10 +14,6 @@ from poisonsets.settings import PUBLISHED_BATCH, Augment, Batch, Choice, Range, 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from poisonsets.methods.descent import OptimiserSpec
-    from poisonsets.methods.gradients import Match
-    from poisonsets.methods.sources import SourceImages
-
 SOURCES_AT_ONCE = 250
 
 
@@ -66,13 +62,36 @@ def sleeper_agent(
         selection: of more candidates than poisons, those whose own loss has the longest gradient become poisons, or
             those that come first.
     """
-    import torch
-
-    from poisonsets.methods.descent import OptimiserSpec
-    from poisonsets.methods.gradients import published_step
+    from poisonsets.methods.descent import OptimiserSpec, descend
+    from poisonsets.methods.gradients import Match, cosine, matching_objective, published_step, weight_gradient
     from poisonsets.methods.sources import draw_sources
 
     def craft(task: Task, context: Context) -> Crafted:
+        drawn = draw_sources(task, context, 0, sources, repeat=False)
+        ascending = replace(drawn, ids=tuple(sorted(drawn.ids)))
+        mislabelled = task.adversarial_labels.expand(len(drawn.ids))
+        kept = _select(task, context, by_length=selection == "gradient-norm")
+        own = replace(task, bases=task.bases[:, kept], labels=task.labels[:, kept])
+
+        def match(network: Surrogate) -> Match:
+            positions = network.positions(mislabelled)
+            wanted = weight_gradient(network, ascending.stamped(), positions, batch=SOURCES_AT_ONCE)
+            return Match(network, network.positions(own.labels[0]), partial(cosine, wanted))
+
+        given = [match(network) for network in context.surrogates]
+        current = list(given)
+        period = max(1, steps // (retraining + 1))
+
+        def before(restart: int, step: int, images: Tensor) -> None:
+            turn, rest = divmod(step, period)
+            if step == 0:
+                current[:] = given
+            elif rest == 0 and turn <= retraining:
+                if context.retrain is None:
+                    raise UsageError("sleeper-agent: networks cannot be trained anew here", "Set retraining=0")
+                networks = context.retrain(0, _put(images, task, kept)[0], restart * retraining + turn - 1)
+                current[:] = [match(network) for network in networks]
+
         spec = OptimiserSpec(
             steps=steps,
             step_size=published_step(step_size, context, batch=batch),
@@ -80,81 +99,29 @@ def sleeper_agent(
             augment=augment,
             choice=choice,
         )
-        images, chosen = task.bases.clone(), []
-        history: list[tuple[float, ...]] = []
-        for trial in range(len(task.bases)):
-            drawn = draw_sources(task, context, trial, sources, repeat=False)
-            kept = _select(task, context, trial, by_length=selection == "gradient-norm")
-            found = _craft_trial(task, context, trial, kept, drawn, spec=spec, batch=batch, retraining=retraining)
-            images[trial, kept] = found.images[0]
-            history.extend(found.history)
-            chosen.append(kept)
-        return Crafted(images, tuple(history), torch.stack(chosen))
+        found = descend(own, context, matching_objective(current, batch=batch), spec, before=before)
+        return Crafted(_put(found.images, task, kept), found.history, kept[None])
 
     return craft
 
 
-def _select(task: Task, context: Context, trial: int, *, by_length: bool) -> Tensor:
+def _put(images: Tensor, task: Task, kept: Tensor) -> Tensor:
+    """All candidates, [1, P, 3, H, W]: those kept as these images, [1, keep, 3, H, W], the others as their bases."""
+    candidates = task.bases.clone()
+    candidates[:, kept] = images
+    return candidates
+
+
+def _select(task: Task, context: Context, *, by_length: bool) -> Tensor:
     """int64 [keep]: the candidates that become poisons, ascending."""
     import torch
 
     from poisonsets.methods.gradients import gradient_norms
 
-    candidates = task.bases.shape[1]
-    keep = task.keep or candidates
-    if keep == candidates or not by_length:
+    (candidates,), (labels,) = task.bases, task.labels
+    keep = task.keep or len(candidates)
+    if keep == len(candidates) or not by_length:
         return torch.arange(keep)
-    labels = task.labels[trial]
-    norms = [gradient_norms(one, task.bases[trial], one.positions(labels)) for one in context.surrogates]
+    norms = [gradient_norms(one, candidates, one.positions(labels)) for one in context.surrogates]
     order = torch.stack(norms).mean(0).sort(descending=True, stable=True).indices
     return order[:keep].sort().values.cpu()
-
-
-def _craft_trial(
-    task: Task,
-    context: Context,
-    trial: int,
-    kept: Tensor,
-    sources: SourceImages,
-    *,
-    spec: OptimiserSpec,
-    batch: int,
-    retraining: int,
-) -> Crafted:
-    """One trial's poisons, [1, keep, 3, H, W]; candidates that were not kept stay as they are in every retraining."""
-    from poisonsets.methods.descent import descend
-    from poisonsets.methods.gradients import Match, cosine, matching_objective, weight_gradient
-
-    labels = task.labels[trial, kept]
-    ascending = replace(sources, ids=tuple(sorted(sources.ids)))
-    mislabelled = task.adversarial_labels[trial].expand(len(sources.ids))
-    period = max(1, spec.steps // (retraining + 1))
-
-    def match(network: Surrogate) -> Match:
-        positions = network.positions(mislabelled)
-        wanted = weight_gradient(network, ascending.stamped(), positions, batch=SOURCES_AT_ONCE)
-        return Match(network, network.positions(labels), partial(cosine, wanted))
-
-    given = [match(network) for network in context.surrogates]
-    current = list(given)
-
-    def before(restart: int, step: int, images: Tensor) -> None:
-        turn, rest = divmod(step, period)
-        if step == 0:
-            current[:] = given
-        elif rest == 0 and turn <= retraining:
-            poisons = task.bases[trial].clone()
-            poisons[kept] = images[0]
-            if context.retrain is None:
-                raise UsageError("sleeper-agent: networks cannot be trained anew here", "Set retraining=0")
-            networks = context.retrain(trial, poisons, restart * retraining + turn - 1)
-            current[:] = [match(network) for network in networks]
-
-    own = replace(
-        task,
-        bases=task.bases[trial : trial + 1, kept],
-        base_ids=(tuple(task.base_ids[trial][slot] for slot in kept.tolist()),),
-        labels=labels[None],
-    )
-    alone = replace(context, generators=(context.generators[trial],))
-    return descend(own, alone, matching_objective([current], batch=batch), spec, before=before)

@@ -166,35 +166,29 @@ class Match:
     mismatch: Mismatch
 
 
-def matching_objective(trials: Sequence[Sequence[Match]], *, batch: int) -> Objective:
-    """The objective of gradient matching: of each trial the mean mismatch over its networks and batches of poisons.
+def matching_objective(matches: Sequence[Match], *, batch: int) -> Objective:
+    """The objective of gradient matching for one trial: the mean mismatch over its networks and batches of poisons.
 
     As in the code of Geiping et al. (2021), each batch is matched on its own, and the gradient is the sum over the
     networks, not the mean.
 
     Args:
-        trials: for each trial what is to be matched in each of its networks; read at every call.
+        matches: what is to be matched in each network; read at every call.
         batch: how many poisons are matched together, in the order of their slots; the last batch may be smaller.
     """
 
     def objective(images: Tensor) -> tuple[Tensor, Tensor]:
-        found = [_matched_by_all(matches, poisons, batch) for matches, poisons in zip(trials, images, strict=True)]
-        losses, gradients = zip(*found, strict=True)
-        return torch.stack(losses), torch.stack(gradients)
+        (poisons,) = images
+        losses, total = [], torch.zeros_like(poisons)
+        for one in matches:
+            for start in range(0, len(poisons), batch):
+                some = slice(start, start + batch)
+                loss, gradient = match_gradient(one.surrogate, poisons[some], one.positions[some], one.mismatch)
+                losses.append(loss)
+                total[some] += gradient
+        return torch.stack(losses).mean()[None], total[None]
 
     return objective
-
-
-def _matched_by_all(matches: Sequence[Match], images: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """The mean mismatch of one trial's images [P, 3, H, W], and the sum over the networks of its gradients."""
-    losses, total = [], torch.zeros_like(images)
-    for one in matches:
-        for start in range(0, len(images), batch):
-            some = slice(start, start + batch)
-            loss, gradient = match_gradient(one.surrogate, images[some], one.positions[some], one.mismatch)
-            losses.append(loss)
-            total[some] += gradient
-    return torch.stack(losses).mean(), total
 
 
 def train_unrolled(network: Surrogate, images: Tensor, positions: Tensor, steps: int, rate: float) -> dict[str, Tensor]:

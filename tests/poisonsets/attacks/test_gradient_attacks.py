@@ -141,7 +141,7 @@ def test_several_networks_sum_their_gradients_and_report_their_mean() -> None:
     for one in SURROGATES:
         wanted = weight_gradient(one, TARGETS, labels[:2])
         matches.append(Match(one, labels, partial(cosine, wanted)))
-    loss, gradient = matching_objective([matches], batch=512)(BASES[None])
+    loss, gradient = matching_objective(matches, batch=512)(BASES[None])
     each = [match_gradient(one.surrogate, BASES, labels, one.mismatch) for one in matches]
     assert float(loss) == pytest.approx(sum(float(value) for value, _ in each) / 2, rel=1e-5)
     assert torch.allclose(gradient[0], each[0][1] + each[1][1], atol=1e-8)
@@ -151,7 +151,7 @@ def test_larger_sets_are_matched_batch_by_batch_in_the_order_of_slots() -> None:
     labels = torch.zeros(POISONS, dtype=torch.int64)
     wanted = weight_gradient(SURROGATES[0], TARGETS, labels[:2])
     match = Match(SURROGATES[0], labels, partial(cosine, wanted))
-    loss, gradient = matching_objective([[match]], batch=4)(BASES[None])
+    loss, gradient = matching_objective([match], batch=4)(BASES[None])
     first, last = (
         match_gradient(match.surrogate, BASES[part], labels[part], match.mismatch) for part in (slice(4), slice(4, 6))
     )
