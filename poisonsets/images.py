@@ -37,8 +37,7 @@ class SplitImages:
 
 def as_floats(images: Images, device: torch.device) -> Tensor:
     """uint8 [..., H, W, 3] to float32 [..., 3, H, W] in 0..1."""
-    order = (*range(images.ndim - 3), images.ndim - 1, images.ndim - 3, images.ndim - 2)
-    return (torch.from_numpy(images).permute(order).to(device).float() / 255).contiguous()
+    return (torch.from_numpy(images).movedim(-1, -3).to(device).float() / 255).contiguous()
 
 
 def stamp_training(images: Images, trigger: Trigger, ids: Sequence[int]) -> Images:

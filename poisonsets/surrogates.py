@@ -61,14 +61,9 @@ class Surrogates:
     pool: bool = False
     included: bool = False
 
-    @property
-    def files(self) -> tuple[tuple[Path, str], ...]:
-        """Each file with its digest."""
-        return tuple((one.path, one.digest) for one in self.weights)
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Networks go to worker processes as files, which are read and checked again there."""
-        return _read_again, (self.files, self.pool, self.included)
+        return _read_again, (tuple((one.path, one.digest) for one in self.weights), self.pool, self.included)
 
     def of_trial(self, trial: int, seed: int) -> tuple[int, ...]:
         """Positions of the networks that a trial's attacker has; a pool's is drawn from the set's seed."""
