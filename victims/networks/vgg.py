@@ -49,37 +49,26 @@ class _VGGBody(Body):
         return tuple(self.layers)
 
 
-def _stages(layers: tuple[int, ...], width: str) -> tuple[tuple[int, ...], ...]:
-    return tuple((channels(base, width),) * count for base, count in zip((64, 128, 256, 512, 512), layers, strict=True))
+def _vgg(layers: tuple[int, ...], width: str, *, last_pool: bool) -> tuple[Body, int]:
+    counts = zip((64, 128, 256, 512, 512), layers, strict=True)
+    stages = tuple((channels(base, width),) * count for base, count in counts)
+    return _VGGBody(stages, last_pool=last_pool), stages[-1][-1]
 
 
 @register("vgg11")
 def vgg11(width: str) -> tuple[Body, int]:
-    """Stages of 1, 1, 2, 2 and 2 layers of 64, 128, 256, 512 and 512 channels (times width), a 2x2 max-pool after each.
+    """Stages of 1, 1, 2, 2 and 2 layers of 64, 128, 256, 512 and 512 channels, a 2x2 max-pool after each.
 
-    Args:
-        width: channel multiplier, a decimal string.
-
-    Returns:
-        The body, for images of at least 32x32 pixels, and its feature count, 512 at width 1. The map before the last
-        block is what enters the last convolution.
+    It takes images of at least 32x32 pixels. Channels, and the 512 features, are multiplied by `width`. The map before
+    the last block is what enters the last convolution.
     """
-    stages = _stages((1, 1, 2, 2, 2), width)
-    return _VGGBody(stages, last_pool=False), stages[-1][-1]
+    return _vgg((1, 1, 2, 2, 2), width, last_pool=False)
 
 
 @register("vgg16")
 def vgg16(width: str) -> tuple[Body, int]:
-    """Stages of 2, 2, 3, 3 and 3 layers of 64, 128, 256, 512 and 512 channels (times width), and a sixth max-pool.
+    """As `vgg11` with stages of 2, 2, 3, 3 and 3 layers, and a sixth max-pool.
 
-    The sixth pool takes the 64x64 images of TinyImageNet down to one pixel.
-
-    Args:
-        width: channel multiplier, a decimal string.
-
-    Returns:
-        The body, for images of at least 64x64 pixels, and its feature count, 512 at width 1. The map before the last
-        block is what enters the last convolution.
+    The sixth pool takes the 64x64 images of TinyImageNet, the smallest it takes, down to one pixel.
     """
-    stages = _stages((2, 2, 3, 3, 3), width)
-    return _VGGBody(stages, last_pool=True), stages[-1][-1]
+    return _vgg((2, 2, 3, 3, 3), width, last_pool=True)

@@ -6,20 +6,17 @@ classes and `vgg16` alone.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from poisonsets.victims.protocols import Protocol
+from poisonsets.victims.protocols import cifar10_scratch
 
 SUITE: Final = (
-    Protocol(
-        "tinyimagenet-scratch",
-        "vgg16",
+    replace(
+        cifar10_scratch.SUITE[0],
+        suite="tinyimagenet-scratch",
+        network="vgg16",
         size=100_000,
-        flip=True,
-        training="scratch",
-        epochs=200,
-        learning_rate="0.1",
-        lr_milestones=(100, 150),
         normalise="tinyimagenet",
     ),
 )

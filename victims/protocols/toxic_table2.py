@@ -7,9 +7,10 @@ and `alexnet-htbd` that of hidden-trigger backdoors. Each victim is for sets of 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from poisonsets.victims.protocols import Protocol
+from poisonsets.victims.protocols import Protocol, cifar10_finetune
 
 SUITE: Final = (
     Protocol(
@@ -29,19 +30,7 @@ SUITE: Final = (
         augment="none",
         pad=0,
     ),
-    Protocol(
-        "toxic-table2",
-        "resnet18",
-        size=500,
-        flip=False,
-        optimiser="adam",
-        epochs=60,
-        learning_rate="0.1",
-        lr_milestones=(30, 45),
-        weight_decay="0",
-        augment="none",
-        pad=0,
-    ),
+    replace(cifar10_finetune.SUITE[0], suite="toxic-table2", training="frozen", learning_rate="0.1", weight_decay="0"),
     Protocol(
         "toxic-table2",
         "resnet32",

@@ -101,6 +101,20 @@ class VictimPair:
     victim: VictimSpec
     control: VictimSpec | None
 
+    @classmethod
+    def of(cls, job: JobInput, protocol: Protocol, base: Base) -> VictimPair:
+        """The victims of a job under a protocol.
+
+        Raises:
+            UsageError: the composition rule cannot be met.
+        """
+        rows, control = training_rows(protocol, job.trial, base, job.victim_seed)
+        where = f"trial {job.trial.trial}, protocol {protocol.id}, victim seed {job.victim_seed}"
+        drawn_by = rows if control is None else control
+        victim = VictimSpec(rows, drawn_by, job.victim_seed, job.poisons, f"{where}: the victim")
+        clean = VictimSpec(drawn_by, drawn_by, job.victim_seed, None, f"{where}: the clean control")
+        return cls(job.trial, protocol.test_view(job.images), victim, None if control is None else clean)
+
     @property
     def specs(self) -> tuple[VictimSpec, ...]:
         """The victim, then the control where there is one."""
@@ -111,48 +125,27 @@ class VictimPair:
         """The images of the K targets alone."""
         return self.images[: len(self.trial.targets)]
 
+    def predictions(
+        self, evaluate: Callable[[VictimSpec], Evaluation], test_images: int
+    ) -> Predictions | ViolationError:
+        """What both victims predict, or why there is nothing: one of them diverged. Other jobs go on then.
 
-def victim_pair(job: JobInput, protocol: Protocol, base: Base) -> VictimPair:
-    """The victims of a job under a protocol.
-
-    Raises:
-        UsageError: the composition rule cannot be met.
-    """
-    rows, control = training_rows(protocol, job.trial, base, job.victim_seed)
-    where = f"trial {job.trial.trial}, protocol {protocol.id}, victim seed {job.victim_seed}"
-    drawn_by = rows if control is None else control
-    return VictimPair(
-        job.trial,
-        protocol.test_view(job.images),
-        VictimSpec(rows, drawn_by, job.victim_seed, job.poisons, f"{where}: the victim"),
-        None
-        if control is None
-        else VictimSpec(control, drawn_by, job.victim_seed, None, f"{where}: the clean control"),
-    )
-
-
-def pair_predictions(
-    pair: VictimPair, evaluate: Callable[[VictimSpec], Evaluation], test_images: int
-) -> Predictions | ViolationError:
-    """What both victims predict, or why there is nothing: one of them diverged. Other jobs go on then.
-
-    Args:
-        pair: the victims of a job.
-        evaluate: gives the evaluation of a trained victim, or raises a ViolationError.
-        test_images: how many test images the base has of the victims' classes.
-    """
-    try:
-        evaluated = [evaluate(spec) for spec in pair.specs]
-    except ViolationError as error:
-        return error
-    return Predictions(
-        victim=evaluated[0],
-        control=None if pair.control is None else evaluated[1],
-        test_images=test_images,
-        training_images=len(pair.victim.rows),
-        poisons=int((pair.victim.rows.slot >= 0).sum()),
-        control_rows=None if pair.control is None else pair.control.rows.digest(),
-    )
+        Args:
+            evaluate: gives the evaluation of a trained victim, or raises a ViolationError.
+            test_images: how many test images the base has of the victims' classes.
+        """
+        try:
+            victim, *control = [evaluate(spec) for spec in self.specs]
+        except ViolationError as error:
+            return error
+        return Predictions(
+            victim=victim,
+            control=control[0] if control else None,
+            test_images=test_images,
+            training_images=len(self.victim.rows),
+            poisons=int((self.victim.rows.slot >= 0).sum()),
+            control_rows=None if self.control is None else self.control.rows.digest(),
+        )
 
 
 def victim_generator(victim_seed: int, rows: TrainingRows) -> torch.Generator:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -70,12 +71,11 @@ def test_the_network_itself_is_left_alone() -> None:
     assert all(p.requires_grad for p in network.parameters())
 
 
-def pair(stride: int) -> ConvBN:
-    generator = torch.Generator().manual_seed(stride)
-    layer = ConvBN(3, 6, kernel=3, stride=stride)
-    for tensor in (layer.conv.weight.data, *layer.bn.state_dict().values()):
+def pair(inputs: int = 3, outputs: int = 6, **options: Any) -> ConvBN:
+    layer, generator = ConvBN(inputs, outputs, kernel=3, **options), torch.Generator().manual_seed(1)
+    for tensor in (*layer.conv.parameters(), *layer.bn.state_dict().values()):
         if tensor.is_floating_point():
-            tensor.uniform_(0.2, 2, generator=generator)
+            tensor.data.uniform_(0.2, 2, generator=generator)
     return layer.eval()
 
 
@@ -85,23 +85,31 @@ def apart(layer: ConvBN, images: Tensor) -> Tensor:
     return found
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_the_fold_in_the_graph_has_the_values_and_gradients_of_the_pair(stride: int) -> None:
-    layer = pair(stride)
+@pytest.mark.parametrize(
+    ("layer", "parameters"),
+    [
+        (pair(), 3),
+        (pair(stride=2), 3),
+        (pair(4, 8, groups=1, bias=True), 4),
+        (pair(4, 8, groups=4, bias=True), 4),
+    ],
+    ids=["plain", "stride", "bias", "groups and bias"],
+)
+def test_the_fold_in_the_graph_has_the_values_and_gradients_of_the_pair(layer: ConvBN, parameters: int) -> None:
     generator = torch.Generator().manual_seed(1)
-    images = torch.rand(4, 3, 9, 9, generator=generator).requires_grad_()
+    images = torch.rand(4, layer.conv.in_channels, 9, 9, generator=generator).requires_grad_()
     found, wanted = layer(images), apart(layer, images)
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
     weighting = torch.randn(found.shape, generator=generator)
     leaves = [images, *layer.parameters()]
-    assert len(leaves) == 4
+    assert len(leaves) == 1 + parameters
     gradients = [torch.autograd.grad((out * weighting).sum(), leaves) for out in (found, wanted)]
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()))
 
 
 def test_training_mode_normalises_by_the_batch_and_keeps_statistics() -> None:
-    layer = pair(1).train()
+    layer = pair().train()
     assert isinstance(layer.bn, nn.BatchNorm2d)
     images = torch.rand(4, 3, 9, 9, generator=torch.Generator().manual_seed(1))
     before = layer.bn.running_mean.clone()

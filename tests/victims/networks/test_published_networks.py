@@ -205,25 +205,6 @@ def test_resnet32_starts_kaiming_normal_and_the_others_do_not() -> None:
     assert excess("convnet") == pytest.approx(1.8, abs=0.1)
 
 
-@pytest.mark.parametrize("groups", [1, 4])
-def test_a_fold_in_the_graph_with_bias_and_groups_is_that_of_the_pair(groups: int) -> None:
-    layer = ConvBN(4, 8, kernel=3, groups=groups, bias=True)
-    generator = torch.Generator().manual_seed(1)
-    for tensor in (*layer.conv.parameters(), *layer.bn.state_dict().values()):
-        if tensor.is_floating_point():
-            tensor.data.uniform_(0.2, 2, generator=generator)
-    layer.eval()
-    images = torch.rand(3, 4, 9, 9, generator=generator).requires_grad_()
-    found, wanted = layer(images), layer.bn(layer.conv(images))
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
-    weighting = torch.randn(found.shape, generator=generator)
-    leaves = [images, *layer.parameters()]
-    assert len(leaves) == 5
-    gradients = [torch.autograd.grad((out * weighting).sum(), leaves) for out in (found, wanted)]
-    for ours, theirs in zip(*gradients, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()))
-
-
 @pytest.mark.parametrize(
     ("name", "width", "side"),
     [

@@ -32,14 +32,7 @@ from poisonsets.victims.trainers.linear_probe.heads import BLOCK, HeadPlan, head
 from poisonsets.victims.trainers.predictions import Evaluation, Predictions, predicted
 from poisonsets.victims.trainers.recorder import HeadRecorder, target_inputs
 from poisonsets.victims.trainers.training_rows import training_rows
-from poisonsets.victims.trainers.victim_pair import (
-    JobInput,
-    VictimKey,
-    VictimPair,
-    VictimSpec,
-    pair_predictions,
-    victim_pair,
-)
+from poisonsets.victims.trainers.victim_pair import JobInput, VictimKey, VictimPair, VictimSpec
 from poisonsets.victims.training.labels import images_of, positions
 
 
@@ -125,7 +118,7 @@ class LinearProbeTrainer:
             UsageError: a composition rule cannot be met.
             ViolationError: as `FeatureCache.computed`; it names the block's first trial.
         """
-        pairs = [victim_pair(job, self._protocol, self._base) for job in jobs]
+        pairs = [VictimPair.of(job, self._protocol, self._base) for job in jobs]
         features = self._features([pair.images for pair in pairs])
         controls = [pair.control for pair in pairs if pair.control is not None]
         specs: dict[VictimKey, VictimSpec] = {}
@@ -137,8 +130,7 @@ class LinearProbeTrainer:
         self._controls = {key: head for key, head in trained.items() if key.poisons is None}
         curves = iter(recorder.curves() if recorder else ())
         return [
-            pair_predictions(
-                pair,
+            pair.predictions(
                 partial(self._evaluation, trained, part, {spec.key: next(curves, None) for spec in pair.specs}),
                 len(self._test_labels),
             )

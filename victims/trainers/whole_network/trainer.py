@@ -30,14 +30,7 @@ from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.trainers.curves import Curves
 from poisonsets.victims.trainers.predictions import SMALLER, Evaluation, Predictions, labelled
 from poisonsets.victims.trainers.recorder import NetworkRecorder, target_inputs
-from poisonsets.victims.trainers.victim_pair import (
-    JobInput,
-    VictimKey,
-    VictimPair,
-    VictimSpec,
-    pair_predictions,
-    victim_pair,
-)
+from poisonsets.victims.trainers.victim_pair import JobInput, VictimKey, VictimPair, VictimSpec
 from poisonsets.victims.trainers.whole_network.forward_pass import forward_of
 from poisonsets.victims.trainers.whole_network.initial_values import initialise, network_spec
 from poisonsets.victims.trainers.whole_network.inputs import EVAL_BATCH, input_transform
@@ -130,9 +123,9 @@ class WholeNetworkTrainer:
             self._finished.pop().remove()
         found = []
         for number, job in enumerate(jobs):
-            pair = victim_pair(job, self._protocol, self._base)
+            pair = VictimPair.of(job, self._protocol, self._base)
             evaluate = partial(self._evaluation, pair, part_of(progress, number, len(jobs)))
-            found.append(pair_predictions(pair, evaluate, len(self._test_labels)))
+            found.append(pair.predictions(evaluate, len(self._test_labels)))
         return found
 
     def _evaluation(self, pair: VictimPair, progress: Progress, spec: VictimSpec) -> Evaluation:
