@@ -133,8 +133,7 @@ def retrain_surrogate(
     seen = (rows.slot >= 0) | np.isin(rows.base, training_ids(pretraining, base))
     chosen = TrainingRows(rows.base[seen], rows.slot[seen], rows.label[seen])
     images = composed_images(base.train.images, chosen, poisons)
-    # A digest of every training image at every retraining would say nothing to anybody.
-    composed = replace(base, train=Split(images, chosen.label, ""))
+    composed = replace(base, train=Split(images, chosen.label))
     network = fitted_network(replace(pretraining, seed=seed, images=0), composed, device=device)
     return surrogate_of(network, pretraining.classes, device, precision)
 

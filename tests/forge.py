@@ -34,7 +34,7 @@ def small_base(classes: int = 3, each: int = 12, side: int = 8, seed: int = 0) -
     def split(count: int) -> Split:
         labels = np.repeat(np.arange(classes, dtype=np.int64), count)
         rng.shuffle(labels)
-        return Split.of(rng.integers(0, 256, (len(labels), side, side, 3), dtype=np.uint8), labels)
+        return Split(rng.integers(0, 256, (len(labels), side, side, 3), dtype=np.uint8), labels)
 
     everything = tuple(range(classes))
     names = tuple(f"class {label}" for label in everything)

@@ -93,8 +93,8 @@ def loop(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def extractor(base: Base, path: Path) -> str:
     """Train the network on a small part of the base; `train` would take the whole of it."""
-    part = Split.of(base.train.images[:IMAGES], base.train.labels[:IMAGES])
-    few = Split.of(base.test.images[:64], base.test.labels[:64])
+    part = Split(base.train.images[:IMAGES], base.train.labels[:IMAGES])
+    few = Split(base.test.images[:64], base.test.labels[:64])
     small = Base("cifar10-part", base.classes, part, few, base.victim_classes, base.pretrain_classes, mirror=True)
     pretraining = Pretraining("resnet18", tuple(range(10)), epochs=1, width="0.25", flip=True)
     trained = train_network(pretraining, small, device=torch.device("cpu"))

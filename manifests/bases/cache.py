@@ -1,4 +1,4 @@
-"""The bases at hand: each is built once, and every later use reads the same pixels or fails."""
+"""The cache of bases: each is built once, and every later use reads the same pixels or fails."""
 
 from __future__ import annotations
 
@@ -25,13 +25,11 @@ def add_base(spec: Spec, *, cache: Path, progress: Progress = silent) -> Base:
     Args:
         spec: from `parse_spec`.
         cache: the cache folder; made where it does not exist.
-        progress: told how far the reading is.
+        progress: told how much of the source has been read.
 
     Raises:
-        UsageError: the options make no sense for this source.
-        MissingError: the source is missing, the cache cannot be written, or another process is building this
-            base.
-        DamagedError: something in the source cannot be read.
+        UsageError, DamagedError: as `build`.
+        MissingError: likewise, or the cache cannot be written, or another process is building this base.
     """
     path = cache_path(spec, cache)
     with cache_file.locked(path):
@@ -39,7 +37,7 @@ def add_base(spec: Spec, *, cache: Path, progress: Progress = silent) -> Base:
         cache_file.write_base(base, spec, path)
     for entry in cache_entries(cache):
         if entry.spec == spec.text and isinstance(entry.problem, cache_file.EarlierVersionError):
-            _remove(entry.file)  # an earlier version named its files otherwise
+            _remove(entry.file)  # earlier versions named their files otherwise
     return base
 
 
@@ -53,7 +51,7 @@ def open_base(name: str, *, cache: Path) -> Base:
 
     Raises:
         UsageError: there is no such base, or several.
-        MissingError: it was not added; the remedy is the command line that adds it.
+        MissingError: it was not added; the remedy is the command that adds it.
         DamagedError: the cached file is not what was written.
     """
     found = locate_base(name, cache=cache)
@@ -61,7 +59,7 @@ def open_base(name: str, *, cache: Path) -> Base:
 
 
 def locate_base(name: str, *, cache: Path) -> CacheEntry | Spec:
-    """What `open_base` would open, refused as there, but not read; the spec where the base is embedded."""
+    """What `open_base` would open, but unread: an entry, or the spec of an embedded base. Raises as `open_base`."""
     entries = cache_entries(cache)
     found = find_entry(name, entries, cache)
     if isinstance(found, Spec) and found.kind.source != "embedded":
@@ -70,28 +68,26 @@ def locate_base(name: str, *, cache: Path) -> CacheEntry | Spec:
 
 
 def find_base(pin: BasePin, *, cache: Path) -> Base:
-    """The base whose splits have the digests that a manifest pins, whatever it is called; nothing is written.
+    """The base with the pinned digests, whatever it is called, and with the pin's victim classes; nothing is written.
 
-    Of several that show the same images the one that agrees most with the pin is taken, and it has the pin's
-    `victim_classes`: which classes victims know is a matter of the set, not of who else has these images.
+    Of several bases with these images, the one that agrees most with the pin is taken.
 
     Raises:
         MissingError: no such base is cached or embedded.
         DamagedError: its file is not what was written.
     """
-    pinned = [(entry.pin, entry) for entry in cache_entries(cache) if entry.pin is not None]
-    alike = [(ours, entry) for ours, entry in pinned if _matches(ours, pin)]
-    alike.sort(key=lambda one: _closeness(one[0], pin))
-    same_name = any(ours.name == pin.name for ours, _ in pinned)
+    cached = [(entry.pin, entry) for entry in cache_entries(cache) if entry.pin is not None]
+    same = sorted((one for one in cached if _same_images(one[0], pin)), key=lambda one: _agreement(one[0], pin))
+    same_name = any(ours.name == pin.name for ours, _ in cached)
     kind = kinds().get(pin.name)
-    # A copy of an embedded base agrees with the pin less than that base itself, which need not be cached.
-    if kind is not None and kind.source == "embedded" and not (alike and alike[-1][0] == pin):
+    # A copy of an embedded base agrees less with the pin than that base itself, which need not be cached.
+    if kind is not None and kind.source == "embedded" and not (same and same[-1][0] == pin):
         base = build(Spec(kind))
-        if _matches(base.pin(), pin):
+        if _same_images(base.pin(), pin):
             return base.as_pinned(pin)
         same_name = True
-    if alike:
-        return _read(alike[-1][1].file, alike[-1][1].spec).as_pinned(pin)
+    if same:
+        return _read(same[-1][1].file, same[-1][1].spec).as_pinned(pin)
     clue = "; one of that name is, with other pixels or labels" if same_name else ""
     kind = kinds().get(pin.name.partition(":")[0])
     command = add_command(pin.name if kind is None else kind.usage)
@@ -103,27 +99,25 @@ def find_base(pin: BasePin, *, cache: Path) -> Base:
 
 
 def list_bases(cache: Path) -> list[CacheEntry]:
-    """What is cached, by name, then the embedded bases that are not. No cached pixels are read."""
+    """The cached bases by name, then the embedded ones that are not cached. No cached pixels are read."""
     entries = cache_entries(cache)
+    usable = {entry.spec for entry in entries if entry.pin is not None}
     for kind in kinds().values():
-        if kind.source == "embedded" and kind.name not in {entry.spec for entry in entries if entry.pin is not None}:
+        if kind.source == "embedded" and kind.name not in usable:
             entries.append(CacheEntry(kind.name, kind.name, build(Spec(kind)).pin(), cache_path(Spec(kind), cache)))
     return entries
 
 
 def remove_base(name: str, *, cache: Path) -> CacheEntry:
-    """Remove a base from the cache.
+    """Remove a base from the cache, and return what was removed.
 
     Args:
-        name: as for `open_base`, or the name of a file in the cache that cannot be used.
+        name: as for `open_base`, or the name of a cache file that cannot be used.
         cache: the cache folder.
-
-    Returns:
-        What was removed.
 
     Raises:
         UsageError: there is no such base in the cache, or several.
-        MissingError: it is being made by another process, or cannot be removed.
+        MissingError: another process is making it, or it cannot be removed.
     """
     entries = cache_entries(cache)
     found = find_entry(name, entries, cache)
@@ -138,11 +132,11 @@ def _embedded(spec: Spec, cache: Path) -> Base:
     with suppress(MissingError):
         return _read(path, spec.text)
     with cache_file.locked(path):
-        try:
-            cache_file.read_record(path)  # whoever held the lock before may have built it
-        except MissingError:
-            cache_file.write_base(build(spec), spec, path)
-    return _read(path, spec.text)
+        with suppress(MissingError):  # whoever held the lock before may have built it
+            return _read(path, spec.text)
+        base = build(spec)
+        cache_file.write_base(base, spec, path)
+        return base
 
 
 def _read(path: Path, spec: str) -> Base:
@@ -171,13 +165,12 @@ def _not_cached(name: str, spec: Spec, entries: list[CacheEntry]) -> MissingErro
     return MissingError(f"base {spec.text} is not in the cache", remedy)
 
 
-def _matches(ours: BasePin, wanted: BasePin) -> bool:
-    digests = {name: split.digest for name, split in ours.splits.items()}
-    return bool(wanted.splits) and all(split.digest == digests.get(name) for name, split in wanted.splits.items())
+def _same_images(ours: BasePin, wanted: BasePin) -> bool:
+    return all(ours.splits[name].digest == split.digest for name, split in wanted.splits.items())
 
 
-def _closeness(ours: BasePin, wanted: BasePin) -> tuple[bool, ...]:
-    """Sorts the bases with equal digests: the same pin last, then equal classes, then as many classes."""
-    same = ours.classes == wanted.classes
-    as_many = len(ours.classes) == len(wanted.classes)
-    return ours == wanted, same and ours.victim_classes == wanted.victim_classes, same, as_many
+def _agreement(ours: BasePin, wanted: BasePin) -> tuple[bool, ...]:
+    """Grows with what else is equal: the whole pin, the classes and their use, the classes, their number."""
+    same_classes = ours.classes == wanted.classes
+    same_use = same_classes and ours.victim_classes == wanted.victim_classes
+    return ours == wanted, same_use, same_classes, len(ours.classes) == len(wanted.classes)

@@ -1,4 +1,4 @@
-"""What lies in the cache of bases, and which of it a name opens."""
+"""The files in the cache of bases, and which of them a name opens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from poisonsets.manifests.bases.cache_file import CacheRecord, EarlierVersionError, read_record
+from poisonsets.manifests.bases.cache_file import EarlierVersionError, read_record
 from poisonsets.manifests.bases.registry import kinds
 from poisonsets.manifests.bases.spec import Spec, parse_spec, split_options
 from poisonsets.manifests.errors import PoisonsetsError, UsageError
@@ -21,12 +21,12 @@ class CacheEntry:
     """A line of `base list`.
 
     Attributes:
-        name: what opens it, from any folder; of a file that cannot be used the file's name.
+        name: opens it from any folder; the file's name where that cannot be used.
         spec: what it was made from; empty where that cannot be read.
-        pin: name, images, size and digest of its splits; None where the file cannot be used.
-        file: the cache file; of an embedded base that was never used, where it will be.
-        bytes: what the file takes on disk; 0 where there is none.
-        problem: what is wrong with the file.
+        pin: what a manifest records of it; None where the file cannot be used.
+        file: the cache file; of an embedded base that was never used, its future path.
+        bytes: the size of the file on disk; 0 where there is none.
+        problem: why the file cannot be used.
     """
 
     name: str
@@ -38,39 +38,36 @@ class CacheEntry:
 
 
 def cache_path(spec: Spec, cache: Path) -> Path:
-    """Where the base of a spec is kept."""
+    """The cache file of a spec's base."""
     slug = re.sub(r"[^A-Za-z0-9._-]", "-", spec.name)[:60]
     digest = hashlib.sha256(spec.text.encode("utf-8", "surrogateescape")).hexdigest()
     return cache / "bases" / f"{slug}-{digest[:12]}.h5"
 
 
 def cache_entries(cache: Path) -> list[CacheEntry]:
-    """The files of the cache, by name: the one that manifests know a base by where no other has it, else its spec."""
-    found: dict[Path, CacheRecord | PoisonsetsError] = {}
-    for path in sorted((cache / "bases").glob("*.h5")):
-        try:
-            found[path] = read_record(path)
-        except PoisonsetsError as error:
-            found[path] = error
-    names = Counter(record.pin.name for record in found.values() if isinstance(record, CacheRecord))
-    names.update(kind.name for kind in kinds().values() if kind.source == "embedded")
+    """The files of the cache, by name: that of their manifests where no other base has it, else their spec."""
     entries = []
-    for path, record in found.items():
+    for path in sorted((cache / "bases").glob("*.h5")):
         size = path.stat().st_size if path.exists() else 0
-        if isinstance(record, CacheRecord):
-            name = record.pin.name if names[record.pin.name] == 1 else record.spec
-            entries.append(CacheEntry(name, record.spec, record.pin, path, size))
-        else:
-            spec = record.spec if isinstance(record, EarlierVersionError) else ""
-            entries.append(CacheEntry(path.name, spec, None, path, size, record))
+        try:
+            record = read_record(path)
+            entries.append(CacheEntry(record.spec, record.spec, record.pin, path, size))
+        except PoisonsetsError as error:
+            spec = error.spec if isinstance(error, EarlierVersionError) else ""
+            entries.append(CacheEntry(path.name, spec, None, path, size, error))
+    names = Counter(entry.pin.name for entry in entries if entry.pin is not None)
+    names.update(kind.name for kind in kinds().values() if kind.source == "embedded")
+    for number, entry in enumerate(entries):
+        if entry.pin is not None and names[entry.pin.name] == 1:
+            entries[number] = replace(entry, name=entry.pin.name)
     return sorted(entries, key=lambda entry: entry.name)
 
 
 def find_entry(name: str, entries: list[CacheEntry], cache: Path) -> CacheEntry | Spec:
-    """The entry that a name opens: by its own name, by its spec, or the only one from that source; else the spec.
+    """The entry of that name or spec, or the only one from that source; the spec where there is none.
 
     Raises:
-        UsageError: it is none, or several files could be meant.
+        UsageError: it is no spec, or names several files.
     """
     for entry in entries:
         if entry.name == name:
@@ -85,5 +82,5 @@ def find_entry(name: str, entries: list[CacheEntry], cache: Path) -> CacheEntry 
         found = found or [entry for entry in entries if entry.pin is not None and entry.pin.name == name]
     if len(found) > 1:
         names = " or ".join(shlex.quote(entry.name) for entry in found)
-        raise UsageError(f"{name} names {len(found)} bases of the cache", f"Choose {names}")
+        raise UsageError(f"{name} names {len(found)} bases in the cache", f"Choose {names}")
     return found[0] if found else spec

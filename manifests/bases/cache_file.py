@@ -1,8 +1,7 @@
-"""One cached base in one file: complete or absent, and checked against its digests whenever it is read.
+"""A cached base as one file: complete or absent, and checked against its digests whenever it is read.
 
-The file is HDF5 with contiguous uncompressed `train/images`, `train/labels`, `test/images` and `test/labels`,
-and `record`, the canonical JSON of a `CacheRecord` as bytes (an attribute could not hold the names of many
-classes).
+The file is HDF5 with contiguous uncompressed `train/images`, `train/labels`, `test/images` and `test/labels`, and
+`record`, the canonical JSON of a `CacheRecord` as bytes (an attribute could not hold the names of many classes).
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.bases.spec import Spec, add_command
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files import canonical_json, hdf5, store
-from poisonsets.manifests.files.pixels import pixel_digest
 from poisonsets.manifests.limits import MANIFEST_BYTES
 from poisonsets.manifests.records.base import BasePin
 from poisonsets.manifests.records.fields import Label, SplitName, Strict, Text
@@ -32,13 +30,7 @@ SPLITS: Final[tuple[SplitName, ...]] = ("train", "test")
 
 
 class CacheRecord(Strict):
-    """What a cache file says of its base, beside the pixels.
-
-    Attributes:
-        pin: what a manifest records of the base.
-        pretrain_classes, mirror: as in `Base`.
-        spec: `Spec.text` of what it was made from.
-    """
+    """What a cache file records of its base beside the pixels; `spec` is the `Spec.text` that it was made from."""
 
     format: Literal["poisonset-base/2"] = "poisonset-base/2"
     pin: BasePin
@@ -48,7 +40,7 @@ class CacheRecord(Strict):
 
 
 class EarlierVersionError(MissingError):
-    """A cache file of an earlier version, of which nothing is used; `spec` is what it was made from."""
+    """A cache file of an earlier version, which is not read; `spec` is what it was made from."""
 
     def __init__(self, path: Path, spec: str) -> None:
         super().__init__(f"{path}: made by an earlier version", f"Add it again: `{add_command(spec)}`")
@@ -60,7 +52,7 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock beside a cache file while it is made or removed.
 
     Raises:
-        MissingError: another process holds it for more than `LOCK_SECONDS`, or the folder cannot be written.
+        MissingError: another process has held it for `LOCK_SECONDS`, or the folder cannot be written.
     """
     store.make_folder(path.parent)
     with store.locked(path.with_suffix(".lock"), patience=LOCK_SECONDS):
@@ -68,16 +60,12 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def write_base(base: Base, spec: Spec, path: Path) -> None:
-    """Write a base to `path`, whole or not at all; the caller holds the lock.
-
-    Raises:
-        MissingError: the folder or the disk refuses it.
-    """
+    """Write a base to `path`, whole or not at all; the caller holds the lock. Raises as `store.replacing`."""
     record = CacheRecord(
         pin=base.pin(),
         pretrain_classes=base.pretrain_classes,
         mirror=base.mirror,
-        # A path may hold bytes that are no UTF-8; the record may not.
+        # A path may have bytes that are not UTF-8; the record may not.
         spec=spec.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
     )
     store.sweep(path.parent, f"{path.name}.*")
@@ -89,7 +77,7 @@ def write_base(base: Base, spec: Spec, path: Path) -> None:
                     file[f"{name}/images"] = split.images
                     file[f"{name}/labels"] = split.labels.astype("<i8")
                 file["record"] = np.frombuffer(canonical_json.dumps(record.model_dump(mode="json")), np.uint8)
-        except RuntimeError as error:  # h5py's word for a full disk while it closes
+        except RuntimeError as error:  # what h5py raises when the disk is full as it closes
             raise OSError(str(error)) from error
 
 
@@ -102,6 +90,27 @@ def read_record(path: Path) -> CacheRecord:
     """
     with hdf5.opened(path) as file:
         return _record(file, path)
+
+
+def read_base(path: Path) -> Base:
+    """The base in a cache file, the digest of each split computed anew.
+
+    Raises:
+        MissingError: as `read_record`.
+        DamagedError: likewise, or a digest differs from the recorded one.
+    """
+    with hdf5.opened(path) as file:
+        record = _record(file, path)
+        train, test = (_split(file, name, record.pin.splits[name].digest, path) for name in SPLITS)
+    return Base(
+        name=record.pin.name,
+        classes=record.pin.classes,
+        train=train,
+        test=test,
+        victim_classes=record.pin.victim_classes,
+        pretrain_classes=record.pretrain_classes,
+        mirror=record.mirror,
+    )
 
 
 def _record(file: h5py.File, path: Path) -> CacheRecord:
@@ -117,34 +126,12 @@ def _record(file: h5py.File, path: Path) -> CacheRecord:
         raise DamagedError(f"{path}: record: not what this version writes ({error.error_count()} fields)") from error
 
 
-def read_base(path: Path) -> Base:
-    """The base in a cache file, the digest of each split computed anew.
-
-    Raises:
-        MissingError: there is no such file, or it is an earlier version's.
-        DamagedError: the file is not a cached base, or a digest differs from the recorded one.
-    """
-    with hdf5.opened(path) as file:
-        record = _record(file, path)
-        train, test = (_split(file, name, record, path) for name in SPLITS)
-    return Base(
-        name=record.pin.name,
-        classes=record.pin.classes,
-        train=train,
-        test=test,
-        victim_classes=record.pin.victim_classes,
-        pretrain_classes=record.pretrain_classes,
-        mirror=record.mirror,
-    )
-
-
-def _split(file: h5py.File, name: SplitName, record: CacheRecord, path: Path) -> Split:
-    pin = record.pin.splits.get(name)
+def _split(file: h5py.File, name: SplitName, digest: str, path: Path) -> Split:
     labels = hdf5.read(file, f"{name}/labels", rank=1)
     images = hdf5.read(file, f"{name}/images", rank=4)
-    if pin is None or images.dtype != np.uint8 or labels.dtype != np.int64 or images.shape[3] != 3:
+    if images.dtype != np.uint8 or labels.dtype != np.int64 or images.shape[3] != 3:
         raise DamagedError(f"{path}: {name}: not the arrays of a cached base")
-    digest = pixel_digest(images, labels)
-    if digest != pin.digest:
-        raise DamagedError(f"{path}: the {name} split has digest {digest[:12]}, {pin.digest[:12]} was written")
-    return Split(images, labels, digest)
+    split = Split(images, labels)
+    if split.digest != digest:
+        raise DamagedError(f"{path}: the {name} split has digest {split.digest[:12]}, {digest[:12]} was written")
+    return split

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
 
 from poisonsets.manifests.errors import MissingError
 from poisonsets.manifests.files.pixels import Images, Labels, pixel_digest
@@ -11,21 +15,26 @@ from poisonsets.manifests.records.base import BasePin, SplitPin
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 [N, H, W, 3] (RGB), labels int64 [N], and the digest of both."""
+    """Images uint8 [N, H, W, 3] (RGB) and labels int64 [N], in the order of their source."""
 
     images: Images
     labels: Labels
-    digest: str
 
-    @classmethod
-    def of(cls, images: Images, labels: Labels) -> Split:
-        """The split of these arrays, its digest computed."""
-        return cls(images, labels, pixel_digest(images, labels))
+    @cached_property
+    def digest(self) -> str:
+        """The digest of all pixels and labels (SPEC.md section 3), computed when it is first asked for."""
+        return pixel_digest(self.images, self.labels)
 
     @property
     def side(self) -> tuple[int, int]:
         """Height and width of every image."""
         return int(self.images.shape[1]), int(self.images.shape[2])
+
+    def hold_out(self, indices: Sequence[int]) -> tuple[Split, Split]:
+        """The images outside these indices and those at them, both in this split's order."""
+        held = np.zeros(len(self.labels), dtype=np.bool_)
+        held[indices] = True
+        return Split(self.images[~held], self.labels[~held]), Split(self.images[held], self.labels[held])
 
     def pin(self) -> SplitPin:
         """What a manifest records of this split."""
@@ -37,11 +46,11 @@ class Base:
     """A clean dataset that trials are drawn from and victims train on.
 
     Attributes:
-        name: the base's name without any local path.
+        name: the base's name, without any local path.
         classes: a name for each label.
-        train, test: the two splits; targets come from test, bases of poisons from train.
-        victim_classes: the labels trials and victims use.
-        pretrain_classes: the labels a feature extractor may be trained on (disjoint from the above for `digits`).
+        train, test: the two splits; bases of poisons come from train, targets from test.
+        victim_classes: the labels that trials and victims use.
+        pretrain_classes: the labels a feature extractor may be trained on; for `digits` these are other ones.
         mirror: whether an image and its mirror image show the same thing (not so for digits).
     """
 
@@ -67,10 +76,7 @@ class Base:
         )
 
     def as_pinned(self, pin: BasePin) -> Base:
-        """This base as a manifest sees it: the same images and labels, its victims' classes those of the pin.
-
-        Args:
-            pin: what the manifest records. Names pin nothing, so only the digests are compared.
+        """This base with the victim classes of a manifest; only digests are compared, for names pin nothing.
 
         Raises:
             MissingError: a split has another digest.

@@ -1,4 +1,4 @@
-"""Image files become uint8 RGB of one size; a file that is not a plain PNG or JPEG is refused by name."""
+"""Image files as one uint8 RGB array: all must have one size, or be resized to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from poisonsets.manifests.bases.kind import LabelledImages
+from poisonsets.manifests.bases.dataset import Split
 from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.files.images import IMAGE_FILE_BYTES, decode
@@ -19,7 +19,7 @@ PROGRESS_STEP: Final = 250  # images between two reports
 
 
 class SizeError(UsageError):
-    """Images of one split differ in size; `side` is the shortest of theirs, to resize all of them to."""
+    """Images of one split differ in size; `side` is the shortest side of two that differ."""
 
     def __init__(self, message: str, side: int) -> None:
         super().__init__(message)
@@ -27,11 +27,7 @@ class SizeError(UsageError):
 
 
 class ImageStack:
-    """Images of one size, added one by one without knowing how many there will be.
-
-    Args:
-        resize: the side every image is resized to, or None to keep their one size.
-    """
+    """Images of one size, added one by one; `resize` is the side that each is resized to, None keeps their size."""
 
     def __init__(self, resize: int | None) -> None:
         self._resize = resize
@@ -43,10 +39,10 @@ class ImageStack:
         return len(self._labels)
 
     def add(self, data: bytes, label: int, name: str) -> None:
-        """Decode one image file and put it at the end.
+        """Decode an image file and append it.
 
         Raises:
-            DamagedError: see `decode`.
+            DamagedError: as `decode`.
             SizeError: its size is not that of the first image.
             UsageError: the stack grows past `limits.FILE_BYTES`.
         """
@@ -62,36 +58,32 @@ class ImageStack:
         self._pixels += image.tobytes()
         self._labels.append(label)
 
-    def collect(self, where: Path) -> LabelledImages:
-        """What was added.
-
-        Raises:
-            MissingError: nothing was.
-        """
+    def collect(self, where: Path) -> Split:
+        """The added images and their labels. Raises MissingError where there are none."""
         if self._first is None:
             raise MissingError(f"{where}: no image found", "Check the path")
         pixels = np.frombuffer(self._pixels, np.uint8).reshape(len(self), *self._first[1])
-        return LabelledImages(pixels, np.array(self._labels, dtype=np.int64))
+        return Split(pixels, np.array(self._labels, dtype=np.int64))
 
 
 def decode_splits(
     splits: Sequence[Sequence[tuple[Path, int]]], where: Path, resize: int | None, progress: Progress
-) -> list[LabelledImages]:
-    """The image files of each split, each file with its label, decoded in the order given.
+) -> list[Split]:
+    """Decode the image files of each split in the order given, each with its label.
 
     Args:
         splits: for each split its files and their labels.
         where: the dataset's folder, for errors.
-        resize: the side to resize to, or None.
+        resize: as of `ImageStack`.
         progress: told the images read and their total.
 
     Raises:
         MissingError: a split has no file, or a file cannot be opened.
-        DamagedError, UsageError: see `ImageStack.add`.
+        DamagedError, UsageError: as `ImageStack.add`.
     """
     total = sum(map(len, splits))
     done = 0
-    result = []
+    decoded = []
     for files in splits:
         stack = ImageStack(resize)
         for path, label in files:
@@ -99,5 +91,5 @@ def decode_splits(
             done += 1
             if done % PROGRESS_STEP == 0 or done == total:
                 progress(done, total)
-        result.append(stack.collect(where))
-    return result
+        decoded.append(stack.collect(where))
+    return decoded

@@ -1,4 +1,4 @@
-"""Every kind of base dataset by name: the files of `kinds/` are the list, nothing is registered elsewhere."""
+"""Every kind of base dataset by name, listed by the files of `kinds/`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ from poisonsets.manifests.plugins import by_name, load_plugins
 
 @cache
 def kinds() -> Mapping[str, BaseKind]:
-    """All kinds by name, in alphabetical order.
-
-    Raises:
-        MissingError, UsageError: as `load_plugins`.
-    """
+    """All kinds by name, in alphabetical order. Raises as `load_plugins`."""
     modules = load_plugins("poisonsets.manifests.bases.kinds")
     return by_name("bases", ((kind.name, module, kind) for module in modules for kind in module.KINDS))

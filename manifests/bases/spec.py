@@ -1,4 +1,4 @@
-"""A base as people name it, with the options that change its pixels or splits: `folder:PATH@holdout=1/5,resize=32`."""
+"""A base as users name it, with the options that change its pixels or splits: `folder:PATH@holdout=1/5,resize=32`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Spec:
 
     Attributes:
         kind: how it is read.
-        path: where its source lies, resolved; None for embedded kinds, or where nobody said it.
+        path: the resolved path of its source; None for embedded kinds, or where it was not given.
         holdout: the share of the images that becomes the test split, or None.
         split_seed: the seed of that draw.
-        resize: the side in pixels every image is resized to; None keeps their size.
+        resize: the side in pixels that every image is resized to; None keeps their size.
     """
 
     kind: BaseKind
@@ -39,17 +39,16 @@ class Spec:
 
     @property
     def text(self) -> str:
-        """The spec as one types it, its path resolved. It differs where kind, path or options differ."""
+        """The spec as it is typed, with its path resolved; equal only where kind, path and options are."""
         place = f"{self.kind.name}:{self.path}" if self.kind.source == "spec" else self.kind.name
-        options = [f"holdout={self.holdout}"] if self.holdout else []
-        options += [f"resize={self.resize}"] if self.resize else []
-        options += [f"split-seed={self.split_seed}"] if self.split_seed else []
-        # Behind a path that holds an @, an empty list says so.
-        return f"{place}@{','.join(options)}" if options or "@" in place else place
+        values = {"holdout": self.holdout, "resize": self.resize, "split-seed": self.split_seed}
+        options = ",".join(f"{key}={value}" for key, value in values.items() if value)
+        # After a path with an @ even an empty list of options is written, so that the last @ never is the path's.
+        return f"{place}@{options}" if options or "@" in place else place
 
     @property
     def name(self) -> str:
-        """The base's name in manifests: of a path its last component, in the characters of `fields.Name`."""
+        """The base's name in manifests; of a path only the last component, in the characters of `fields.Name`."""
         if self.kind.source != "spec" or self.path is None:
             return self.kind.name
         last = re.sub(r"[^A-Za-z0-9._@=+-]", "-", self.path.name)
@@ -57,18 +56,18 @@ class Spec:
 
     @property
     def add_remedy(self) -> str:
-        """What to do where it is not at hand: the command line that adds it to the cache."""
+        """The remedy where the base is missing: the command that adds it to the cache."""
         source = None if self.kind.source == "spec" else self.path
         other = ", or --from PATH in place of --download" if self.kind.download and source is None else ""
         return f"Type `{add_command(self.text, source)}`{other}"
 
 
 def add_command(text: str, source: Path | None = None) -> str:
-    """The command line that adds the base of a spec to the cache, to be pasted.
+    """The command that adds the base of a spec to the cache, to be pasted.
 
     Args:
         text: as `Spec.text`.
-        source: where the files of a kind lie that is given them; None: fetch them where that is possible.
+        source: the files of a `given` kind; None fetches them where that is possible.
     """
     kind = kinds().get(re.split("[:@]", text, maxsplit=1)[0])
     words = ["poisonsets", "base", "add", text]
@@ -80,7 +79,7 @@ def add_command(text: str, source: Path | None = None) -> str:
 
 
 def split_options(text: str) -> tuple[str, str]:
-    """A spec's kind and path, and its options, which stand after the last @; empty where it has none."""
+    """Split a spec at its last @: the kind with its path, and the options, empty where there are none."""
     place, at, options = text.rpartition("@")
     return (place, options) if at else (text, "")
 
@@ -94,18 +93,18 @@ def parse_spec(
     resize: int | None = None,
     known: Iterable[str] = (),
 ) -> Spec:
-    """The base that a user's spec and options name; nothing is read from disk.
+    """Parse the spec and options of a user; nothing is read from disk.
 
     Args:
         text: `NAME` or `NAME:PATH`, either with `@key=value,...`: `holdout`, `resize`, `split-seed`.
-        source: the path, where the spec does not hold it.
+        source: the path, where the spec has none.
         holdout: a share between 0 and 1: "1/5", "0.2" or "20%".
         split_seed: at least 0; only with a holdout.
         resize: 1 to `limits.IMAGE_SIDE`.
-        known: more names that an unknown one may be meant for.
+        known: further names to suggest in place of an unknown one.
 
     Raises:
-        UsageError: no such kind, a path missing or too much, or an option unknown, given twice or out of range.
+        UsageError: no such kind, a path missing or superfluous, or an option unknown, given twice or out of range.
     """
     place, listed = split_options(text)
     name, colon, path = place.partition(":")
@@ -144,7 +143,7 @@ def _path(kind: BaseKind, path: str | None, source: Path | None) -> Path | None:
 
 
 def _numbers(given: Mapping[str, str]) -> tuple[Fraction | None, int, int | None]:
-    """Holdout, split seed and side of the options."""
+    """Holdout, split seed and side."""
     holdout = parse_share(given["holdout"], "holdout") if "holdout" in given else None
     if holdout in (0, 1):
         raise UsageError(f"holdout {given['holdout']} leaves a split without images", "Write it like 1/20")
@@ -155,5 +154,5 @@ def _numbers(given: Mapping[str, str]) -> tuple[Fraction | None, int, int | None
             raise UsageError(f"{key} {text[:40]}: not a whole number in {least}..{most}")
     seed = int(given.get("split-seed", 0))
     if seed and holdout is None:
-        raise UsageError(f"split-seed {seed}: it is the seed of a holdout, and there is none", "Give holdout=1/20 too")
+        raise UsageError(f"split-seed {seed}: there is no holdout to draw", "Give holdout=1/20 too")
     return holdout, seed, int(given["resize"]) if "resize" in given else None

@@ -31,7 +31,7 @@ def _network() -> Classifier:
 def _work() -> tuple[Task, Context, SplitImages]:
     rng = np.random.default_rng(0)
     shown = rng.integers(0, 256, (2 * TRIALS * POISONS, SIDE, SIDE, 3), dtype=np.uint8)
-    split = Split.of(shown, np.arange(len(shown)) % 2)
+    split = Split(shown, np.arange(len(shown)) % 2)
     base = Base("random", ("a", "b"), split, split, (0, 1), (0, 1), mirror=False)
     training = SplitImages(split, torch.device("cpu"))
     ids = tuple(tuple(range(2 * POISONS * t, 2 * POISONS * (t + 1), 2)) for t in range(TRIALS))

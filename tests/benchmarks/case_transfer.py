@@ -110,7 +110,7 @@ def _base() -> Base:
         labels = np.tile(np.arange(CLASSES, dtype=np.int64), each)
         images = generator.integers(0, 150, (len(labels), 32, 32, 3), dtype=np.uint8)
         images += (10 * labels[:, None, None, None]).astype(np.uint8)
-        splits.append(Split.of(images, labels))
+        splits.append(Split(images, labels))
     names = tuple(f"class {label}" for label in range(CLASSES))
     return Base("pictures", names, splits[0], splits[1], tuple(range(CLASSES)), (), mirror=True)
 

@@ -37,7 +37,7 @@ def _base() -> Base:
     rng = np.random.default_rng(0)
 
     def split(count: int) -> Split:
-        return Split.of(rng.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8), np.arange(count) % 10)
+        return Split(rng.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8), np.arange(count) % 10)
 
     classes = tuple(range(10))
     return Base("random", tuple("abcdefghij"), split(IMAGES), split(10_000), classes, classes, mirror=False)

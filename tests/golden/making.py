@@ -35,7 +35,7 @@ def noise(name: str, *shape: int) -> Images:
 def golden_base() -> Base:
     """36 training and 12 test images of 8x8 in three classes."""
     labels = tuple(np.arange(size, dtype=np.int64) % 3 for size in (36, 12))
-    train, test = (Split.of(noise(name, len(y), 8, 8, 3), y) for name, y in zip(("train", "test"), labels, strict=True))
+    train, test = (Split(noise(name, len(y), 8, 8, 3), y) for name, y in zip(("train", "test"), labels, strict=True))
     return Base("golden", ("zero", "one", "two"), train, test, (0, 1, 2), (0, 1, 2), mirror=False)
 
 

@@ -33,7 +33,7 @@ def _split(per_class: int, seed: int) -> Split:
     for image, label in zip(images, labels, strict=True):
         row, column = 8 * (label // 2), 8 * (label % 2)
         image[row : row + 8, column : column + 8] += 150
-    return Split.of(images, labels)
+    return Split(images, labels)
 
 
 @pytest.fixture(scope="session")

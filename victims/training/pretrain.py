@@ -132,7 +132,7 @@ def training_images(pretraining: Pretraining, base: Base) -> tuple[Images, Label
         UsageError: as `training_ids`.
     """
     ids = training_ids(pretraining, base)
-    return images_of(Split(base.train.images[ids], base.train.labels[ids], ""), pretraining.classes)
+    return images_of(Split(base.train.images[ids], base.train.labels[ids]), pretraining.classes)
 
 
 def cached_weights(

@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100 from the files their authors publish, in original order.
 
-Read are the extracted python version (pickles, through the opcode interpreter) and the binary version.
+The extracted python version (pickles, read by the opcode interpreter) and the binary version can be read.
 Source: Krizhevsky, "Learning multiple layers of features from tiny images" (2009), and its download page.
 """
 
@@ -14,14 +14,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from poisonsets.manifests.bases.kind import BaseKind, Contents, LabelledImages
+from poisonsets.manifests.bases.dataset import Split
+from poisonsets.manifests.bases.kind import BaseKind, Contents
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.files.pickles import interpreter
 from poisonsets.manifests.workers import Progress
 
 PIXELS: Final = 3 * 32 * 32
-PART_BYTES: Final = 256 << 20  # the largest part, the pickle of CIFAR-100's training images, has 155 MB
+PART_BYTES: Final = 256 << 20  # the largest part, CIFAR-100's pickled training images, has 155 MB
 
 # fmt: off
 CIFAR10_CLASSES: Final = (
@@ -46,19 +47,20 @@ CIFAR100_CLASSES: Final = (
 
 @dataclass(frozen=True)
 class Layout:
-    """One of the two published forms: its folder, its files, and how one file is read."""
+    """A published form: its folder, its files, and the function that reads one of them."""
 
     folder: str
     train: tuple[str, ...]
     test: str
-    part: Callable[[bytes, str], LabelledImages]
+    part: Callable[[bytes, str], Split]
 
 
-def _pickled(data: bytes, where: str, *, key: str) -> LabelledImages:
+def _pickled(data: bytes, where: str, *, key: str) -> Split:
     """A dict with `data` uint8 [N, 3072] and a list of labels; Python 2 wrote the keys as byte strings."""
     batch = interpreter.load(data, where)
-    fields = {_text(name): value for name, value in batch.items()} if type(batch) is dict else {}
-    pixels, labels = fields.get("data"), fields.get(key)
+    if type(batch) is not dict:
+        batch = {}
+    pixels, labels = (batch.get(name, batch.get(name.encode())) for name in ("data", key))
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (PIXELS,):
         raise DamagedError(f"{where}: no uint8 array `data` with {PIXELS} columns")
     if type(labels) is not list or any(type(label) is not int for label in labels):
@@ -66,7 +68,7 @@ def _pickled(data: bytes, where: str, *, key: str) -> LabelledImages:
     return _checked(pixels, np.array(labels, dtype=object), where)
 
 
-def _binary(data: bytes, where: str, *, label_bytes: int) -> LabelledImages:
+def _binary(data: bytes, where: str, *, label_bytes: int) -> Split:
     """Records of `label_bytes` labels, the last of them the fine one, and 3072 pixels, channel by channel."""
     record = label_bytes + PIXELS
     if len(data) % record:
@@ -75,17 +77,13 @@ def _binary(data: bytes, where: str, *, label_bytes: int) -> LabelledImages:
     return _checked(rows[:, label_bytes:], rows[:, label_bytes - 1], where)
 
 
-def _checked(pixels: Any, labels: Any, where: str) -> LabelledImages:
+def _checked(pixels: Any, labels: Any, where: str) -> Split:
     if len(pixels) != len(labels):
         raise DamagedError(f"{where}: {len(pixels)} images but {len(labels)} labels")
     if len(labels) and not 0 <= min(labels) <= max(labels) < 100:
         raise DamagedError(f"{where}: labels from {min(labels)} to {max(labels)}")
     images = np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    return LabelledImages(images, labels.astype(np.int64))
-
-
-def _text(key: Any) -> Any:
-    return key.decode("latin1") if type(key) is bytes else key
+    return Split(images, labels.astype(np.int64))
 
 
 CIFAR10: Final = tuple(
@@ -102,29 +100,22 @@ CIFAR100: Final = (
 
 
 def read_cifar(
-    source: Path,
-    _resize: int | None,
-    progress: Progress,
-    *,
-    layouts: Sequence[Layout],
-    classes: tuple[str, ...],
+    source: Path, _resize: int | None, progress: Progress, *, layouts: Sequence[Layout], classes: tuple[str, ...]
 ) -> Contents:
-    """Both splits; the training split is its parts in their numbered order.
+    """Both splits; the training split is its parts in their numbered order. Progress is told in parts.
 
     Args:
         source: the folder with the parts, or one that contains it under its published name.
-        progress: told the parts read.
         layouts: the forms to look for, in this order.
-        classes: the label names.
     """
     folder, layout = _found(source, layouts)
-    parts: list[LabelledImages] = []
+    parts: list[Split] = []
     for name in (*layout.train, layout.test):
         parts.append(layout.part(store.read_file(folder / name, PART_BYTES, follow=True), name))
         progress(len(parts), len(layout.train) + 1)
     *train, test = parts
     images = np.concatenate([part.images for part in train])
-    return Contents(classes, LabelledImages(images, np.concatenate([part.labels for part in train])), test)
+    return Contents(classes, Split(images, np.concatenate([part.labels for part in train])), test)
 
 
 def _found(source: Path, layouts: Sequence[Layout]) -> tuple[Path, Layout]:
@@ -133,9 +124,8 @@ def _found(source: Path, layouts: Sequence[Layout]) -> tuple[Path, Layout]:
             if (folder / layout.test).is_file() and (folder / layout.train[0]).is_file():
                 return folder, layout
     names = " or ".join(layout.folder for layout in layouts)
-    raise MissingError(
-        f"{source}: neither it nor a folder {names} in it holds the dataset's files", "Extract the archive"
-    )
+    message = f"{source}: neither it nor a folder {names} in it holds the dataset's files"
+    raise MissingError(message, "Extract the archive")
 
 
 KINDS = tuple(

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from poisonsets.manifests.bases.kind import BaseKind, Contents, LabelledImages
+from poisonsets.manifests.bases.dataset import Split
+from poisonsets.manifests.bases.kind import BaseKind, Contents
 from poisonsets.manifests.stream import Stream
 from poisonsets.manifests.workers import Progress
-
-TEST_IMAGES_PER_CLASS = 60
-ZOOM = 4
 
 
 def read_digits(_source: Path, _resize: int | None, _progress: Progress) -> Contents:
@@ -28,17 +26,11 @@ def read_digits(_source: Path, _resize: int | None, _progress: Progress) -> Cont
 
     levels, labels = load_digits(return_X_y=True)
     grey = (levels.astype(np.int64) * 255 // 16).astype(np.uint8).reshape(-1, 8, 8)
-    large = grey.repeat(ZOOM, axis=1).repeat(ZOOM, axis=2)
-    images = np.repeat(large[..., None], 3, axis=3)
-    labels = labels.astype(np.int64)
-    in_test = np.zeros(len(labels), dtype=np.bool_)
-    for label in range(10):
-        in_test[Stream("digits", label).sample(np.flatnonzero(labels == label).tolist(), TEST_IMAGES_PER_CLASS)] = True
-    return Contents(
-        classes=tuple("0123456789"),
-        train=LabelledImages(images[~in_test], labels[~in_test]),
-        test=LabelledImages(images[in_test], labels[in_test]),
-    )
+    images = np.repeat(grey.repeat(4, axis=1).repeat(4, axis=2)[..., None], 3, axis=3)
+    of_class = [np.flatnonzero(labels == label).tolist() for label in range(10)]
+    drawn = [index for label in range(10) for index in Stream("digits", label).sample(of_class[label], 60)]
+    train, test = Split(images, labels.astype(np.int64)).hold_out(drawn)
+    return Contents(tuple("0123456789"), train, test)
 
 
 KINDS = (

@@ -15,34 +15,24 @@ from poisonsets.manifests.workers import Progress
 def read_folder(source: Path, resize: int | None, progress: Progress) -> Contents:
     """The PNG and JPEG files of `train/CLASS/` and `test/CLASS/` (or `val/CLASS/`), or of `CLASS/` directly.
 
-    Other files, hidden folders and deeper folders are passed over. A class of the test split must be one of
-    train.
-
-    Args:
-        source: the folder.
-        resize: the side to resize to, or None.
-        progress: told the images read and their total.
+    Other files, hidden folders and deeper folders are passed over. A class of the test split must be one of train.
     """
-    train = source / "train" if (source / "train").is_dir() else source
-    test = _test_folder(source)
-    classes = _classes(train)
-    folders = [train] if test is None else [train, test]
-    for label in [] if test is None else _classes(test):
-        if label not in classes:
-            raise DamagedError(f"{test}: class {label} is not among the classes of {train}")
-    splits = decode_splits([_files(folder, classes) for folder in folders], source, resize, progress)
-    return Contents(tuple(classes), splits[0], splits[1] if test is not None else None)
+    folders = _split_folders(source)
+    classes = _classes(folders[0])
+    for folder in folders[1:]:
+        for label in _classes(folder):
+            if label not in classes:
+                raise DamagedError(f"{folder}: class {label} is not among the classes of {folders[0]}")
+    train, *test = decode_splits([_files(folder, classes) for folder in folders], source, resize, progress)
+    return Contents(tuple(classes), train, test[0] if test else None)
 
 
-def has_test(source: Path) -> bool:
-    """Whether there is `test/` or `val/` beside `train/`."""
-    return _test_folder(source) is not None
-
-
-def _test_folder(source: Path) -> Path | None:
+def _split_folders(source: Path) -> list[Path]:
+    """The folder of the training split, and that of the test split where there is one."""
     if not (source / "train").is_dir():
-        return None
-    return next((source / name for name in ("test", "val") if (source / name).is_dir()), None)
+        return [source]
+    tests = [source / name for name in ("test", "val") if (source / name).is_dir()]
+    return [source / "train", *tests[:1]]
 
 
 def _classes(folder: Path) -> list[str]:
@@ -67,6 +57,6 @@ KINDS = (
         summary="PNG and JPEG files in train/CLASS/ and test/CLASS/, or in CLASS/ with a holdout",
         source="spec",
         read=read_folder,
-        has_test=has_test,
+        has_test=lambda source: len(_split_folders(source)) == 2,
     ),
 )

@@ -1,9 +1,9 @@
 """Tiny ImageNet in its official layout, numbered as the published setups number it, whole or by halves.
 
-Classes are the wnids sorted as strings; training images are sorted by path and validation images by name,
-both as strings (val_0, val_1, val_10, ...). The test split is the official validation split, for the official
-test images have no labels. The halves keep labels below 100, or the others less 100, in unchanged order
-(Schwarzschild et al., 2021).
+Classes are the wnids sorted as strings; training images are sorted by path and validation images by name, both as
+strings (val_0, val_1, val_10, ...). The test split is the official validation split, because the official test images
+have no labels. The halves keep the labels below 100, or the others less 100, in unchanged order (Schwarzschild et al.,
+2021).
 """
 
 from __future__ import annotations
@@ -25,21 +25,14 @@ SUFFIX: Final = ".JPEG"
 
 
 def read_tinyimagenet(source: Path, resize: int | None, progress: Progress, *, kept: slice) -> Contents:
-    """The classes `kept` of the sorted wnids, numbered from 0.
-
-    Args:
-        source: the folder with train/, val/ and wnids.txt.
-        resize: the side to resize to, or None.
-        progress: told the images read and their total.
-        kept: a slice of the sorted wnids.
-    """
+    """The classes `kept` of the sorted wnids, numbered from 0; the source holds train/, val/ and wnids.txt."""
     wnids = _wnids(source)[kept]
     if not wnids:
         raise MissingError(f"{source}: too few class folders in train/ for this base", "Check that it is complete")
     folders = [source / "train" / wnid / "images" for wnid in wnids]
     train = [(path, label) for label, folder in enumerate(folders) for path in _images(folder)]
-    train_split, test_split = decode_splits([train, _validation(source / "val", wnids)], source, resize, progress)
-    return Contents(tuple(wnids), train_split, test_split)
+    splits = decode_splits([train, _validation(source / "val", wnids)], source, resize, progress)
+    return Contents(tuple(wnids), *splits)
 
 
 def _wnids(source: Path) -> list[str]:
@@ -62,7 +55,7 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _validation(folder: Path, wnids: Sequence[str]) -> list[tuple[Path, int]]:
-    """The validation images of the classes `wnids`; a line of the annotations is name, wnid and a box."""
+    """The validation images of these classes; a line of the annotations is a name, a wnid and a box."""
     lines = store.read_file(folder / "val_annotations.txt", TEXT_BYTES, follow=True).decode("latin1").splitlines()
     wnid_of = {fields[0]: fields[1] for fields in (line.split("\t") for line in lines) if len(fields) > 1}
     label_of = {wnid: label for label, wnid in enumerate(wnids)}

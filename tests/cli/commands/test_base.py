@@ -85,7 +85,7 @@ def test_sizes_are_listed_and_a_base_is_removed(cli: Cli, flowers: Path) -> None
     table = cli("base", "list").out
     assert f"{document['bytes']:,} bytes in all" in table
     assert "made on first use" in table
-    cli("base", "remove", "folder:my-flowers").refused(2, "names 2 bases of the cache", *map(shlex.quote, sizes))
+    cli("base", "remove", "folder:my-flowers").refused(2, "names 2 bases in the cache", *map(shlex.quote, sizes))
     first, second = sizes
     assert cli("base", "remove", first).out == f"{first}: removed, {sizes[first]:,} bytes\n"
     assert not Path(files[first]).exists()

@@ -178,7 +178,7 @@ def test_what_is_missing_is_said_before_work_starts(
 def test_a_classifier_of_another_base_is_refused(cli: Cli, networks: dict[str, Path], cache: Path, here: Path) -> None:
     """Its class numbers would mean other things; a feature extractor may come from anywhere."""
     base = open_base("digits", cache=cache)
-    other = replace(base, train=Split.of(255 - base.train.images, base.train.labels))
+    other = replace(base, train=Split(255 - base.train.images, base.train.labels))
     pretraining = Pretraining("convnet", (5, 6, 7, 8, 9), epochs=1, width="0.25", batch=32)
     file = cached_weights(pretraining, other, here, device=torch.device("cpu")).path
     craft = ("--base", "digits", "--trials", "0", "--poisons", "4", "--surrogate", file)

@@ -96,7 +96,7 @@ def test_what_names_several_bases_is_refused_with_their_names(fill: Fill, cache:
         add_base(parse_spec(text), cache=cache)
     for name in (place, "folder:birds"):  # neither is in the list
         for command in (open_base, remove_base):
-            with pytest.raises(UsageError, match="names 2 bases of the cache") as caught:
+            with pytest.raises(UsageError, match="names 2 bases in the cache") as caught:
                 command(name, cache=cache)
             assert caught.value.remedy == f"Choose {place}@holdout=1/2 or {place}@holdout=1/4"
 

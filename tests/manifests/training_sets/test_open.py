@@ -33,7 +33,7 @@ def twins(seed: int = 0) -> Base:
     images = base.train.images.copy()
     first, second = np.flatnonzero(base.train.labels == 2)[:2]
     images[second] = images[first]
-    return replace(base, train=Split.of(images, base.train.labels), victim_classes=(2, 0, 1))
+    return replace(base, train=Split(images, base.train.labels), victim_classes=(2, 0, 1))
 
 
 def changed(base: Base, seed: int) -> tuple[Images, Labels]:

@@ -19,7 +19,7 @@ TEST = np.arange(40) % 5
 BASE = Base(
     "tiny",
     tuple("abcde"),
-    *(Split.of(np.zeros((len(x), 1, 1, 3), np.uint8), x.astype(np.int64)) for x in (TRAIN, TEST)),
+    *(Split(np.zeros((len(x), 1, 1, 3), np.uint8), x.astype(np.int64)) for x in (TRAIN, TEST)),
     victim_classes=(1, 2, 3, 4),
     pretrain_classes=(0,),
     mirror=False,
@@ -114,7 +114,7 @@ def test_declared_classes_without_images_are_never_drawn() -> None:
 
 
 def test_a_class_without_test_images_is_a_usage_error() -> None:
-    test = Split.of(np.zeros((4, 1, 1, 3), np.uint8), np.zeros(4, np.int64))
+    test = Split(np.zeros((4, 1, 1, 3), np.uint8), np.zeros(4, np.int64))
     base = Base("odd", BASE.classes, BASE.train, test, (1, 2), (0,), mirror=False)
     with pytest.raises(UsageError, match="no test image of class 1, 2"):
         draw(base, record(), 0)

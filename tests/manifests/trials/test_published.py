@@ -33,7 +33,7 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 def base_of(train: Labels, test: Labels) -> Base:
     """A base of these labels under black images of one pixel."""
-    splits = (Split.of(np.zeros((len(y), 1, 1, 3), np.uint8), y.astype(np.int64)) for y in (train, test))
+    splits = (Split(np.zeros((len(y), 1, 1, 3), np.uint8), y.astype(np.int64)) for y in (train, test))
     everything = tuple(range(10))
     return Base("cifar10", CLASSES, *splits, everything, everything, mirror=True)
 

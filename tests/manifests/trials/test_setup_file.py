@@ -32,7 +32,7 @@ PUBLISHED = {
 
 def base_of(train: Any, test: Any) -> Base:
     """A base with these labels and blank pixels."""
-    splits = [Split.of(np.zeros((len(x), 1, 1, 3), np.uint8), np.array(x, np.int64)) for x in (train, test)]
+    splits = [Split(np.zeros((len(x), 1, 1, 3), np.uint8), np.array(x, np.int64)) for x in (train, test)]
     classes = tuple(map(str, range(10)))
     return Base("cifar10", classes, *splits, tuple(range(10)), tuple(range(10)), mirror=True)
 

@@ -29,7 +29,7 @@ TRIALS = 60
 def flowers() -> Base:
     """Images of one black pixel, as many a class as the paper's training set has."""
     labels = (np.repeat(np.arange(5), FLOWERS).astype(np.int64), np.arange(10, dtype=np.int64) % 5)
-    splits = (Split.of(np.zeros((len(y), 1, 1, 3), np.uint8), y) for y in labels)
+    splits = (Split(np.zeros((len(y), 1, 1, 3), np.uint8), y) for y in labels)
     names = ("daisy", "dandelion", "rose", "sunflower", "tulip")
     return Base("flowers", names, *splits, tuple(range(5)), tuple(range(5)), mirror=True)
 

@@ -77,7 +77,7 @@ def doubled(base: Base, index: int, target: int) -> Base:
     """The base with a training image that is a test image too."""
     images = base.train.images.copy()
     images[index] = base.test.images[target]
-    return replace(base, train=Split.of(images, base.train.labels))
+    return replace(base, train=Split(images, base.train.labels))
 
 
 @pytest.mark.parametrize("role", ["kept", "replaced", "removed", "of an unknown class"])

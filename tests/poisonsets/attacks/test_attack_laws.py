@@ -101,7 +101,7 @@ BASES, TARGETS, OTHERS = pixels(0, TRIALS, POISONS), pixels(1, TRIALS, 1), pixel
 FIXED = PatchTrigger(image="triggers/law.png", place=FixedPlace(row=9, column=10))
 TRIGGER, OTHER_TRIGGER = Trigger(FIXED, pixels(3)[:5, :5]), Trigger(FIXED, pixels(4)[:5, :5])
 SOURCES, OTHER_SOURCES = (
-    SplitImages(Split.of(pixels(seed, 20), np.repeat([ADVERSARIAL, SOURCE], 10)), CPU) for seed in (5, 6)
+    SplitImages(Split(pixels(seed, 20), np.repeat([ADVERSARIAL, SOURCE], 10)), CPU) for seed in (5, 6)
 )
 
 

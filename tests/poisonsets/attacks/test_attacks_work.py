@@ -144,4 +144,4 @@ def test_l2_noise_fills_its_radius(digits: Base) -> None:
 
 def grey(base: Base) -> Base:
     """The base with every training image grey, level 128."""
-    return replace(base, train=Split.of(np.full_like(base.train.images, 128), base.train.labels))
+    return replace(base, train=Split(np.full_like(base.train.images, 128), base.train.labels))

@@ -47,7 +47,7 @@ def small_base() -> Base:
     rng = np.random.default_rng(0)
 
     def split(count: int) -> Split:
-        return Split.of(rng.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8), np.arange(count) % 3)
+        return Split(rng.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8), np.arange(count) % 3)
 
     return Base("random", ("a", "b", "c"), split(60), split(6), (0, 1, 2), (0, 1, 2), mirror=False)
 

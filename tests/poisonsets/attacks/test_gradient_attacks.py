@@ -50,7 +50,7 @@ def network(seed: int) -> Classifier:
 NETWORKS = (network(1), network(2))
 SURROGATES: tuple[Surrogate, ...] = tuple(surrogate_of(one, CLASSES, CPU) for one in NETWORKS)
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, SIDE, SIDE, 3)).astype(np.uint8)
-TRAINING = SplitImages(Split.of(PIXELS, np.array(CLASSES, dtype=np.int64)[np.arange(40) % 3]), CPU)
+TRAINING = SplitImages(Split(PIXELS, np.array(CLASSES, dtype=np.int64)[np.arange(40) % 3]), CPU)
 IDS = tuple(np.flatnonzero(TRAINING.labels == ADVERSARIAL)[:POISONS].tolist())
 BASES = TRAINING.images(IDS)
 TARGETS = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(9))
@@ -210,7 +210,7 @@ def test_metapoison_draws_clean_images_that_are_no_base() -> None:
             self.asked.append(tuple(ids))
             return super().images(ids)
 
-    split = Watched(Split.of(PIXELS, TRAINING.labels), CPU)
+    split = Watched(Split(PIXELS, TRAINING.labels), CPU)
     crafted = metapoison(steps=2, restarts=1, clean=5, augment=False)(task(), context(training=split))
     assert len(split.asked) == 4, "of two steps, the start and the end"
     assert len(set(split.asked)) > 1

@@ -81,7 +81,7 @@ def test_blocks_are_runs_of_equal_trials_as_long_as_can_be(counts: list[int]) ->
 def test_a_rate_gives_classes_of_other_sizes_other_blocks() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), (8, 20, 40)).astype(np.int64)
-    train = Split.of(rng.integers(0, 256, (68, 8, 8, 3), dtype=np.uint8), labels)
+    train = Split(rng.integers(0, 256, (68, 8, 8, 3), dtype=np.uint8), labels)
     base = Base("uneven", ("a", "b", "c"), train, SMALL.test, (0, 1, 2), (0, 1, 2), mirror=False)
     plans = [draw(base, DrawnSetup(seed=0, rate="1/4"), number) for number in range(20)]
     blocks = split(plans, base)

@@ -195,7 +195,7 @@ def interrupted(folder: Path, request: CraftRequest) -> None:
 
 def negative() -> Base:
     """The base with the same labels under other pixels."""
-    return replace(BASE, train=Split.of(255 - BASE.train.images, BASE.train.labels))
+    return replace(BASE, train=Split(255 - BASE.train.images, BASE.train.labels))
 
 
 @pytest.fixture(scope="module")

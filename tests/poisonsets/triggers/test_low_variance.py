@@ -19,7 +19,7 @@ def random_base(side: int = 16) -> Base:
     rng = np.random.default_rng(side)
 
     def split(count: int) -> Split:
-        return Split.of(rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8), np.arange(count) % 3)
+        return Split(rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8), np.arange(count) % 3)
 
     return Base("random", ("a", "b", "c"), split(12), split(6), (0, 1, 2), (0, 1, 2), mirror=False)
 
@@ -74,7 +74,7 @@ def test_low_variance_draws_its_image_from_the_seed_and_bounds_its_work() -> Non
 
 
 def test_equal_training_images_have_no_low_variance() -> None:
-    same = Split.of(np.full((4, 8, 8, 3), 7, dtype=np.uint8), np.zeros(4, dtype=np.int64))
+    same = Split(np.full((4, 8, 8, 3), 7, dtype=np.uint8), np.zeros(4, dtype=np.int64))
     base = Base("flat", ("a",), same, same, (0,), (0,), mirror=False)
     with pytest.raises(UsageError, match="all equal"):
         resolve("low-variance", base, seed=0)

@@ -29,7 +29,7 @@ def base_of(side: int, images: int = 12) -> Base:
 
     def split(count: int) -> Split:
         # Between 40 and 215, so that black and white are colours no image has.
-        return Split.of(rng.integers(40, 216, (count, side, side, 3), dtype=np.uint8), np.arange(count) % 3)
+        return Split(rng.integers(40, 216, (count, side, side, 3), dtype=np.uint8), np.arange(count) % 3)
 
     return Base("random", ("a", "b", "c"), split(images), split(6), (0, 1, 2), (0, 1, 2), mirror=False)
 

@@ -247,7 +247,7 @@ class TestRefusals:
         opened = makers.set_of(makers.trial())
         images = tiny_base.train.images.copy()
         images[0, 0, 0, 0] ^= 1
-        changed = replace(tiny_base, train=Split.of(images, tiny_base.train.labels))
+        changed = replace(tiny_base, train=Split(images, tiny_base.train.labels))
         self.refuse(MissingError, "train split", opened, changed, extractor=extractor)
         self.refuse(UsageError, "classes", opened, replace(tiny_base, victim_classes=(1, 2, 3)), extractor=extractor)
 

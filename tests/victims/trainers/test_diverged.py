@@ -76,7 +76,7 @@ def test_a_network_whose_training_diverged_is_refused_and_not_stored(tiny_base: 
 
 
 def shrunk(base: Base, side: int) -> Base:
-    train, test = (Split.of(s.images[:, :side, :side].copy(), s.labels) for s in (base.train, base.test))
+    train, test = (Split(s.images[:, :side, :side].copy(), s.labels) for s in (base.train, base.test))
     return replace(base, train=train, test=test)
 
 
@@ -118,7 +118,7 @@ def test_cached_weights_are_those_of_the_recipe_and_the_base(tiny_base: Base, tm
     names[0].write_bytes(names[1].read_bytes())
     with pytest.raises(DamagedError, match=f"another pretraining.*Remove .*{names[0].name}"):
         cached_weights(PRETRAINING, tiny_base, tmp_path, device=CPU)
-    turned = Split.of(tiny_base.train.images[:, ::-1].copy(), tiny_base.train.labels)
+    turned = Split(tiny_base.train.images[:, ::-1].copy(), tiny_base.train.labels)
     moved = tmp_path / "weights" / f"{other.digest(turned.digest)}.safetensors"
     names[1].rename(moved)
     with pytest.raises(DamagedError, match="train split"):
