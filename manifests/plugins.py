@@ -96,8 +96,7 @@ def _offered(group: str) -> list[ModuleType]:
         except PoisonsetsError:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001  whose author we do not know
-            message = (
-                f"{point.name} ({point.value}) of another package cannot be loaded: {type(error).__name__}: {error}"
-            )
-            warnings.warn(f"{message}. Repair or uninstall that package", PluginWarning, stacklevel=2)
+            reason = f"{type(error).__name__}: {error}. Repair or uninstall that package"
+            message = f"{point.name} ({point.value}) of another package cannot be loaded: {reason}"
+            warnings.warn(message, PluginWarning, stacklevel=2)
     return found

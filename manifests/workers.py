@@ -9,12 +9,10 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, MutableSequence, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures import wait as wait_for
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
-from multiprocessing.connection import wait
+from multiprocessing import connection
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from poisonsets.manifests.errors import MissingError
@@ -82,7 +80,7 @@ def _run_in_processes(
             with _interrupts_blocked():
                 running = deque(pool.submit(_run, number, item) for number, item in enumerate(items))
             while running:
-                pending = wait_for([running[0]], timeout=LOOK_EVERY).not_done
+                pending = wait([running[0]], timeout=LOOK_EVERY).not_done
                 progress(sum(shares), len(items))
                 if not pending:
                     yield running.popleft().result()
@@ -113,25 +111,25 @@ def _start(make: Callable[[], Worker[Any, Any]], shares: MutableSequence[float])
     global _worker, _shares
     _shares = shares
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    warnings.simplefilter("ignore", PluginWarning)  # the process that started this one has said it
+    warnings.simplefilter("ignore", PluginWarning)  # the parent has given them
     _worker = make()
 
 
 def _die_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+    """End this worker with its parent: if that is killed, it would wait for work forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        wait([parent.sentinel])
+        connection.wait([parent.sentinel])
         os._exit(1)
 
 
 def _run(number: int, item: Any) -> Any:
     if _worker is None:
         raise RuntimeError("the worker was not started")
-    result = _worker.run(item, partial(_share, number))
-    _share(number, 1, 1)
+
+    def share(done: float, total: float) -> None:
+        _shares[number] = done / total
+
+    result = _worker.run(item, share)
+    share(1, 1)
     return result
-
-
-def _share(number: int, done: float, total: float) -> None:
-    _shares[number] = done / total
