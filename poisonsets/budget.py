@@ -1,4 +1,4 @@
-"""The budget: projection while crafting, and the one place where floats become levels.
+"""The budget: projection while crafting, and the one place where a poison is rounded to whole levels.
 
 Rounding to nearest keeps a projected image inside its ball. Truncation, which peers use, can leave the ball by one
 level (8/255 became 9/255 in the published checker), and moves up to a quarter of the unchanged levels by one once they

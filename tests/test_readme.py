@@ -52,7 +52,7 @@ def test_every_folder_and_exit_code_is_named() -> None:
 
 def walk() -> list[tuple[str, list[str]]]:
     """The steps of one image's way, each with the paths it names."""
-    listed = README.split("one file per station:")[1].split("How to add")[0]
+    listed = README.split("one file a step:")[1].split("One file adds")[0]
     steps = re.findall(r"^[0-9]+\. (.+)$", listed, re.MULTILINE)
     return [(step, re.findall(r"`([a-z_0-9/]+\.py)`", step)) for step in steps]
 
@@ -72,6 +72,8 @@ def test_every_file_on_the_walk_exists() -> None:
         ("rounded", "poisonsets/budget.py", "def to_levels("),
         ("stamped", "manifests/overlay/stamp.py", "def stamp("),
         ("is decided", "manifests/overlay/compose.py", "def compose("),
+        ("put together", "manifests/overlay/targets.py", "def target_images("),
+        ("The bound", "manifests/verification/checks/constraint.py", "def inside_the_ball("),
         ("row is written", "victims/results/folder.py", "def write(self, row: Row)"),
     ],
 )

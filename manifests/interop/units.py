@@ -160,7 +160,7 @@ def _meaning(low: float, high: float, adds: bool) -> str:
     return f" ({', '.join(meanings)})"
 
 
-def to_levels(values: NDArray[Any], unit: Unit, bases: Images | None) -> tuple[Images, tuple[Finding, ...]]:
+def levels_in(values: NDArray[Any], unit: Unit, bases: Images | None) -> tuple[Images, tuple[Finding, ...]]:
     """The images that these values are, rounded to the nearest level (ties up) and clipped to 0..255.
 
     Args:

@@ -1,6 +1,7 @@
 """The victim's training set: which row is a base image and which a poison. One pure function for all who ask.
 
-Score, clean control and export call `compose`; nothing else in the project decides what a victim trains on.
+Score, clean control and export call `compose`. A protocol's `keep` then takes a share of the clean rows away
+(`victims/trainers/training_rows.py`).
 """
 
 from __future__ import annotations

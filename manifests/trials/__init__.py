@@ -1,1 +1,1 @@
-"""Setups: which target, which bases and which label, for every trial of a set."""
+"""Trials by their setup (drawn, named, from a file): of each its targets, bases and labels."""

@@ -1,1 +1,1 @@
-"""How a victim is trained on a composed training set."""
+"""From a job to a victim: composes its training set, trains it with `victims.training`, asks for its predictions."""

@@ -1,1 +1,1 @@
-"""Training a network: views, the loop, pretraining, checkpoints."""
+"""Fitting any network to any images: views, the loop, pretraining, checkpoints; `victims.trainers` builds on it."""

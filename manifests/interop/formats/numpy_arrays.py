@@ -67,7 +67,7 @@ def _whole(path: Path, base: Base) -> ForeignTrial:
     for first, some, named in parts:
         row_labels = np.array(indices(named, WHOLE[1]), dtype=np.int64)
         peak = max(peak, _highest(some))
-        shown, _ = units.to_levels(some, units.LEVELS, None)
+        shown, _ = units.levels_in(some, units.LEVELS, None)
         clean, true = base.train.images[first : first + ROWS], base.train.labels[first : first + ROWS]
         for row in np.flatnonzero((shown != clean).any(axis=(1, 2, 3)) | (row_labels != true)):
             pixels.append(shown[row].copy())

@@ -144,7 +144,7 @@ def _images(
         raise UnresolvedError("V701", "differences from bases that nobody names", "Give --setup")
     unit = units.unit_of(trial.pixels, claims.unit, adds=trial.adds, where="its pixels")
     under = base.train.images[[index for index in bases if index is not None]] if trial.adds else None
-    return units.to_levels(trial.pixels, unit, under)
+    return units.levels_in(trial.pixels, unit, under)
 
 
 def _label(label: int | None, index: int | None, base: Base) -> int | None:

@@ -25,7 +25,7 @@ EVERY = ["0-255", "0-1", *(f"normalised:{name}" for name in units.CONSTANTS), "n
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_images_come_back_from_every_unit(name: str, dtype: type[np.floating]) -> None:
     unit = units.parse_unit(name)
-    found, hints = units.to_levels(as_unit(IMAGES, unit).astype(dtype), unit, None)
+    found, hints = units.levels_in(as_unit(IMAGES, unit).astype(dtype), unit, None)
     assert np.array_equal(found, IMAGES)
     assert hints == ()
 
@@ -35,7 +35,7 @@ def test_differences_come_back_from_every_unit(name: str) -> None:
     unit = units.parse_unit(name)
     moved = np.clip(IMAGES.astype(int) + RNG.integers(-8, 9, IMAGES.shape), 0, 255)
     delta = ((moved - IMAGES) / np.array(unit.scale)).astype(np.float32)
-    found, hints = units.to_levels(delta, unit, IMAGES)
+    found, hints = units.levels_in(delta, unit, IMAGES)
     assert np.array_equal(found, moved)
     assert hints == ()
 
@@ -43,7 +43,7 @@ def test_differences_come_back_from_every_unit(name: str) -> None:
 @settings(deadline=None, max_examples=100)
 @given(st.floats(-5, 260))
 def test_a_value_is_rounded_to_nearest_and_clipped(value: float) -> None:
-    found, hints = units.to_levels(np.full((1, 1, 1, 3), value), units.LEVELS, None)
+    found, hints = units.levels_in(np.full((1, 1, 1, 3), value), units.LEVELS, None)
     wanted = min(max(int(np.floor(value + 0.5)), 0), 255)
     assert (found == wanted).all()
     assert any("clipped" in hint.message for hint in hints) == (not 0 <= np.floor(value + 0.5) <= 255)

@@ -1,4 +1,4 @@
-"""The victim with a frozen feature extractor: a fresh linear head trained alone on its features.
+"""Every random choice of one linear-probe victim: a fresh linear head on a frozen extractor's features.
 
 Source: Schwarzschild et al. (2021), section 4 and learning_module.py: the extractor stays in eval mode, the
 head gets PyTorch's default initialisation, SGD with cross-entropy. Two things differ: features are
