@@ -7,15 +7,10 @@ NumPy's, under names that old and new versions of the libraries know.
 from __future__ import annotations
 
 import struct
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-IMAGE: Final = b"cPIL.Image\nImage\n"
-RECONSTRUCT: Final = b"cnumpy.core.multiarray\n_reconstruct\n"
-NDARRAY: Final = b"cnumpy\nndarray\n"
-DTYPE: Final = b"cnumpy\ndtype\n"
 
 
 def dumps(value: Any) -> bytes:
@@ -56,14 +51,15 @@ def _integer(value: int) -> bytes:
 def _image(image: NDArray[np.uint8]) -> bytes:
     height, width, _ = image.shape
     state = _encode(["RGB", (width, height), None, image.tobytes()])
-    return IMAGE + b")\x81](}" + state[2:] + b"b"
+    return b"cPIL.Image\nImage\n)\x81](}" + state[2:] + b"b"
 
 
 def _array(array: NDArray[Any]) -> bytes:
     """An empty array, then its state: version, shape, dtype, order (C) and bytes."""
     flat = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     code, order = flat.dtype.str[1:], flat.dtype.str[:1]
-    dtype = DTYPE + _encode((code, False, True)) + b"R" + _encode((3, order, None, None, None, -1, -1, 0)) + b"b"
-    empty = RECONSTRUCT + b"(" + NDARRAY + _encode((0,)) + _encode(b"b") + b"tR"
+    byte_order = _encode((3, order, None, None, None, -1, -1, 0))
+    dtype = b"cnumpy\ndtype\n" + _encode((code, False, True)) + b"R" + byte_order + b"b"
+    empty = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n" + _encode((0,)) + _encode(b"b") + b"tR"
     state = _encode(1) + _encode(tuple(array.shape)) + dtype + _encode(False) + _encode(flat.tobytes())
     return empty + b"(" + state + b"tb"
