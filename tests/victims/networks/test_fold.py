@@ -7,27 +7,13 @@ import pytest
 import torch
 import torch.autograd.forward_ad as forward_ad
 import torch.nn.functional as F
+from lived_networks import lived_in
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from poisonsets.victims.networks import Classifier, build, names
+from poisonsets.victims.networks import Classifier, names
 from poisonsets.victims.networks.classifier import ConvBN
 from poisonsets.victims.networks.fold import folded
-
-HALF = ("0.5", "0.5", "0.5")
-
-
-def lived_in(name: str) -> Classifier:
-    """A network whose batch normalisation is far from the identity, as after training."""
-    generator = torch.Generator().manual_seed(3)
-    network = build(name, 5, "0.25", HALF, HALF, generator=generator)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for tensor in (module.weight.data, module.running_var):
-                tensor.uniform_(0.5, 2, generator=generator)
-            for tensor in (module.bias.data, module.running_mean):
-                tensor.uniform_(-0.5, 0.5, generator=generator)
-    return network
 
 
 def some(network: Classifier, count: int, side: int = 16) -> Tensor:

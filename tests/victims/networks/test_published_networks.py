@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from lived_networks import HALF, lived_in
 from torch import Tensor, nn
 
 from poisonsets.manifests.errors import UsageError
 from poisonsets.methods.gradients import cosine, match_gradient, weight_gradient
 from poisonsets.surrogates import surrogate_of
-from poisonsets.victims.networks import Classifier, NetworkSpec, build, names, skeleton
+from poisonsets.victims.networks import NetworkSpec, build, names, skeleton
 from poisonsets.victims.networks.classifier import ConvBN
 from poisonsets.victims.networks.image_size import refuse_size
 
 ROOT = Path(__file__).parents[3]
-HALF = ("0.5", "0.5", "0.5")
 # Classes, parameters, parameters without the head, features, normalisations, convolutions: benchmark, section 2.
 PUBLISHED = [
     ("resnet18", {10: 11_173_962, 100: 11_220_132}, 11_168_832, 512, 20, 20),
@@ -39,19 +39,6 @@ def spec(name: str, classes: int = 10, width: str = "1") -> NetworkSpec:
 
 def parameters(module: nn.Module) -> int:
     return sum(one.numel() for one in module.parameters())
-
-
-def lived_in(name: str, width: str, classes: int = 4) -> Classifier:
-    """In eval mode, with batch normalisation far from the identity, as after training."""
-    generator = torch.Generator().manual_seed(3)
-    network = build(name, classes, width, HALF, HALF, generator=generator)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for tensor in (module.weight.data, module.running_var):
-                tensor.uniform_(0.5, 2, generator=generator)
-            for tensor in (module.bias.data, module.running_mean):
-                tensor.uniform_(-0.5, 0.5, generator=generator)
-    return network.eval()
 
 
 def some(count: int, side: int = 32) -> Tensor:
@@ -101,7 +88,7 @@ def test_images_too_small_are_refused_in_one_line(name: str, side: int) -> None:
 
 
 def test_alexnet_fc_is_the_published_sequence() -> None:
-    network = lived_in("alexnet-fc", "0.25")
+    network = lived_in("alexnet-fc", "0.25").eval()
     one, two, three, four = network.body.outputs()
     norm = nn.LocalResponseNorm(9, alpha=0.001, beta=0.75, k=1.0)
     pool = nn.MaxPool2d(3, stride=2, padding=1)
@@ -121,7 +108,7 @@ def test_response_normalisation_does_something() -> None:
 
 
 def test_alexnet_htbd_is_the_published_sequence_without_dropout() -> None:
-    network = lived_in("alexnet-htbd", "0.125")
+    network = lived_in("alexnet-htbd", "0.125").eval()
     one, two, three, four, five, six, seven = network.body.outputs()
     pool, relu = nn.MaxPool2d(3, stride=2), nn.ReLU()
     maps = [one, relu, pool, two, relu, pool, three, relu, four, relu, five, relu, pool]
@@ -130,7 +117,7 @@ def test_alexnet_htbd_is_the_published_sequence_without_dropout() -> None:
 
 
 def test_convnet64_is_the_published_sequence() -> None:
-    network = lived_in("convnet64", "0.125")
+    network = lived_in("convnet64", "0.125").eval()
     one, two, three, four, five = network.body.outputs()
     pool, relu = nn.MaxPool2d(3), nn.ReLU()
     plain = nn.Sequential(one, relu, two, relu, three, relu, four, relu, pool, five, relu, pool, nn.Flatten())
@@ -139,7 +126,7 @@ def test_convnet64_is_the_published_sequence() -> None:
 
 @pytest.mark.parametrize(("name", "side", "pools"), [("vgg11", 32, 5), ("vgg16", 64, 6)])
 def test_vgg_is_the_published_sequence(name: str, side: int, pools: int) -> None:
-    network = lived_in(name, "0.125")
+    network = lived_in(name, "0.125").eval()
     steps: list[nn.Module] = []
     for layer in network.body.outputs():
         assert isinstance(layer, ConvBN)
@@ -164,7 +151,7 @@ def test_mobilenetv2_keeps_the_resolution_where_the_benchmark_does_and_projects_
         10,
         16,
     ]
-    network = lived_in("mobilenetv2", "0.125")
+    network = lived_in("mobilenetv2", "0.125").eval()
     sides: list[int] = []
     for block in network.body.outputs():
         block.register_forward_hook(lambda _module, _inputs, out: sides.append(out.shape[-1]))
@@ -175,7 +162,7 @@ def test_mobilenetv2_keeps_the_resolution_where_the_benchmark_does_and_projects_
 
 
 def test_resnet34_maps_are_32_16_8_4_of_64_pixels() -> None:
-    network, sides = lived_in("resnet34", "0.0625"), []
+    network, sides = lived_in("resnet34", "0.0625").eval(), []
     for block in network.body.outputs():
         block.register_forward_hook(lambda _module, _inputs, out: sides.append(out.shape[-1]))
     network(some(1, 64))
@@ -183,7 +170,7 @@ def test_resnet34_maps_are_32_16_8_4_of_64_pixels() -> None:
 
 
 def test_shortcuts_of_resnet32_hold_every_second_pixel_between_zero_channels() -> None:
-    block = lived_in("resnet32", "0.5").body.outputs()[5]
+    block = lived_in("resnet32", "0.5").eval().body.outputs()[5]
     images = torch.rand(2, 8, 6, 6, generator=torch.Generator().manual_seed(1))
     found = block.get_submodule("shortcut")(images)
     assert found.shape == (2, 16, 3, 3)
@@ -217,7 +204,7 @@ def test_resnet32_starts_kaiming_normal_and_the_others_do_not() -> None:
     ],
 )
 def test_gradient_matching_sees_the_gradient_of_double_backward(name: str, width: str, side: int) -> None:
-    network = lived_in(name, width)
+    network = lived_in(name, width).eval()
     images, positions = some(3, side), torch.tensor([0, 1, 3])
     with torch.no_grad():  # of size 1, so that no loss is flat
         network.head.weight /= network(images).std()
