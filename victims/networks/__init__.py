@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 Family: TypeAlias = Callable[[str], tuple[Body, int]]
+"""From the width, a decimal string that multiplies every channel count, to the body and its number of features."""
 
 
 @dataclass(frozen=True)

@@ -76,14 +76,10 @@ class _HiddenTriggerBody(Body):
 
 @register("alexnet-fc")
 def alexnet_fc(width: str) -> tuple[Body, int]:
-    """Two 5x5 convolutions of 64 channels with response normalisation, hidden layers of 384 and 192 (times width).
+    """Two 5x5 convolutions of 64 channels with response normalisation, hidden layers of 384 and 192.
 
-    Args:
-        width: channel multiplier, a decimal string; the hidden layers shrink with it too.
-
-    Returns:
-        The body and its feature count, 192 at width 1. The hidden layers count as the last block: the map before it
-        is the last one, 8x8 pixels for images of 32x32.
+    It has 192 features at width 1. The hidden layers are the last block: the map before it is the last one, 8x8 pixels
+    for images of 32x32.
     """
     hidden = (channels(384, width), channels(192, width))
     return _CollisionBody(channels(64, width), hidden), hidden[1]
@@ -91,14 +87,10 @@ def alexnet_fc(width: str) -> tuple[Body, int]:
 
 @register("alexnet-htbd")
 def alexnet_htbd(width: str) -> tuple[Body, int]:
-    """Five 3x3 convolutions of 64, 192, 384, 256 and 256 channels and two hidden layers of 4096 (all times width).
+    """Five 3x3 convolutions of 64, 192, 384, 256 and 256 channels and two hidden layers of 4096.
 
-    Args:
-        width: channel multiplier, a decimal string; the hidden layers shrink with it too.
-
-    Returns:
-        The body, for images of at least 29x29 pixels, and its feature count, 4096 at width 1. The hidden layers count
-        as the last block: the map before it is the last one, a single pixel for images of 32x32.
+    It takes images of at least 29x29 pixels and has 4096 features at width 1. The hidden layers are the last block: the
+    map before it is the last one, a single pixel for images of 32x32.
     """
     hidden = channels(4096, width)
     return _HiddenTriggerBody(tuple(channels(base, width) for base in (64, 192, 384, 256, 256)), hidden), hidden

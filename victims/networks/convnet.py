@@ -68,15 +68,11 @@ class _PlainBody(Body):
 
 @register("convnet")
 def convnet(width: str) -> tuple[Body, int]:
-    """Three stages of 16, 32, 64 channels (times width): 3x3 convolution, BN, 2x2 max-pool, ReLU; a hidden layer.
+    """Three stages of 16, 32 and 64 channels: 3x3 convolution, BN, 2x2 max-pool, ReLU; then a hidden layer.
 
-    Args:
-        width: channel multiplier, a decimal string.
-
-    Returns:
-        The body, for images of at least 8x8 pixels, and its feature count: the last map is averaged to 2x2,
-        flattened and taken through a layer of as many features as the last stage has channels, 64 at width 1. The
-        map before the last block is that last map, before it is averaged: the hidden layer counts as the last block.
+    It takes images of at least 8x8 pixels. The last map is averaged to 2x2, flattened and taken through a layer of as
+    many features as the last stage has channels, 64 at width 1. That layer is the last block: the map before it is the
+    last map, before it is averaged.
     """
     widths = (channels(16, width), channels(32, width), channels(64, width))
     return _ConvNetBody(widths), widths[2]
@@ -84,14 +80,10 @@ def convnet(width: str) -> tuple[Body, int]:
 
 @register("convnet64")
 def convnet64(width: str) -> tuple[Body, int]:
-    """Five 3x3 convolutions of 64, 128, 128, 256 and 256 channels (times width), max-pools of 3 after the last two.
+    """Five 3x3 convolutions of 64, 128, 128, 256 and 256 channels, max-pools of 3 after the last two.
 
-    Args:
-        width: channel multiplier, a decimal string.
-
-    Returns:
-        The body, for images of at least 9x9 pixels, and its feature count: the 3x3 pixels of the last map, 2304 values
-        at width 1. The map before the last block is what enters the last convolution.
+    It takes images of at least 9x9 pixels. Features are the 3x3 pixels of the last map, 2304 at width 1. The map before
+    the last block is what enters the last convolution.
     """
     widths = tuple(channels(base, width) for base in (64, 128, 128, 256, 256))
     return _PlainBody(widths), 9 * widths[-1]

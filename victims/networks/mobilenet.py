@@ -62,13 +62,8 @@ class _MobileNetBody(Body):
 
 @register("mobilenetv2")
 def mobilenetv2(width: str) -> tuple[Body, int]:
-    """Seventeen inverted residuals of 16 to 320 channels and a 1x1 convolution to 1280 (all times width).
+    """Seventeen inverted residuals of 16 to 320 channels and a 1x1 convolution to 1280, the features at width 1.
 
-    Args:
-        width: channel multiplier, a decimal string; unlike in the paper the last convolution shrinks with it.
-
-    Returns:
-        The body and its feature count, 1280 at width 1. The map before the last block is what enters the last 1x1
-        convolution.
+    Unlike in the paper that convolution shrinks with the width too. The map before the last block is what enters it.
     """
     return _MobileNetBody(width), channels(1280, width)

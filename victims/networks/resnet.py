@@ -82,17 +82,10 @@ def _widths(bases: tuple[int, ...], width: str) -> tuple[int, ...]:
 
 @register("resnet18")
 def resnet18(width: str) -> tuple[Body, int]:
-    """Basic blocks [2, 2, 2, 2] of 64, 128, 256 and 512 channels (times width), strides 1, 2, 2, 2.
+    """Basic blocks [2, 2, 2, 2] of 64, 128, 256 and 512 channels, strides 1, 2, 2, 2; 512 features at width 1.
 
     For 32x32 images. It differs from torchvision's: a 3x3 stem with stride 1, no max-pool, PyTorch's default
-    initialisation.
-
-    Args:
-        width: channel multiplier, a decimal string; "0.25" has a stem of 16 channels.
-
-    Returns:
-        The body and its feature count, 512 at width 1. The map before the last block is the output of the
-        second-to-last block of the last stage.
+    initialisation. The map before the last block is the output of the second-to-last block of the last stage.
     """
     widths = _widths((64, 128, 256, 512), width)
     return _ResNetBody(widths, (2, 2, 2, 2), stem=ConvBN(3, widths[0], kernel=3)), widths[-1]
@@ -100,16 +93,9 @@ def resnet18(width: str) -> tuple[Body, int]:
 
 @register("resnet34")
 def resnet34(width: str) -> tuple[Body, int]:
-    """Basic blocks [3, 4, 6, 3] of 64, 128, 256 and 512 channels (times width) behind a 7x7 stem with stride 2.
+    """Basic blocks [3, 4, 6, 3] of 64, 128, 256 and 512 channels behind a 7x7 stem with stride 2; else as `resnet18`.
 
-    For the 64x64 images of TinyImageNet. It differs from torchvision's: no max-pool, PyTorch's default initialisation.
-
-    Args:
-        width: channel multiplier, a decimal string.
-
-    Returns:
-        The body and its feature count, 512 at width 1. The map before the last block is the output of the
-        second-to-last block of the last stage.
+    For the 64x64 images of TinyImageNet.
     """
     widths = _widths((64, 128, 256, 512), width)
     return _ResNetBody(widths, (3, 4, 6, 3), stem=ConvBN(3, widths[0], kernel=7, stride=2)), widths[-1]
@@ -117,17 +103,10 @@ def resnet34(width: str) -> tuple[Body, int]:
 
 @register("resnet32")
 def resnet32(width: str) -> tuple[Body, int]:
-    """Basic blocks [5, 5, 5] of 16, 32 and 64 channels (times width), shortcuts without weights (option A).
+    """Basic blocks [5, 5, 5] of 16, 32 and 64 channels, shortcuts without weights (option A); 64 features at width 1.
 
     The narrow network of 32x32 images that the benchmark's clean-label backdoor was first shown on. All weights, the
-    head's too, are drawn Kaiming-normal, as there.
-
-    Args:
-        width: channel multiplier, a decimal string.
-
-    Returns:
-        The body and its feature count, 64 at width 1. The map before the last block is the output of the
-        second-to-last block of the last stage.
+    head's too, are drawn Kaiming-normal, as there. The map before the last block is as `resnet18`'s.
     """
     widths = _widths((16, 32, 64), width)
     return _NarrowBody(widths, (5, 5, 5), stem=ConvBN(3, widths[0], kernel=3), projected=False), widths[-1]

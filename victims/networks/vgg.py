@@ -59,8 +59,8 @@ def _vgg(layers: tuple[int, ...], width: str, *, last_pool: bool) -> tuple[Body,
 def vgg11(width: str) -> tuple[Body, int]:
     """Stages of 1, 1, 2, 2 and 2 layers of 64, 128, 256, 512 and 512 channels, a 2x2 max-pool after each.
 
-    It takes images of at least 32x32 pixels. Channels, and the 512 features, are multiplied by `width`. The map before
-    the last block is what enters the last convolution.
+    It takes images of at least 32x32 pixels and has 512 features at width 1. The map before the last block is what
+    enters the last convolution.
     """
     return _vgg((1, 1, 2, 2, 2), width, last_pool=False)
 

@@ -156,15 +156,7 @@ def _rate(outcomes: Sequence[tuple[int, bool]], seeds: int) -> Rate:
     successes, n = sum(success for _, success in outcomes), len(outcomes)
     if seeds == 1:
         return Rate(successes, n, wilson(successes, n), "wilson over trials")
-    by_trial: dict[int, list[bool]] = {}
-    for trial, success in outcomes:
-        by_trial.setdefault(trial, []).append(success)
-    # A trial's mean stands for its victims, so that trials with fewer finished victims count alike.
-    means = [sum(values) / len(values) for values in by_trial.values()]
-    if len(set(means)) == 1:
-        return Rate(successes, n, wilson_of_mean(means[0], len(means)), "wilson over trials")
-    interval = bootstrap_over_trials([[mean] for mean in means], seed=0)
-    return Rate(successes, n, interval, "bootstrap over trials")
+    return Rate(successes, n, *_over_trials(outcomes))
 
 
 def _image_rate(counted: Sequence[tuple[int, int, int]]) -> Rate | None:
@@ -173,15 +165,21 @@ def _image_rate(counted: Sequence[tuple[int, int, int]]) -> Rate | None:
     if not asked:
         return None
     hits, images = sum(entry[1] for entry in asked), sum(entry[2] for entry in asked)
-    shares: dict[int, list[float]] = {}
-    for trial, found, among in asked:
-        shares.setdefault(trial, []).append(found / among)
-    means = [sum(values) / len(values) for values in shares.values()]
-    if len(means) == 1:
+    if len({trial for trial, *_ in asked}) == 1:
         return Rate(hits, images, wilson(hits, images), "wilson over images")
+    return Rate(hits, images, *_over_trials([(trial, found / among) for trial, found, among in asked]))
+
+
+def _over_trials(values: Sequence[tuple[int, float]]) -> tuple[Interval, IntervalMethod]:
+    """The interval of a mean of values in 0..1, of which those of one trial depend on each other."""
+    by_trial: dict[int, list[float]] = {}
+    for trial, value in values:
+        by_trial.setdefault(trial, []).append(value)
+    # A trial's mean stands for its victims, so that trials with fewer finished victims count alike.
+    means = [sum(found) / len(found) for found in by_trial.values()]
     if len(set(means)) == 1:
-        return Rate(hits, images, wilson_of_mean(means[0], len(means)), "wilson over trials")
-    return Rate(hits, images, bootstrap_over_trials([[mean] for mean in means], seed=0), "bootstrap over trials")
+        return wilson_of_mean(means[0], len(means)), "wilson over trials"
+    return bootstrap_over_trials([[mean] for mean in means], seed=0), "bootstrap over trials"
 
 
 def _mcnemar(paired: Sequence[Row]) -> float:

@@ -12,7 +12,7 @@ from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files.pixels import Images, Labels
 
 
-def positions(labels: NDArray[np.int64], classes: tuple[int, ...]) -> NDArray[np.int64]:
+def positions(labels: NDArray[np.int64], classes: Sequence[int]) -> NDArray[np.int64]:
     """Where each label stands among the classes.
 
     Args:
@@ -23,16 +23,13 @@ def positions(labels: NDArray[np.int64], classes: tuple[int, ...]) -> NDArray[np
         UsageError: a label is none of the classes.
     """
     place = {label: i for i, label in enumerate(classes)}
-    strange = set(np.unique(labels).tolist()) - set(place)
-    if strange:
-        raise UsageError(f"the training set has label {min(strange)}, the victim knows {list(classes)}")
     values, inverse = np.unique(labels, return_inverse=True)
-    return np.array([place[int(value)] for value in values], dtype=np.int64)[inverse]
+    if strange := set(values.tolist()) - set(place):
+        raise UsageError(f"the training set has label {min(strange)}, the victim knows {list(classes)}")
+    return np.array([place[value] for value in values.tolist()], dtype=np.int64)[inverse]
 
 
 def images_of(split: Split, classes: Sequence[int]) -> tuple[Images, Labels]:
     """The split's images of some classes in its order, and the position of each one's label in `classes`."""
     kept = np.flatnonzero(np.isin(split.labels, classes))
-    position = {label: i for i, label in enumerate(classes)}
-    labels = np.array([position[int(label)] for label in split.labels[kept]], dtype=np.int64)
-    return split.images[kept], labels
+    return split.images[kept], positions(split.labels[kept], classes)
