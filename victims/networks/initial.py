@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def pytorch_defaults(module: nn.Module, generator: torch.Generator) -> None:
@@ -38,3 +38,15 @@ def kaiming_normal(module: nn.Module, generator: torch.Generator) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, generator=generator)
+
+
+def fresh_head(classes: int, features: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Weights float32 [C, D], then biases [C], as a linear layer of PyTorch starts: U(+-1/sqrt(D)) for both.
+
+    Args:
+        classes, features: C outputs and D inputs.
+        generator: on the CPU, as what is drawn.
+    """
+    bound = features**-0.5
+    weight = torch.empty(classes, features).uniform_(-bound, bound, generator=generator)
+    return weight, torch.empty(classes).uniform_(-bound, bound, generator=generator)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from poisonsets.victims.networks.initial import fresh_head
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.training.views import view_count
 
@@ -44,10 +45,7 @@ def draw(protocol: Protocol, generator: torch.Generator, *, rows: int, features:
         features: D, inputs of the head.
         classes: C, its outputs.
     """
-    # Kaiming-uniform with a = sqrt(5), PyTorch's default, is U(+-1/sqrt(D)) for weights and biases alike.
-    bound = features**-0.5
-    weight = torch.empty(classes, features).uniform_(-bound, bound, generator=generator)
-    bias = torch.empty(classes).uniform_(-bound, bound, generator=generator)
+    weight, bias = fresh_head(classes, features, generator)
     views = view_count(protocol.pad, flip=protocol.flip)
     orders, drawn = [], []
     for _ in range(protocol.epochs):

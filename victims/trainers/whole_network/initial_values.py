@@ -9,6 +9,7 @@ import torch
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.victims.networks import Classifier, NetworkSpec, build
+from poisonsets.victims.networks.initial import fresh_head
 from poisonsets.victims.networks.normalisation import normalisation
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.training.labels import images_of
@@ -26,7 +27,7 @@ def network_spec(protocol: Protocol, extractor: Classifier | None, base: Base) -
         base: the victim knows its `victim_classes`.
 
     Raises:
-        UsageError: an extractor is wanted and not given, or its head is to be kept and has other outputs.
+        UsageError: an extractor is wanted and not given.
     """
     classes = len(base.victim_classes)
     if protocol.training == "scratch":
@@ -34,12 +35,6 @@ def network_spec(protocol: Protocol, extractor: Classifier | None, base: Base) -
         return NetworkSpec(protocol.network, classes, protocol.width, mean, std)
     if extractor is None:
         raise UsageError(f"protocol {protocol.id} needs an extractor", "Give weights of its network and width")
-    if protocol.head == "kept" and extractor.spec.classes != classes:
-        raise UsageError(
-            f"protocol {protocol.id} keeps the extractor's head, which has {extractor.spec.classes} outputs for "
-            f"{classes} classes",
-            "Use an extractor trained on the victim's classes, or `head=fresh`",
-        )
     return replace(extractor.spec, classes=classes)
 
 
@@ -62,11 +57,8 @@ def initialise(
         network.load_state_dict(fresh.state_dict())
         network.train()
         return
-    head = {}
+    values = extractor.state_dict()
     if protocol.head == "fresh":
-        # As PyTorch's layers start, drawn in the order of `linear_probe.draws.draw`: weights, then biases.
-        bound = network.feature_width**-0.5
-        for name, shape in (("head.weight", network.head.weight.shape), ("head.bias", network.head.bias.shape)):
-            head[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
-    network.load_state_dict(extractor.state_dict() | head)
+        values["head.weight"], values["head.bias"] = fresh_head(spec.classes, network.feature_width, generator)
+    network.load_state_dict(values)
     network.eval()

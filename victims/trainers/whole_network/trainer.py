@@ -69,7 +69,7 @@ class WholeNetworkTrainer:
             each of them then, with a recorder of its targets.
 
     Raises:
-        UsageError: an extractor is wanted and not given, or its head is to be kept and has other outputs.
+        UsageError: an extractor is wanted and not given.
     """
 
     block: ClassVar[int] = 1
