@@ -67,7 +67,7 @@ def find_entry(name: str, entries: list[CacheEntry], cache: Path) -> CacheEntry 
     """The entry of that name or spec, or the only one from that source; the spec where there is none.
 
     Raises:
-        UsageError: it is no spec, or names several files.
+        UsageError: no kind of base has that name, or several files could be meant.
     """
     for entry in entries:
         if entry.name == name:

@@ -49,11 +49,7 @@ class EarlierVersionError(MissingError):
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock beside a cache file while it is made or removed.
-
-    Raises:
-        MissingError: another process has held it for `LOCK_SECONDS`, or the folder cannot be written.
-    """
+    """Hold the lock beside a cache file while it is made or removed, waiting up to `LOCK_SECONDS`."""
     store.make_folder(path.parent)
     with store.locked(path.with_suffix(".lock"), patience=LOCK_SECONDS):
         yield

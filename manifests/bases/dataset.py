@@ -76,11 +76,7 @@ class Base:
         )
 
     def as_pinned(self, pin: BasePin) -> Base:
-        """This base with the victim classes of a manifest; only digests are compared, for names pin nothing.
-
-        Raises:
-            MissingError: a split has another digest.
-        """
+        """This base with the victim classes of a manifest. Raises MissingError where a split has another digest."""
         for name, wanted in pin.splits.items():
             found = self.split(name).digest
             if found != wanted.digest:

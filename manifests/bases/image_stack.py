@@ -69,13 +69,7 @@ class ImageStack:
 def decode_splits(
     splits: Sequence[Sequence[tuple[Path, int]]], where: Path, resize: int | None, progress: Progress
 ) -> list[Split]:
-    """Decode the image files of each split in the order given, each with its label.
-
-    Args:
-        splits: for each split its files and their labels.
-        where: the dataset's folder, for errors.
-        resize: as of `ImageStack`.
-        progress: told the images read and their total.
+    """Decode the image files of each split, in order, each with its label. Progress is told in images.
 
     Raises:
         MissingError: a split has no file, or a file cannot be opened.

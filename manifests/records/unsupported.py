@@ -11,14 +11,7 @@ from poisonsets.manifests.records.triggers import AdditiveTrigger, TriggerRecord
 
 
 def refuse_unsupported(manifest: Manifest, where: str) -> None:
-    """Refuse a valid manifest that holds a value of SPEC.md section 4.12.
-
-    Args:
-        where: the manifest's path, for the error.
-
-    Raises:
-        UnsupportedError: names the first such value and its place.
-    """
+    """Raise UnsupportedError for the first value of SPEC.md section 4.12 in a manifest; `where` is its path."""
     for name, record in manifest.triggers.items():
         refuse_trigger(record, f"{where}: trigger {name}")
     for shard in manifest.shards:
@@ -30,11 +23,7 @@ def refuse_unsupported(manifest: Manifest, where: str) -> None:
 
 
 def refuse_trigger(record: TriggerRecord, where: str) -> None:
-    """Refuse a trigger that `stamp` cannot put on an image.
-
-    Raises:
-        UnsupportedError: it is of such a kind.
-    """
+    """Raise UnsupportedError for a trigger that `stamp` cannot put on an image."""
     if isinstance(record, WarpTrigger | AdditiveTrigger):
         raise _error(where, f"kind {record.kind}")
 

@@ -58,8 +58,7 @@ class OpenTrial:
     def poisons(self) -> tuple[Images, Labels]:
         """The poisons uint8 [P, H, W, 3] and their labels int64 [P], in slot order.
 
-        Raises:
-            DamagedError: as `samples`, or these are not the trial's slots.
+        Raises DamagedError as `samples`, or where these are not the trial's slots.
         """
         samples = self.samples()
         slots = np.arange(len(self.record.slots.labels))
@@ -73,19 +72,13 @@ class OpenTrial:
     def samples(self) -> shard.Samples:
         """Whatever the trial's shards hold, in their order, keys unchecked.
 
-        Raises:
-            DamagedError: a shard is missing, changed, not canonical, or neither full nor the last.
+        Raises DamagedError as `decode_shard`, or where a shard is neither full nor the last.
         """
         parts = [self._owner.decode_shard(path) for path in self.shards()]
         for path, part in zip(self.shards()[:-1], parts, strict=False):
             if len(part.labels) != limits.SLOTS_PER_SHARD:
                 raise DamagedError(f"{self._owner.path}: {path} has {len(part.labels)} samples and is not the last")
-        return shard.Samples(
-            np.concatenate([part.trials for part in parts]),
-            np.concatenate([part.slots for part in parts]),
-            np.concatenate([part.labels for part in parts]),
-            np.concatenate([part.images for part in parts]),
-        )
+        return shard.Samples(*map(np.concatenate, zip(*parts, strict=True)))
 
     def shards(self) -> list[str]:
         """The paths of the trial's shards, in order."""
@@ -149,11 +142,7 @@ class PoisonSet:
         return {record.trial: OpenTrial(self, record) for record in self.manifest.trials}
 
     def trial(self, number: int) -> OpenTrial:
-        """The trial of that number.
-
-        Raises:
-            UsageError: the set has no such trial.
-        """
+        """The trial of that number. Raises UsageError where the set has none."""
         if number not in self._trials:
             raise UsageError(f"{self.path}: trial {number} is not in the set (it has {format_numbers(self._trials)})")
         return self._trials[number]
@@ -189,20 +178,12 @@ class PoisonSet:
         return data
 
     def decode_shard(self, path: str) -> shard.Samples:
-        """The samples of a listed shard, of the train split's image size.
-
-        Raises:
-            DamagedError: as `read`, or it is not canonical.
-        """
+        """The samples of a listed shard. Raises DamagedError as `read`, or where it is not canonical."""
         pin = self.manifest.base.splits["train"]
         return shard.decode(self.read(path), pin.height, pin.width, path)
 
     def picture(self, path: str) -> Images:
-        """A trigger's picture or mask as its file has it, uint8 [h, w, 3].
-
-        Raises:
-            DamagedError: as `read`, or it is not canonical.
-        """
+        """A trigger's picture or mask as its file has it, uint8 [h, w, 3]. Raises as `decode_shard`."""
         data = self.read(path)
         height, width = png.size_of(data, path)
         return png.decode(data, height, width, path)
@@ -215,11 +196,7 @@ class PoisonSet:
 
     @cached_property
     def target_samples(self) -> shard.Samples:
-        """Whatever `targets.tar` holds, in its order; read once.
-
-        Raises:
-            DamagedError: as `decode_shard`.
-        """
+        """Whatever `targets.tar` holds, in its order; read once. Raises as `decode_shard`."""
         return self.decode_shard(TARGETS)
 
     @cached_property
@@ -232,11 +209,7 @@ class PoisonSet:
         return self._target_images.keys() if TARGETS in self._files else frozenset()
 
     def target_file(self, key: str) -> Images:
-        """The sample of `targets.tar` with that key, uint8 [H, W, 3].
-
-        Raises:
-            DamagedError: as `decode_shard`, or there is no such sample.
-        """
+        """The sample of `targets.tar` with that key, uint8 [H, W, 3]. Raises DamagedError where there is none."""
         if key not in self._target_images:
             raise DamagedError(f"{self.path}: {TARGETS} has no sample {key}")
         return self._target_images[key]
@@ -257,11 +230,7 @@ def open_set(path: Path | str) -> PoisonSet:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a set's folder.
-
-    Raises:
-        DamagedError, UnsupportedError: as `open_set`.
-    """
+    """The manifest of a set's folder. Raises as `open_set`."""
     where = f"{folder / MANIFEST}"
     try:
         data = store.read_file(folder / MANIFEST, limits.MANIFEST_BYTES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,7 @@ KEY = re.compile(rb"([0-9]{5})-([0-9]{8})\.cls")
 LABEL = re.compile(rb"0|[1-9][0-9]{0,4}")
 
 
-@dataclass(frozen=True)
-class Samples:
+class Samples(NamedTuple):
     """The samples of a shard, in order: both parts of each key and the labels int64 [N], images uint8 [N, H, W, 3]."""
 
     trials: Labels

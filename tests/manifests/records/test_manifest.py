@@ -60,9 +60,13 @@ SURROGATE = {
     "included": True,
     "trials": [0],
 }
-
 PLUGIN = {"kind": "attack", "name": "theirs", "package": "their-package", "version": "1!2.0"}
 SPLIT_TARGET = {"kind": "split", "split": "test", "index": 6, "label": 0, "adversarial_label": None}
+FILE_TARGET = {"kind": "file", "key": "00000-00000000", "label": 0, "adversarial_label": None, "pixels": DIGEST}
+STRIPES = {"kind": "sine", "amplitude": "0.4", "frequency": "5.6", "alpha": "0.1"}
+BLEND = {"kind": "blend", "image": "triggers/t.png", "alpha": "0.5", "place": FIXED}
+BY_RATE = {"kind": "drawn", "seed": 0, "poisons": None, "rate": "1/10", "candidates": None, "targets": 1}
+BY_RATE |= {"class_pair": [6, 0], "source_classes": [0], "backdoor": True, "bases_from": "source", "supplant": True}
 
 
 def covered(*slots: int) -> Edit:
@@ -73,7 +77,7 @@ def with_triggers(tested_with: str, trained_with: str | None) -> Edit:
     """Trial 0 has these triggers; `other` and `cross` are declared."""
 
     def edit(document: dict[str, Any]) -> None:
-        trigger(kind="sine", amplitude="0.4", frequency="5.6", alpha="0.1")(document)
+        trigger(**STRIPES)(document)
         document["trials"][0].update(trigger=trained_with, test_trigger=tested_with)
 
     return edit
@@ -91,7 +95,7 @@ SAYABLE: dict[str, Edit] = {
     "a warp": trigger(kind="warp", grid=4, strength="0.5", seed=3),
     "offsets": trigger(kind="additive", image="triggers/t.png"),
     "a shard of several trials": top(shards=[{"path": "poisons/all.tar", "trials": [0, 1], "samples": 6}]),
-    "a fractional published bound": trial(constraint={"norm": "linf", "levels": 25, "exempt_trigger": False}),
+    "a fractional published bound": trial(constraint={**EXEMPT, "levels": 25, "exempt_trigger": False}),
     "l2": trial(constraint={"norm": "l2", "squared_levels": 1, "exempt_trigger": False}),
     "l2 over a whole image": trial(constraint={"norm": "l2", "squared_levels": 255**2 * 3, "exempt_trigger": False}),
     "an exempt trigger": trial(constraint=EXEMPT, trigger="cross"),
@@ -102,21 +106,13 @@ SAYABLE: dict[str, Edit] = {
     "supplant": trial(composition={"rule": "supplant", "removed": [5, 2, 9]}),
     "a patch with a mask": trigger(kind="patch", image="triggers/t.png", mask="triggers/m.png", place=FIXED),
     "a patch anywhere": trigger(kind="patch", image="triggers/t.png", mask=None, place=RANDOM),
-    "a blend": trigger(kind="blend", image="triggers/t.png", alpha="0.5", place=FIXED),
-    "a blend anywhere": trigger(kind="blend", image="triggers/t.png", alpha="0.5", place=RANDOM),
-    "stripes": trigger(kind="sine", amplitude="0.4", frequency="5.6", alpha="0.1"),
+    "a blend": trigger(**BLEND),
+    "a blend anywhere": trigger(**BLEND | {"place": RANDOM}),
+    "stripes": trigger(**STRIPES),
     "a full image": trigger(kind="image", image="triggers/t.png", alpha="0.5"),
-    "several targets": trial(
-        targets=[
-            {"kind": "split", "split": "test", "index": i, "label": 0, "adversarial_label": None} for i in range(3)
-        ]
-    ),
-    "a target of the train split": trial(
-        targets=[{"kind": "split", "split": "train", "index": 1, "label": 0, "adversarial_label": None}]
-    ),
-    "a target of a file": trial(
-        targets=[{"kind": "file", "key": "00000-00000000", "label": 0, "adversarial_label": None, "pixels": DIGEST}]
-    ),
+    "several targets": trial(targets=[{**SPLIT_TARGET, "index": i} for i in range(3)]),
+    "a target of the train split": trial(targets=[{**SPLIT_TARGET, "split": "train", "index": 1}]),
+    "a target of a file": trial(targets=[FILE_TARGET]),
     "source classes": trial(targets=[], source_classes=[0, 2]),
     "named lists": trial(
         lists={name: [1, 2] for name in ("poison-train", "poison-val", "clean-train", "clean-val", "adversarial-test")}
@@ -128,21 +124,7 @@ SAYABLE: dict[str, Edit] = {
     "small numbers": trial(outcome={"moved": 0, "objective": ["1e-05", "-0.5", "0"], "halvings": 6}),
     "a foreign setup": top(setup={"kind": "foreign", "name": "a stranger's folder"}),
     "a setup file": top(setup={"kind": "file", "name": "setup.pickle", "digest": DIGEST}),
-    "drawn by rate": top(
-        setup={
-            "kind": "drawn",
-            "seed": 0,
-            "poisons": None,
-            "rate": "1/10",
-            "candidates": None,
-            "targets": 1,
-            "class_pair": [6, 0],
-            "source_classes": [0],
-            "backdoor": True,
-            "bases_from": "source",
-            "supplant": True,
-        }
-    ),
+    "drawn by rate": top(setup=BY_RATE),
     "a named setup": top(setup={"kind": "named", "name": "witches-brew-cifar10", "backdoor": False}),
     "surrogates with pools": top(surrogates=[SURROGATE, {**SURROGATE, "digest": "cd" * 32, "trials": None}]),
     "settings of every type": top(
@@ -208,8 +190,8 @@ REFUSED: dict[str, Edit] = {
     "an unknown field of a trial": trial(surprise=1),
     "an unknown field of a constraint": trial(constraint={"norm": "none", "levels": 8}),
     "no levels": trial(constraint={"norm": "linf"}),
-    "zero levels": trial(constraint={"norm": "linf", "levels": 0, "exempt_trigger": False}),
-    "fractional levels": trial(constraint={"norm": "linf", "levels": "8/255", "exempt_trigger": False}),
+    "zero levels": trial(constraint={**EXEMPT, "levels": 0, "exempt_trigger": False}),
+    "fractional levels": trial(constraint={**EXEMPT, "levels": "8/255", "exempt_trigger": False}),
     "another norm": trial(constraint={"norm": "l1", "levels": 8}),
     "another composition": trial(composition={"rule": "by-count"}),
     "an unlisted list": trial(lists={"everything": [1]}),
@@ -218,9 +200,7 @@ REFUSED: dict[str, Edit] = {
     "an undeclared trigger": trial(trigger="none-such"),
     "a number for a decimal": trigger(kind="image", image="triggers/t.png", alpha=0.5),
     "an infinite decimal": trigger(kind="image", image="triggers/t.png", alpha="inf"),
-    "a key that is no key": trial(
-        targets=[{"kind": "file", "key": "0-0", "label": 0, "adversarial_label": None, "pixels": DIGEST}]
-    ),
+    "a key that is no key": trial(targets=[{**FILE_TARGET, "key": "0-0"}]),
     "unsorted trials": lambda document: [document[part].reverse() for part in ("trials", "shards")],
     "a trial twice": lambda document: [document[part].append(document[part][-1]) for part in ("trials", "shards")],
     "no trials": top(trials=[]),
@@ -236,23 +216,15 @@ REFUSED: dict[str, Edit] = {
     "no file without a hash": top(unhashed=[]),
     "a file without a hash twice": top(unhashed=["run.json", "run.json"]),
     "an exemption without a trigger": trial(constraint=EXEMPT, trigger=None),
-    "an exemption for stripes": lambda document: (
-        trigger(kind="sine", amplitude="0.4", frequency="5.6", alpha="0.1")(document),
-        trial(constraint=EXEMPT)(document),
-    ),
-    "an exemption for a blend": lambda document: (
-        trigger(kind="blend", image="triggers/t.png", alpha="0.5", place=FIXED)(document),
-        trial(constraint=EXEMPT)(document),
-    ),
+    "an exemption for stripes": lambda document: (trigger(**STRIPES)(document), trial(constraint=EXEMPT)(document)),
+    "an exemption for a blend": lambda document: (trigger(**BLEND)(document), trial(constraint=EXEMPT)(document)),
     "a trial that asks nothing": trial(targets=[], source_classes=[]),
     "an adversarial label beyond the classes": trial(adversarial_label=3),
     "a poison's label beyond the classes": trial(
         labels="adversarial", slots={"bases": [1, 2, 4], "labels": [0, 3, 0], "cover": []}
     ),
     "a source class beyond the classes": trial(source_classes=[3]),
-    "a target's label beyond the classes": trial(
-        targets=[{"kind": "split", "split": "test", "index": 0, "label": 3, "adversarial_label": None}]
-    ),
+    "a target's label beyond the classes": trial(targets=[{**SPLIT_TARGET, "label": 3}]),
     "no train split": lambda document: document["base"]["splits"].pop("train"),
     "no test split": lambda document: document["base"]["splits"].pop("test"),
     "splits of two sizes": lambda document: document["base"]["splits"]["test"].update(height=9),
@@ -266,15 +238,9 @@ REFUSED: dict[str, Edit] = {
     "a set without a name": top(name=""),
     "a long name of a set": top(name="a" * 201),
     "another file without a hash": top(unhashed=["manifest.json"]),
-    "a rate and a number": top(
-        setup={"kind": "drawn", "seed": 0, "poisons": 1, "rate": "1/10", "class_pair": None, "source_classes": []}
-    ),
-    "neither a rate nor a number": top(
-        setup={"kind": "drawn", "seed": 0, "poisons": None, "rate": None, "class_pair": None, "source_classes": []}
-    ),
-    "a rate without a whole": top(
-        setup={"kind": "drawn", "seed": 0, "poisons": None, "rate": "0/10", "class_pair": None, "source_classes": []}
-    ),
+    "a rate and a number": top(setup={**BY_RATE, "poisons": 1}),
+    "neither a rate nor a number": top(setup={**BY_RATE, "rate": None}),
+    "a rate of nothing": top(setup={**BY_RATE, "rate": "0/10"}),
     "a base of three splits": lambda document: document["base"]["splits"].update(
         extra=document["base"]["splits"]["test"]
     ),

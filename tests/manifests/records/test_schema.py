@@ -22,18 +22,7 @@ def test_the_file_is_the_export() -> None:
 
 def faults(value: Any, part: dict[str, Any], root: dict[str, Any], at: str = "") -> list[str]:
     """The places where a document breaks a schema that uses only the keywords of the export."""
-    known = KEYWORDS | {
-        "$ref",
-        "anyOf",
-        "oneOf",
-        "discriminator",
-        "title",
-        "description",
-        "default",
-        "$defs",
-        "$schema",
-    }
-    assert set(part) <= known, f"{at}: a keyword this test does not know: {set(part) - known}"
+    assert set(part) <= KEYWORDS | STRUCTURE, f"{at}: unknown to this test: {set(part) - KEYWORDS - STRUCTURE}"
     if "$ref" in part:
         return faults(value, root["$defs"][part["$ref"].removeprefix("#/$defs/")], root, at)
     for choices in (part.get("anyOf"), part.get("oneOf")):
@@ -58,29 +47,14 @@ def faults(value: Any, part: dict[str, Any], root: dict[str, Any], at: str = "")
     return found
 
 
-TYPES: dict[str, type | tuple[type, ...]] = {
-    "object": dict,
-    "array": list,
-    "string": str,
-    "integer": int,
-    "boolean": bool,
-    "null": type(None),
-}
+TYPES: dict[str, type] = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
+TYPES["null"] = type(None)
 KEYWORDS = {
-    *(
-        "type",
-        "const",
-        "enum",
-        "pattern",
-        "minimum",
-        "maximum",
-        "exclusiveMaximum",
-        "maxLength",
-        "minItems",
-        "maxItems",
-    ),
-    *("required", "properties", "additionalProperties", "patternProperties", "propertyNames", "items", "prefixItems"),
+    *("type", "const", "enum", "pattern", "minimum", "maximum", "exclusiveMaximum", "maxLength"),
+    *("minItems", "maxItems", "required", "properties", "additionalProperties", "patternProperties"),
+    *("propertyNames", "items", "prefixItems"),
 }
+STRUCTURE = {"$ref", "anyOf", "oneOf", "discriminator", "title", "description", "default", "$defs", "$schema"}
 
 
 def holds(keyword: str, wanted: Any, value: Any) -> bool:

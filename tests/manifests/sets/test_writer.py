@@ -49,44 +49,31 @@ def test_finished_trials_are_taken_over(noise: CraftRequest, digest: str, tmp_pa
     assert (done.taken_over, done.trials, done.content_digest) == (2, 2, digest)
 
 
-def _cut_shard(partial: Path) -> None:
-    path = partial / "set" / "poisons" / "trial-00001-000.tar"
-    path.write_bytes(path.read_bytes()[:-1])
+SHARD, ENTRY = "set/poisons/trial-00001-000.tar", "journal/00001.json"
 
 
-def _flip_shard(partial: Path) -> None:
-    path = partial / "set" / "poisons" / "trial-00001-000.tar"
+def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[4000] ^= 1
     path.write_bytes(data)
 
 
-def _no_shard(partial: Path) -> None:
-    (partial / "set" / "poisons" / "trial-00001-000.tar").unlink()
-
-
-def _cut_entry(partial: Path) -> None:
-    path = partial / "journal" / "00001.json"
-    path.write_bytes(path.read_bytes()[:-10])
-
-
-def _no_entry(partial: Path) -> None:
-    (partial / "journal" / "00001.json").unlink()
-
-
-def _no_payload(partial: Path) -> None:
-    shutil.rmtree(partial / "set")
-
-
 @pytest.mark.parametrize(
-    ("spoil", "left"),
-    [(_cut_shard, 1), (_flip_shard, 1), (_no_shard, 1), (_cut_entry, 1), (_no_entry, 1), (_no_payload, 0)],
+    ("file", "spoil", "left"),
+    [
+        pytest.param(SHARD, lambda path: path.write_bytes(path.read_bytes()[:-1]), 1, id="cut shard"),
+        pytest.param(SHARD, _flip, 1, id="flipped shard"),
+        pytest.param(SHARD, Path.unlink, 1, id="no shard"),
+        pytest.param(ENTRY, lambda path: path.write_bytes(path.read_bytes()[:-10]), 1, id="cut entry"),
+        pytest.param(ENTRY, Path.unlink, 1, id="no entry"),
+        pytest.param("set", shutil.rmtree, 0, id="no payload"),
+    ],
 )
 def test_what_is_not_whole_is_crafted_again(
-    noise: CraftRequest, digest: str, tmp_path: Path, spoil: Callable[[Path], None], left: int
+    noise: CraftRequest, digest: str, tmp_path: Path, file: str, spoil: Callable[[Path], object], left: int
 ) -> None:
     interrupted(tmp_path / "set", noise)
-    spoil(tmp_path / "set.partial")
+    spoil(tmp_path / "set.partial" / file)
     done = resumed(tmp_path / "set", noise)
     assert (done.taken_over, done.content_digest) == (left, digest)
 
