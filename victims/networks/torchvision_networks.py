@@ -30,7 +30,7 @@ def _members() -> tuple[str, ...]:
     return tuple(torchvision.models.list_models(module=torchvision.models))
 
 
-class _Drawing(TorchFunctionMode):
+class _GeneratorMode(TorchFunctionMode):
     """The context in which a network's constructor draws from a generator, though it knows of none."""
 
     def __init__(self, generator: torch.Generator) -> None:
@@ -92,7 +92,7 @@ def _stripped(name: str, generator: torch.Generator) -> tuple[nn.Module, int]:
     import torchvision
     from torchvision.ops import StochasticDepth
 
-    with _Drawing(generator):
+    with _GeneratorMode(generator):
         model: nn.Module = torchvision.models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
     linear = [(place, module) for place, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:

@@ -60,7 +60,7 @@ class Protocol:
             (Witches' Brew), `none` shows every image as it is.
         pad: the largest shift in pixels, 0 without augmentation.
         keep: the share of the clean training images that the victim has, decimal string above 0 and at most 1.
-        flip_target: whether victims are asked for the mirror images of the targets.
+        flip_target: whether victims classify the mirror images of the targets.
         width: the network's channel multiplier, decimal string.
 
     Raises:

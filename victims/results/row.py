@@ -24,7 +24,7 @@ class Row(JobRecord):
     Attributes:
         success: every target is classified as the adversarial label after training on the poisons.
         control: the same of the clean control; None where there is none.
-        source_images: test images of the trial's source classes that were asked for, with the trigger on where there
+        source_images: test images of the trial's source classes that were classified, with the trigger on where there
             is one; 0 where it has no source classes.
         source_poisoned, source_control: those of them that are classified as the adversarial label after training
             on the poisons, and by the clean control.

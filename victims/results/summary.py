@@ -45,7 +45,7 @@ class Summary:
         poisons: each pair (poisons, rows of the training set) that occurs, ascending.
         poisoned: victims trained on the poisons.
         control: clean controls, counted by the same metric; None where no trial has one. Its n counts targets:
-            where trials share a control, the interval is about the targets that a few controls were asked for,
+            where trials share a control, the interval is about the targets that a few controls classified,
             not about other controls.
         sources: images of source classes counted over all victims; None where no trial has any. The
             interval is over trials, whose images share a victim; of a single trial over its images, which says
@@ -161,13 +161,13 @@ def _rate(outcomes: Sequence[tuple[int, bool]], seeds: int) -> Rate:
 
 def _image_rate(counted: Sequence[tuple[int, int, int]]) -> Rate | None:
     """Hits among images, each entry (trial, hits, images); None without images."""
-    asked = [entry for entry in counted if entry[2]]
-    if not asked:
+    with_images = [entry for entry in counted if entry[2]]
+    if not with_images:
         return None
-    hits, images = sum(entry[1] for entry in asked), sum(entry[2] for entry in asked)
-    if len({trial for trial, *_ in asked}) == 1:
+    hits, images = sum(entry[1] for entry in with_images), sum(entry[2] for entry in with_images)
+    if len({trial for trial, *_ in with_images}) == 1:
         return Rate(hits, images, wilson(hits, images), "wilson over images")
-    return Rate(hits, images, *_over_trials([(trial, found / among) for trial, found, among in asked]))
+    return Rate(hits, images, *_over_trials([(trial, found / among) for trial, found, among in with_images]))
 
 
 def _over_trials(values: Sequence[tuple[int, float]]) -> tuple[Interval, IntervalMethod]:

@@ -124,7 +124,7 @@ def finished_row(job: Job, predictions: Predictions, *, seconds: float, device: 
 
 
 def trial_images(trial: ScorableTrial, base: Base) -> tuple[Images, Images]:
-    """A trial's poisons uint8 [P, H, W, 3], and what its victims are asked for, uint8 [K + S, H, W, 3].
+    """A trial's poisons uint8 [P, H, W, 3], and the images its victims classify, uint8 [K + S, H, W, 3].
 
     That is its targets, then the test images of its source classes, all with the trigger on where there is one.
 

@@ -17,7 +17,7 @@ SMALLER: Final = "Choose a smaller learning rate, for instance `@learning_rate=0
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One trained victim on the images it is asked for.
+    """What one trained victim makes of a job's images and of the test images.
 
     Attributes:
         labels: the label each image of a job is given, in the job's order.

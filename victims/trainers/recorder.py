@@ -6,7 +6,7 @@ over all trainable parameters as one vector; and the targets' losses.
 
 The batch's gradient is the one its step is made with: of the mean cross-entropy, without weight decay, in the mode
 that trains (training mode from scratch; eval mode on an extractor), in the precision that trains, on augmented views.
-The targets' gradient is taken in eval mode, in float32, on their images as they are asked for, not augmented; from
+The targets' gradient is taken in eval mode, in float32, on their images as they are classified, not augmented; from
 scratch its running statistics include the batch of the step. What differs from the paper: victims are those of the
 protocol (there, from scratch); where only a head trains, trainable parameters are the head's; several targets count
 by their mean loss; and the gradient under the targets' true label, the right half of Fig. 2, is not measured.

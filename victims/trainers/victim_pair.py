@@ -41,8 +41,8 @@ class JobInput:
     Attributes:
         trial: its record.
         poisons: uint8 [P, H, W, 3], in slot order.
-        images: uint8 [K + S, H, W, 3], what victims are asked for: the targets, then the test images of the source
-            classes, with the trigger on where there is one.
+        images: uint8 [K + S, H, W, 3], what victims classify: the targets, then the test images of the source classes,
+            with the trigger on where there is one.
         victim_seed: which of several victims.
     """
 
