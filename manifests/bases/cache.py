@@ -20,12 +20,7 @@ from poisonsets.manifests.workers import Progress, silent
 
 
 def add_base(spec: Spec, *, cache: Path, progress: Progress = silent) -> Base:
-    """Build a base from its source and keep it in the cache, replacing an earlier build of the same spec.
-
-    Args:
-        spec: from `parse_spec`.
-        cache: the cache folder; made where it does not exist.
-        progress: told how much of the source has been read.
+    """Build a base from its source and keep it in the cache folder, replacing an earlier build of the same spec.
 
     Raises:
         UsageError, DamagedError: as `build`.
@@ -47,7 +42,6 @@ def open_base(name: str, *, cache: Path) -> Base:
     Args:
         name: a name of `list_bases`, or a spec; a spec without options opens the only base that was made from that
             source, with the options it was made with.
-        cache: the cache folder.
 
     Raises:
         UsageError: there is no such base, or several.
@@ -109,11 +103,7 @@ def list_bases(cache: Path) -> list[CacheEntry]:
 
 
 def remove_base(name: str, *, cache: Path) -> CacheEntry:
-    """Remove a base from the cache, and return what was removed.
-
-    Args:
-        name: as for `open_base`, or the name of a cache file that cannot be used.
-        cache: the cache folder.
+    """Remove the base that `open_base` would open, or an unusable file by its file name; returns its former entry.
 
     Raises:
         UsageError: there is no such base in the cache, or several.

@@ -107,11 +107,7 @@ class OpenTrial:
         return stacked(target_images(sources, base, self.trigger(), self._owner.target_file), base)
 
     def training_set(self, base: Base, rule: Rule | None = None) -> TrainingSet:
-        """What a victim trains on.
-
-        Args:
-            base: the set's base dataset.
-            rule: a protocol's composition; None takes the trial's own.
+        """What a victim trains on; `rule` is a protocol's composition, None takes the trial's own.
 
         Raises:
             MissingError: it is another base.

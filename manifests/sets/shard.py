@@ -62,12 +62,7 @@ def encoded_size(samples: int, height: int, width: int) -> int:
 
 
 def decode(data: bytes, height: int, width: int, where: str) -> Samples:
-    """The samples of a shard that `encode` could have written.
-
-    Args:
-        data: the whole shard.
-        height, width: the size that every image must have.
-        where: the shard's name, for the error.
+    """The samples of a shard that `encode` could have written, its images of this size; errors begin with `where`.
 
     Raises:
         DamagedError: the bytes are not a canonical shard; names the member.

@@ -87,8 +87,7 @@ class SetWriter:
             head: the manifest's fields except trials, shards, files, content digest and checksum.
             run: what may differ between equal runs (times, host, device), for `run.json`.
 
-        Raises:
-            UnsupportedError: the readers of this version would refuse the set.
+        Raises UnsupportedError where the readers of this version would refuse the set.
         """
         # A trial that an interrupted run left unfinished, and this one refused, leaves shards behind.
         for leftover in sorted(self._payload.rglob("*")):

@@ -1,4 +1,4 @@
-"""What the tests of base datasets share: tiny image files made on the spot."""
+"""What the tests of base datasets share: an empty cache, and tiny image files made on the spot."""
 
 from __future__ import annotations
 
@@ -30,8 +30,13 @@ def _shard(path: Path, members: Iterable[Member]) -> None:
 
 
 @pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
 def picture() -> Callable[..., bytes]:
-    """picture(seed, side=4, kind="PNG", mode="RGB") gives the bytes of a random image file."""
+    """picture(seed, side=4, kind="PNG", mode="RGB") returns the bytes of a random image file."""
     return _picture
 
 
@@ -43,7 +48,7 @@ def shard() -> Callable[[Path, Iterable[Member]], None]:
 
 @pytest.fixture
 def samples() -> Callable[..., list[Member]]:
-    """samples(n, classes=2, side=4) gives the members of n samples with labels 0, 1, ... in turn."""
+    """samples(n, classes=2, side=4) returns the members of n samples with labels 0, 1, ... in turn."""
 
     def make(n: int, classes: int = 2, side: int = 4) -> list[Member]:
         members = []

@@ -1,4 +1,4 @@
-"""A set and a base with its images: names are hints, the set says which classes victims know, others are refused."""
+"""A set takes any base with its images: names are hints, the set says which classes victims know."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_h101_other_class_names_are_a_hint_and_no_fault() -> None:
 
 
 def test_a_training_set_has_the_rows_of_the_classes_of_the_set(tmp_path: Path) -> None:
-    """However the base at hand is used elsewhere."""
+    """Whatever the victim classes of the base at hand are."""
     trial = open_set(GOLDEN).trials[0]
     narrow = replace(golden_base(), victim_classes=(0,))
     assert len(trial.training_set(narrow).labels) == len(trial.training_set(golden_base()).labels) == 36

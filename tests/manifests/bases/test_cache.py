@@ -1,4 +1,4 @@
-"""The cache: what was added comes back the same or not at all, and a miss says what to type."""
+"""What was added to the cache comes back the same or not at all; a miss says what to type."""
 
 from __future__ import annotations
 
@@ -28,11 +28,6 @@ def source(tmp_path: Path, shard: Callable, samples: Callable) -> Path:
     folder.mkdir()
     shard(folder / "a.tar", samples(12, classes=3))
     return folder
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
 
 
 def add(spec: str, *, cache: Path, progress: Callable[..., None] | None = None, **options: Any) -> Base:
@@ -96,7 +91,7 @@ def test_a_base_is_found_by_its_digests_only(source: Path, cache: Path) -> None:
 
 
 def test_of_two_bases_with_equal_images_the_one_that_agrees_is_found(source: Path, cache: Path, tmp_path: Path) -> None:
-    """Whatever else is cached, an honest set is judged by the base it was made from."""
+    """An honest set is judged by the base it was made from, whatever else is cached."""
     pins = []
     for name, classes in (("aaa", ["x", "y", "z"]), ("mmm", ["0", "1", "2", "3"]), ("zzz", ["p", "q", "r"])):
         copy = shutil.copytree(source, tmp_path / name)

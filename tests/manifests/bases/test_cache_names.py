@@ -1,4 +1,4 @@
-"""What opens a base: the name that the list shows, from any folder, with the options it was added with."""
+"""The name that the list shows opens a base from any folder, with the options it was added with."""
 
 from __future__ import annotations
 
@@ -21,13 +21,8 @@ Fill = Callable[[str], Path]
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def fill(tmp_path: Path, picture: Callable[..., bytes]) -> Fill:
-    """fill(name, sides=(4, 4)) makes a folder with images of two classes, by turns of these sides."""
+    """fill(name, sides=(4, 4)) makes a folder of images of two classes, whose sides alternate."""
 
     def make(name: str, sides: tuple[int, int] = (4, 4)) -> Path:
         for number in range(8):
@@ -137,7 +132,7 @@ def entry(cache: Path) -> CacheEntry:
 
 
 def age(path: Path, *, spec: str, options: str) -> None:
-    """Make of a cache file what the first version would have written."""
+    """Turn a cache file into what the first version would have written."""
     with h5py.File(path, "r+") as file:
         record = json.loads(file["record"][()].tobytes())
         record.update(format="poisonset-base/1", spec=spec, options=options)

@@ -1,9 +1,10 @@
-"""CIFAR in the forms its authors publish, as tiny files of the same structure."""
+"""CIFAR in its published forms, as tiny files of the same structure."""
 
 from __future__ import annotations
 
 import pickle  # writes fixtures; the project itself never imports it
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 
 ROWS = np.random.default_rng(0).integers(0, 256, (12, 3072), dtype=np.uint8)
 LABELS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]
+Write = Callable[[np.ndarray, list[int]], bytes]
 
 
 def short(text: str) -> bytes:
@@ -48,12 +50,9 @@ def cifar10(folder: Path, parts: dict[str, bytes]) -> Base:
     return build(parse_spec("cifar10", source=folder.parent))
 
 
-def parts_of_cifar10(write: object, suffix: str) -> dict[str, bytes]:
+def parts_of_cifar10(write: Write, suffix: str) -> dict[str, bytes]:
     names = [f"data_batch_{i}{suffix}" for i in range(1, 6)] + [f"test_batch{suffix}"]
-    return {
-        name: write(ROWS[2 * i : 2 * i + 2], LABELS[2 * i : 2 * i + 2])  # type: ignore[operator]
-        for i, name in enumerate(names)
-    }
+    return {name: write(ROWS[2 * i : 2 * i + 2], LABELS[2 * i : 2 * i + 2]) for i, name in enumerate(names)}
 
 
 def modern(rows: np.ndarray, labels: list[int]) -> bytes:
@@ -83,7 +82,7 @@ def test_the_hand_written_fixture_is_what_the_standard_unpickler_reads() -> None
     ],
 )
 def test_every_form_gives_the_same_images_in_original_order(
-    tmp_path: Path, folder: str, write: object, suffix: str
+    tmp_path: Path, folder: str, write: Write, suffix: str
 ) -> None:
     base = cifar10(tmp_path / folder, parts_of_cifar10(write, suffix))
     assert (base.train.images == expected(ROWS[:10])).all()

@@ -1,4 +1,4 @@
-"""The embedded base never changes: its digests are pinned here, for every published set depends on them."""
+"""The embedded base never changes: published sets depend on its digests, which are pinned here."""
 
 from __future__ import annotations
 

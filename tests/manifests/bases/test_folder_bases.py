@@ -1,4 +1,4 @@
-"""Bases of image files in folders: order, sizes, splits and everything that is refused."""
+"""Bases of image files in folders: order, sizes, splits and refusals."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_what_is_missing_is_said(tmp_path: Path, picture: Picture) -> None:
 
 
 class TestTinyImageNet:
-    """The official layout, with classes enough for a second half."""
+    """The official layout, with enough classes for a second half."""
 
     @pytest.fixture
     def source(self, tmp_path: Path, picture: Picture) -> Path:

@@ -1,4 +1,4 @@
-"""Bases in HDF5, and the ways in which such a file could point elsewhere or claim more than it holds."""
+"""Bases in HDF5; files that point elsewhere or claim more than they hold are refused."""
 
 from __future__ import annotations
 

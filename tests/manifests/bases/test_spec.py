@@ -1,4 +1,4 @@
-"""How a base is named: one spelling for one base, its options behind the last @, and no local path in a manifest."""
+"""A base has one spelling, with its options after the last @, and no local path in its manifest name."""
 
 from __future__ import annotations
 

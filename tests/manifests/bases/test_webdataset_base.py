@@ -1,4 +1,4 @@
-"""Bases in WebDataset shards: order, labels, and the archives that standard readers take in silence."""
+"""Bases in WebDataset shards: order, labels, and refusals of what standard readers silently accept."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def header(name: str, **fields: object) -> bytes:
 
 
 def with_size(block: bytes, field: bytes) -> bytes:
-    """The header with another size field and a right checksum."""
+    """The header with another size field and a matching checksum."""
     block = block[:124] + field + block[136:148] + b" " * 8 + block[156:]
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]
 
