@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from poisonsets.cli import options
+from poisonsets.cli.cache import cache_folder
 
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
@@ -16,14 +16,14 @@ def named_base(name: str) -> Base:
     """The base of this name or spec, from the cache of the command line; errors as `open_base`."""
     from poisonsets.manifests.bases.cache import open_base
 
-    return open_base(name, cache=options.cache_folder())
+    return open_base(name, cache=cache_folder())
 
 
 def refuse_unknown(name: str) -> None:
     """Refuse a base that `named_base` would not open; nothing is read, and torch is not imported."""
     from poisonsets.manifests.bases.cache import locate_base
 
-    locate_base(name, cache=options.cache_folder())
+    locate_base(name, cache=cache_folder())
 
 
 def finder(name: str | None) -> Callable[[BasePin], Base]:
@@ -37,7 +37,7 @@ def finder(name: str | None) -> Callable[[BasePin], Base]:
         from poisonsets.manifests.bases.cache import find_base
 
         if not found:
-            found.append(find_base(pin, cache=options.cache_folder()) if name is None else named_base(name))
+            found.append(find_base(pin, cache=cache_folder()) if name is None else named_base(name))
         return found[0].as_pinned(pin)
 
     return find

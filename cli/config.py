@@ -49,6 +49,7 @@ def name_environment(group: Any, prefix: str = "POISONSETS") -> None:
             long = [option[2:] for option in one.opts if option.startswith("--") and option != "--help"]
             if long:
                 one.envvar = f"{words}_{long[0]}".replace("-", "_").upper()
+                one.show_envvar = False  # a line for each option would bury what it means
 
 
 def _named(table: dict[str, Any], group: Any, where: str) -> dict[str, Any]:

@@ -5,19 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from poisonsets.cli import options, output
+from poisonsets.cli import output
+from poisonsets.cli.cache import cache_folder
 from poisonsets.manifests import spelling
 from poisonsets.manifests.errors import MissingError, UsageError
-
-if TYPE_CHECKING:
-    from poisonsets.manifests.bases.dataset import Base
-    from poisonsets.victims.protocols import Protocol
 
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.registry import RegisteredAttack
     from poisonsets.surrogates import Surrogates
     from poisonsets.victims.networks.weights import Weights
+    from poisonsets.victims.protocols import Protocol
     from poisonsets.victims.training.pretraining import Role
 
 WHAT = {
@@ -87,7 +85,7 @@ def default_network(base: Base, option: str, *, role: Role = "features", quiet: 
             f"Type: poisonsets train --base {base.name} --net resnet18{flag} -o weights.safetensors, then {option} it",
         )
     with output.progress(f"training the default {base.name} {what}", quiet=quiet) as report:
-        weights = cached_weights(pretraining, base, options.cache_folder(), device=torch.device("cpu"), progress=report)
+        weights = cached_weights(pretraining, base, cache_folder(), device=torch.device("cpu"), progress=report)
     output.note(
         f"using the default {what} of {base.name}: {pretraining.network} trained on classes "
         f"{spelling.format_numbers(pretraining.classes)} ({weights.digest[:12]}...)",

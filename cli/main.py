@@ -156,7 +156,7 @@ def _discard_output() -> None:
 def _unexpected(error: Exception, arguments: Sequence[str]) -> int:
     explain = getattr(error, "format_message", None)
     if explain is not None:  # typer's own usage errors
-        message = explain()
+        message = explain().replace("Value error, ", "")  # which pydantic puts before what typer says
         if not message.strip():  # help was asked for by giving nothing, and is printed already
             return 2
         return _fail(message, 2, arguments)

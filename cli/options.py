@@ -1,63 +1,74 @@
-"""Options that several commands share: how they are spelled, parsed and refused."""
+"""The options of the commands: their types, how their values are parsed, and the groups that `--help` shows them in.
+
+A parser is called with what was typed, or with a default that is a value already. What depends on the base, classes
+above all, is parsed where the base is open (`classes.py`).
+"""
 
 from __future__ import annotations
 
-import os
 import re
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import typer
 
+from poisonsets.cli import completion
+from poisonsets.manifests import limits, spelling
 from poisonsets.manifests.errors import UsageError
 
-BaseName = Annotated[str, typer.Option("--base", help="A base of `base list`, or digits.")]
-PinnedBase = Annotated[
-    str | None, typer.Option("--base", help="The base. Default: the one in the cache that the set pins.")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress bar.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes to work with.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with unfinished output of the same command.")]
+# An option in a group of `--help`: `Annotated[int, in_budget(min=1, help="...")]`.
+in_what = partial(typer.Option, rich_help_panel="What")
+in_trials = partial(typer.Option, rich_help_panel="Trials")
+in_budget = partial(typer.Option, rich_help_panel="Budget")
+in_trigger = partial(typer.Option, rich_help_panel="Trigger")
+in_networks = partial(typer.Option, rich_help_panel="Networks")
+in_settings = partial(typer.Option, rich_help_panel="Settings")
+in_running = partial(typer.Option, rich_help_panel="Running")
+in_output = partial(typer.Option, rich_help_panel="Output")
+Value = TypeVar("Value")
 
 
-Choice = TypeVar("Choice", bound=str)
+class ClassPair(NamedTuple):
+    """Two classes as typed, by number or name."""
+
+    adversarial: str
+    target: str
 
 
-def cache_folder() -> Path:
-    """Where bases and default networks are kept: POISONSETS_CACHE, or poisonsets in the user's cache folder."""
-    if named := os.environ.get("POISONSETS_CACHE"):
-        return Path(named)
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "poisonsets"
+class Part(NamedTuple):
+    """Of some work every N-th piece from piece i on."""
+
+    number: int
+    of: int
 
 
-def levels(text: str) -> int:
+def numbers(option: str) -> Callable[[str | Sequence[int]], Sequence[int]]:
+    """The parser of an option that takes whole numbers: `0-9,12`."""
+    return _typed(lambda text: spelling.parse_numbers(text, option))
+
+
+def share(option: str) -> Callable[[str | Fraction], Fraction]:
+    """The parser of an option that takes a share from 0 to 1: `1/10`, `0.1` or `10%`."""
+    return _typed(lambda text: spelling.parse_share(text, option))
+
+
+def levels(given: str | int) -> int:
     """An epsilon in whole levels.
 
     Raises:
         UsageError: it is not a whole number in 1..255.
     """
+    text = str(given)
     if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= 255:
         raise UsageError(f"--epsilon {text}: not a whole number of levels in 1..255", "8 means 8/255")
     return int(text)
 
 
-def choice(option: str, given: str | None, known: tuple[Choice, ...]) -> Choice | None:
-    """One of a few words; None where the option was left out.
-
-    Raises:
-        UsageError: it is another word.
-    """
-    found = next((word for word in known if word == given), None)
-    if given is not None and found is None:
-        raise UsageError(f"{option} {given}: not {', '.join(known[:-1])} or {known[-1]}")
-    return found
-
-
-def part(text: str) -> tuple[int, int]:
-    """A share of work `I/N`, 1-based as typed, as (I - 1, N).
+def part(text: str) -> Part:
+    """A share of work `I/N`, 1-based as typed, as 0-based I - 1 of N.
 
     Raises:
         UsageError: it is spelled otherwise, or there is no such part.
@@ -65,18 +76,60 @@ def part(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise UsageError(f"--shard {text}: no part of a whole", "Write 1/4 to 4/4")
-    return int(match[1]) - 1, int(match[2])
+    return Part(int(match[1]) - 1, int(match[2]))
 
 
-def pair(text: str) -> tuple[int, int]:
-    """A class pair `ADVERSARIAL:TARGET`.
+def class_pair(text: str) -> ClassPair:
+    """Two classes `ADVERSARIAL:TARGET`, each by number or name.
 
     Raises:
         UsageError: it is spelled otherwise.
     """
-    match = re.fullmatch(r"([0-9]{1,6}):([0-9]{1,6})", text)
-    if match is None:
-        raise UsageError(
-            f"--class-pair {text}: not two class numbers", "Write adversarial class, colon, target class: 6:0"
-        )
-    return int(match[1]), int(match[2])
+    adversarial, colon, target = text.partition(":")
+    if not colon or not adversarial or not target:
+        raise UsageError(f"--class-pair {text}: not two classes", "Write adversarial class, colon, target class: 6:0")
+    return ClassPair(adversarial, target)
+
+
+def _typed(parse: Callable[[str], Value]) -> Callable[[Any], Any]:
+    """A parser that leaves a default alone."""
+    return lambda given: parse(given) if isinstance(given, str) else given
+
+
+def _trials(text: str) -> Sequence[int]:
+    found = spelling.parse_numbers(text, "--trials")
+    if found[-1] > limits.LAST_TRIAL:
+        raise UsageError(f"--trials {text}: trial {found[-1]} is outside 0-{limits.LAST_TRIAL}")
+    return found
+
+
+Numbers: TypeAlias = Sequence[int]
+Precision: TypeAlias = Literal["fp32", "bf16"]
+in_bases = partial(in_what, "--base", autocompletion=completion.bases)
+in_numbers = partial(in_trials, metavar="NUMBERS")
+BaseName = Annotated[str, in_bases(help="A base of `base list`, or digits.")]
+PinnedBase = Annotated[str | None, in_bases(help="The base. Default: the one in the cache that the set pins.")]
+Trials = Annotated[
+    Numbers | None,
+    in_numbers(parser=_typed(_trials), help="Which trials: 0-9, 3, 0-4,7. Default: all; of drawn ones 0-9."),
+]
+Epsilon = Annotated[
+    int | None,
+    in_budget(
+        parser=_typed(lambda text: None if text == "none" else levels(text)),
+        metavar="LEVELS",
+        help="The l-infinity budget in whole levels of 255, or none.",
+    ),
+]
+SetFolder = Annotated[Path, in_output("-o", "--output", help="The set's folder; must be empty or new.")]
+SetName = Annotated[str | None, in_output(help="The set's name. Default: the output folder's.")]
+Device = Annotated[str, in_running(help="auto, cpu, cuda or cuda:N.")]
+Workers = Annotated[int, in_running(min=1, help="Processes to work with; the result does not depend on it.")]
+Resume = Annotated[bool, in_running("--resume", help="Go on with unfinished output of the same command.")]
+Quiet = Annotated[bool, in_output("--quiet", "-q", help="No notes and no progress bar.")]
+Json = Annotated[bool, in_output("--json", help="Print one JSON document on stdout, also on failure.")]
+
+
+def set_name(name: str | None, folder: Path) -> str:
+    """A set's name as typed, else the output folder's in the characters of `fields.Name`; empty where none is left."""
+    return name or re.sub(r"[^A-Za-z0-9._-]", "-", folder.resolve().name).lstrip("._-")[:200]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poisonsets.cli import output
+from poisonsets.cli.classes import ADVERSARIAL, label
 from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from poisonsets.manifests.training_sets.training_set import OpenTrainingSet
     from poisonsets.victims.protocols import Protocol
 
-ASK = "add --base and --targets FILE.json, or --base, --source-class and --adversarial-label"
+ASK = "add `--base` and `--targets FILE.json`, or `--base`, `--source-class` and `--adversarial-label`"
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,14 @@ class TargetOptions:
 
     Attributes:
         targets: a targets file.
-        source_classes, adversarial_label: in its place, the classes asked for and what they are meant to become.
+        source_classes, adversarial_label: in its place, the classes asked for and what they are meant to become, by
+            number or name.
         trigger: stamped on what is asked for, `KIND[,key=value...]`.
     """
 
     targets: Path | None
-    source_classes: tuple[int, ...]
-    adversarial_label: int | None
+    source_classes: tuple[str, ...]
+    adversarial_label: str | None
     trigger: str | None
 
     @property
@@ -39,30 +41,28 @@ class TargetOptions:
         """Whether any of them is."""
         return self != TargetOptions(None, (), None, None)
 
-    def apply_to(self, path: Path) -> bool:
-        """Whether what lies there is to be scored as a whole training set.
+    def refuse_misfit(self, path: Path) -> None:
+        """Refuse what they do not go with: a whole training set needs them, a poison set says it itself.
 
         Raises:
             UsageError: it is a poison set and they are given, or shards without a manifest and they are not, or they
                 do not go together.
         """
         manifest = (path / "manifest.json").exists()
-        if self.present and manifest:
+        if not self.present:
+            if not manifest and _holds_shards(path):
+                raise UsageError(f"{path}: no manifest.json, so no poison set", f"For a whole training set {ASK}")
+        elif manifest:
             raise UsageError(
                 f"{path} is a poison set, whose manifest says what to ask",
                 "Leave out --targets, --source-class, --adversarial-label and --trigger",
             )
-        if not self.present:
-            if not manifest and _holds_shards(path):
-                raise UsageError(f"{path}: no manifest.json, so no poison set", f"For a whole training set {ASK}")
-            return False
-        if self.targets is not None and (self.source_classes or self.adversarial_label is not None):
+        elif self.targets is not None and (self.source_classes or self.adversarial_label is not None):
             raise UsageError("--targets says what --source-class and --adversarial-label say", "Leave one out")
-        if self.targets is None and (not self.source_classes or self.adversarial_label is None):
+        elif self.targets is None and (not self.source_classes or self.adversarial_label is None):
             raise UsageError(
                 "--source-class, --adversarial-label: both are wanted, or --targets", ASK[0].upper() + ASK[1:]
             )
-        return True
 
     def spec(self, base: Base) -> TargetSpec:
         """What they come to on the images of a base.
@@ -76,7 +76,8 @@ class TargetOptions:
         if self.targets is not None:
             spec = read_targets(self.targets)
         else:
-            spec = source_targets(self.source_classes, self.adversarial_label or 0)
+            sources = tuple(label(one, base, "--source-class") for one in self.source_classes)
+            spec = source_targets(sources, label(self.adversarial_label or "", base, ADVERSARIAL))
         return spec if self.trigger is None else spec.with_trigger(resolve(self.trigger, base, seed=0)[0])
 
 

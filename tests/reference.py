@@ -11,9 +11,14 @@ import sys
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.models import ArgumentInfo
 
 from poisonsets import attacks, triggers
+from poisonsets.cli import main
+from poisonsets.manifests import spelling
 from poisonsets.settings import Range, parse_settings, record_settings, spell_setting
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -59,6 +64,60 @@ def settings_table(factory: Callable[..., Any], column: str) -> str:
     return "\n".join(lines)
 
 
+def commands(app: typer.Typer = main.app, above: str = "poisonsets") -> Iterator[tuple[str, Callable[..., None]]]:
+    """Every command of the application by its full name, with its function."""
+    for command in app.registered_commands:
+        if command.callback is not None:
+            yield f"{above} {command.name}", command.callback
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            yield from commands(group.typer_instance, f"{above} {group.name}")
+
+
+def spelled(hint: Any, info: Any) -> str:
+    """What is typed behind an option: its metavar, its choices, or a word for its type; nothing for a flag."""
+    inner = [one for one in typing.get_args(hint) if one is not type(None)] or [hint]
+    if info.metavar:
+        return f"`{info.metavar}`"
+    if typing.get_origin(inner[0]) is Literal or typing.get_origin(hint) is Literal:
+        return ", ".join(f"`{one}`" for one in (typing.get_args(inner[0]) or inner))
+    return {bool: "", int: "`N`", str: "`TEXT`"}.get(inner[0], "`PATH`")
+
+
+def parameters(command: Callable[..., None]) -> Iterator[tuple[str, str, str, str]]:
+    """Each parameter of a command: the group it is shown in, its names, what is typed, and what it means."""
+    hints = typing.get_type_hints(command, include_extras=True)
+    for name, parameter in inspect.signature(command).parameters.items():
+        if typing.get_origin(hints[name]) is not Annotated:
+            continue  # the context
+        hint, info = typing.get_args(hints[name])[:2]
+        meaning, default = re.sub(r"(?<!\.)\.$", "", info.help), parameter.default
+        if not (default is None or default is False or default is parameter.empty):
+            meaning += f". Default: `{spelling.format_numbers(default) if isinstance(default, tuple) else default}`"
+        if isinstance(info, ArgumentInfo):
+            yield "", f"`{(info.metavar or name).upper()}`", "", meaning
+        else:
+            given = (info.default, *(info.param_decls or ()))
+            flags = [one for one in given if isinstance(one, str)] or [f"--{name.replace('_', '-')}"]
+            names = ", ".join(f"`{flag}`" for flag in sorted(flags, key=len, reverse=True))
+            yield info.rich_help_panel or "Options", names, spelled(hint, info), meaning
+
+
+def options_table(name: str, command: Callable[..., None]) -> str:
+    """How a command is called, what it does, and a row an option in the groups and the order of `--help`."""
+    given = list(parameters(command))
+    arguments = [names.strip("`") for group, names, _, _ in given if not group]
+    summary = (inspect.getdoc(command) or "").partition("\n")[0]
+    lines = [f"`{' '.join((name, *arguments))}`: {summary[0].lower()}{summary[1:]}", ""]
+    lines += ["| option | value | meaning |", "|---|---|---|"]
+    for group in dict.fromkeys(group for group, _, _, _ in given):
+        lines += [f"| **{group}** | | |"] if group else []
+        for where, *cells in given:
+            if where == group:
+                lines.append(" | ".join(("", *(cell.replace("|", r"\|") for cell in cells), "")).strip())
+    return "\n".join(lines).replace("  ", " ")
+
+
 def page_parts() -> Iterator[tuple[Path, str, Callable[[], str]]]:
     """Every generated part: its page, its name, and what writes it."""
     for name, entry in attacks.attacks().items():
@@ -67,6 +126,8 @@ def page_parts() -> Iterator[tuple[Path, str, Callable[[], str]]]:
             yield page, f"settings of {name}", lambda entry=entry: settings_table(entry.factory, "setting")
     for name, kind in triggers.kinds().items():
         yield DOCS / "triggers.md", f"options of {name}", lambda kind=kind: settings_table(kind.factory, "option")
+    for name, command in commands():
+        yield DOCS / "cli.md", name, lambda name=name, command=command: options_table(name, command)
 
 
 def written(page: Path) -> str:

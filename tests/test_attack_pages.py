@@ -19,7 +19,7 @@ from reference import PART, meanings, page_parts, settings_table, written
 from test_docs import contributed
 
 from poisonsets import attacks, triggers
-from poisonsets.cli import options
+from poisonsets.cli import classes
 from poisonsets.cli.main import app
 from poisonsets.crafting import planning
 from poisonsets.manifests import open_base, spelling
@@ -187,19 +187,12 @@ def test_a_command_parses(where: str, line: str, cache: Path) -> None:
     if given["base"] != "digits":
         return
     base = open_base("digits", cache=cache)
-    asked = planning.Draw(
-        poisons=given["poisons"],
-        rate=given["rate"],
-        candidates=given["candidates"],
-        targets=given["targets"],
-        class_pair=options.pair(given["class_pair"]) if given["class_pair"] else None,
-        source_classes=base.victim_classes if given["source_classes"] == "all" else None,
-    )
-    trials = spelling.parse_numbers(given["trials"], "--trials")
-    composition, trigger = given["composition"], given["trigger"]
-    request = planning.craft_request(
-        entry, base, settings=settings, trials=trials, composition=composition, trigger=trigger, asked=asked
-    )
+    pair = None if given["class_pair"] is None else classes.pair(given["class_pair"], base)
+    sources = classes.source_labels(given["source_classes"], base)
+    counts = {key: given[key] for key in ("poisons", "candidates", "targets")}
+    asked = planning.Draw(**counts, rate=given["rate"] and str(given["rate"]), class_pair=pair, source_classes=sources)
+    same = {key: given[key] for key in ("trials", "epsilon", "composition", "trigger", "seed")}
+    request = planning.craft_request(entry, base, settings=settings, asked=asked, **same)
     assert request.plans
 
 

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from poisonsets.cli import options, output
+from poisonsets.cli import completion, options, output
+from poisonsets.cli.cache import cache_folder
+from poisonsets.cli.options import in_settings, in_what
 
 app = typer.Typer(help="Base datasets: fill the cache, list it, empty it.", no_args_is_help=True)
 
@@ -15,13 +17,13 @@ app = typer.Typer(help="Base datasets: fill the cache, list it, empty it.", no_a
 @app.command("add")
 def add(
     name: Annotated[str, typer.Argument(help="digits, cifar10, tinyimagenet:PATH, webdataset:PATH ...")],
-    source: Annotated[Path | None, typer.Option("--from", help="The folder or file that holds the dataset.")] = None,
-    fetch: Annotated[bool, typer.Option("--download", help="Fetch it (cifar10, cifar100).")] = False,
+    source: Annotated[Path | None, in_what("--from", help="The folder or file that holds the dataset.")] = None,
+    fetch: Annotated[bool, in_what("--download", help="Fetch it (cifar10, cifar100).")] = False,
     holdout: Annotated[
-        str | None, typer.Option(help="Share of the images to test on, where there is no test split: 1/20, 5%.")
+        str | None, in_settings(metavar="SHARE", help="Share of the images to test on, without a test split: 5%.")
     ] = None,
-    split_seed: Annotated[int | None, typer.Option(min=0, help="Seed of the held-out share. Default 0.")] = None,
-    resize: Annotated[int | None, typer.Option(min=1, help="Resize the images to N x N.")] = None,
+    split_seed: Annotated[int | None, in_settings(min=0, help="Seed of the held-out share. Default: 0.")] = None,
+    resize: Annotated[int | None, in_settings(min=1, help="Resize the images to N x N.")] = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -40,7 +42,7 @@ def add(
         spec = parse_spec(name, source=source, holdout=holdout, split_seed=split_seed, resize=resize)
         if fetch:
             spec = replace(spec, path=download(spec.kind.name, Path(scratch)))
-        base = add_base(spec, cache=options.cache_folder(), progress=report)
+        base = add_base(spec, cache=cache_folder(), progress=report)
     if as_json:
         output.document({"schema_version": 1, "base": base.pin().model_dump(mode="json")})
         return
@@ -54,7 +56,7 @@ def list_(as_json: options.Json = False) -> None:
     """List the bases by the names that open them, with digests and sizes."""
     from poisonsets.manifests.bases.cache import list_bases
 
-    found = list_bases(options.cache_folder())
+    found = list_bases(cache_folder())
     rows = [
         {
             "name": one.name,
@@ -94,13 +96,13 @@ def list_(as_json: options.Json = False) -> None:
 
 @app.command("remove")
 def remove(
-    name: Annotated[str, typer.Argument(help="A name of `base list`.")],
+    name: Annotated[str, typer.Argument(autocompletion=completion.bases, help="A name of `base list`.")],
     as_json: options.Json = False,
 ) -> None:
     """Remove a base from the cache; nothing is asked, and adding it again brings it back."""
     from poisonsets.manifests.bases.cache import remove_base
 
-    removed = remove_base(name, cache=options.cache_folder())
+    removed = remove_base(name, cache=cache_folder())
     if as_json:
         output.document({"schema_version": 1, "removed": removed.name, "bytes": removed.bytes})
         return

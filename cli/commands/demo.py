@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from poisonsets.cli import options, output
 from poisonsets.cli.bases import named_base
+from poisonsets.cli.cache import cache_folder
 from poisonsets.cli.default_networks import default_network, protocols
+from poisonsets.cli.options import in_budget, in_output, in_trials
 from poisonsets.cli.reports import checked
 from poisonsets.cli.score_table import clean_cell, rate_cell
 from poisonsets.manifests.errors import ViolationError
@@ -45,32 +46,35 @@ class Step:
 
 def demo(
     out: Annotated[
-        Path | None, typer.Option("-o", "--output", help="New folder. Default: poisonsets-demo, numbered.")
+        Path | None, in_output("-o", "--output", help="New folder. Default: poisonsets-demo, numbered.")
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, max=1000, help="Trials an attack.")] = TRIALS,
-    epsilon: Annotated[str, typer.Option(help="l-infinity budget in whole levels of 255.")] = str(EPSILON),
+    trials_per_attack: Annotated[int, in_trials(min=1, max=1000, help="Trials of each attack.")] = TRIALS,
+    epsilon: Annotated[
+        int,
+        in_budget(parser=options.levels, metavar="LEVELS", help="The l-infinity budget in whole levels of 255."),
+    ] = EPSILON,
     workers: options.Workers = 2,
     quiet: options.Quiet = False,
 ) -> None:
     """Craft, verify and score three attacks on handwritten digits; writes sets, results and a picture."""
     from poisonsets.manifests.files import store
 
-    levels = options.levels(epsilon)
     folder = out or _unused(Path("poisonsets-demo"))
     store.refuse_nonempty(folder)
     store.refuse_unwritable(folder)
     base = named_base("digits")
     network = default_network(base, "--surrogate", quiet=quiet)
-    requests = [_request(attack, base, network, trials=trials, levels=levels) for attack in ATTACKS]
+    requests = [_request(attack, base, network, trials=trials_per_attack, levels=epsilon) for attack in ATTACKS]
     steps = [_step(request, folder, network, workers=workers, quiet=quiet) for request in requests]
-    _table(steps, levels)
+    _table(steps, epsilon)
     picture = folder / "poisons.png"
     _picture(steps, base, picture)
     print(
         f"Digits are easy to tell apart, so poisons need {POISONS} images and epsilon {EPSILON} here; try --epsilon 8. "
         f"On photographs 8 is the usual budget.\n"
         f"Sets, rows and the picture {picture.name} are in {folder}/. Try:\n"
-        f"  poisonsets show {steps[1].folder}\n  poisonsets verify {steps[1].folder}"
+        f"  {shlex.join(['poisonsets', 'show', str(steps[1].folder)])}\n"
+        f"  {shlex.join(['poisonsets', 'verify', str(steps[1].folder)])}"
     )
 
 
@@ -111,7 +115,7 @@ def _step(request: CraftRequest, folder: Path, network: Weights, *, workers: int
             protocols=protocols(request.base, [], []),
             extractors=[network],
             results=folder / f"{attack}-results",
-            cache=options.cache_folder(),
+            cache=cache_folder(),
             device=torch.device("cpu"),
             progress=report,
         )

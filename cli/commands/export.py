@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from poisonsets.cli import options, output
-from poisonsets.manifests import spelling
+from poisonsets.cli import completion, options, output
+from poisonsets.cli.options import in_output, in_what
 from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,21 +19,27 @@ if TYPE_CHECKING:
 
 def export(
     path: Annotated[Path, typer.Argument(help="The set's folder.")],
-    out: Annotated[Path, typer.Option("-o", "--output", help="A folder for the export; must be empty or new.")],
-    to: Annotated[str, typer.Option(help="A format of `list formats` that is written.")] = "webdataset",
+    *,
+    to: Annotated[
+        str, in_what(autocompletion=completion.written_formats, help="A format of `list formats` that is written.")
+    ] = "webdataset",
     full: Annotated[
-        bool, typer.Option("--full", help="The whole poisoned training set of each trial, as WebDataset shards.")
+        bool, in_what("--full", help="The whole poisoned training set of each trial, as WebDataset shards.")
     ] = False,
     protocol: Annotated[
-        str | None, typer.Option(help="With --full: compose it as this protocol does. Default: the trial's own rule.")
+        str | None,
+        in_what(
+            autocompletion=completion.protocols,
+            help="With --full: compose it as this protocol does. Default: the trial's own rule.",
+        ),
     ] = None,
-    trials: Annotated[str | None, typer.Option(help="Which trials: 0-9, 3. Default: all.")] = None,
+    trials: options.Trials = None,
     base: options.PinnedBase = None,
+    out: Annotated[Path, in_output("-o", "--output", help="A folder for the export; must be empty or new.")],
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
     """Export a poison set into a format of other tools, and say what that format cannot hold."""
-    chosen = None if trials is None else spelling.parse_numbers(trials, "--trials")
     if protocol is not None and not full:
         raise UsageError("--protocol composes whole training sets", "Add --full")
 
@@ -53,7 +59,7 @@ def export(
             opened,
             find(opened.manifest.base),
             formats.formats()[to],
-            only=chosen,
+            only=trials,
             rule=_rule(protocol) if full else None,
             ruled_by=f"as {protocol} does" if protocol else "by each trial's own rule",
             progress=report,

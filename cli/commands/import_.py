@@ -2,70 +2,74 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from poisonsets.cli import options, output
+from poisonsets.cli import completion, options, output
 from poisonsets.cli.bases import named_base
+from poisonsets.cli.classes import ADVERSARIAL, label
+from poisonsets.cli.options import in_budget, in_running, in_trials, in_what
 from poisonsets.manifests import limits, spelling
 from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
+    from poisonsets.manifests.bases.dataset import Base
     from poisonsets.manifests.interop.importing.import_set import Imported
     from poisonsets.manifests.records.trial import Constraint
     from poisonsets.manifests.verification.findings import Report
 
-LABELS: tuple[Literal["clean", "adversarial"], ...] = ("clean", "adversarial")
-RULES: tuple[Literal["in-place", "add"], ...] = ("in-place", "add")
-
 
 def import_(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help="A format of `list formats`, or auto.")],
+    form: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT", autocompletion=completion.formats, help="A format of `list formats`, or auto."
+        ),
+    ],
     source: Annotated[Path, typer.Argument(help="The file, a trial's folder, or a folder of numbered trials.")],
+    *,
     base: options.BaseName,
-    out: Annotated[Path, typer.Option("-o", "--output", help="The set's folder; must be empty or new.")],
     setup: Annotated[
-        str | None, typer.Option(help="The published setup it was made for; its bases and targets must be that one's.")
+        str | None,
+        in_trials(
+            autocompletion=completion.setups,
+            help="The published setup it was made for, by name or file; bases and targets must be that one's.",
+        ),
     ] = None,
-    trials: Annotated[str | None, typer.Option(help="Which trials: 0-9, 3. Default: all.")] = None,
+    trials: options.Trials = None,
     number: Annotated[
         int | None,
-        typer.Option(min=0, max=limits.LAST_TRIAL, help="The number of a single trial. Default: its folder's, or 0."),
-    ] = None,
-    epsilon: Annotated[
-        str, typer.Option(help="The l-infinity budget it claims, in whole levels of 255, or none.")
-    ] = "8",
-    exempt_trigger: Annotated[
-        bool, typer.Option("--exempt-trigger", help="The budget leaves out the pixels under the patch.")
-    ] = False,
-    labels: Annotated[str, typer.Option(help="The labels it claims: clean or adversarial.")] = "clean",
-    composition: Annotated[str, typer.Option(help="in-place or add.")] = "in-place",
-    attack: Annotated[str, typer.Option(help="The attack's name.")] = "unknown",
-    unit: Annotated[
-        str | None, typer.Option(help="What its numbers mean: 0-255, 0-1, normalised:NAME or normalised:M,M,M/S,S,S.")
+        in_trials(min=0, max=limits.LAST_TRIAL, help="The number of a single trial. Default: its folder's, or 0."),
     ] = None,
     target: Annotated[
-        int | None, typer.Option(min=0, help="The target, a test image, of files that name none.")
+        int | None, in_trials(min=0, help="The target, an index into the test split, of files that name none.")
     ] = None,
     adversarial_label: Annotated[
-        int | None, typer.Option(min=0, help="What the target shall be called, of poisons with several labels.")
+        str | None, in_trials(metavar="CLASS", help="What the target shall be called, of poisons with several labels.")
     ] = None,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Import the sound trials alone; else one bad trial keeps all out.")
+    epsilon: options.Epsilon = 8,
+    exempt_trigger: Annotated[
+        bool, in_budget("--exempt-trigger", help="The budget leaves out the pixels under the patch.")
     ] = False,
-    name: Annotated[str | None, typer.Option(help="The set's name. Default: the output folder's.")] = None,
+    labels: Annotated[Literal["clean", "adversarial"], in_budget(help="The labels it claims.")] = "clean",
+    composition: Annotated[
+        Literal["in-place", "add"], in_budget(help="How the poisons enter a training set.")
+    ] = "in-place",
+    unit: Annotated[
+        str | None, in_what(help="What its numbers mean: 0-255, 0-1, normalised:NAME or normalised:M,M,M/S,S,S.")
+    ] = None,
+    attack: Annotated[str, in_what(help="The attack's name.")] = "unknown",
+    skip_bad: Annotated[
+        bool, in_running("--skip-bad", help="Import the sound trials alone; else one bad trial keeps all out.")
+    ] = False,
+    out: options.SetFolder,
+    name: options.SetName = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
     """Import a foreign poison set, say what is odd about which trial, and verify what came of it."""
-    levels = None if epsilon == "none" else options.levels(epsilon)
-    chosen = None if trials is None else tuple(spelling.parse_numbers(trials, "--trials"))
-    stated = options.choice("--labels", labels, LABELS) or "clean"
-    rule = options.choice("--composition", composition, RULES) or "in-place"
-
     from poisonsets.manifests.interop import formats
     from poisonsets.manifests.interop.importing import claims
     from poisonsets.manifests.interop.importing.import_set import import_set
@@ -76,39 +80,43 @@ def import_(
     if unit is not None:
         parse_unit(unit)
     found = formats.find_format(form, source)
-    said = claims.Claims(
-        constraint=_constraint(levels, exempt=exempt_trigger),
-        labels=stated,
-        composition=Add() if rule == "add" else InPlace(),
+    constraint = _constraint(epsilon, exempt=exempt_trigger)
+    published = None if setup is None else open_setup(setup)
+    opened = named_base(base)
+    claimed = claims.Claims(
+        constraint=constraint,
+        labels=labels,
+        composition=Add() if composition == "add" else InPlace(),
         attack=attack,
         unit=unit,
-        setup=None if setup is None else open_setup(setup),
+        setup=published,
         target=target,
-        adversarial_label=adversarial_label,
+        adversarial_label=None if adversarial_label is None else label(adversarial_label, opened, ADVERSARIAL),
     )
-    opened = named_base(base)
-    default = re.sub(r"[^A-Za-z0-9._-]", "-", out.resolve().name).lstrip("._-")[:200] or found.name
     with output.progress(f"importing {found.name}", quiet=quiet) as report:
         done = import_set(
             out,
             found,
             source,
             opened,
-            said,
-            name=name or default,
+            claimed,
+            name=options.set_name(name, out) or found.name,
             number=number,
-            only=chosen,
+            only=None if trials is None else tuple(trials),
             skip_bad=skip_bad,
             progress=report,
         )
-    judged = None
-    if done.content_digest is not None:
-        from poisonsets.manifests.verification.verify import verify
-
-        with output.progress("verifying", quiet=quiet) as report:
-            judged = verify(out, lambda _pin: opened, report)
+    judged = None if done.content_digest is None else _judged(out, opened, quiet=quiet)
     _tell(done, judged, out, as_json=as_json)
     raise typer.Exit(max(done.worst, 0 if judged is None else judged.worst))
+
+
+def _judged(out: Path, base: Base, *, quiet: bool) -> Report:
+    """The verdict on the set just written."""
+    from poisonsets.manifests.verification.verify import verify
+
+    with output.progress("verifying", quiet=quiet) as report:
+        return verify(out, lambda _pin: base, report)
 
 
 def _constraint(levels: int | None, *, exempt: bool) -> Constraint:

@@ -14,7 +14,9 @@ Table = list[dict[str, Any]]
 
 
 def list_things(
-    what: Annotated[str, typer.Argument(help="attacks, presets, triggers, setups, bases ...")],
+    what: Annotated[
+        str, typer.Argument(autocompletion=lambda: [*LISTS], help="attacks, presets, triggers, setups, bases ...")
+    ],
     as_json: options.Json = False,
 ) -> None:
     """List attacks, bases, networks, protocols, suites, setups, presets, triggers, formats or checks."""

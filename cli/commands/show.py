@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poisonsets.cli import options, output
+from poisonsets.cli.options import in_output
 from poisonsets.manifests import spelling
 from poisonsets.manifests.errors import UsageError
 
@@ -25,7 +26,7 @@ PICTURED = 3
 def show(
     path: Annotated[Path, typer.Argument(help="A set's folder, or a .safetensors file.")],
     picture: Annotated[
-        Path | None, typer.Option(help="Write a PNG of the first trials: base, poison, difference, target.")
+        Path | None, in_output(help="Write a PNG of the first trials: base, poison, difference, target.")
     ] = None,
     base: options.PinnedBase = None,
     as_json: options.Json = False,

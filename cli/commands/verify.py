@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from poisonsets.cli import any_set, options, output
+from poisonsets.cli import any_set, completion, options, output
 from poisonsets.cli.bases import finder
+from poisonsets.cli.options import in_output, in_trials, in_what
 from poisonsets.cli.reports import checked, tell
-from poisonsets.manifests.errors import MissingError, UsageError
+from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.files import store
 
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
@@ -24,15 +26,21 @@ def verify(
     path: Annotated[Path, typer.Argument(help="The set's folder, or a foreign set: see `list formats`.")],
     base: options.PinnedBase = None,
     setup: Annotated[
-        str | None, typer.Option(help="Compare the trials with this published setup: a name or a file.")
+        str | None,
+        in_what(
+            autocompletion=completion.setups,
+            help="Compare targets, labels, bases and their number with this published setup, a name or a file.",
+        ),
     ] = None,
     sample: Annotated[
-        str | None, typer.Option(help="Read one part of the trials only: 1/10 to 10/10 of --seed.")
+        str | None, in_trials(metavar="I/N", help="Read and judge one part of the trials only: 1/10 to 10/10.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of --sample; choose your own.")] = 0,
-    compat: Annotated[bool, typer.Option(help="Add what the published benchmark's checker says.")] = False,
+    seed: Annotated[int, in_trials(min=0, help="Seed of --sample's parts; choose your own.")] = 0,
+    compat: Annotated[
+        bool, in_output(help="Add what the published benchmark's checker says; never changes the exit code.")
+    ] = False,
     html: Annotated[
-        Path | None, typer.Option(help="Write a page with the worst poisons pictured to this file.")
+        Path | None, in_output(help="Write a page with the worst poisons pictured to this new file.")
     ] = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
@@ -42,7 +50,7 @@ def verify(
     if seed and sample is None:
         raise UsageError("--seed goes with --sample", "Add --sample 1/10")
     if html is not None:
-        _refuse_output(html)
+        store.refuse_existing(html)
     with any_set.native(path, base, quiet=quiet) as ours:
         report = checked(ours, find, setup=setup, sample=sample, seed=seed, compat=compat, quiet=quiet)
         report = replace(report, path=str(path))
@@ -55,21 +63,7 @@ def verify(
     raise typer.Exit(report.worst)
 
 
-def _refuse_output(html: Path) -> None:
-    """Refuse a page that cannot be written before a set is read.
-
-    Raises:
-        MissingError: there is something of that name, or nothing can be written there.
-    """
-    from poisonsets.manifests.files import store
-
-    if html.exists() or html.is_symlink():
-        raise MissingError(f"{html}: exists already", "Choose another file or remove it")
-    store.refuse_unwritable(html)
-
-
 def _write_page(html: Path, path: Path, find: Callable[[BasePin], Base], report: Report) -> None:
-    from poisonsets.manifests.files import store
     from poisonsets.manifests.sets.reader import open_set
     from poisonsets.manifests.verification import html_page
 

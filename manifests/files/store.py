@@ -21,6 +21,8 @@ from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files.disk import Disk
 
 TEMPORARY = ".tmp"
+PERMISSIONS = "Check permissions and free space"
+"""The remedy where the operating system refuses something."""
 
 disk = Disk()
 
@@ -192,6 +194,17 @@ def refuse_nonempty(folder: Path, remedy: str = "Choose another one or remove it
             raise MissingError(f"{folder}: the output folder is not empty", remedy)
 
 
+def refuse_existing(path: Path) -> None:
+    """Refuse a file that is there already or cannot be made.
+
+    Raises:
+        MissingError: as `refuse_unwritable`, or something has this name, be it a link to nothing.
+    """
+    if path.exists() or path.is_symlink():
+        raise MissingError(f"{path}: exists already", "Remove it or choose another name")
+    refuse_unwritable(path)
+
+
 def refuse_unwritable(path: Path) -> None:
     """Refuse a path that cannot be made, as far as can be told without making it, or that would damage a set.
 
@@ -206,7 +219,7 @@ def refuse_unwritable(path: Path) -> None:
     if not above.is_dir():
         raise MissingError(f"{above}: a file stands where a folder is needed", "Choose another output")
     if not os.access(above, os.W_OK | os.X_OK):
-        raise MissingError(f"{path}: Permission denied in {above}", "Check permissions and free space")
+        raise MissingError(f"{path}: Permission denied in {above}", PERMISSIONS)
 
 
 @contextmanager
@@ -217,7 +230,7 @@ def refusals(path: Path) -> Iterator[None]:
     except (NotADirectoryError, FileExistsError) as error:
         raise MissingError(f"{path}: a file stands where a folder is needed", "Choose another output") from error
     except OSError as error:
-        raise MissingError(f"{path}: {reason(error)}", "Check permissions and free space") from error
+        raise MissingError(f"{path}: {reason(error)}", PERMISSIONS) from error
 
 
 @contextmanager

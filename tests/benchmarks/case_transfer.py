@@ -28,7 +28,7 @@ from poisonsets.manifests.records.origin import AttackRecord, ForeignSetup
 from poisonsets.manifests.records.shards import shard_index
 from poisonsets.manifests.records.trial import InPlace, Slots, SplitTarget, Trial, Unconstrained
 from poisonsets.victims.features.cache import FeatureCache
-from poisonsets.victims.features.store import DTYPES, FeaturePrecision
+from poisonsets.victims.features.store import DTYPES, FeatureDtype
 from poisonsets.victims.networks import build
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.networks.weights import Weights
@@ -41,7 +41,7 @@ from poisonsets.victims.training.views import apply_views, as_input
 
 # A tenth of the published protocol in images of training set and test split; all 40 epochs and 162 views of it.
 PROTOCOL = parse("cifar10-transfer/resnet18@size=250,width=0.125")
-LIMITS: dict[FeaturePrecision, float] = {"fp32": 1e-5, "fp16": 1e-3}
+LIMITS: dict[FeatureDtype, float] = {"fp32": 1e-5, "fp16": 1e-3}
 TRIALS, ATTACKS, CLASSES, POISONS, EACH = 100, 6, 10, 3, 60
 CPU = torch.device("cpu")
 SIZES = "250 images, 3 poisons, 40 epochs, 1,000 test images"
@@ -204,7 +204,7 @@ def _published() -> nn.Linear:
 
 
 @cache
-def _difference(precision: FeaturePrecision) -> float:
+def _difference(precision: FeatureDtype) -> float:
     """How far a head's logits are from the published loop's."""
     (rows, draws), base, network = _first(), _base(), _extractor().network
     frozen = folded(network)

@@ -101,14 +101,13 @@ def test_a_diverged_victim_is_refused(cli: Cli, here: Path, honest: Path) -> Non
 def test_a_set_that_changes_after_it_was_verified_is_refused(
     cli: Cli, honest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from poisonsets.cli import reports
-    from poisonsets.cli.commands import score
+    from poisonsets.cli import reports, subjects
     from poisonsets.manifests.verification.findings import Report
 
     def other(*arguments: Any, **options: Any) -> Report:
         return replace(reports.checked(*arguments, **options), content_digest="0" * 64)
 
-    monkeypatch.setattr(score, "checked", other)
+    monkeypatch.setattr(subjects, "checked", other)
     cli("score", honest, *BY_COUNT).refused(3, "verified as 000000000000", "now it is")
 
 

@@ -171,5 +171,5 @@ def _refuse_coarse(features: Tensor, rounded: Tensor) -> None:
         raise ViolationError(
             f"the extractor gives features (largest {float(features.abs().max()):.3g}) that are not finite or that "
             "float16 cannot hold",
-            "Score with --cache fp32, or use another extractor",
+            "Add `--feature-dtype fp32`, or use another extractor",
         )

@@ -29,13 +29,13 @@ from poisonsets.victims.features import parts
 from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.protocols import Protocol
 
-FeaturePrecision: TypeAlias = Literal["fp16", "fp32"]
+FeatureDtype: TypeAlias = Literal["fp16", "fp32"]
 """What remembered features of training images are rounded to."""
 
 ENOUGH_TRIALS: Final = 4
 """From so many trials on, computing every view takes fewer forward passes than computing those that are drawn."""
 
-DTYPES: Final[dict[FeaturePrecision, torch.dtype]] = {"fp16": torch.float16, "fp32": torch.float32}
+DTYPES: Final[dict[FeatureDtype, torch.dtype]] = {"fp16": torch.float16, "fp32": torch.float32}
 _FILE_DTYPES: Final = {torch.float16: "F16", torch.float32: "F32"}
 _PATIENCE_SECONDS: Final = 12 * 3600.0
 

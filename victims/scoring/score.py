@@ -19,7 +19,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError, ViolationError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.workers import Progress, run_all, silent
-from poisonsets.victims.features.store import FeaturePrecision
+from poisonsets.victims.features.store import FeatureDtype
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder, open_results
@@ -53,7 +53,7 @@ def score_set(
     resume: bool = False,
     trajectories: bool = False,
     cache: Path | None = None,
-    features: FeaturePrecision = "fp16",
+    features: FeatureDtype = "fp16",
     precision: Precision = "fp32",
     shard: tuple[int, int] = (0, 1),
     workers: int = 1,
@@ -103,7 +103,7 @@ def score_set(
     wanted = [Job(t, *pair, seed, opened.manifest) for pair in pairs for t in chosen for seed in seeds]
     wanted = wanted[shard[0] :: shard[1]]
     rows: dict[str, Row] = {}
-    settings = _settings(opened.manifest, pairs, base, device) | {"cache": features, "precision": precision}
+    settings = _settings(opened.manifest, pairs, base, device) | {"features": features, "precision": precision}
     worker_settings = WorkerSettings(base, device, cache, features, precision, results, trajectories)
     with _folder(results, settings, resume=resume) as folder:
         make = partial(RowMaker, worker_settings, sharing if workers == 1 else silent)

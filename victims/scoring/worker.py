@@ -14,7 +14,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.workers import Progress, silent
-from poisonsets.victims.features.store import FeaturePrecision, FeatureStore
+from poisonsets.victims.features.store import FeatureDtype, FeatureStore
 from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder, trajectory_path
 from poisonsets.victims.results.row import Row
 from poisonsets.victims.results.trajectory import Trajectory, TrajectoryRecord, write_trajectory
@@ -46,7 +46,7 @@ class WorkerSettings:
     base: Base
     device: torch.device
     cache: Path | None
-    features: FeaturePrecision
+    features: FeatureDtype
     precision: Precision
     results: Path | None
     trajectories: bool = False

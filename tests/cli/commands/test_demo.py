@@ -32,7 +32,7 @@ def demo(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, s
     folder = tmp_path_factory.mktemp("demo") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POISONSETS_CACHE", str(cache))
-        return folder, command("demo", "--trials", "2", "-o", str(folder))
+        return folder, command("demo", "--trials-per-attack", "2", "-o", str(folder))
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

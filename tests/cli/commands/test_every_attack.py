@@ -160,7 +160,7 @@ REFUSED = {
         "999 poisons cannot be drawn",
     ),
     "no such settings": (("craft", "noise", *CRAFT, "--preset", "fast"), 2, "published, digits"),
-    "no such precision": (("craft", "noise", *CRAFT, "--precision", "fp16"), 2, "fp32 or bf16"),
+    "no such precision": (("craft", "noise", *CRAFT, "--precision", "fp16"), 2, "'fp16' is not one of 'fp32', 'bf16'"),
 }
 
 

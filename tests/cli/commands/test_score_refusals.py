@@ -79,8 +79,8 @@ MISSING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("{stock}/results", "other settings (extractors is", "another results folder"),
     ),
     "results of another precision": (
-        out("{stock}/results", "--resume", "--cache", "fp32"),
-        ("{stock}/results", "other settings (cache is fp16, now fp32)"),
+        out("{stock}/results", "--resume", "--feature-dtype", "fp32"),
+        ("{stock}/results", "other settings (features is fp16, now fp32)"),
     ),
     "results, not resumed": (out("{stock}/results"), ("{stock}/results", "not empty", "--resume")),
     "results that are none": (out("{stock}/mine", "--resume"), ("{stock}/mine: no results folder", "another one")),
@@ -144,8 +144,8 @@ USAGE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "normalise=cifar10": ("normalise is cifar10", "normalise=own"),
         }.items()
     },
-    "precision": ((*PLAIN, "--precision", "fp16"), ("--precision fp16", "bf16")),
-    "features": ((*PLAIN, "--cache", "fp8"), ("--cache fp8", "fp16")),
+    "precision": ((*PLAIN, "--precision", "fp16"), ("'--precision': 'fp16' is not one of 'fp32', 'bf16'",)),
+    "features": ((*PLAIN, "--feature-dtype", "fp8"), ("'--feature-dtype': 'fp8' is not one of 'fp16', 'fp32'",)),
     "fail under": ((*PLAIN, "--fail-under", "2"), ("--fail-under 2", "0.5")),
     "workers": ((*PLAIN, "--workers", "0"), ("--workers",)),
     "device": ((*PLAIN, "--device", "tpu"), ("'tpu'", "cuda:N")),

@@ -23,7 +23,7 @@ from poisonsets.manifests.errors import DamagedError, MissingError, ViolationErr
 from poisonsets.manifests.files import array_file, store
 from poisonsets.victims.features import store as feature_store
 from poisonsets.victims.features.cache import FeatureCache
-from poisonsets.victims.features.store import DTYPES, FeaturePrecision, FeatureStore, shared_images
+from poisonsets.victims.features.store import DTYPES, FeatureDtype, FeatureStore, shared_images
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import parse
@@ -35,7 +35,7 @@ IDS = np.array([2, 3, 7, 30])
 BY_COUNT = parse("digits-transfer/convnet@size=40,epochs=6,lr_milestones=4,learning_rate=0.1,batch=8,width=0.25,pad=1")
 
 
-def fresh(base: Base, extractor: Weights, precision: FeaturePrecision = "fp16", pad: int = 1) -> FeatureCache:
+def fresh(base: Base, extractor: Weights, precision: FeatureDtype = "fp16", pad: int = 1) -> FeatureCache:
     images = torch.from_numpy(base.train.images)
     return FeatureCache(folded(extractor.network), images, pad=pad, flip=True, dtype=DTYPES[precision])
 
@@ -63,7 +63,7 @@ def stored(tmp_path: Path, tiny_base: Base, extractor: Weights) -> Path:
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
 def test_features_of_the_file_are_those_computed_on_demand(
-    tmp_path: Path, tiny_base: Base, extractor: Weights, precision: FeaturePrecision
+    tmp_path: Path, tiny_base: Base, extractor: Weights, precision: FeatureDtype
 ) -> None:
     lazy = fresh(tiny_base, extractor, precision)
     for build in (True, False):

@@ -22,7 +22,7 @@ from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.workers import Progress, silent
 from poisonsets.victims.features.cache import FeatureCache
-from poisonsets.victims.features.store import DTYPES, ENOUGH_TRIALS, FeaturePrecision, FeatureStore, shared_images
+from poisonsets.victims.features.store import DTYPES, ENOUGH_TRIALS, FeatureDtype, FeatureStore, shared_images
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.protocols import Protocol
@@ -71,7 +71,7 @@ class LinearProbeTrainer:
         base: Base,
         device: torch.device,
         *,
-        features: FeaturePrecision = "fp16",
+        features: FeatureDtype = "fp16",
         curves: bool = False,
     ) -> None:
         self._protocol, self._base, self._device, self._curves = protocol, base, device, curves

@@ -120,7 +120,7 @@ class TestFeatureCache:
         hidden.weight.data *= factor
         hidden.bias.data *= factor
         coarse = self.cache(tiny_base, extractor, dtype=torch.float16)
-        with pytest.raises(ViolationError, match=r"float16.*--cache fp32"):
+        with pytest.raises(ViolationError, match=r"float16.*--feature-dtype fp32"):
             coarse.plain()
         self.cache(tiny_base, extractor).plain()
 
