@@ -1,13 +1,14 @@
 """The budget: projection while crafting, and the one place where a poison is rounded to whole levels.
 
-Rounding to nearest keeps a projected image inside its ball. Truncation, which peers use, can leave the ball by one
-level (8/255 became 9/255 in the published checker), and moves up to a quarter of the unchanged levels by one once they
-have been normalised and back.
+Rounding to nearest keeps a projected image inside its ball. Truncation, common elsewhere, can leave the ball by one
+level (the published checker accepts 9/255 for 8/255), and shifts up to a quarter of the unchanged levels by one after
+a round trip through normalisation.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from typing import TypeAlias
 
 import numpy as np
@@ -21,16 +22,12 @@ from poisonsets.manifests.records.trial import L2, Linf
 
 Delta: TypeAlias = NDArray[np.int64]
 SHARES = 1 << 16
-UNBOUNDED_NOISE = 16 / 255
 
 
 def project(images: Tensor, bases: Tensor, budget: Budget) -> Tensor:
-    """The nearest images inside the ball around their bases, then inside 0..1.
+    """Project images onto the ball around their bases, then clip them to 0..1, which only brings them nearer.
 
-    Args:
-        images, bases: float32 [..., 3, H, W] in 0..1 (images may lie outside).
-        budget: the constraint. For l2 the scaling is the exact projection onto the ball; clipping to 0..1 afterwards
-            can only bring an image nearer to its base.
+    Both are float32 [..., 3, H, W]; bases lie in 0..1, images may lie outside.
     """
     if isinstance(budget, Linf):
         epsilon = budget.levels / 255
@@ -44,19 +41,16 @@ def project(images: Tensor, bases: Tensor, budget: Budget) -> Tensor:
 
 
 def noise_scale(budget: Budget, values: int, *, uniform: bool = False) -> float:
-    """How far noise that fills the budget moves a value, in 0..1; 16 levels where there is no budget.
+    """The scale in 0..1 of noise that fills the budget: the l-infinity radius, or 16 levels without a budget.
 
-    Args:
-        budget: under l-infinity it is the radius.
-        values: over which an l2 radius is spread: the noise's standard deviation, or half the width of uniform noise,
-            at which their expected squared length is that of the radius.
-        uniform: which of the two.
+    Under l2 the expected squared length over that many values is the squared radius; the scale is then the standard
+    deviation, or for `uniform` noise half its width.
     """
     if isinstance(budget, Linf):
         return budget.levels / 255
     if isinstance(budget, L2):
         return math.sqrt((3 if uniform else 1) * budget.squared_levels / values) / 255
-    return UNBOUNDED_NOISE
+    return 16 / 255
 
 
 def nearest_levels(images: Tensor) -> Images:
@@ -65,16 +59,7 @@ def nearest_levels(images: Tensor) -> Images:
 
 
 def to_levels(images: Tensor, bases: Images, budget: Budget) -> Images:
-    """The images as uint8, rounded to nearest, and exactly inside the budget whatever came in.
-
-    Args:
-        images: float32 [N, 3, H, W], finite.
-        bases: uint8 [N, H, W, 3].
-        budget: the constraint, in integer levels.
-
-    Returns:
-        uint8 [N, H, W, 3].
-    """
+    """Finite float32 [N, 3, H, W] rounded to uint8 [N, H, W, 3], each exactly within the budget around its base."""
     origin = bases.astype(np.int64)
     delta = nearest_levels(images) - origin
     if isinstance(budget, Linf):
@@ -85,19 +70,16 @@ def to_levels(images: Tensor, bases: Images, budget: Budget) -> Images:
 
 
 def _shrink(delta: Delta, squared_levels: int) -> Delta:
-    """A perturbation times the largest share, in steps of 1/65536, at which its rounded length is in the budget.
+    """Scale a perturbation by the largest share, in steps of 1/65536, that keeps its rounded length in the budget.
 
-    Rounding to nearest again keeps the length: cutting towards zero would lose half a level of every value, which for
-    values of a few levels is a third of the budget. A share of at most 1 lengthens no value.
+    Rounding to nearest preserves the length: truncation would cost half a level a value, a third of the budget where
+    values are a few levels. A share of at most 1 lengthens no value.
     """
-    inside, outside = 0, SHARES + 1
-    while outside - inside > 1:
-        middle = (inside + outside) // 2
-        if int((_times(delta, middle) ** 2).sum()) <= squared_levels:
-            inside = middle
-        else:
-            outside = middle
-    return _times(delta, inside)
+
+    def squared_length(share: int) -> int:
+        return int((_times(delta, share) ** 2).sum())
+
+    return _times(delta, bisect_right(range(SHARES + 1), squared_levels, key=squared_length) - 1)
 
 
 def _times(delta: Delta, share: int) -> Delta:

@@ -1,4 +1,4 @@
-"""The base's training split as an attack reads it: floats on the device, with a trigger on where asked."""
+"""The base's training split as an attack reads it: floats on the device, stamped with a trigger on request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SplitImages:
         return as_floats(self._split.images[np.array(ids, dtype=np.int64)], self._device)
 
     def stamped(self, ids: Sequence[int], trigger: Trigger) -> Tensor:
-        """The same with a trigger on, each image at the place that its id gives."""
+        """The same images with a trigger, placed by each image's id."""
         clean = self._split.images[np.array(ids, dtype=np.int64)]
         return as_floats(stamp_training(clean, trigger, ids), self._device)
 
@@ -41,9 +41,8 @@ def as_floats(images: Images, device: torch.device) -> Tensor:
 
 
 def stamp_training(images: Images, trigger: Trigger, ids: Sequence[int]) -> Images:
-    """Training images, or poisons made of them, uint8 [N, H, W, 3], the trigger on each at the place that its id gives.
+    """Stamp training images, or poisons made of them, uint8 [N, H, W, 3]; each id places its trigger.
 
-    Raises:
-        UsageError: the trigger does not fit.
+    Raises UsageError if the trigger does not fit.
     """
     return stamp_all(images, trigger, [train_id(index) for index in ids])

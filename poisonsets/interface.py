@@ -1,7 +1,7 @@
-"""What an attack is given and what it gives back. An attack is a factory of keyword settings returning a function.
+"""What an attack receives and returns. An attack is a factory that takes keyword settings and returns a function.
 
-Images are float32 in 0..1 on the device while an attack works on them; integers come in before and go out after, in
-`budget.py` alone. An attack sees a block of trials in one tensor: T trials of P poisons each.
+An attack works on float32 images in 0..1 on the device; conversion to integers happens in `budget.py` alone. It sees a
+block of trials in one tensor: T trials of P poisons each.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-if TYPE_CHECKING:  # a list of attacks needs neither
+if TYPE_CHECKING:  # listing the attacks needs none of these
     import torch
     from torch import Tensor
 
@@ -23,46 +23,45 @@ Budget: TypeAlias = "Linf | L2 | Unconstrained"
 
 
 class Surrogate(Protocol):
-    """A network of the attacker, in eval mode; of frozen weights unless weights are passed in."""
+    """One of the attacker's networks, in eval mode; its weights are frozen unless others are passed in."""
 
     @property
     def mean(self) -> Tensor:
-        """float32 [1, 3, 1, 1], the normalisation's mean in 0..1."""
+        """The normalisation's mean, float32 [1, 3, 1, 1] in 0..1."""
 
     @property
     def std(self) -> Tensor:
-        """float32 [1, 3, 1, 1], the normalisation's standard deviation in 0..1."""
+        """The normalisation's standard deviation, float32 [1, 3, 1, 1] in 0..1."""
 
     def features(self, images: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
-        """float32 [N, 3, H, W] in 0..1 to the penultimate features, float32 [N, D].
+        """Map float32 [N, 3, H, W] in 0..1 to penultimate features, float32 [N, D]; gradients flow to the images.
 
         Args:
-            images: the images; gradients flow to them.
-            dropout: share of each block's output values that is dropped, the rest scaled up.
-            generator: of the dropout's masks (a CPU generator).
+            dropout: share of each block's output values to drop; the rest is scaled up.
+            generator: a CPU generator that draws the dropout masks.
         """
         ...
 
     def stages(
         self, images: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The map before the last block, float32 [N, C, h, w], and the penultimate features, float32 [N, D]."""
+        """The feature map before the last block, float32 [N, C, h, w], and the penultimate features, float32 [N, D]."""
         ...
 
     def logits(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """float32 [N, C], of the network's own weights or of those passed in, through which gradients flow then."""
+        """Logits, float32 [N, C], with the network's own weights or those passed in, which then receive gradients."""
         ...
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """Every trainable tensor by name, as it stands in the file: batch normalisation is not folded away."""
+        """Every trainable tensor by name, as in the file: batch normalisation is not folded."""
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """The label that each output of `logits` stands for."""
+        """The label of each output of `logits`."""
 
     def positions(self, labels: Tensor) -> Tensor:
-        """int64: which output of `logits` stands for each of these labels; every one is among the outputs."""
+        """The output of `logits` for each label, int64 of the same shape; every label must have one."""
         ...
 
 
@@ -78,7 +77,7 @@ class TrainingImages(Protocol):
         ...
 
     def stamped(self, ids: Sequence[int], trigger: Trigger) -> Tensor:
-        """The same with a trigger on, each image at the place that its id gives."""
+        """The same images with a trigger, placed by each image's id."""
         ...
 
 
@@ -88,14 +87,14 @@ class Task:
 
     Attributes:
         bases: float32 [T, P, 3, H, W] in 0..1.
-        base_ids: for each trial the bases' indices into the training split.
+        base_ids: the bases' indices into the training split, for each trial.
         targets: float32 [T, K, 3, H, W] in 0..1, without a trigger.
         labels: int64 [T, P], the poisons' labels.
         adversarial_labels: int64 [T].
-        budget: the constraint that every poison of the block must meet.
-        source_classes: of each trial; empty where the attack is no backdoor.
-        trigger: of a backdoor.
-        keep: how many of the P candidates become poisons; P, but where an attack selects.
+        budget: the constraint on every poison of the block.
+        source_classes: for each trial; empty unless the attack is a backdoor.
+        trigger: a backdoor's trigger.
+        keep: how many of the P candidates become poisons; P unless the attack selects.
     """
 
     bases: Tensor
@@ -118,13 +117,13 @@ class Context:
 
     Attributes:
         surrogates: the attacker's networks.
-        generators: one CPU generator a trial, so that a trial's randomness does not depend on its block.
+        generators: one CPU generator per trial, so that a trial's randomness does not depend on its block.
         device: where the tensors live.
-        progress: told (steps done, steps in all).
-        mirror: whether an image of this base and its mirror image show the same thing.
+        progress: called with (steps done, total steps).
+        mirror: whether mirroring an image of this base preserves its meaning.
         training: the training split, for attacks that need `source images` or `training`.
-        retrain: for attacks that need `training`: (position of the trial in the block, its poisons float32
-            [P, 3, H, W], which retraining this is) to the surrogates trained anew on the poisoned training set.
+        retrain: for attacks that need `training`: maps (the trial's position in the block, its poisons float32
+            [P, 3, H, W], the retraining's number) to surrogates retrained on the poisoned training set.
     """
 
     surrogates: tuple[Surrogate, ...]
@@ -141,9 +140,9 @@ class Crafted:
     """An attack's result.
 
     Attributes:
-        images: float32 [T, P, 3, H, W]; the driver projects and rounds them whatever the attack promises, and stamps
-            a trigger that is exempt from the budget or knows none.
-        history: for each trial the objective's values over time, the first before the first step.
+        images: float32 [T, P, 3, H, W]; the driver always projects and rounds them, and stamps a trigger that is
+            exempt from the budget or has none.
+        history: the objective over time for each trial, starting before the first step.
         kept: int64 [T, keep], ascending positions of the candidates that become poisons; None keeps all.
     """
 

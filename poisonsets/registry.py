@@ -1,4 +1,4 @@
-"""The attacks by name: one decorated factory a file of `poisonsets/attacks/`, or an entry point of another package."""
+"""Registered attacks: one decorated factory per file of `poisonsets/attacks/`, or another package's entry point."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class Traits:
     """What an attack declares about itself; planning, refusals and the law tests follow from it.
 
     Attributes:
-        labels: `clean`: every poison keeps its base's label, bases are of the adversarial class. `adversarial`: bases
-            are of the source classes (without a trigger: of the target's class) and get the adversarial label.
+        labels: `clean`: bases are of the adversarial class and keep their labels. `adversarial`: bases are of the
+            source classes (without a trigger: of the target's class) and get the adversarial label.
         objective: what it minimises, if anything.
-        randomised: whether another seed gives other poisons.
-        perturbs: whether poisons are perturbed bases (then a zero budget returns the bases).
+        randomised: whether the seed changes the poisons.
+        perturbs: whether poisons are perturbed bases, so that a zero budget returns the bases.
         constrained: whether poisons stay in the budget; if not, the set declares no constraint.
-        targeted: whether another target gives other poisons.
-        needs: what must be there before it can start. `features`: a network; `gradients`: one that tells the victims'
-            classes apart; `robust`: such a one, adversarially trained; `source images`: training images of the source
-            classes; `training`: all training images, to train networks anew; `trigger`.
+        targeted: whether the target changes the poisons.
+        needs: what it requires. `features`: a network; `gradients`: a classifier of the victims' classes; `robust`: an
+            adversarially trained one; `source images`: training images of the source classes; `training`: all
+            training images, to retrain networks; `trigger`.
         batched: whether a block holds several trials in one tensor, or one.
-        source_classes: of a backdoor, where none are given: the class of the `target`, or `all` but the adversarial.
-        composition: how its poisons enter the training set, where nothing else is asked for.
-        exempting: the name of the boolean setting that, where it is off, takes the trigger out of the budget.
-        trigger: of a backdoor, where none is given (docs/triggers.md).
-        selects: whether it keeps the best of more candidates than it is asked for poisons.
+        source_classes: a backdoor's default: the class of the `target`, or `all` but the adversarial.
+        composition: how its poisons enter the training set by default.
+        exempting: the boolean setting that exempts the trigger from the budget when off.
+        trigger: a backdoor's default (docs/triggers.md).
+        selects: whether it keeps the best of more candidates than poisons.
     """
 
     labels: Literal["clean", "adversarial"] = "clean"
@@ -57,12 +57,12 @@ class Traits:
         return bool(self.needs & {"source images", "training"})
 
     def leaves_out(self, settings: Mapping[str, Any]) -> bool:
-        """Whether the trigger is stamped outside of the budget, by these settings or for want of one."""
+        """Whether the trigger is stamped outside the budget, by these settings or because there is no budget."""
         return not self.constrained or (bool(self.exempting) and not settings[self.exempting])
 
     @property
     def threat_model(self) -> str:
-        """Who the attacker is, in words: the labels, the trigger, and what is known or touched."""
+        """The threat model in words: labels, trigger, and the attacker's knowledge."""
         labels = "clean labels" if self.labels == "clean" else "changed labels"
         kind = "backdoor" if "trigger" in self.needs else "triggerless"
         knows = {
@@ -82,10 +82,9 @@ class RegisteredAttack:
 
     Attributes:
         name: full name; `aliases` are the papers' abbreviations.
-        version: raised whenever equal settings give other poisons.
-        traits: what it declares about itself.
-        source: the paper.
-        factory: keyword-only settings in, the attack out.
+        version: raised whenever the same settings produce different poisons.
+        source: the papers.
+        factory: takes keyword-only settings and returns the attack.
     """
 
     name: str
@@ -96,11 +95,7 @@ class RegisteredAttack:
     factory: Factory
 
     def settings(self, given: Mapping[str, str]) -> dict[str, Any]:
-        """Every setting with its value: as given, or the default.
-
-        Raises:
-            UsageError: as `parse_settings`.
-        """
+        """Every setting with its given or default value. Raises as `parse_settings`."""
         return parse_settings(self.name, self.factory, given)
 
     def defaults(self) -> dict[str, Any]:
@@ -121,8 +116,7 @@ def attack(
 ) -> Callable[[Factory], Factory]:
     """Register a factory as an attack. Its keyword-only arguments with defaults are the attack's settings.
 
-    Raises:
-        UsageError: another attack has one of these names already, in any case.
+    Raises UsageError if another attack has one of these names, ignoring case.
     """
 
     def register(factory: Factory) -> Factory:

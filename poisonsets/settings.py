@@ -1,4 +1,4 @@
-"""Settings of an attack: parsed from text, checked against the factory's types, and recorded as decimal strings."""
+"""An attack's settings: parsed from text, checked against the factory's types, recorded with decimal strings."""
 
 from __future__ import annotations
 
@@ -21,57 +21,45 @@ NUMBERS = {int: r"-?[0-9]{1,18}", float: r"-?[0-9]{1,18}(\.[0-9]{1,18})?(e[+-]?[
 
 @dataclass(frozen=True)
 class Range:
-    """The values a numeric setting may take, written into its annotation: `steps: Annotated[int, Range(1, 10_000)]`.
-
-    Attributes:
-        least, most: both allowed.
-    """
+    """The inclusive range of a numeric setting, part of its annotation: `steps: Annotated[int, Range(1, 10_000)]`."""
 
     least: float
     most: float
 
 
-# Settings of several attacks; a meaning that all of them share stands here and not in their docstrings.
+# Settings of several attacks; a meaning they all share is given here, not in their docstrings.
 PUBLISHED_BATCH = 512
 Steps: TypeAlias = Annotated[int, Range(1, 100_000)]
 LearningRate: TypeAlias = Annotated[float, Range(1e-9, 1e3)]
 StepSize: TypeAlias = Annotated[float, Range(1e-9, 1e3)]
 Batch: TypeAlias = Annotated[
-    int, Range(1, 100_000), "larger sets are matched batch by batch, in the order of their slots; published 512"
+    int, Range(1, 100_000), "poisons matched together, in slot order; larger sets take several batches; published 512"
 ]
 Restarts: TypeAlias = Annotated[
     int,
     Range(1, 100),
-    "random starts, of which the one with the lowest objective is kept; 1 with `adam` starts at the bases",
+    "random starts, of which the lowest objective wins; 1 with `adam` starts at the bases",
 ]
 Choice: TypeAlias = Annotated[
     Literal["evaluated", "published"],
-    "of the restart: by its loss over four fixed views, or by that of its last step, as published",
+    "how the best restart is chosen: by its loss over four fixed views, or by its last step's loss, as published",
 ]
-Augment: TypeAlias = Annotated[
-    bool, "whether each step sees every poison shifted and mirrored at random, as Witches' Brew"
-]
+Augment: TypeAlias = Annotated[bool, "whether each step shifts and mirrors every poison at random, as in Witches' Brew"]
 Dropout: TypeAlias = Annotated[
     float,
     Range(0, 0.9),
-    "share of each block's output values dropped while crafting; the authors' networks have 0.2 to 0.3",
+    "share of each block's output values dropped while crafting; the authors' networks use 0.2 to 0.3",
 ]
 FeatureOptimiser: TypeAlias = Annotated[
     Literal["adam", "signed-adam"],
-    "`adam` as published; `signed-adam` with a falling step size and a random start, as Witches' Brew",
+    "`adam` as published; `signed-adam` with a decaying step size and a random start, as in Witches' Brew",
 ]
 
 
 def parse_settings(owner: str, factory: Callable[..., object], given: Mapping[str, str]) -> dict[str, Any]:
-    """Every keyword setting of a factory with its value, the given ones parsed by the type of the argument.
+    """Every keyword-only setting of a factory: its default, or the given text parsed by the argument's type.
 
-    Args:
-        owner: whose settings they are, for the errors.
-        factory: its keyword-only arguments with defaults are the settings.
-        given: settings as typed.
-
-    Raises:
-        UsageError: an unknown setting, or a value that is not of its type.
+    Raises UsageError, which names the `owner`, for an unknown setting or a value outside its type or range.
     """
     hints = typing.get_type_hints(factory, include_extras=True)
     settings = {
@@ -87,17 +75,17 @@ def parse_settings(owner: str, factory: Callable[..., object], given: Mapping[st
 
 
 def record_settings(settings: Mapping[str, Any]) -> dict[str, Setting]:
-    """Settings as a manifest records them: floats become decimal strings."""
+    """Settings as a manifest records them, floats as decimal strings."""
     return {key: decimal(value) if isinstance(value, float) else value for key, value in settings.items()}
 
 
 def spell_setting(value: Setting) -> str:
-    """A recorded value as one types it."""
+    """A recorded value as a user types it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def decimal(value: float) -> str:
-    """A finite float as the shortest decimal string that reads back to it."""
+    """The shortest decimal string that reads back as this finite float."""
     return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
@@ -115,7 +103,7 @@ def _parse(attack_name: str, key: str, text: str, wanted: Any) -> Any:
         if text not in ("true", "false"):
             raise UsageError(f"{where}: not true or false")
         return text == "true"
-    # int() and float() alone would take spaces, underscores and digits of other scripts.
+    # int() and float() alone accept spaces, underscores and digits of other scripts.
     if wanted is not str and not re.fullmatch(NUMBERS[wanted], text):
         raise UsageError(f"{where}: not {'a whole number' if wanted is int else 'a number'}")
     value = wanted(text)

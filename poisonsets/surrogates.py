@@ -1,10 +1,10 @@
-"""The attacker's networks. The one module of the crafting package that knows `poisonsets.victims`."""
+"""The attacker's networks. Only this module of the crafting package imports `poisonsets.victims`."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -52,9 +52,8 @@ class Surrogates:
 
     Attributes:
         weights: the networks as read from their files.
-        pool: False: every trial has all of them; True: each trial draws one, as the benchmark's "one of ten
-            checkpoints".
-        included: whether the set is to carry the networks' files.
+        pool: whether each trial draws one, as the benchmark draws "one of ten checkpoints", or has all of them.
+        included: whether the set carries the networks' files.
     """
 
     weights: tuple[Weights, ...] = ()
@@ -62,17 +61,17 @@ class Surrogates:
     included: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Networks go to worker processes as files, which are read and checked again there."""
+        """Worker processes receive paths, and read and check the files again."""
         return _read_again, (tuple((one.path, one.digest) for one in self.weights), self.pool, self.included)
 
     def of_trial(self, trial: int, seed: int) -> tuple[int, ...]:
-        """Positions of the networks that a trial's attacker has; a pool's is drawn from the set's seed."""
+        """Positions of the networks a trial's attacker has; the set's seed draws from a pool."""
         if not self.pool:
             return tuple(range(len(self.weights)))
         return (Stream("surrogate", seed, trial).below(len(self.weights)),)
 
     def records(self, trials: Iterable[int], seed: int) -> tuple[SurrogateRecord, ...]:
-        """What the manifest says of each network: digest, pretraining, and with a pool the trials that drew it."""
+        """The manifest's record of each network; with a pool it lists the trials that drew the network."""
         numbers = tuple(trials)
         return tuple(
             SurrogateRecord(
@@ -89,13 +88,9 @@ class Surrogates:
 def surrogate_of(
     network: Classifier, classes: tuple[int, ...], device: torch.device, precision: Precision = "fp32"
 ) -> Surrogate:
-    """A network as attacks see it.
+    """A network as attacks see it: its outputs stand for `classes`, its results are float32 whatever the precision.
 
-    Args:
-        network: left as it is; nobody may change it while it is in use.
-        classes: the label that each of its outputs stands for.
-        device: where it shall live.
-        precision: of its passes; results are float32 in any case.
+    The network is not modified, and nothing else may modify it while it is in use.
     """
     return _NetworkSurrogate(network, classes, device, precision)
 
@@ -111,22 +106,20 @@ def retrain_surrogate(
     device: torch.device,
     precision: Precision = "fp32",
 ) -> Surrogate:
-    """The network that a surrogate's pretraining makes of the training set that the poisons are composed into.
+    """Repeat a surrogate's pretraining, with another seed, on the training set with the poisons composed into it.
 
-    Where the pretraining takes part of the images, the network is trained on that part and on all poisons.
+    If the pretraining takes a subset of the images, the network is trained on that subset and on all poisons. Raises
+    as `Pretraining.of_record` and `fitted_network`.
 
     Args:
-        weights: the surrogate; its pretraining is used, with another seed.
+        weights: the surrogate.
         base: the clean dataset.
         slots: the poisons' bases and labels.
         poisons: uint8 [P, H, W, 3].
         rule: how they enter the training set.
         seed: of initial weights, order and views.
         device: where to train.
-        precision: of the network's passes when it is attacked; training itself is float32.
-
-    Raises:
-        UsageError: as `Pretraining.of_record` and `fitted_network`.
+        precision: of the attack's passes through the network; training is float32.
     """
     pretraining = Pretraining.of_record(weights.record["pretraining"])
     rows = compose_slots(base.train.labels, slots, rule, pretraining.classes)
@@ -139,13 +132,15 @@ def retrain_surrogate(
 
 
 class _NetworkSurrogate:
-    """A network as two copies, each made when it is first used: one folded, one whose weights may be passed in."""
+    """A network as two copies, each made on first use: one folded, one that takes weights as arguments."""
 
     def __init__(
         self, network: Classifier, classes: tuple[int, ...], device: torch.device, precision: Precision
     ) -> None:
+        self.classes = classes
+        self.mean = network.mean.to(device)
+        self.std = network.std.to(device)
         self._network = network
-        self._classes = classes
         self._position = {label: i for i, label in enumerate(classes)}
         self._precision = precision
         self._device = device
@@ -159,14 +154,6 @@ class _NetworkSurrogate:
         copied = copy.deepcopy(self._network).eval().requires_grad_(requires_grad=False)
         return copied.to(memory_format=torch.channels_last).to(self._device)
 
-    @cached_property
-    def mean(self) -> Tensor:
-        return self._network.mean.to(self._device)
-
-    @cached_property
-    def std(self) -> Tensor:
-        return self._network.std.to(self._device)
-
     @property
     def weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach() for name, tensor in self._functional.named_parameters()}
@@ -178,30 +165,23 @@ class _NetworkSurrogate:
         self, images: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         if dropout and generator is None:
-            raise UsageError(f"a dropout of {dropout} without a generator of its masks")
+            raise UsageError(f"dropout={dropout} without a generator for its masks")
         masks = dropping(self._folded, dropout, generator) if dropout and generator else nullcontext()
-        with self._arithmetic(), masks:
+        with autocast(self._device, self._precision), masks:
             maps, features = self._folded.stages(images)
         return maps.float(), features.float()
 
     def logits(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        with self._arithmetic():
+        with autocast(self._device, self._precision):
             if weights is None:
                 found: Tensor = self._folded(images)
             else:
                 found = functional_call(self._functional, dict(weights), (images,))
         return found.float()
 
-    @property
-    def classes(self) -> tuple[int, ...]:
-        return self._classes
-
     def positions(self, labels: Tensor) -> Tensor:
         known = [self._position[int(label)] for label in labels.flatten()]
         return torch.tensor(known, dtype=torch.int64, device=self._device).view(labels.shape)
-
-    def _arithmetic(self) -> AbstractContextManager[object]:
-        return autocast(self._device, self._precision)
 
 
 def _read_again(files: Iterable[tuple[Path, str]], pool: bool, included: bool) -> Surrogates:
