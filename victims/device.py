@@ -1,4 +1,4 @@
-"""Where victims compute: a device by name, and float32 arithmetic that is float32 on every device."""
+"""Where victims compute: a device by name, and arithmetic that is float32 on every device."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from poisonsets.manifests.errors import MissingError, UsageError
 
 
 def resolve(name: str) -> torch.device:
-    """The device called `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is the first GPU, or the CPU where none is.
+    """The device called `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is the first GPU, or the CPU if there is none.
 
     Raises:
         UsageError: the name is none of these.
-        MissingError: a GPU is asked for that this machine does not have.
+        MissingError: this machine lacks the GPU.
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     if name == "cpu":
         return torch.device("cpu")
-    match = re.fullmatch(r"cuda(?::([0-9]{1,3}))?", name)
-    if not match:
+    if not (match := re.fullmatch(r"cuda(?::([0-9]{1,3}))?", name)):
         raise UsageError(f"no device is called {name[:40]!r}", "Known: auto, cpu, cuda, cuda:N")
     index = int(match[1] or 0)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -34,11 +33,11 @@ def resolve(name: str) -> torch.device:
 
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
-    """While the block runs: one CPU thread, and GPU convolutions without TF32, algorithm search or random order.
+    """Within the block: one CPU thread, and GPU convolutions without TF32, algorithm search or random order.
 
-    Sums are rounded in another order with another number of threads, so that equal inputs would give other bytes on
-    a machine with other cores; under load one thread is also the faster choice. TF32 keeps 10 bits of the mantissa;
-    its error in features is a thousand times that of float32.
+    The number of threads changes the order of sums, so equal inputs would give other bytes on a machine with other
+    cores; under load one thread is also faster. TF32 keeps 10 bits of the mantissa, which makes features a thousand
+    times less exact than float32 does.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

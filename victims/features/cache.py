@@ -1,8 +1,7 @@
 """Features of (image, view) from a frozen network, each computed once and then remembered.
 
-In eval mode a feature is a function of the image and its view alone, so remembering it changes nothing: 40
-epochs of the transfer protocol see each image in about 32 of 81 views, and the clean images of all trials
-are the same.
+In eval mode a feature depends on the image and its view alone, so remembering it changes nothing: 40 epochs of the
+transfer protocol see each image in about 32 of 81 views, and all trials share the clean images.
 """
 
 from __future__ import annotations
@@ -16,28 +15,23 @@ from poisonsets.victims.networks import Classifier
 from poisonsets.victims.training.views import apply_views, plain_view, view_count
 
 
-def forward_batch(device: torch.device) -> int:
-    """Images a forward pass: a fixed function of the device's kind, never of free memory."""
-    return 64 if device.type == "cpu" else 1024
-
-
 class FeatureCache:
     """Features of numbered images in numbered views, computed when first asked for.
 
-    Every forward pass has the same batch size, a short one filled up with copies: a feature's last bits may
-    depend on the batch size, and must not depend on what was asked for before. Memory grows with the
-    entries in use: 2,500 images in 162 views of 512 features come to 415 MB in float16.
+    Every forward pass has the same batch size, a short one filled up with copies: a feature's last bits may depend on
+    it, and must not depend on what was asked for before. Memory grows with the entries in use: 2,500 images in 162
+    views of 512 features come to 415 MB in float16.
 
     Args:
         network: frozen, in eval mode, on the device.
         images: uint8 [N, H, W, 3] on the device.
         pad: black pixels around an image before the crop.
         flip: whether mirrored views exist.
-        dtype: what a feature is rounded to when it is remembered, float32 or float16. Half the memory, and
-            logits move by about a ten-thousandth of their standard deviation.
+        dtype: of remembered features, float32 or float16; float16 takes half the memory and moves logits by about a
+            ten-thousandth of their standard deviation.
 
     Attributes:
-        adopted: [A, D] of `dtype` on the device: features that were computed elsewhere, see `adopt`.
+        adopted: [A, D] of `dtype` on the device: features computed elsewhere, see `adopt`.
         forwards: images that went through the network.
     """
 
@@ -47,7 +41,8 @@ class FeatureCache:
         self.network, self.images = network, images
         self.pad, self.flip, self.dtype = pad, flip, dtype
         self.views = view_count(pad, flip=flip)
-        self.batch = forward_batch(images.device)
+        # Fixed for each kind of device: it must not depend on free memory.
+        self.batch = 64 if images.device.type == "cpu" else 1024
         self.forwards = 0
         self._place = torch.full((len(images) * self.views,), -1, dtype=torch.int32)
         self.adopted = torch.empty((0, network.feature_width), dtype=dtype, device=images.device)
@@ -56,11 +51,11 @@ class FeatureCache:
 
     @property
     def remembered(self) -> Tensor:
-        """[R, D] of `dtype` on the device: what was computed here, in the order it was asked for."""
+        """[R, D] of `dtype` on the device: what was computed here, in the order of computation."""
         return self._store[: self._used]
 
     def adopt(self, image_ids: Tensor, features: Tensor) -> None:
-        """Take over the features of some images in all their views; only before anything was asked for.
+        """Take over the features of some images in all views, before any are asked for.
 
         Args:
             image_ids: int64 [M] in 0..N-1, on the CPU.
@@ -71,17 +66,13 @@ class FeatureCache:
         self.adopted = features
 
     def keys(self, image_ids: Tensor, view_ids: Tensor) -> Tensor:
-        """The number of an image in a view, int64 of the shape of both: image * views + view."""
+        """The numbers of images in views, int64 of their shape: image * views + view."""
         return image_ids * self.views + view_ids
 
     def fill(self, keys: Tensor) -> None:
-        """Compute those that are not there yet, in as few forward passes as possible.
+        """Compute what is missing of keys, int64 of any shape on the CPU, in as few forward passes as possible.
 
-        Args:
-            keys: int64, any shape, on the CPU; may repeat.
-
-        Raises:
-            ViolationError: as `computed`.
+        Raises: as `computed`.
         """
         missing = torch.unique(keys[self._place[keys] < 0])
         if len(missing) == 0:
@@ -94,23 +85,18 @@ class FeatureCache:
         self._used += len(missing)
 
     def places(self, keys: Tensor) -> Tensor:
-        """Where features stand in `adopted` and then `remembered`, the one laid behind the other.
+        """Where features stand in `adopted` followed by `remembered`; valid when more is remembered later.
 
         Args:
-            keys: int64 or int32, any shape, on the CPU; all were filled.
+            keys: int64 or int32 of any shape, on the CPU, all filled.
 
         Returns:
-            int64 of that shape, on the CPU. It stays right when more is remembered later.
+            int64 of that shape, on the CPU.
         """
         return self._place[keys].to(torch.int64)
 
     def get(self, image_ids: Tensor, view_ids: Tensor) -> Tensor:
-        """The features float32 [M, D], on the device.
-
-        Args:
-            image_ids: int64 [M] in 0..N-1, on the CPU.
-            view_ids: int64 [M], on the CPU.
-        """
+        """The features float32 [M, D], on the device, of images and views int64 [M] on the CPU."""
         keys = self.keys(image_ids, view_ids)
         self.fill(keys)
         places = self.places(keys).to(self.images.device)
@@ -129,14 +115,11 @@ class FeatureCache:
     @torch.no_grad()
     @exact_arithmetic()
     def computed(self, keys: Tensor) -> Tensor:
-        """Features [M, D] of `dtype`, computed anew and not remembered.
-
-        Args:
-            keys: int64 [M] on the CPU, see `keys`.
+        """Features [M, D] of `dtype` for keys int64 [M] on the CPU, computed anew and not remembered.
 
         Raises:
-            ViolationError: float16 cannot hold them: one is not finite, or rounding moves one by more than
-                2^-10 of the largest, because all are tiny.
+            ViolationError: float16 cannot hold them: one is not finite, or all are so tiny that rounding moves one by
+                more than 2^-10 of the largest.
         """
         found = torch.empty((len(keys), self.network.feature_width), dtype=self.dtype, device=self.images.device)
         for start in range(0, len(keys), self.batch):

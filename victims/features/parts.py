@@ -1,8 +1,8 @@
-"""A large array computed part by part, so that a kill loses one part: whoever goes on finds those that are finished.
+"""A large array computed part by part, so that a kill loses one part: the next process finds the finished ones.
 
     FOLDER/KEY.part-00007.safetensors     the eighth part of the array in FOLDER/KEY.safetensors
 
-Parts lie beside the file they are of and are removed when it is there, so the disk holds up to twice the array.
+Parts are removed when the file is complete, so the disk holds up to twice the array.
 """
 
 from __future__ import annotations
@@ -25,22 +25,16 @@ Compute: TypeAlias = Callable[[int, int], NDArray[Any]]
 
 
 def write(
-    path: Path,
-    compute: Compute,
-    record: dict[str, Any],
-    spec: ArraySpec,
-    *,
-    rows: int,
-    progress: Progress,
+    path: Path, compute: Compute, record: dict[str, Any], spec: ArraySpec, *, rows: int, progress: Progress
 ) -> None:
-    """Write a file of one array, `ARRAY`, taking over finished parts; the caller holds a lock.
+    """Write a file of one array, `ARRAY`, reusing finished parts; the caller holds a lock.
 
-    A part that is damaged, or of another array, is computed anew. What earlier writers left half done is removed.
+    A part that is damaged or of another array is computed anew. Half-written files are removed.
 
     Args:
         path: the file; its stem names the array and begins the names of its parts.
-        compute: asked for the parts that are missing, in order; equal rows must give equal bytes whenever asked.
-        record: of the file. Parts have it too, so none is taken for another array's.
+        compute: called for the missing parts, in order; equal rows must always give equal bytes.
+        record: of the file and, so that none is taken for another array's, of its parts.
         spec: of the array.
         rows: of a part; the last may have fewer.
         progress: told the parts that are done, and all.
@@ -56,10 +50,8 @@ def write(
         for number, start in enumerate(starts):
             stop = min(start + rows, spec.shape[0])
             part = path.with_name(f"{path.stem}.part-{number:05d}{path.suffix}")
-            shape = (stop - start, *spec.shape[1:])
-            yield _part(
-                part, partial(compute, start, stop), record | {"rows": [start, stop]}, spec._replace(shape=shape)
-            )
+            own = spec._replace(shape=(stop - start, *spec.shape[1:]))
+            yield _part(part, partial(compute, start, stop), record | {"rows": [start, stop]}, own)
             progress(number + 1, len(starts))
 
     store.sweep(path.parent, f"{path.name}.*")
@@ -72,16 +64,12 @@ def write(
 
 
 def left(path: Path) -> Iterator[Path]:
-    """The parts of an array, finished or not, that are on the disk."""
+    """The parts of an array on the disk, finished or not."""
     return path.parent.glob(f"{path.stem}.part-*")
 
 
 def forget(path: Path) -> None:
-    """Remove all parts of an array; the caller holds its lock.
-
-    Raises:
-        MissingError: the disk or its permissions refuse.
-    """
+    """Remove all parts of an array, under its lock; MissingError where the disk or its permissions refuse."""
     for part in list(left(path)):
         store.remove_file(part)
 

@@ -42,34 +42,26 @@ _PATIENCE_SECONDS: Final = 12 * 3600.0
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """Where the clean features of one extractor and base are kept.
+    """Where one extractor's features of a base's clean images are kept.
 
     Attributes:
         folder: the cache folder.
-        extractor: digest of the extractor's weights.
-        train: digest of the training split.
+        extractor, train: digests of its weights and of the training split.
     """
 
     folder: Path
     extractor: str
     train: str
 
-    def adopt(
-        self,
-        cache: FeatureCache,
-        ids: NDArray[np.int64],
-        *,
-        build: bool,
-        progress: Progress = silent,
-    ) -> bool:
+    def adopt(self, cache: FeatureCache, ids: NDArray[np.int64], *, build: bool, progress: Progress = silent) -> bool:
         """Give a cache of the training split every view of some images, from the file or computed for it.
 
         Args:
-            cache: nothing was asked of it yet.
-            ids: int64 [M], which images of the split.
-            build: compute the file where there is none, from the part on where another process was stopped; one that
-                still computes it is waited for.
-            progress: told the parts that are done, and all, while this process computes it.
+            cache: unused so far.
+            ids: int64 [M], images of the split.
+            build: make the file where there is none. Finished parts of a killed process are reused; a running one is
+                waited for.
+            progress: told the parts done, and all, while this process computes them.
 
         Returns:
             Whether there is a file now.
@@ -92,27 +84,16 @@ class FeatureStore:
         return True
 
     def _build(
-        self,
-        path: Path,
-        cache: FeatureCache,
-        ids: NDArray[np.int64],
-        record: dict[str, Any],
-        progress: Progress,
+        self, path: Path, cache: FeatureCache, ids: NDArray[np.int64], record: dict[str, Any], progress: Progress
     ) -> None:
         store.make_folder(path.parent)
         with store.locked(path.with_suffix(".lock"), patience=_PATIENCE_SECONDS):
-            # Whoever held the lock before may have finished it, and may have been killed before it removed the parts.
+            # The process before may have finished it, and been killed before it removed the parts.
             if path.exists():
                 parts.forget(path)
                 return
-            parts.write(
-                path,
-                partial(_computed, cache, torch.from_numpy(ids)),
-                record,
-                _spec(cache, len(ids)),
-                rows=_part_rows(cache),
-                progress=progress,
-            )
+            compute, spec = partial(_computed, cache, torch.from_numpy(ids)), _spec(cache, len(ids))
+            parts.write(path, compute, record, spec, rows=_part_rows(cache), progress=progress)
 
     def _record(self, cache: FeatureCache, ids: NDArray[np.int64]) -> dict[str, Any]:
         return {
@@ -132,10 +113,10 @@ class FeatureStore:
 
 
 def shared_images(protocol: Protocol, base: Base) -> NDArray[np.int64]:
-    """Which training images victims of a protocol have in common, whichever trials they are of.
+    """The training images that victims of a protocol share across trials: indices int64, ascending.
 
-    By count these are the first images of each class; those that come in where a trial's bases are taken out of
-    them are few and computed on demand. Otherwise all images of the victims' classes.
+    By count, the first images of each class; the few that replace a trial's bases are computed on demand. Otherwise all
+    images of the victims' classes.
     """
     labels = base.train.labels
     if protocol.size is None:
@@ -149,12 +130,11 @@ def _spec(cache: FeatureCache, images: int) -> ArraySpec:
 
 
 def _part_rows(cache: FeatureCache) -> int:
-    """Rows of a part: forward passes that take up to half a minute with a full-width ResNet-18 on a slow device."""
+    """Rows of a part: up to half a minute of forward passes with a full-width ResNet-18 on a slow device."""
     return cache.batch * (16 if cache.images.device.type == "cpu" else 128)
 
 
 def _computed(cache: FeatureCache, ids: Tensor, start: int, stop: int) -> NDArray[Any]:
-    """Some rows of the array, [stop - start, D]."""
     place = torch.arange(start, stop)
     features = cache.computed(cache.keys(ids[place // cache.views], place % cache.views))
     return features.cpu().numpy()

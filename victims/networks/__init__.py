@@ -1,14 +1,13 @@
 """Every network family is one file of this folder; `build` makes any of them from its name and a generator.
 
-A family registers a function from the width multiplier to (`Body`, number of features), and a whole library is
-collected under a prefix. Weights are drawn from the generator that is passed in; torch's global random state is never
-used.
+A family registers a function from the width multiplier to (`Body`, number of features); another library's networks are
+collected under a prefix. Weights are drawn from the generator passed in, never from torch's global random state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TypeAlias
 
@@ -55,11 +54,7 @@ _COLLECTIONS: dict[str, Collection] = {}
 
 
 def register(name: str) -> Callable[[Family], Family]:
-    """Put a family member under its name; used as a decorator in the family's file.
-
-    Raises:
-        UsageError: another one has this name already.
-    """
+    """Register a network family under its name, as a decorator; UsageError where another one has the name."""
 
     def put(family: Family) -> Family:
         other = _FAMILIES.setdefault(name, family)
@@ -81,7 +76,7 @@ def _discover() -> None:
 
 
 def names() -> tuple[str, ...]:
-    """The names of the families of this folder, sorted; collections have their own beside these."""
+    """The names of this folder's families, sorted; a collection lists its own `members`."""
     _discover()
     return tuple(sorted(_FAMILIES))
 
@@ -92,11 +87,7 @@ def spellings() -> tuple[str, ...]:
 
 
 def refuse_unknown(name: str) -> None:
-    """Let the names pass that `build` knows: those of `names()` and those of collections.
-
-    Raises:
-        UsageError: any other name, with the nearest one or all spellings.
-    """
+    """Raise a UsageError, with the nearest name or all spellings, unless `build` knows this name."""
     known = names()
     prefix, colon, member = name.partition(":")
     if colon and prefix in _COLLECTIONS:
@@ -122,10 +113,10 @@ def build(
         classes: outputs of the head, at least 1.
         width: channel multiplier as a decimal string, above 0 and at most 16.
         mean, std: normalisation as decimal strings.
-        generator: a CPU generator for the weights; without one they are those of a generator seeded with 0.
+        generator: on the CPU, draws the weights; seeded with 0 where left out.
 
     Raises:
-        UsageError: an unknown name, a width out of range or one that the network does not come in, no class.
+        UsageError: the name is unknown, there is no class, or the network does not come in this width.
     """
     network = skeleton(NetworkSpec(name, classes, width, mean, std))
     network.to_empty(device="cpu")
@@ -138,18 +129,13 @@ def build(
 def skeleton(spec: NetworkSpec) -> Classifier:
     """The network without memory for its tensors (device `meta`): names, shapes and dtypes only.
 
-    Raises:
-        UsageError: as `build`.
+    Raises: as `build`.
     """
     refuse_unknown(spec.name)
     if spec.classes < 1:
         raise UsageError(f"a network with {spec.classes} classes, wanted at least 1")
-    width = parse_width(spec.width)
+    spec = replace(spec, width=parse_width(spec.width))
+    prefix, _, member = spec.name.partition(":")
     with torch.device("meta"):
-        body, feature_width = _body(spec.name, width)
-        return Classifier(NetworkSpec(spec.name, spec.classes, width, spec.mean, spec.std), body, feature_width)
-
-
-def _body(name: str, width: str) -> tuple[Body, int]:
-    prefix, _, member = name.partition(":")
-    return _COLLECTIONS[prefix].make(member, width) if member else _FAMILIES[name](width)
+        made = _COLLECTIONS[prefix].make(member, spec.width) if member else _FAMILIES[spec.name](spec.width)
+        return Classifier(spec, *made)

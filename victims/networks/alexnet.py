@@ -20,8 +20,8 @@ from poisonsets.victims.networks.classifier import Body, averaged, channels
 def _normalised(maps: Tensor) -> Tensor:
     """Local response normalisation over 9 channels with k = 1, alpha = 0.001 and beta = 0.75.
 
-    As `torch.nn.functional.local_response_norm`, whose alpha is divided by the number of channels; its pool in three
-    dimensions has no reproducible gradient on a GPU, the one in two has.
+    As `torch.nn.functional.local_response_norm`, which divides alpha by the number of channels. Its 3D pool has no
+    reproducible gradient on a GPU; the 2D one has.
     """
     count, depth, height, width = maps.shape
     squares = maps.square().reshape(count, 1, depth, height * width)

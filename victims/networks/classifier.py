@@ -19,7 +19,7 @@ class NetworkSpec:
     """Everything that fixes a network's shape and normalisation, but not its weights.
 
     Attributes:
-        name: the registered family member, for instance `resnet18`.
+        name: a registered name, for instance `resnet18`.
         classes: outputs of the head.
         width: multiplier of every channel count, a plain decimal string.
         mean, std: the normalisation of the three channels, decimal strings in units of 0..1.
@@ -39,34 +39,23 @@ class Body(nn.Module):
     [N, C, h, w], and the penultimate features, float32 [N, D].
 
     Attributes:
-        smallest: the fewest pixels of an image's side that leave something to make features of.
+        smallest: the shortest image side, in pixels, that the layers can take.
     """
 
     smallest: int = 1
 
     def initialise(self, head: nn.Linear, generator: torch.Generator) -> None:
-        """Draw the body's weights and the head's: PyTorch's defaults, unless a family publishes others.
-
-        Args:
-            head: the layer behind this body.
-            generator: the only source of randomness; on the CPU, as the tensors.
-        """
+        """Draw the body's weights, then the head's, on the CPU: PyTorch's defaults unless a family publishes others."""
         pytorch_defaults(self, generator)
         pytorch_defaults(head, generator)
 
     def outputs(self) -> tuple[nn.Module, ...]:
-        """The modules whose output values a dropout network drops, in the order of their use; empty for none."""
+        """The modules whose outputs dropout acts on, in order of use; empty where there are none."""
         return ()
 
 
 class Classifier(nn.Module):
-    """An image classifier whose first layer is its normalisation.
-
-    Args:
-        spec: what it is.
-        body: of `feature_width` features.
-        feature_width: the number of features.
-    """
+    """An image classifier whose first layer is its normalisation; `body` gives `feature_width` features."""
 
     mean: Tensor
     std: Tensor
@@ -81,14 +70,7 @@ class Classifier(nn.Module):
         self.register_buffer("std", channel_values(spec.std))
 
     def features(self, images: Tensor) -> Tensor:
-        """The input of the head.
-
-        Args:
-            images: float32 [N, 3, H, W] in 0..1.
-
-        Returns:
-            float32 [N, feature_width].
-        """
+        """The input of the head, float32 [N, feature_width], of images float32 [N, 3, H, W] in 0..1."""
         return self.stages(images)[1]
 
     def stages(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,11 +80,10 @@ class Classifier(nn.Module):
             images: float32 [N, 3, H, W] in 0..1.
 
         Returns:
-            The map before the last block, float32 [N, C, h, w], and the input of the head, float32
-            [N, feature_width].
+            The map before the last block, float32 [N, C, h, w], and the head's input, float32 [N, feature_width].
 
         Raises:
-            ValueError: the images are smaller than the network can take.
+            ValueError: the images are too small for the network.
         """
         if min(images.shape[-2:]) < self.body.smallest:
             raise ValueError(f"wanted at least {self.body.smallest}x{self.body.smallest}")
@@ -116,18 +97,17 @@ class Classifier(nn.Module):
 
 
 class ConvBN(nn.Module):
-    """A convolution and its batch normalisation, which in eval mode are computed as one convolution.
+    """A convolution and its batch normalisation, computed as one convolution in eval mode.
 
-    In eval mode the normalisation's scale and shift enter the weight and the bias inside the graph, by plain
-    operations, so that gradients (in either direction) reach the convolution's weight and the normalisation's; the
-    values are those of the pair up to rounding of float32. `folded` makes that permanent.
+    There the scale and shift enter weight and bias inside the graph, by plain operations, so that gradients of any
+    order reach the parameters of both; values are those of the pair up to float32 rounding. `folded` makes it
+    permanent.
 
     Args:
         inputs, outputs: channels.
         kernel: side of the kernel, odd; half of it is the zero padding.
-        stride: of the convolution.
-        groups: of the convolution; `inputs` for a depthwise one.
-        bias: whether the convolution has one, which the normalisation makes idle: it counts as parameters, and its
+        stride, groups: of the convolution; `groups=inputs` for a depthwise one.
+        bias: whether the convolution has one. The normalisation makes it idle, but it counts as parameters, and its
             gradient is not 0 in eval mode.
     """
 
@@ -154,7 +134,7 @@ class ConvBN(nn.Module):
 
 
 def _scale_and_shift(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """What batch normalisation by its running statistics multiplies by and adds, [C] each."""
+    """The factors and offsets [C] of batch normalisation by its running statistics."""
     mean, variance = bn.running_mean, bn.running_var
     if mean is None or variance is None:
         raise TypeError("batch normalisation without running statistics has no eval mode to fold")
@@ -163,10 +143,10 @@ def _scale_and_shift(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 def parse_width(text: str) -> str:
-    """The plain spelling of a width multiplier, which lies above 0 and at most 16.
+    """The canonical spelling of a width multiplier.
 
     Raises:
-        UsageError: the text is no plain decimal or out of range.
+        UsageError: it is no plain decimal, or not above 0 and at most 16.
     """
     width = parse_decimal(text, "width")
     if not 0 < Decimal(width) <= 16:
@@ -180,7 +160,7 @@ def channels(base: int, width: str) -> int:
 
 
 def averaged(maps: Tensor, side: int) -> Tensor:
-    """Maps [N, C, h, w] averaged to [N, C, side, side]; as they are where that is their size already."""
+    """Maps [N, C, h, w] averaged to [N, C, side, side]; unchanged if they have that size."""
     return maps if maps.shape[-2:] == (side, side) else F.adaptive_avg_pool2d(maps, side)
 
 

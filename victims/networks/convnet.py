@@ -1,11 +1,11 @@
 """`convnet` is cheap enough to train and attack on one CPU core; `convnet64` is the shallow network of Witches' Brew.
 
 `convnet` is not from a paper. At width 1 and 32x32 pixels a forward pass is 2.8 million multiply-adds, against 556
-million of `resnet18`. Its penultimate layer is fully connected, as in the AlexNet variants that the first feature
-attacks were shown on: features of a learned layer are those that such attacks move.
+million of `resnet18`. Its penultimate layer is fully connected, as in the AlexNet variants on which feature attacks
+were first shown: they move features of a learned layer.
 
 `convnet64`: Geiping et al. (2021, "Witches' Brew"), the six-layer ConvNet of the comparison with MetaPoison. What
-differs from the published code: images of another size than 32x32 have their last map averaged to 3x3, where that code
+differs from the published code: the last map is averaged to 3x3 for images of other sizes than 32x32, where that code
 fails.
 """
 

@@ -1,4 +1,4 @@
-"""A network with dropout for as long as a block runs: every block's output values are dropped at random.
+"""Dropout for as long as a `with` block runs, on the output of every block of a network.
 
 Source: the dropout networks that Zhu et al. (2019, "Transferable Clean-Label Poisoning Attacks on Deep Neural Nets")
 train and craft on. What differs: masks come from a generator that is passed in, and dropout acts in eval mode too, on
@@ -19,16 +19,16 @@ from poisonsets.victims.networks.classifier import Body, Classifier
 
 @contextmanager
 def dropping(network: Classifier, rate: float, generator: torch.Generator) -> Iterator[None]:
-    """While the `with` block runs, every forward pass of the network draws new masks and drops by them.
+    """Within the block, every forward pass of the network draws new masks and applies them.
 
-    A mask has a value for each value of each output of `Body.outputs`, in the order of their use: a draw depends on
-    the shape of the batch. Gradients flow through the values that are kept.
+    There is one mask value for each value of each output of `Body.outputs`, drawn in the order of use: draws depend on
+    the batch's shape. Gradients flow through the values kept.
 
     Args:
-        network: any network of `networks`, folded or not, in either mode; as before once the block ends.
-        rate: the probability in 0..1, below 1, that a value becomes 0; the others are divided by 1 - rate. With 0
-            nothing is changed and nothing drawn.
-        generator: a CPU generator, so that masks are the same on every device.
+        network: folded or not, in either mode; restored when the block ends.
+        rate: the probability, 0 <= rate < 1, that a value becomes 0; the others are divided by 1 - rate. At 0 nothing
+            is drawn.
+        generator: on the CPU, so that masks are the same on every device.
 
     Raises:
         UsageError: the rate is out of range, or the network names no outputs to drop.

@@ -13,18 +13,12 @@ from poisonsets.victims.networks.classifier import Classifier, ConvBN
 
 
 def folded(network: Classifier) -> Classifier:
-    """The same function of the image as the network in eval mode, cheaper and without gradients of weights.
+    """A copy on the same device that computes what the network does in eval mode, cheaper and without weight gradients.
 
-    Every convolution of a `ConvBN` takes over the scale and shift of its batch normalisation (exact up to rounding of
-    float32), and so does one that stands in an `nn.Sequential` right before a batch normalisation. Other batch
-    normalisations, which only torchvision's networks have, stay and run on their statistics. No tensor requires a
-    gradient, and convolution weights lie channels-last. Gradients with respect to the image still flow.
-
-    Args:
-        network: left as it is.
-
-    Returns:
-        A copy on the same device, in eval mode.
+    Every convolution of a `ConvBN` takes over the scale and shift of its batch normalisation (exact up to float32
+    rounding), as does one right before a batch normalisation in an `nn.Sequential`. Other batch normalisations, found
+    only in torchvision's networks, stay and use their running statistics. No tensor requires a gradient, convolution
+    weights are channels-last, and gradients with respect to the image still flow.
     """
     copied = copy.deepcopy(network).eval()
     for module in list(copied.modules()):
@@ -40,7 +34,7 @@ def folded(network: Classifier) -> Classifier:
 
 
 def _merged(conv: nn.Module, bn: nn.Module) -> nn.Module:
-    """What is left of the second module once the first does both; the second itself where that cannot be."""
+    """The second module's replacement once the first does both: an identity, or itself where they cannot be merged."""
     if not isinstance(conv, nn.Conv2d) or not isinstance(bn, nn.BatchNorm2d):
         return bn
     mean, variance = bn.running_mean, bn.running_var

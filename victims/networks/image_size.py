@@ -1,4 +1,4 @@
-"""Whether a network can take images of a size, found out before any training."""
+"""Whether a network can take images of a given size, checked before training."""
 
 from __future__ import annotations
 
@@ -14,22 +14,14 @@ LARGER: Final = "Use larger images or another network"
 
 
 def refuse_size(network: Classifier, side: tuple[int, int]) -> None:
-    """Refuse to train a network that cannot take images of a size.
-
-    Raises:
-        UsageError: as `misfit` says.
-    """
+    """Raise a UsageError, with the reason of `misfit`, where the network cannot take images of this size."""
     if (found := misfit(network, side)) is not None:
         raise UsageError(found, LARGER)
 
 
 @torch.no_grad()
 def misfit(network: Classifier, side: tuple[int, int]) -> str | None:
-    """Send one black image through a copy of the network.
-
-    Args:
-        network: left as it is.
-        side: height and width of the images it is to be given.
+    """Try one black image of `side` (height, width) on a copy of the network.
 
     Returns:
         Why it cannot take images of this size, or None where it can.
@@ -52,9 +44,9 @@ def refuse_single(network: Classifier, side: tuple[int, int], *, images: int, ba
     Batch normalisation needs two values a channel: one image is enough while its maps have more than one pixel.
 
     Args:
-        network: left as it is.
+        network: not changed.
         side: height and width of the images.
-        images: how many images an epoch has.
+        images: how many an epoch has.
         batch: images a step; the last step of an epoch takes what is left.
 
     Raises:
@@ -74,7 +66,7 @@ def refuse_single(network: Classifier, side: tuple[int, int], *, images: int, ba
 
 
 def _other(images: int, batch: int) -> int:
-    """The next larger batch size that leaves no single image; one of all images does not."""
+    """The next larger batch size, not above all images, that leaves no single image."""
     return next(size for size in range(max(batch, 1) + 1, images + batch + 2) if images % size != 1)
 
 

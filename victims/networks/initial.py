@@ -9,11 +9,9 @@ from torch import Tensor, nn
 
 
 def pytorch_defaults(module: nn.Module, generator: torch.Generator) -> None:
-    """What each layer's own `reset_parameters` does, which takes no generator.
+    """What `reset_parameters` does to convolutions, linear layers and batch normalisations, from a generator.
 
-    Args:
-        module: its convolutions, linear layers and batch normalisations are drawn anew, in the order of `modules()`.
-        generator: on the CPU, as the module.
+    The module's layers are drawn in the order of `modules()`, on the CPU.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -27,12 +25,9 @@ def pytorch_defaults(module: nn.Module, generator: torch.Generator) -> None:
 
 
 def kaiming_normal(module: nn.Module, generator: torch.Generator) -> None:
-    """`pytorch_defaults`, then weights of convolutions and linear layers anew from N(0, 2 / fan_in).
+    """`pytorch_defaults`, then the weights of convolutions and linear layers anew from N(0, 2 / fan_in).
 
     Source: He et al. (2015, "Delving Deep into Rectifiers"), equation 10.
-
-    Args:
-        module, generator: as for `pytorch_defaults`.
     """
     pytorch_defaults(module, generator)
     for layer in module.modules():
@@ -41,12 +36,7 @@ def kaiming_normal(module: nn.Module, generator: torch.Generator) -> None:
 
 
 def fresh_head(classes: int, features: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Weights float32 [C, D], then biases [C], as a linear layer of PyTorch starts: U(+-1/sqrt(D)) for both.
-
-    Args:
-        classes, features: C outputs and D inputs.
-        generator: on the CPU, as what is drawn.
-    """
+    """Weights float32 [classes, features], then biases, as PyTorch's linear layers start: U(+-1/sqrt(features))."""
     bound = features**-0.5
     weight = torch.empty(classes, features).uniform_(-bound, bound, generator=generator)
     return weight, torch.empty(classes).uniform_(-bound, bound, generator=generator)

@@ -1,4 +1,4 @@
-"""The normalisation of a network trained from scratch: its images' own, none, or a published set of constants."""
+"""The normalisation of a network trained from scratch: the statistics of its images, none, or published constants."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONSTANTS: Final[dict[str, tuple[Three, Three]]] = {
     "tinyimagenet": (("0.4802", "0.4481", "0.3975"), ("0.2302", "0.2265", "0.2262")),
     "imagenet": (("0.485", "0.456", "0.406"), ("0.229", "0.224", "0.225")),
 }
-"""Mean and standard deviation of the three channels in units of 0..1, by the name a protocol has for them."""
+"""Mean and standard deviation of the three channels in units of 0..1, by a protocol's `normalise`."""
 
 
 def normalisation(name: str, images: Images) -> tuple[Three, Three]:
@@ -26,7 +26,7 @@ def normalisation(name: str, images: Images) -> tuple[Three, Three]:
 
     Args:
         name: the `normalise` of a protocol or a pretraining.
-        images: uint8 [N, H, W, 3], whose statistics `own` stands for.
+        images: uint8 [N, H, W, 3]; `own` means their statistics.
     """
     if name == "none":
         return NONE
@@ -34,13 +34,10 @@ def normalisation(name: str, images: Images) -> tuple[Three, Three]:
 
 
 def channel_statistics(images: Images) -> tuple[Three, Three]:
-    """Mean and standard deviation of each channel over all pixels, in units of 0..1, to six decimals.
+    """Mean and standard deviation of each channel of uint8 [N, H, W, 3], in units of 0..1, to six decimals.
 
-    Computed from a histogram in integers, so that the sum's order cannot change the digits. A channel
-    without any spread gets the deviation 1.
-
-    Args:
-        images: uint8 [N, H, W, 3].
+    Computed from an integer histogram, so that summation order cannot change the digits. The deviation of a constant
+    channel is given as 1.
     """
     means, deviations = [], []
     levels = np.arange(256)

@@ -76,10 +76,6 @@ class _NarrowBody(_ResNetBody):
         kaiming_normal(head, generator)
 
 
-def _widths(bases: tuple[int, ...], width: str) -> tuple[int, ...]:
-    return tuple(channels(base, width) for base in bases)
-
-
 @register("resnet18")
 def resnet18(width: str) -> tuple[Body, int]:
     """Basic blocks [2, 2, 2, 2] of 64, 128, 256 and 512 channels, strides 1, 2, 2, 2; 512 features at width 1.
@@ -87,7 +83,7 @@ def resnet18(width: str) -> tuple[Body, int]:
     For 32x32 images. It differs from torchvision's: a 3x3 stem with stride 1, no max-pool, PyTorch's default
     initialisation. The map before the last block is the output of the second-to-last block of the last stage.
     """
-    widths = _widths((64, 128, 256, 512), width)
+    widths = tuple(channels(base, width) for base in (64, 128, 256, 512))
     return _ResNetBody(widths, (2, 2, 2, 2), stem=ConvBN(3, widths[0], kernel=3)), widths[-1]
 
 
@@ -97,7 +93,7 @@ def resnet34(width: str) -> tuple[Body, int]:
 
     For the 64x64 images of TinyImageNet.
     """
-    widths = _widths((64, 128, 256, 512), width)
+    widths = tuple(channels(base, width) for base in (64, 128, 256, 512))
     return _ResNetBody(widths, (3, 4, 6, 3), stem=ConvBN(3, widths[0], kernel=7, stride=2)), widths[-1]
 
 
@@ -108,5 +104,5 @@ def resnet32(width: str) -> tuple[Body, int]:
     The narrow network of 32x32 images that the benchmark's clean-label backdoor was first shown on. All weights, the
     head's too, are drawn Kaiming-normal, as there. The map before the last block is as `resnet18`'s.
     """
-    widths = _widths((16, 32, 64), width)
+    widths = tuple(channels(base, width) for base in (16, 32, 64))
     return _NarrowBody(widths, (5, 5, 5), stem=ConvBN(3, widths[0], kernel=3), projected=False), widths[-1]

@@ -1,9 +1,8 @@
-"""`torchvision:NAME`: any classifier of torchvision, up to its last linear layer, with weights of our drawing.
+"""`torchvision:NAME`: any torchvision classifier up to its last linear layer, with weights drawn here.
 
-Weights are never downloaded. They are drawn as torchvision draws them, but from the generator that is passed in. What
-differs from torchvision's networks: dropout and stochastic depth are left out, which would draw from PyTorch's global
-generator in training; so are auxiliary classifiers; the head is our own, of PyTorch's default initialisation. The
-number of features is that of NAME: there is no width multiplier.
+Weights are never downloaded; they are drawn as torchvision draws them, but from the generator passed in. What differs
+from torchvision's networks: there are no auxiliary classifiers, no dropout and no stochastic depth, which would draw
+from PyTorch's global generator; the head is ours, with PyTorch's default initialisation. There is no width multiplier.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def _members() -> tuple[str, ...]:
 
 
 class _GeneratorMode(TorchFunctionMode):
-    """The context in which a network's constructor draws from a generator, though it knows of none."""
+    """Makes a network's constructor, which takes no generator, draw from one."""
 
     def __init__(self, generator: torch.Generator) -> None:
         super().__init__()
@@ -42,7 +41,7 @@ class _GeneratorMode(TorchFunctionMode):
     ) -> Any:
         given = dict(kwargs or {})
         if func in (torch.arange, torch.tensor):
-            given.setdefault("device", "cpu")  # from which regnets compute the sizes of their layers
+            given.setdefault("device", "cpu")  # regnets compute layer sizes from these
         elif func.__name__ in _DRAWS:
             given["generator"] = self.generator
         return func(*args, **given)
@@ -63,7 +62,7 @@ class _TorchvisionBody(Body):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         try:
             features: Tensor = self.model(images)
-        except AssertionError as error:  # what transformers answer images of another size with
+        except AssertionError as error:  # how transformers refuse images of another size
             raise ValueError(str(error)) from error
         finally:
             before, self._entered = self._entered, None
@@ -88,7 +87,7 @@ class _TorchvisionBody(Body):
 
 
 def _stripped(name: str, generator: torch.Generator) -> tuple[nn.Module, int]:
-    """The network without its last linear layer, on the default device, and how many features enter that layer."""
+    """The network without its last linear layer, on the default device, and the width of that layer's input."""
     import torchvision
     from torchvision.ops import StochasticDepth
 
@@ -119,7 +118,7 @@ def _weighs(piece: nn.Module, *kinds: type[nn.Module]) -> bool:
 
 
 def _last_block(model: nn.Module) -> nn.Module:
-    """The last piece with a convolution: of transformers the one that cuts the image into patches."""
+    """The last piece with a convolution; in transformers, the patch embedding."""
     return [piece for piece in _pieces(model) if _weighs(piece, nn.Conv2d)][-1]
 
 

@@ -1,8 +1,8 @@
-"""Network weights on disk: one safetensors file that says what it is, and is checked before it is used.
+"""Network weights on disk: one safetensors file that says what it is and is checked before use.
 
-Its record holds network, width, classes (the labels the head's outputs stand for), mean, std, pretraining and
-provenance. Equal networks and records give equal bytes. Nothing in a file is executed, and no tensor is allocated
-before its name and shape are those of the network it claims to be.
+Its record holds network, width, classes (the labels of the head's outputs), mean, std, pretraining and provenance.
+Equal networks and records give equal bytes. Nothing in a file is executed, and no tensor is allocated before its name
+and shape are known to be those of the network that the file claims to hold.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ _Statements: TypeAlias = dict[Name, bool | Index | Text | list[Index] | None]
 
 
 class _Record(Strict):
-    """The record of a weights file."""
-
     network: str
     width: str
     classes: list[Label]
@@ -51,9 +49,9 @@ class Weights:
 
     Attributes:
         network: in eval mode, on the CPU, nothing frozen.
-        record: that of the file, with the keys of the module's docstring.
+        record: the file's, with the keys of the module's docstring.
         digest: `weights_digest` of the network, recomputed.
-        path: where it was read from.
+        path: of the file.
     """
 
     network: Classifier
@@ -63,7 +61,7 @@ class Weights:
 
     @property
     def side(self) -> tuple[int, int] | None:
-        """Height and width of the images it was trained on; None where the file does not say."""
+        """Height and width of the training images; None where the file does not say."""
         side = self.record["provenance"].get("side")
         return (side[0], side[1]) if isinstance(side, list) and len(side) == 2 else None
 
@@ -71,20 +69,20 @@ class Weights:
 def weights_digest(network: Classifier) -> str:
     """The sha256 that names a network by its tensors: `arrays_digest` of its state.
 
-    Normalisation and running statistics are tensors too; what a file says beside them is not covered.
+    Normalisation and running statistics are tensors too; the rest of a file's record is not covered.
     """
     return arrays_digest(arrays_of(network.state_dict()))
 
 
 def arrays_of(tensors: Mapping[str, Tensor]) -> Arrays:
-    """Tensors as arrays, for a file; on a CPU they share memory."""
+    """Tensors as arrays for a file; tensors on the CPU share memory with them."""
     return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
 
 def tensors_of(arrays: Arrays) -> dict[str, Tensor]:
-    """Arrays from a file as tensors.
+    """Arrays from a file as tensors, in memory that torch aligns.
 
-    In memory that torch aligns: a kernel's last bits may depend on where its operands begin.
+    A kernel's last bits may depend on where its operands begin.
     """
     return {name: torch.from_numpy(array).clone() for name, array in arrays.items()}
 
@@ -101,10 +99,10 @@ def save_weights(
     """Write a network; bytes are equal for equal inputs.
 
     Args:
-        path: the file to write; it is there in full or not at all.
+        path: the file; it is there in full or not at all.
         network: any network of `networks`, not a folded one.
-        pretraining: the record of the pretraining it was trained with. Keys are names as in manifests; values are None,
-            booleans, strings of at most 4096 characters, integers in 0..2**53 or lists of such integers.
+        pretraining: the record of its pretraining. Keys are names as in manifests; values are None, booleans, strings
+            of at most 4096 characters, integers in 0..2**53 or lists of such integers.
         provenance: what it was trained on, for instance `pretrain.provenance`; the same keys and values.
         classes: the label of each output; those of the pretraining where left out.
         overwrite: replace an existing file.
@@ -114,7 +112,7 @@ def save_weights(
 
     Raises:
         MissingError: the file exists already, or cannot be written.
-        UsageError: classes are unknown or not one for each output, or the pretraining or provenance holds something
+        UsageError: there is not one distinct class for each output, or the pretraining or provenance holds something
             else.
     """
     spec, labels = network.spec, list(classes if classes is not None else pretraining.get("classes", ()))
@@ -141,9 +139,9 @@ def load_weights(path: Path) -> Weights:
 
     Raises:
         MissingError: there is no such file.
-        DamagedError: it is a link or no regular file, too large, no safetensors file, without our record,
-            of an unknown network, its pretraining or provenance holds what a manifest may not, or its tensors are
-            not those of the network or not those its digest names.
+        DamagedError: it is a link or no regular file, too large, no safetensors file or without our record; its network
+            is unknown; its pretraining or provenance holds what a manifest may not; or its tensors are not those of the
+            network or of its digest.
     """
     file = array_file.read(path, partial(_specs, path), limit=WEIGHTS_BYTES, remedy=_REMEDY)
     network = skeleton(_network_spec(file.record))
@@ -155,7 +153,7 @@ def load_weights(path: Path) -> Weights:
 def _specs(path: Path, record: dict[str, Any]) -> dict[str, ArraySpec]:
     """The tensors of the network that a record describes."""
     if fault := _fault(record):
-        raise DamagedError(f"{path}: its record is no network's: {fault}")
+        raise DamagedError(f"{path}: not the record of a network: {fault}")
     if len(set(record["classes"])) != len(record["classes"]):
         raise DamagedError(f"{path}: its record has a class twice")
     try:
@@ -178,7 +176,7 @@ def _check_values(network: Classifier, path: Path) -> None:
 
 
 def _fault(record: dict[str, Any]) -> str:
-    """What in a record is of another kind than it must be; empty where nothing is."""
+    """What pydantic refuses in a record; empty where nothing."""
     try:
         _Record.model_validate(record)
     except ValidationError as error:

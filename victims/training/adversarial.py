@@ -1,10 +1,9 @@
-"""Adversarial examples for training robust networks, and for counting how robust they are.
+"""Adversarial examples for training robust networks and measuring their robustness.
 
-Source: Madry et al. (2018, "Towards Deep Learning Models Resistant to Adversarial Attacks"): projected gradient
-ascent from a uniform random start in the l-infinity ball; training replaces every image by its example. What the
-paper leaves open and how it is here: examples are made with the network in eval mode, so that batch normalisation
-uses its running statistics, an example does not depend on its batch, and the statistics see examples only in the
-training step itself. Examples stay float32, they are not rounded to levels.
+Source: Madry et al. (2018, "Towards Deep Learning Models Resistant to Adversarial Attacks"): projected gradient ascent
+from a uniform random start in the l-infinity ball; training replaces every image by its example. What the paper leaves
+open: here examples are made in eval mode, so that none depends on its batch and running statistics see them in the
+training step alone. They stay float32 and are not rounded to levels.
 """
 
 from __future__ import annotations
@@ -47,11 +46,11 @@ def attacked(
     """The last iterates of the adversary's ascent, which are in the ball and in 0..1.
 
     Args:
-        network: in either mode, which it keeps; no gradient is left in it.
+        network: keeps its mode; no gradient is left in it.
         images: float32 [N, 3, H, W] in 0..1.
         labels: int64 [N], positions among the network's outputs.
-        adversary: how.
-        generator: a CPU generator, of the random starts.
+        adversary: radius and steps.
+        generator: on the CPU, of the random starts.
 
     Returns:
         float32 [N, 3, H, W] that requires no gradient.

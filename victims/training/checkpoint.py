@@ -1,7 +1,7 @@
-"""A long run on disk: one safetensors file from which training goes on to the same bytes as without a break.
+"""A long run on disk: one safetensors file from which training resumes and ends with the same bytes as without a break.
 
-Its arrays are the model, the optimiser's buffers, the generator's state and what a recorder has seen; its record is
-the key of the run and the number of epochs done. Nothing in it is executed.
+Its arrays are the model, the optimiser's buffers, the generator's state and what a recorder has seen; its record is the
+run's key and the number of epochs done. Nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ HEADER_BYTES: Final = 16 << 20
 
 
 class Recorder(Protocol):
-    """What looks at a run without a trace in it, and is kept with it: `trainers.recorder.NetworkRecorder`."""
+    """Looks at a run without changing it, and is kept with it: `trainers.recorder.NetworkRecorder`."""
 
     def step(self) -> None:
-        """Told in each step when the batch's gradients stand beside the values they were taken at."""
+        """Called in each step while the batch's gradients stand beside the values they were taken at."""
 
     def epoch(self) -> None:
-        """Told after the last step of each epoch, before the run is kept."""
+        """Called after the last step of each epoch, before the run is kept."""
 
     def state(self) -> Tensor:
-        """Float32 on the CPU, one row an epoch that is done."""
+        """Float32 on the CPU, one row for each finished epoch."""
 
     def restore(self, seen: Tensor, /) -> None:
-        """Go on from a state; a ValueError where it is another one's."""
+        """Go on from a state; a ValueError if it is another recorder's."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Checkpoint:
         generator: torch.Generator,
         recorder: Recorder | None = None,
     ) -> int:
-        """Put all of them where the kept run was; the epochs it had done, 0 without a file.
+        """Restore the kept run into all arguments; returns the epochs it had done, 0 without a file.
 
         Raises:
             DamagedError: the file is damaged, or of another run.
@@ -90,20 +90,12 @@ class Checkpoint:
         generator: torch.Generator,
         recorder: Recorder | None = None,
     ) -> None:
-        """Write the file of a run after so many epochs.
-
-        Raises:
-            MissingError: it cannot be written.
-        """
+        """Write the run as it is after `done` epochs; MissingError where the file cannot be written."""
         tensors = _tensors(model, optimizer, generator) | ({"recorder": recorder.state()} if recorder else {})
         array_file.write(self.path, {"key": self.key, "epochs": done}, arrays_of(tensors))
 
     def remove(self) -> None:
-        """Remove the file, where there is one.
-
-        Raises:
-            MissingError: the disk or its permissions refuse.
-        """
+        """Remove the file if there is one; MissingError where the disk or its permissions refuse."""
         store.remove_file(self.path, missing_ok=True)
 
     def _refuse_other(self, record: dict[str, Any]) -> None:
@@ -137,7 +129,7 @@ def _restore(
 
 
 def _laid_as(value: Tensor, buffer: Tensor, name: str) -> Tensor:
-    """A buffer in the memory format of its parameter: files hold none, and a fused step walks both as they lie."""
+    """A buffer in its parameter's memory format: files hold none, and a fused step walks both as they lie."""
     if buffer.shape != value.shape:
         raise ValueError(f"buffer {name} is {list(buffer.shape)}")
     return torch.empty_like(value).copy_(buffer)

@@ -1,4 +1,4 @@
-"""Any poisoned training set as a torch Dataset, for people who train with their own code."""
+"""Any poisoned training set as a torch Dataset, for other training code."""
 
 from __future__ import annotations
 
@@ -26,13 +26,10 @@ class TrainingSet(Protocol):
 
 
 class TrainingSetDataset(Dataset[tuple[Tensor, int]]):
-    """Row i as (float32 [3, H, W] in 0..1, label); no augmentation and no normalisation.
-
-    Args:
-        training_set: anything with the arrays of `TrainingSet`.
+    """Row i of a training set as (float32 [3, H, W] in 0..1, label); neither augmented nor normalised.
 
     Raises:
-        UsageError: the arrays have other shapes or dtypes.
+        UsageError: the arrays are not those of `TrainingSet`.
     """
 
     def __init__(self, training_set: TrainingSet) -> None:

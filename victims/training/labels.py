@@ -13,11 +13,7 @@ from poisonsets.manifests.files.pixels import Images, Labels
 
 
 def positions(labels: NDArray[np.int64], classes: Sequence[int]) -> NDArray[np.int64]:
-    """Where each label stands among the classes.
-
-    Args:
-        labels: int64 [N].
-        classes: the labels a victim knows, in the order of its head's outputs.
+    """Where each of the labels int64 [N] stands among the classes, which are in the order of a head's outputs.
 
     Raises:
         UsageError: a label is none of the classes.

@@ -1,7 +1,7 @@
 """The one training loop: same draws, same machine and versions, same bytes, whether or not it was interrupted.
 
-What is trained, what a step sees and where a run is kept are passed in, so that networks from a pretraining, victims
-from scratch, fine-tuned victims and lone heads go through the same lines. Nothing in an epoch waits for the device.
+The model, a step's inputs and the place a run is kept are passed in: pretraining, victims from scratch, fine-tuned
+victims and lone heads all use it. Nothing within an epoch waits for the device.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Schedule:
 
 
 def schedule_of(settings: object) -> Schedule:
-    """The schedule of a pretraining or a protocol; what a pretraining does not have is as by default."""
+    """The schedule of a pretraining or a protocol; settings that a pretraining lacks have their defaults."""
     names = [field.name for field in fields(Schedule)]
     return Schedule(**{name: getattr(settings, name) for name in names if hasattr(settings, name)})
 
@@ -83,13 +83,14 @@ def fit(
         ViolationError: a value of the model is not finite after an epoch.
         DamagedError, MissingError: as the checkpoint's `resume` and `save`.
     """
-    # Not `forward or model`: whether a compiled module is true is asked of its length, which it may not have.
+    # Not `forward or model`: truth asks a compiled module for its length, which it may lack.
     device, step = labels.device, model if forward is None else forward
     optimizer = optimiser_of(model, schedule)
     first = checkpoint.resume(model, optimizer, generator, recorder) if checkpoint else 0
     for epoch in range(schedule.epochs):
         if epoch in schedule.lr_milestones:
-            drop_rate(optimizer, float(schedule.lr_gamma))
+            for group in optimizer.param_groups:
+                group["lr"] *= float(schedule.lr_gamma)
         if epoch < first:
             continue
         order = torch.randperm(len(labels), generator=generator).to(device)
@@ -113,7 +114,7 @@ def fit(
 
 
 def drawn_views(schedule: Schedule, count: int, generator: torch.Generator) -> Tensor:
-    """The views of an epoch by place in its order: int64 [N], of sub-pixel ones float32 [N, 3]."""
+    """An epoch's views by place in its order: int64 [N]; float32 [N, 3] where they are sub-pixel ones."""
     if schedule.augment == "sub-pixel":
         return torch.rand(count, 3, generator=generator)
     return torch.randint(view_count(schedule.pad, flip=schedule.flip), (count,), generator=generator)
@@ -136,23 +137,13 @@ def optimiser_of(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     return kind(values, lr=rate, betas=(momentum, 0.999), weight_decay=decay, fused=fused)
 
 
-def drop_rate(optimizer: torch.optim.Optimizer, lr_gamma: float) -> None:
-    """Multiply every learning rate of an optimiser by a factor."""
-    for group in optimizer.param_groups:
-        group["lr"] *= lr_gamma
-
-
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """bfloat16 where it is safe, for `bf16`; float32 throughout for `fp32`."""
+    """bfloat16 where it is safe for `bf16`; nothing for `fp32`."""
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def refuse_diverged(model: nn.Module, schedule: Schedule, epoch: int) -> None:
-    """Look at all values at once, and for a name only where one is not finite.
-
-    Raises:
-        ViolationError: one is not.
-    """
+    """Raise a ViolationError where a value is not finite; values are checked at once, names only on failure."""
     tensors = {name: torch.isfinite(tensor).all() for name, tensor in model.state_dict().items()}
     if not bool(torch.stack(list(tensors.values())).all()):
         name = next(name for name, finite in tensors.items() if not bool(finite))

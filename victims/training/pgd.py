@@ -1,4 +1,4 @@
-"""One step of projected gradient ascent on the cross-entropy, the same for training robust networks and for attacks.
+"""One step of projected gradient ascent on the cross-entropy, for robust training and for attacks.
 
 Source: Madry et al. (2018, "Towards Deep Learning Models Resistant to Adversarial Attacks"), section 2.1.
 """
@@ -20,16 +20,15 @@ def pgd_step(
     *,
     step: float,
 ) -> tuple[Tensor, Tensor]:
-    """Move every image by the sign of the gradient of its cross-entropy, up, and project.
+    """Move every image by `step` along the sign of its cross-entropy's gradient, and project.
 
-    Gradients are computed for the images alone, also where the network's parameters require one. An image's step
-    does not depend on the other images but for float rounding, unless the network is in training mode.
+    Only the images get gradients. Outside training mode an image's step does not depend on the others but for rounding.
 
     Args:
         images: float32 [N, 3, H, W] in 0..1.
         labels: int64 [N], positions among the logits.
         logits: images to logits, float32 [N, C].
-        project: the nearest allowed images, in the shape it is given; it must also keep them in 0..1.
+        project: the nearest allowed images, which must lie in 0..1.
         step: how far each value moves, in units of 0..1.
 
     Returns:

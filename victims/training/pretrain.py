@@ -31,13 +31,13 @@ from poisonsets.victims.training.views import apply_views, as_input
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A trained network and how it does on test images of its classes.
+    """A trained network and its results on the test images of its classes.
 
     Attributes:
         network: in eval mode, on the device it was trained on.
-        correct: test images given their own label.
-        images: test images of the network's classes.
-        robust: those given their own label although attacked as in training; None after plain training.
+        correct: test images classified correctly.
+        images: how many there are.
+        robust: test images classified correctly when attacked as in training; None after plain training.
     """
 
     network: Classifier
@@ -49,13 +49,9 @@ class TrainedNetwork:
 def train_network(
     pretraining: Pretraining, base: Base, *, device: torch.device, progress: Progress = silent
 ) -> TrainedNetwork:
-    """Train by `fitted_network`, and count how the network does on the test split.
+    """`fitted_network`, with its results on the test split.
 
-    Args:
-        pretraining, base, device, progress: as for `fitted_network`.
-
-    Raises:
-        UsageError: as for `fitted_network`.
+    Raises: as `fitted_network`.
     """
     network = fitted_network(pretraining, base, device=device, progress=progress)
     with exact_arithmetic():
@@ -74,8 +70,8 @@ def fitted_network(
     """Train from scratch with SGD and cross-entropy on augmented views of the base's training images.
 
     All randomness comes from CPU generators seeded by the pretraining's seed, so it is the same on every device; the
-    arithmetic is not. With an adversary every step sees adversarial examples in place of the images (Madry et al.
-    2018), made against the network as it is before the step and without dropout.
+    arithmetic is not. With an adversary, every step replaces the images by adversarial examples (Madry et al. 2018)
+    made against the network as it is before the step, without dropout.
 
     Args:
         pretraining: every setting.
@@ -87,9 +83,9 @@ def fitted_network(
         The network in eval mode, on the device.
 
     Raises:
-        UsageError: a class of the pretraining has no training image or fewer than it asks for, views are mirrored
-            although the base's images may not be, the network cannot take images of the base's size or a step of
-            one image that the batch size leaves, or the training diverged.
+        UsageError: as `training_ids`; views are mirrored although the base's images may not be; the network cannot take
+            images of the base's size, or the batch size leaves a step of one image that it cannot train on; or training
+            diverged.
     """
     if pretraining.flip and not base.mirror:
         raise UsageError(f"the pretraining mirrors images, those of {base.name} have no meaning in a mirror")
@@ -100,14 +96,14 @@ def fitted_network(
     refuse_size(network, base.train.side)
     refuse_single(network, base.train.side, images=len(labels), batch=pretraining.batch)
     network.to(device)
+    on_device = torch.tensor(images, device=device), torch.tensor(labels, device=device)
     with exact_arithmetic():
-        on_device = (torch.tensor(images, device=device), torch.tensor(labels, device=device))
         _fit(network, pretraining, *on_device, generator=generator, progress=progress)
     return network.eval()
 
 
 def training_ids(pretraining: Pretraining, base: Base) -> NDArray[np.int64]:
-    """The images that a pretraining trains on, int64 indices into the training split, ascending.
+    """The images a pretraining trains on: ascending int64 indices into the training split.
 
     Raises:
         UsageError: a class has no training image, or fewer than the pretraining asks for.
@@ -126,11 +122,7 @@ def training_ids(pretraining: Pretraining, base: Base) -> NDArray[np.int64]:
 
 
 def training_images(pretraining: Pretraining, base: Base) -> tuple[Images, Labels]:
-    """The images of `training_ids`, and their labels' positions in the pretraining's classes.
-
-    Raises:
-        UsageError: as `training_ids`.
-    """
+    """The images of `training_ids` and their labels' positions in the pretraining's classes."""
     ids = training_ids(pretraining, base)
     return images_of(Split(base.train.images[ids], base.train.labels[ids]), pretraining.classes)
 
@@ -141,13 +133,12 @@ def cached_weights(
     """A pretraining's weights from `cache/weights/<pretraining digest>.safetensors`, trained the first time.
 
     Args:
-        pretraining, base, device, progress: as for `train_network`.
+        pretraining, base, device, progress: as for `fitted_network`.
         cache: the cache folder; made where it does not exist.
 
     Raises:
-        DamagedError: the stored file is damaged, or made by another pretraining or from another base; the remedy is to
-            remove it.
-        UsageError: as for `train_network`; nothing is stored then.
+        DamagedError: the stored file is damaged, or of another pretraining or base; the remedy is to remove it.
+        UsageError: as `fitted_network`; nothing is stored then.
         MissingError: the folder cannot be written.
     """
     path = cache / "weights" / f"{pretraining.digest(base.train.digest)}.safetensors"
@@ -174,9 +165,9 @@ def cached_weights(
 
 
 def provenance(base: Base, trained: TrainedNetwork) -> dict[str, Any]:
-    """What a weight file says of its training: base, digests, image side, test accuracy as counts.
+    """What a weights file says of its training: base, digests, image side, correct and all test images.
 
-    A robust network's has `robust` too: test images given their own label under the pretraining's adversary.
+    Of a robust network also `robust`: test images classified correctly under the pretraining's adversary.
     """
     robust = {} if trained.robust is None else {"robust": trained.robust}
     return robust | {
@@ -201,16 +192,16 @@ def accuracy(
     adversary: Adversary | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[int, int]:
-    """How many images a network in eval mode classifies correctly, and how many there are.
+    """How many images a network on `device` classifies correctly in eval mode, and how many there are.
 
     Args:
-        network: on `device`.
+        network: put into eval mode.
         images: uint8 [N, H, W, 3].
         labels: int64 [N], positions among the network's outputs.
         device: where to compute.
         batch: images a forward pass.
-        adversary: attacks every image first, where there is one.
-        generator: of the adversary's starts; a CPU generator, one seeded with 0 where left out.
+        adversary: attacks every image first, if given.
+        generator: on the CPU, of the adversary's starts; seeded with 0 where left out.
     """
     network.eval()
     starts = generator or torch.Generator().manual_seed(0)
@@ -246,15 +237,8 @@ def _fit(
 
     network.train()
     try:
-        fit(
-            network,
-            transform,
-            labels,
-            schedule_of(pretraining),
-            generator=generator,
-            forward=forward,
-            progress=progress,
-        )
+        schedule = schedule_of(pretraining)
+        fit(network, transform, labels, schedule, generator=generator, forward=forward, progress=progress)
     except ViolationError as error:
         # A pretraining that diverges is a wrong choice of settings; no set is to blame.
         raise UsageError(error.message, error.remedy) from error

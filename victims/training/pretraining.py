@@ -1,4 +1,4 @@
-"""How a network is trained from scratch on clean images: every setting, and a digest of them."""
+"""Every setting of training a network from scratch on clean images, and a digest of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from poisonsets.victims.networks.classifier import parse_width
 Role: TypeAlias = Literal["features", "classifier", "robust"]
 Normalise: TypeAlias = Literal["own", "none"]
 
-# What pretrainings written by earlier versions do not say, and what they meant.
+# What earlier versions meant by leaving it out.
 _LATER: Final[dict[str, Any]] = {"normalise": "own"}
 
 
@@ -27,7 +27,7 @@ class Pretraining:
     """Every setting of training a network on the clean images of some classes.
 
     Attributes:
-        network: a name of `networks.names()`.
+        network: a name that `networks.build` knows.
         width: channel multiplier, decimal string.
         classes: labels to train on; output i of the head stands for classes[i].
         epochs: passes over the training images, at least 1.
@@ -38,16 +38,16 @@ class Pretraining:
         pad: black pixels around an image before the random crop; 0 for no crop.
         flip: whether views are mirrored half the time.
         seed: of initial weights, order, views, masks and starts, 0..2**53.
-        dropout: the share of every block's output values that each training step drops (`networks.dropout`), a
-            decimal string below 1.
-        images: how many training images are used, the first ones of each class in the split's order, equally many
-            of each; 0 for all.
+        dropout: the share of every block's output values that each step drops (`networks.dropout`), a decimal string
+            below 1.
+        images: how many training images are used, equally many of each class and the first ones in the split's order; 0
+            for all.
         adversary: the l-infinity radius, in levels of 255, of the examples that replace every training image
             (`adversarial.py`); 0 for plain training.
         adversary_steps: ascent steps an example takes; 0 exactly where `adversary` is.
         adversary_step: how far a step moves a value, in levels, decimal string; "0" exactly where `adversary` is.
-        normalise: `own` puts the mean and standard deviation, a channel, of the training images into the network's
-            first layer; `none` leaves pixels in 0..1.
+        normalise: `own` for the training images' mean and standard deviation of each channel; `none` leaves pixels in
+            0..1.
 
     Raises:
         UsageError: a setting is out of range.
@@ -105,14 +105,12 @@ class Pretraining:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Pretraining:
-        """The pretraining that `record` wrote, from a manifest or a weights file.
+        """The pretraining whose `record` a manifest or weights file holds; lists may have become tuples.
 
-        Args:
-            record: lists may have become tuples. One without `normalise`, of an earlier version, means `own`.
+        A record without `normalise`, of an earlier version, means `own`.
 
         Raises:
-            DamagedError: it lacks another setting, holds an unknown one or one of the wrong kind, or one is out of
-                range.
+            DamagedError: another setting is missing, unknown, of the wrong kind or out of range.
         """
         wanted: dict[str, type] = {field.name: type(field.default) for field in fields(cls)}
         wanted |= {"network": str, "classes": tuple, "epochs": int}
@@ -131,34 +129,27 @@ class Pretraining:
             raise DamagedError(f"a pretraining that cannot be followed: {error.message}", error.remedy) from error
 
     def record(self) -> dict[str, Any]:
-        """Every setting as integers, strings, booleans and lists, for manifests and weight files."""
+        """Every setting as integers, strings, booleans and lists, for manifests and weights files."""
         record = asdict(self)
         return record | {"classes": list(self.classes), "lr_milestones": list(self.lr_milestones)}
 
     def digest(self, base_digest: str) -> str:
-        """The sha256 that names what this pretraining makes of a training split.
-
-        Args:
-            base_digest: the digest of the split (`Split.digest`).
-        """
+        """The sha256 that names the result of this pretraining on a training split, given `Split.digest`."""
         return hashlib.sha256(canonical_json.dumps(["pretraining/1", self.record(), base_digest])).hexdigest()
 
 
 def default_pretraining(base: Base, role: Role) -> Pretraining | None:
-    """The pretraining that crafting and scoring use where no weights are given; None where a base names none.
+    """The pretraining for crafting and scoring without given weights; None for every base but `digits`.
 
     Args:
-        base: only `digits` has them so far.
-        role: `features` for a plain feature extractor, trained on the base's `pretrain_classes`; `classifier` for a
-            network that tells the victims' classes apart, `robust` for an adversarially trained one.
+        base: the base dataset.
+        role: `features` for an extractor trained on the base's `pretrain_classes`; `classifier` for a network that
+            tells the victims' classes apart, `robust` for an adversarially trained one.
     """
     if base.name != "digits":
         return None
-    if role == "features":
-        return Pretraining(
-            "convnet", base.pretrain_classes, epochs=30, batch=32, learning_rate="0.05", lr_milestones=(20,)
-        )
-    plain = Pretraining("convnet", base.victim_classes, epochs=30, batch=32, learning_rate="0.05", lr_milestones=(20,))
-    if role == "classifier":
+    classes = base.pretrain_classes if role == "features" else base.victim_classes
+    plain = Pretraining("convnet", classes, epochs=30, batch=32, learning_rate="0.05", lr_milestones=(20,))
+    if role != "robust":
         return plain
     return replace(plain, epochs=20, lr_milestones=(14,), adversary=32, adversary_steps=5, adversary_step="10")

@@ -1,9 +1,9 @@
 """The views that victims see: the benchmark's, which are numbered, and the sub-pixel ones of Witches' Brew.
 
-A view of pad p is an offset (row, column) in 0..2p each, and a mirror bit: view = mirror * (2p+1)^2 + row *
-(2p+1) + column. Pad 4 has 81 views, 162 with mirror images. Source: the training transform of Schwarzschild
-et al. (2021), torchvision's RandomCrop(size, padding=4) and RandomHorizontalFlip on 8-bit images, so that
-the border is black. A sub-pixel view is three numbers in 0..1.
+A view of pad p is an offset (row, column) in 0..2p each, and a mirror bit: view = mirror * (2p+1)^2 + row * (2p+1) +
+column. Pad 4 has 81 views, 162 with mirror images. Source: the training transform of Schwarzschild et al. (2021),
+torchvision's RandomCrop(size, padding=4) and RandomHorizontalFlip on 8-bit images with a black border. A sub-pixel view
+is three numbers in 0..1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def view_count(pad: int, *, flip: bool) -> int:
 
 
 def plain_view(pad: int) -> int:
-    """The view that is the image itself: the crop from the middle, not mirrored."""
+    """The number of the unchanged image: the middle crop, not mirrored."""
     return pad * (2 * pad + 1) + pad
 
 
@@ -35,7 +35,8 @@ def apply_views(images: Tensor, view_ids: Tensor, pad: int, *, flip: bool) -> Te
 
     Args:
         images: uint8 [N, H, W, 3] on any device.
-        view_ids: int64 [N] in 0..view_count(pad, flip)-1, on the same device.
+        view_ids: int64 [N] in 0..view_count(pad, flip)-1, on the same device; not checked, which would stall a GPU in
+            every batch.
         pad: black pixels added on each side before the crop to H x W.
         flip: whether mirrored views exist.
 
@@ -43,8 +44,7 @@ def apply_views(images: Tensor, view_ids: Tensor, pad: int, *, flip: bool) -> Te
         float32 [N, 3, H, W] in 0..1, laid out channels-last.
 
     Raises:
-        UsageError: shapes or dtypes are others. Ids out of range are the caller's error and are not looked
-            for, because that would stop a GPU at each batch.
+        UsageError: a shape or dtype is wrong.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise UsageError(f"images are {images.dtype} {list(images.shape)}, wanted uint8 [N, H, W, 3]")
@@ -72,10 +72,10 @@ def apply_shifts(images: Tensor, draws: Tensor, reach: int, *, flip: bool, outsi
 
     Args:
         images: uint8 [N, H, W, 3] on any device.
-        draws: float32 [N, 3] in 0..1: shift across, shift down, mirrored where above one half.
+        draws: float32 [N, 3] in 0..1: shift across, shift down, mirrored if above one half.
         reach: the largest shift in pixels.
         flip: whether mirrored views exist.
-        outside: float32 [1, 3, 1, 1] in 0..1, what an image is surrounded by; its mean colour as published.
+        outside: float32 [1, 3, 1, 1] in 0..1, the colour around an image; its mean colour as published.
 
     Returns:
         float32 [N, 3, H, W] in 0..1, laid out channels-last.
@@ -85,16 +85,12 @@ def apply_shifts(images: Tensor, draws: Tensor, reach: int, *, flip: bool, outsi
 
 
 def shifted(images: Tensor, draws: Tensor, spans: tuple[int, int], *, flip: bool, outside: Tensor) -> Tensor:
-    """The views of `apply_shifts` of floats; gradients flow to the images, and nothing is clamped.
+    """`apply_shifts` of float32 images: gradients flow to them, and nothing is clamped.
 
     Args:
         images: float32 [N, 3, H, W] in 0..1.
-        draws: as for `apply_shifts`.
-        spans: how many pixels lie between the furthest shifts, down and across.
-        flip, outside: as for `apply_shifts`.
-
-    Returns:
-        float32 [N, 3, H, W].
+        draws, flip, outside: as for `apply_shifts`.
+        spans: pixels between the furthest shifts, down and across.
     """
     height, width = images.shape[-2:]
     down, across = (
