@@ -71,17 +71,18 @@ def find_base(pin: BasePin, *, cache: Path) -> Base:
         DamagedError: its file is not what was written.
     """
     cached = [(entry.pin, entry) for entry in cache_entries(cache) if entry.pin is not None]
-    same = sorted((one for one in cached if _same_images(one[0], pin)), key=lambda one: _agreement(one[0], pin))
+    alike = [(ours, entry) for ours, entry in cached if _same_images(ours, pin)]
+    best = max(reversed(alike), key=lambda one: _agreement(one[0], pin), default=None)
     same_name = any(ours.name == pin.name for ours, _ in cached)
     kind = kinds().get(pin.name)
     # A copy of an embedded base agrees less with the pin than that base itself, which need not be cached.
-    if kind is not None and kind.source == "embedded" and not (same and same[-1][0] == pin):
+    if kind is not None and kind.source == "embedded" and (best is None or best[0] != pin):
         base = build(Spec(kind))
         if _same_images(base.pin(), pin):
             return base.as_pinned(pin)
         same_name = True
-    if same:
-        return _read(same[-1][1].file, same[-1][1].spec).as_pinned(pin)
+    if best is not None:
+        return _read(best[1].file, best[1].spec).as_pinned(pin)
     clue = "; one of that name is, with other pixels or labels" if same_name else ""
     kind = kinds().get(pin.name.partition(":")[0])
     command = add_command(pin.name if kind is None else kind.usage)

@@ -128,7 +128,7 @@ class PoisonSet:
         self._files = {record.path: record for record in manifest.files}
         self._triggers: dict[str, Trigger] = {}
 
-    @property
+    @cached_property
     def trials(self) -> tuple[OpenTrial, ...]:
         """Every trial, in ascending order."""
         return tuple(self._trials.values())

@@ -53,7 +53,7 @@ def test_the_set_verifies() -> None:
             "trials": 2,
             "poisons": 6,
             "files": 5,
-            "bytes": sum((GOLDEN / name).stat().st_size for name in FILES) - _unlisted_bytes(),
+            "bytes": sum((GOLDEN / name).stat().st_size for name in FILES if not name.endswith(".json")),
         },
         "rates": {
             "count": ("3", "3"),
@@ -80,10 +80,9 @@ def test_the_set_verifies() -> None:
             "least_alike": (1, 0),
             "worst": (
                 *({"trial": 0, "slot": slot, "used": "8/8"} for slot in range(3)),
-                *(
-                    {"trial": 1, "slot": slot, "used": f"{used}/5000"}
-                    for slot, used in ((0, 4399), (2, 4291), (1, 3913))
-                ),
+                {"trial": 1, "slot": 0, "used": "4399/5000"},
+                {"trial": 1, "slot": 2, "used": "4291/5000"},
+                {"trial": 1, "slot": 1, "used": "3913/5000"},
             ),
             "trials_beyond": (1,),
         },
@@ -91,10 +90,6 @@ def test_the_set_verifies() -> None:
         "counts": (),
         "clean": True,
     }
-
-
-def _unlisted_bytes() -> int:
-    return sum((GOLDEN / name).stat().st_size for name in ("manifest.json", "run.json"))
 
 
 def test_writing_it_again_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -192,9 +187,7 @@ def test_the_exemption_follows_the_place(tmp_path: Path, place: FixedPlace | Ran
     document = manifest()
     document["triggers"]["cross"]["place"] = place.model_dump(mode="json")
     document["content_digest"] = hashlib.sha256(canonical(identity_document(document))).hexdigest()
-    del document["checksum"]
-    document["checksum"] = hashlib.sha256(canonical(document)).hexdigest()
-    (liar / "manifest.json").write_bytes(canonical(document))
+    (liar / "manifest.json").write_bytes(canonical_json.checksummed(document))
     report = verify(liar, lambda pin: golden_base())
     assert report.worst == 1
     assert {finding.code for finding in report.findings} == {"V301", "V302"}
