@@ -13,8 +13,8 @@ from poisonsets.manifests.files.pixels import Images, Labels
 from poisonsets.manifests.overlay.stamp import Trigger, stamp_all, train_id
 
 
-class SplitImages:
-    """A split's images by index; implements `interface.TrainingImages`."""
+class TrainingImages:
+    """The base's training split by index."""
 
     def __init__(self, split: Split, device: torch.device) -> None:
         self._split = split

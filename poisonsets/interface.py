@@ -1,84 +1,27 @@
 """What an attack receives and returns. An attack is a factory that takes keyword settings and returns a function.
 
 An attack works on float32 images in 0..1 on the device; conversion to integers happens in `budget.py` alone. It sees a
-block of trials in one tensor: T trials of P poisons each.
+block of trials in one tensor: T trials of P poisons each. `surrogates.py` and `images.py` say what its networks and the
+training images can do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:  # listing the attacks needs none of these
     import torch
     from torch import Tensor
 
-    from poisonsets.manifests.files.pixels import Labels
+    from poisonsets.images import TrainingImages
     from poisonsets.manifests.overlay.stamp import Trigger
     from poisonsets.manifests.records.trial import L2, Linf, Unconstrained
     from poisonsets.manifests.workers import Progress
+    from poisonsets.surrogates import Surrogate
 
 Budget: TypeAlias = "Linf | L2 | Unconstrained"
-
-
-class Surrogate(Protocol):
-    """One of the attacker's networks, in eval mode; its weights are frozen unless others are passed in."""
-
-    @property
-    def mean(self) -> Tensor:
-        """The normalisation's mean, float32 [1, 3, 1, 1] in 0..1."""
-
-    @property
-    def std(self) -> Tensor:
-        """The normalisation's standard deviation, float32 [1, 3, 1, 1] in 0..1."""
-
-    def features(self, images: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
-        """Map float32 [N, 3, H, W] in 0..1 to penultimate features, float32 [N, D]; gradients flow to the images.
-
-        Args:
-            dropout: share of each block's output values to drop; the rest is scaled up.
-            generator: a CPU generator that draws the dropout masks.
-        """
-        ...
-
-    def stages(
-        self, images: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """The feature map before the last block, float32 [N, C, h, w], and the penultimate features, float32 [N, D]."""
-        ...
-
-    def logits(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Logits, float32 [N, C], with the network's own weights or those passed in, which then receive gradients."""
-        ...
-
-    @property
-    def weights(self) -> dict[str, Tensor]:
-        """Every trainable tensor by name, as in the file: batch normalisation is not folded."""
-
-    @property
-    def classes(self) -> tuple[int, ...]:
-        """The label of each output of `logits`."""
-
-    def positions(self, labels: Tensor) -> Tensor:
-        """The output of `logits` for each label, int64 of the same shape; every label must have one."""
-        ...
-
-
-class TrainingImages(Protocol):
-    """The base's training split as an attack reads it."""
-
-    @property
-    def labels(self) -> Labels:
-        """int64 [N]."""
-
-    def images(self, ids: Sequence[int]) -> Tensor:
-        """float32 [n, 3, H, W] in 0..1 on the device."""
-        ...
-
-    def stamped(self, ids: Sequence[int], trigger: Trigger) -> Tensor:
-        """The same images with a trigger, placed by each image's id."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from poisonsets.interface import Surrogate
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.files.pixels import Images
@@ -36,13 +35,13 @@ from poisonsets.victims.training.views import shifted
 
 __all__ = [
     "Precision",
+    "Surrogate",
     "Surrogates",
     "Weights",
     "exact_arithmetic",
     "pgd_step",
     "retrain_surrogate",
     "shifted",
-    "surrogate_of",
 ]
 
 
@@ -85,14 +84,79 @@ class Surrogates:
         )
 
 
-def surrogate_of(
-    network: Classifier, classes: tuple[int, ...], device: torch.device, precision: Precision = "fp32"
-) -> Surrogate:
-    """A network as attacks see it: its outputs stand for `classes`, its results are float32 whatever the precision.
+class Surrogate:
+    """One of the attacker's networks, in eval mode; its weights are frozen unless others are passed in.
 
-    The network is not modified, and nothing else may modify it while it is in use.
+    It is two copies, each made on first use: one folded, one that takes weights as arguments.
+
+    Args:
+        network: not modified; nothing else may modify it while it is in use.
+        classes: the label of each output of `logits`.
+        device: where the copies live.
+        precision: of the passes; results are float32 in any case.
+
+    Attributes:
+        mean, std: of the normalisation, float32 [1, 3, 1, 1] in 0..1.
     """
-    return _NetworkSurrogate(network, classes, device, precision)
+
+    def __init__(
+        self, network: Classifier, classes: tuple[int, ...], device: torch.device, precision: Precision = "fp32"
+    ) -> None:
+        self.classes = classes
+        self.mean = network.mean.to(device)
+        self.std = network.std.to(device)
+        self._network = network
+        self._position = {label: i for i, label in enumerate(classes)}
+        self._precision = precision
+        self._device = device
+
+    @cached_property
+    def _folded(self) -> Classifier:
+        return folded(self._network).to(self._device)
+
+    @cached_property
+    def _functional(self) -> Classifier:
+        copied = copy.deepcopy(self._network).eval().requires_grad_(requires_grad=False)
+        return copied.to(memory_format=torch.channels_last).to(self._device)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Every trainable tensor by name, as in the file: batch normalisation is not folded."""
+        return {name: tensor.detach() for name, tensor in self._functional.named_parameters()}
+
+    def features(self, images: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
+        """Map float32 [N, 3, H, W] in 0..1 to penultimate features, float32 [N, D]; gradients flow to the images.
+
+        Args:
+            dropout: share of each block's output values to drop; the rest is scaled up.
+            generator: a CPU generator that draws the dropout masks.
+        """
+        return self.stages(images, dropout=dropout, generator=generator)[1]
+
+    def stages(
+        self, images: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The feature map before the last block, float32 [N, C, h, w], and the penultimate features, float32 [N, D]."""
+        if dropout and generator is None:
+            raise UsageError(f"dropout={dropout} without a generator for its masks")
+        masks = dropping(self._folded, dropout, generator) if dropout and generator else nullcontext()
+        with autocast(self._device, self._precision), masks:
+            maps, features = self._folded.stages(images)
+        return maps.float(), features.float()
+
+    def logits(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Logits, float32 [N, C], with the network's own weights or those passed in, which then receive gradients."""
+        with autocast(self._device, self._precision):
+            if weights is None:
+                found: Tensor = self._folded(images)
+            else:
+                found = functional_call(self._functional, dict(weights), (images,))
+        return found.float()
+
+    def positions(self, labels: Tensor) -> Tensor:
+        """The output of `logits` for each label, int64 of the same shape; every label must have one."""
+        known = [self._position[int(label)] for label in labels.flatten()]
+        return torch.tensor(known, dtype=torch.int64, device=self._device).view(labels.shape)
 
 
 def retrain_surrogate(
@@ -128,60 +192,7 @@ def retrain_surrogate(
     images = composed_images(base.train.images, chosen, poisons)
     composed = replace(base, train=Split(images, chosen.label))
     network = fitted_network(replace(pretraining, seed=seed, images=0), composed, device=device)
-    return surrogate_of(network, pretraining.classes, device, precision)
-
-
-class _NetworkSurrogate:
-    """A network as two copies, each made on first use: one folded, one that takes weights as arguments."""
-
-    def __init__(
-        self, network: Classifier, classes: tuple[int, ...], device: torch.device, precision: Precision
-    ) -> None:
-        self.classes = classes
-        self.mean = network.mean.to(device)
-        self.std = network.std.to(device)
-        self._network = network
-        self._position = {label: i for i, label in enumerate(classes)}
-        self._precision = precision
-        self._device = device
-
-    @cached_property
-    def _folded(self) -> Classifier:
-        return folded(self._network).to(self._device)
-
-    @cached_property
-    def _functional(self) -> Classifier:
-        copied = copy.deepcopy(self._network).eval().requires_grad_(requires_grad=False)
-        return copied.to(memory_format=torch.channels_last).to(self._device)
-
-    @property
-    def weights(self) -> dict[str, Tensor]:
-        return {name: tensor.detach() for name, tensor in self._functional.named_parameters()}
-
-    def features(self, images: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
-        return self.stages(images, dropout=dropout, generator=generator)[1]
-
-    def stages(
-        self, images: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        if dropout and generator is None:
-            raise UsageError(f"dropout={dropout} without a generator for its masks")
-        masks = dropping(self._folded, dropout, generator) if dropout and generator else nullcontext()
-        with autocast(self._device, self._precision), masks:
-            maps, features = self._folded.stages(images)
-        return maps.float(), features.float()
-
-    def logits(self, images: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        with autocast(self._device, self._precision):
-            if weights is None:
-                found: Tensor = self._folded(images)
-            else:
-                found = functional_call(self._functional, dict(weights), (images,))
-        return found.float()
-
-    def positions(self, labels: Tensor) -> Tensor:
-        known = [self._position[int(label)] for label in labels.flatten()]
-        return torch.tensor(known, dtype=torch.int64, device=self._device).view(labels.shape)
+    return Surrogate(network, pretraining.classes, device, precision)
 
 
 def _read_again(files: Iterable[tuple[Path, str]], pool: bool, included: bool) -> Surrogates:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from poisonsets.interface import Attack, Context, Crafted, Surrogate, Task
+from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.registry import Traits, attack
 from poisonsets.settings import Range
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from poisonsets.surrogates import Surrogate
 
 
 @attack(

@@ -6,13 +6,15 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from poisonsets.interface import Attack, Context, Crafted, Surrogate, Task
+from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.manifests.errors import UsageError
 from poisonsets.registry import Traits, attack
 from poisonsets.settings import PUBLISHED_BATCH, Augment, Batch, Choice, Range, Steps, StepSize
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from poisonsets.surrogates import Surrogate
 
 SOURCES_AT_ONCE = 250
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from poisonsets.budget import to_levels
 from poisonsets.crafting.blocks import Block
 from poisonsets.crafting.request import CraftRequest
-from poisonsets.images import SplitImages, as_floats, stamp_training
-from poisonsets.interface import Context, Crafted, Surrogate, Task
+from poisonsets.images import TrainingImages, as_floats, stamp_training
+from poisonsets.interface import Context, Crafted, Task
 from poisonsets.manifests import limits
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files.pixels import Images
@@ -21,7 +21,7 @@ from poisonsets.manifests.records.trial import Slots
 from poisonsets.manifests.stream import Stream
 from poisonsets.manifests.trials.plan import Plan, composition_of
 from poisonsets.manifests.workers import Progress, silent
-from poisonsets.surrogates import exact_arithmetic, retrain_surrogate, surrogate_of
+from poisonsets.surrogates import Surrogate, exact_arithmetic, retrain_surrogate
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Crafter:
         self._attack = request.attack.factory(**request.settings)
         self._trigger = None if request.trigger is None else request.trigger[0]
         self._networks = tuple(
-            surrogate_of(one.network, tuple(one.record["classes"]), self._device, request.precision)
+            Surrogate(one.network, tuple(one.record["classes"]), self._device, request.precision)
             for one in request.surrogates.weights
         )
 
@@ -109,7 +109,7 @@ class Crafter:
             device=self._device,
             progress=progress,
             mirror=base.mirror,
-            training=SplitImages(base.train, self._device) if reads else None,
+            training=TrainingImages(base.train, self._device) if reads else None,
             retrain=self._retrain_of(block) if reads else None,
         )
 

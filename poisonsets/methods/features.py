@@ -9,9 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from poisonsets.interface import Context, Surrogate, Task
+from poisonsets.interface import Context, Task
 from poisonsets.methods.augment import augment_images, draw_views
 from poisonsets.methods.descent import OptimiserSpec
+from poisonsets.surrogates import Surrogate
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-from poisonsets.interface import Context, Surrogate
+from poisonsets.interface import Context
 from poisonsets.methods.convolutions import images_alone
 from poisonsets.methods.descent import Objective
 from poisonsets.settings import PUBLISHED_BATCH
+from poisonsets.surrogates import Surrogate
 
 Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Logits float32 [N, C] and positions int64 [N] to the mean loss, 0-dimensional."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from poisonsets.interface import Surrogate
+from poisonsets.surrogates import Surrogate
 
 Pairing: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Distances [T, P, P], poisons by sources, and the pairs before, int64 [T, P]; to the pairs, int64 [T, P]."""

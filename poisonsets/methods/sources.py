@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from poisonsets.interface import Context, Task, TrainingImages
+from poisonsets.images import TrainingImages
+from poisonsets.interface import Context, Task
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.overlay.stamp import Trigger
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from poisonsets.attacks.clean_label_backdoor import clean_label_backdoor
 from poisonsets.attacks.hidden_trigger_backdoor import hidden_trigger_backdoor
-from poisonsets.images import SplitImages
+from poisonsets.images import TrainingImages
 from poisonsets.interface import Context, Task
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.records.trial import Linf
-from poisonsets.surrogates import surrogate_of
+from poisonsets.surrogates import Surrogate
 from poisonsets.triggers import resolve
 from poisonsets.victims.networks import Classifier, build
 
@@ -28,12 +28,12 @@ def _network() -> Classifier:
     return build("resnet18", 10, "0.25", *normal, generator=torch.Generator().manual_seed(0)).eval()
 
 
-def _work() -> tuple[Task, Context, SplitImages]:
+def _work() -> tuple[Task, Context, TrainingImages]:
     rng = np.random.default_rng(0)
     shown = rng.integers(0, 256, (2 * TRIALS * POISONS, SIDE, SIDE, 3), dtype=np.uint8)
     split = Split(shown, np.arange(len(shown)) % 2)
     base = Base("random", ("a", "b"), split, split, (0, 1), (0, 1), mirror=False)
-    training = SplitImages(split, torch.device("cpu"))
+    training = TrainingImages(split, torch.device("cpu"))
     ids = tuple(tuple(range(2 * POISONS * t, 2 * POISONS * (t + 1), 2)) for t in range(TRIALS))
     task = Task(
         bases=torch.stack([training.images(one) for one in ids]),
@@ -46,7 +46,7 @@ def _work() -> tuple[Task, Context, SplitImages]:
         trigger=resolve("patch,margin=5", base, seed=0)[0],
         keep=POISONS,
     )
-    surrogate = surrogate_of(_network(), tuple(range(10)), torch.device("cpu"))
+    surrogate = Surrogate(_network(), tuple(range(10)), torch.device("cpu"))
     generators = tuple(torch.Generator().manual_seed(trial) for trial in range(TRIALS))
     context = Context((surrogate,), generators, torch.device("cpu"), lambda done, total: None, training=training)
     return task, context, training

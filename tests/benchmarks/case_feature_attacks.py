@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from poisonsets import attacks
 from poisonsets.budget import project
-from poisonsets.interface import Context, Crafted, Surrogate, Task
+from poisonsets.interface import Context, Crafted, Task
 from poisonsets.manifests.records.trial import Linf
-from poisonsets.surrogates import surrogate_of
+from poisonsets.surrogates import Surrogate
 from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.networks.classifier import ConvBN
 
@@ -28,7 +28,7 @@ def cases() -> list[Case]:
     """Feature collision and bullseye polytope, 2 trials of 25 poisons each, 6 steps."""
     trained = _network()
     live, task = plain_network(trained), _task()
-    surrogate = surrogate_of(trained, tuple(range(10)), CPU)
+    surrogate = Surrogate(trained, tuple(range(10)), CPU)
     collision = compared(
         lambda: _crafted("feature-collision", {"learning_rate": RATE, "decay": DECAY}, task, surrogate).images,
         lambda: torch.stack([_collisions(live, task, trial) for trial in range(TRIALS)]),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from poisonsets.methods.gradients import cosine, match_gradient, weight_gradient
-from poisonsets.surrogates import surrogate_of
+from poisonsets.surrogates import Surrogate
 from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.networks.classifier import ConvBN
 
@@ -97,7 +97,7 @@ def _sides(width: str) -> tuple[Callable[[], object], Callable[[], object], Call
     images = torch.rand(POISONS, 3, 32, 32, generator=generator)
     labels = torch.full((POISONS,), 3)
     target = torch.rand(1, 3, 32, 32, generator=generator)
-    surrogate = surrogate_of(network, tuple(range(CLASSES)), torch.device("cpu"))
+    surrogate = Surrogate(network, tuple(range(CLASSES)), torch.device("cpu"))
     wanted = weight_gradient(surrogate, target, labels[:1])
     _taken_apart(network)
     aims = torch.autograd.grad(F.cross_entropy(network(target), labels[:1]), list(network.parameters()))

@@ -16,7 +16,7 @@ from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.records.origin import SurrogateRecord
 from poisonsets.manifests.records.trial import Add, Composition, InPlace, Slots, Supplant
-from poisonsets.surrogates import Surrogates, retrain_surrogate, surrogate_of
+from poisonsets.surrogates import Surrogate, Surrogates, retrain_surrogate
 from poisonsets.victims.networks.weights import Weights, load_weights
 from poisonsets.victims.training.pretrain import cached_weights
 from poisonsets.victims.training.pretraining import Pretraining
@@ -57,7 +57,7 @@ def test_records_name_digests_recipes_and_trials(tiny_weights: tuple[Weights, ..
 
 def test_a_loaded_network_is_the_same_function_with_frozen_weights(tiny_weights: tuple[Weights, ...]) -> None:
     original = tiny_weights[0].network
-    loaded = surrogate_of(original, (0, 1), CPU)
+    loaded = Surrogate(original, (0, 1), CPU)
     images = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
     with torch.no_grad():
         assert torch.allclose(loaded.logits(images), original(images), atol=1e-5)
@@ -74,7 +74,7 @@ def test_a_loaded_network_is_the_same_function_with_frozen_weights(tiny_weights:
 
 
 def test_weights_that_are_passed_in_decide_and_receive_gradients(tiny_weights: tuple[Weights, ...]) -> None:
-    loaded = surrogate_of(tiny_weights[0].network, (0, 1), CPU)
+    loaded = Surrogate(tiny_weights[0].network, (0, 1), CPU)
     images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     others = {name: tensor.clone().requires_grad_() for name, tensor in loaded.weights.items()}
     others["head.bias"] = torch.tensor([3.0, -1.0], requires_grad=True)
@@ -86,20 +86,20 @@ def test_weights_that_are_passed_in_decide_and_receive_gradients(tiny_weights: t
 
 
 def test_positions_are_those_of_the_labels(tiny_weights: tuple[Weights, ...]) -> None:
-    loaded = surrogate_of(tiny_weights[0].network, (7, 5), CPU)
+    loaded = Surrogate(tiny_weights[0].network, (7, 5), CPU)
     assert loaded.positions(torch.tensor([[5, 7], [7, 7]])).tolist() == [[1, 0], [0, 0]]
 
 
 def test_bf16_is_near_fp32_and_not_equal_to_it(tiny_weights: tuple[Weights, ...]) -> None:
     images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    exact, fast = (surrogate_of(tiny_weights[0].network, (0, 1), CPU, p).features(images) for p in ("fp32", "bf16"))
+    exact, fast = (Surrogate(tiny_weights[0].network, (0, 1), CPU, p).features(images) for p in ("fp32", "bf16"))
     assert fast.dtype == torch.float32
     assert not torch.equal(exact, fast)
     assert float((exact - fast).norm() / exact.norm()) < 0.02
 
 
 def test_dropout_is_a_function_of_its_generator(tiny_weights: tuple[Weights, ...]) -> None:
-    loaded = surrogate_of(tiny_weights[0].network, (0, 1), CPU)
+    loaded = Surrogate(tiny_weights[0].network, (0, 1), CPU)
     images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     drawn = [loaded.features(images, dropout=0.3, generator=torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
     assert torch.equal(drawn[0], drawn[1])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from poisonsets.budget import project
 from poisonsets.manifests.records.trial import Linf
 from poisonsets.methods.gradients import cosine, match_gradient, weight_gradient
-from poisonsets.surrogates import pgd_step, surrogate_of
+from poisonsets.surrogates import Surrogate, pgd_step
 from poisonsets.victims.networks import Classifier, build
 
 pytest.importorskip("art", reason="the dev extra adversarial-robustness-toolbox is not installed")
@@ -63,7 +63,7 @@ def test_gradient_matching_has_the_toolboxs_loss_and_gradient(network: Classifie
     theirs, shown = attack.backdoor_model(poisons, torch.arange(COUNT), labels, attack.grad_ws_norm)
     (slope,) = torch.autograd.grad(theirs, shown)
 
-    surrogate = surrogate_of(network, tuple(range(CLASSES)), torch.device("cpu"))
+    surrogate = Surrogate(network, tuple(range(CLASSES)), torch.device("cpu"))
     wanted = weight_gradient(surrogate, target, wanted_label)
     loss, gradient = match_gradient(surrogate, shown.detach(), labels, partial(cosine, wanted))
     assert float(loss) == pytest.approx(float(theirs.detach()), abs=1e-5)

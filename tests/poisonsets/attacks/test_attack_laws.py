@@ -22,8 +22,8 @@ from torch import Tensor
 
 from poisonsets import attacks
 from poisonsets.budget import to_levels
-from poisonsets.images import SplitImages, as_floats
-from poisonsets.interface import Budget, Context, Crafted, Surrogate, Task
+from poisonsets.images import TrainingImages, as_floats
+from poisonsets.interface import Budget, Context, Crafted, Task
 from poisonsets.manifests.bases.dataset import Split
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.stamp import Trigger
@@ -31,7 +31,7 @@ from poisonsets.manifests.records.trial import L2, Linf, Unconstrained
 from poisonsets.manifests.records.triggers import FixedPlace, PatchTrigger
 from poisonsets.registry import Need, RegisteredAttack, Traits
 from poisonsets.settings import Range, record_settings
-from poisonsets.surrogates import surrogate_of
+from poisonsets.surrogates import Surrogate
 from poisonsets.victims.networks import build
 
 TRIALS, POISONS, SIDE = 3, 4, 16
@@ -81,7 +81,7 @@ def network(seed: int, scale: int = 16) -> Surrogate:
     hidden = built.body.hidden
     assert isinstance(hidden, torch.nn.Linear)
     hidden.weight.data *= scale
-    return surrogate_of(built, (ADVERSARIAL, SOURCE), CPU)
+    return Surrogate(built, (ADVERSARIAL, SOURCE), CPU)
 
 
 CPU = torch.device("cpu")
@@ -101,7 +101,7 @@ BASES, TARGETS, OTHERS = pixels(0, TRIALS, POISONS), pixels(1, TRIALS, 1), pixel
 FIXED = PatchTrigger(image="triggers/law.png", place=FixedPlace(row=9, column=10))
 TRIGGER, OTHER_TRIGGER = Trigger(FIXED, pixels(3)[:5, :5]), Trigger(FIXED, pixels(4)[:5, :5])
 SOURCES, OTHER_SOURCES = (
-    SplitImages(Split(pixels(seed, 20), np.repeat([ADVERSARIAL, SOURCE], 10)), CPU) for seed in (5, 6)
+    TrainingImages(Split(pixels(seed, 20), np.repeat([ADVERSARIAL, SOURCE], 10)), CPU) for seed in (5, 6)
 )
 
 
@@ -132,7 +132,7 @@ def craft(
     budget: Budget = EIGHT,
     targets: Images = TARGETS,
     trigger: Trigger = TRIGGER,
-    sources: SplitImages = SOURCES,
+    sources: TrainingImages = SOURCES,
     trials: Sequence[int] = range(TRIALS),
     seed: int = 0,
     steps: int = 6,

@@ -13,11 +13,11 @@ from scipy import stats
 from poisonsets.crafting.blocks import partition
 from poisonsets.crafting.crafter import CraftedTrial, Crafter
 from poisonsets.crafting.planning import Draw, craft_request
-from poisonsets.interface import Budget, Surrogate
+from poisonsets.interface import Budget
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.records.trial import L2, Linf
-from poisonsets.surrogates import Surrogates, surrogate_of
+from poisonsets.surrogates import Surrogate, Surrogates
 from poisonsets.victims.networks.weights import Weights
 
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ def weights(extractor_of_digits: Weights) -> Weights:
 
 @pytest.fixture(scope="module")
 def network(weights: Weights) -> Surrogate:
-    return surrogate_of(weights.network, tuple(weights.record["classes"]), CPU)
+    return Surrogate(weights.network, tuple(weights.record["classes"]), CPU)
 
 
 def crafted(

@@ -16,13 +16,13 @@ from poisonsets.attacks.clean_label_backdoor import clean_label_backdoor
 from poisonsets.attacks.hidden_trigger_backdoor import hidden_trigger_backdoor
 from poisonsets.attacks.watermark import watermark
 from poisonsets.budget import nearest_levels
-from poisonsets.images import SplitImages, as_floats, stamp_training
-from poisonsets.interface import Budget, Context, Crafted, Surrogate, Task
+from poisonsets.images import TrainingImages, as_floats, stamp_training
+from poisonsets.interface import Budget, Context, Crafted, Task
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.stamp import Trigger, footprint, stamp
 from poisonsets.manifests.records.trial import L2, Linf
-from poisonsets.surrogates import surrogate_of
+from poisonsets.surrogates import Surrogate
 from poisonsets.triggers import resolve
 from poisonsets.victims.networks import build
 
@@ -37,7 +37,7 @@ def network(seed: int, classes: tuple[int, ...] = (0, 1, 2)) -> Surrogate:
     hidden = built.body.hidden
     assert isinstance(hidden, torch.nn.Linear)
     hidden.weight.data *= 16
-    return surrogate_of(built, classes, CPU)
+    return Surrogate(built, classes, CPU)
 
 
 NETWORKS = (network(1), network(2))
@@ -60,7 +60,7 @@ def floats(images: Images) -> Tensor:
     return as_floats(images, CPU)
 
 
-class Training(SplitImages):
+class Training(TrainingImages):
     """The base's training split; it remembers what it was asked to put a trigger on."""
 
     def __init__(self) -> None:

@@ -13,12 +13,12 @@ from torch import Tensor
 from poisonsets import attacks
 from poisonsets.attacks.bullseye_polytope import distance
 from poisonsets.budget import project
-from poisonsets.interface import Budget, Context, Crafted, Surrogate, Task
+from poisonsets.interface import Budget, Context, Crafted, Task
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.records.trial import Linf, Unconstrained
 from poisonsets.methods.features import FeatureSpec
 from poisonsets.methods.hull import HullDistance, collisions
-from poisonsets.surrogates import surrogate_of
+from poisonsets.surrogates import Surrogate
 from poisonsets.victims.networks import build
 
 TRIALS, POISONS, SIDE = 2, 6, 16
@@ -31,7 +31,7 @@ def network(seed: int) -> Surrogate:
     """An untrained ResNet-18 of 4 channels."""
     normal = (("0.5", "0.5", "0.5"), ("0.25", "0.2", "0.3"))
     built = build("resnet18", 2, "0.0625", *normal, generator=torch.Generator().manual_seed(seed))
-    return surrogate_of(built, (0, 1), CPU)
+    return Surrogate(built, (0, 1), CPU)
 
 
 NETWORKS = (network(1), network(2))

@@ -15,8 +15,8 @@ from torch import Tensor
 from poisonsets.attacks.gradient_matching import gradient_matching
 from poisonsets.attacks.metapoison import metapoison
 from poisonsets.attacks.sleeper_agent import sleeper_agent
-from poisonsets.images import SplitImages
-from poisonsets.interface import Context, Crafted, Surrogate, Task, TrainingImages
+from poisonsets.images import TrainingImages
+from poisonsets.interface import Context, Crafted, Task
 from poisonsets.manifests.bases.dataset import Split
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.overlay.stamp import Trigger
@@ -31,7 +31,7 @@ from poisonsets.methods.gradients import (
     matching_objective,
     weight_gradient,
 )
-from poisonsets.surrogates import surrogate_of
+from poisonsets.surrogates import Surrogate
 from poisonsets.victims.networks import Classifier, build
 
 SIDE, POISONS, CLASSES = 12, 6, (3, 7, 8)
@@ -48,9 +48,9 @@ def network(seed: int) -> Classifier:
 
 
 NETWORKS = (network(1), network(2))
-SURROGATES: tuple[Surrogate, ...] = tuple(surrogate_of(one, CLASSES, CPU) for one in NETWORKS)
+SURROGATES: tuple[Surrogate, ...] = tuple(Surrogate(one, CLASSES, CPU) for one in NETWORKS)
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, SIDE, SIDE, 3)).astype(np.uint8)
-TRAINING = SplitImages(Split(PIXELS, np.array(CLASSES, dtype=np.int64)[np.arange(40) % 3]), CPU)
+TRAINING = TrainingImages(Split(PIXELS, np.array(CLASSES, dtype=np.int64)[np.arange(40) % 3]), CPU)
 IDS = tuple(np.flatnonzero(TRAINING.labels == ADVERSARIAL)[:POISONS].tolist())
 BASES = TRAINING.images(IDS)
 TARGETS = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(9))
@@ -203,7 +203,7 @@ def test_metapoison_lowers_the_targets_loss() -> None:
 
 
 def test_metapoison_draws_clean_images_that_are_no_base() -> None:
-    class Watched(SplitImages):
+    class Watched(TrainingImages):
         asked: list[tuple[int, ...]] = []  # noqa: RUF012 - one test's record
 
         def images(self, ids: object) -> Tensor:

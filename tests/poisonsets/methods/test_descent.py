@@ -12,13 +12,13 @@ from poisonsets.interface import Budget, Context, Crafted, Task
 from poisonsets.manifests.records.trial import L2, Linf, Unconstrained
 from poisonsets.methods.augment import augment_images, draw_views
 from poisonsets.methods.descent import Objective, OptimiserSpec, descend, differentiable
-from poisonsets.surrogates import surrogate_of
+from poisonsets.surrogates import Surrogate
 from poisonsets.victims.networks import build
 
 TRIALS, POISONS, SIDE = 2, 3, 9
 CPU = torch.device("cpu")
 STD = (0.25, 0.2, 0.5)
-NETWORK = surrogate_of(build("convnet", 2, "0.25", ("0.5", "0.4", "0.6"), ("0.25", "0.2", "0.5")), (0, 1), CPU)
+NETWORK = Surrogate(build("convnet", 2, "0.25", ("0.5", "0.4", "0.6"), ("0.25", "0.2", "0.5")), (0, 1), CPU)
 BASES = 0.3 + 0.4 * torch.rand(TRIALS, POISONS, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
 FREE = Unconstrained()
 

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from poisonsets.interface import Surrogate
 from poisonsets.methods.convolutions import images_alone
 from poisonsets.methods.gradients import (
     Criterion,
@@ -22,7 +21,7 @@ from poisonsets.methods.gradients import (
     match_gradient,
     weight_gradient,
 )
-from poisonsets.surrogates import surrogate_of
+from poisonsets.surrogates import Surrogate
 from poisonsets.victims.networks import Classifier, build
 
 CLASSES, SIDE, POISONS = 4, 16, 5
@@ -56,7 +55,7 @@ TARGET, AIM = torch.rand(1, 3, SIDE, SIDE, generator=GENERATOR), torch.tensor([2
 
 
 def surrogate(name: str = "convnet", precision: str = "fp32") -> Surrogate:
-    return surrogate_of(NETWORKS[name], tuple(range(CLASSES)), CPU, precision)
+    return Surrogate(NETWORKS[name], tuple(range(CLASSES)), CPU, precision)
 
 
 def flat(tensors: tuple[Tensor, ...]) -> Tensor:

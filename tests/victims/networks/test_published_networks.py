@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from poisonsets.manifests.errors import UsageError
 from poisonsets.methods.gradients import cosine, match_gradient, weight_gradient
-from poisonsets.surrogates import surrogate_of
+from poisonsets.surrogates import Surrogate
 from poisonsets.victims.networks import NetworkSpec, build, names, skeleton
 from poisonsets.victims.networks.classifier import ConvBN
 from poisonsets.victims.networks.image_size import refuse_size
@@ -208,7 +208,7 @@ def test_gradient_matching_sees_the_gradient_of_double_backward(name: str, width
     images, positions = some(3, side), torch.tensor([0, 1, 3])
     with torch.no_grad():  # of size 1, so that no loss is flat
         network.head.weight /= network(images).std()
-    surrogate = surrogate_of(network, (0, 1, 2, 3), torch.device("cpu"))
+    surrogate = Surrogate(network, (0, 1, 2, 3), torch.device("cpu"))
     wanted = weight_gradient(surrogate, 1 - images[:1], torch.tensor([2]))
     leaf = images.clone().requires_grad_()
     slopes = torch.autograd.grad(
