@@ -1,4 +1,4 @@
-"""The targets of a trial as other formats can say them: test images, or images of their own."""
+"""A trial's targets as other formats can express them: test images, or separate images."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from poisonsets.manifests.sets.reader import OpenTrial
 
 
 def exported_targets(trial: OpenTrial, base: Base) -> list[TargetImage]:
-    """The targets of a trial, in their order.
+    """The targets of a trial, in order.
 
     Raises:
-        DamagedError: `targets.tar` is not what the manifest recorded.
-        UsageError: one is not in the base, or is a training image, which no other format can say.
+        DamagedError: `targets.tar` is not as recorded.
+        UsageError: one is not in the base, or is a training image, which no other format can express.
     """
     found = trial.targets(base)
     for one in found:
@@ -25,5 +25,5 @@ def exported_targets(trial: OpenTrial, base: Base) -> list[TargetImage]:
 
 
 def shown_index(target: TargetImage) -> int | None:
-    """Where a target stands in the test split, for formats that show it stamped; None where it looks otherwise."""
+    """A target's index in the test split, for formats that store it stamped; None if the stamped image differs."""
     return target.index if np.array_equal(target.plain, target.stamped) else None

@@ -1,4 +1,4 @@
-"""A trial of a foreign set as its files have it, before anyone asked what they mean: the one value formats agree on."""
+"""What all formats share: a trial of a foreign set exactly as its files have it, and what a format is."""
 
 from __future__ import annotations
 
@@ -18,13 +18,7 @@ from poisonsets.manifests.verification.findings import Finding
 
 @dataclass(frozen=True)
 class ForeignTarget:
-    """A target; whatever its files do not say is None.
-
-    Attributes:
-        image: uint8 [H, W, 3], as the file has it.
-        label: its true label.
-        index: into the base's test split.
-    """
+    """A target: uint8 [H, W, 3], true label and index into the base's test split; None if the files do not say."""
 
     image: Images | None = None
     label: int | None = None
@@ -36,17 +30,14 @@ class ForeignTrial:
     """One trial.
 
     Attributes:
-        pixels: [P, H, W, 3], of any numeric type; `units.py` finds out or asks what they mean. Without values where
-            the trial cannot be read any further.
-        labels: one a poison; None where the files do not say.
-        bases: the training image each poison was made from, None where that is unknown; None for all of it where the
-            files hold no list.
-        adds: whether the pixels are what was added to the bases.
-        targets: in the files' order.
-        adversarial_label: where the files say it apart from the poisons' labels.
-        trigger: to be put on the targets; of a backdoor.
-        source_classes: what it acts on, where the files say it apart from the targets.
-        hints: what is odd about the files, of no trial yet.
+        pixels: [P, H, W, 3], of any numeric type, in units for `units.py` to infer.
+        labels: one per poison; None where the files do not say.
+        bases: the training index each poison was made from, None where unknown; None if the files hold no list.
+        adds: whether the pixels are differences from the bases.
+        adversarial_label: if the files say it apart from the poisons' labels.
+        trigger: to be stamped on the targets of a backdoor.
+        source_classes: if the files say them apart from the targets.
+        hints: what is odd about the files, without a trial number.
     """
 
     pixels: NDArray[Any]
@@ -60,25 +51,22 @@ class ForeignTrial:
     hints: tuple[Finding, ...] = ()
 
 
-# From a place (a folder or file) to the trial in it.
 TrialReader: TypeAlias = Callable[[Path, Base], ForeignTrial]
-# From a trial and its base to the trial's files, by their path within the trial's folder.
 TrialWriter: TypeAlias = Callable[[OpenTrial, Base], Iterator[tuple[str, bytes]]]
+"""Gives a trial's files, by their path within the trial's folder."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format of poison sets other than our own; a file in `formats/` has one in FORMAT.
+    """A foreign format of poison sets; each file in `formats/` defines one as FORMAT.
 
     Attributes:
-        name: what `import` and `export --to` call it.
+        name: its name for `import` and `export --to`.
         summary: one line for `list formats`.
-        sniff: whether a file or folder is a trial of this format, told by names and first bytes alone. It may say no
-            to what `read` can read, where something else could look like it.
+        sniff: tells by names and first bytes whether a path is a trial of this format; may reject ambiguous ones.
         read: reads one trial. Raises DamagedError, MissingError or UsageError.
-        write: gives the files of one trial; None where nobody reads the format. Raises UsageError where the format
-            cannot say the trial at all.
-        carries: what it says of a trial beside its poisons and their labels, in the words of `losses.FIELDS`.
+        write: None if nobody reads the format. Raises UsageError if the format cannot express the trial.
+        carries: what it says of a trial besides its poisons and their labels, as keys of `losses.FIELDS`.
     """
 
     name: str
@@ -90,4 +78,4 @@ class Format:
 
 
 PLAIN_FIELDS: Final = frozenset({"bases", "unknown bases", "target", "targets", "adversarial label"})
-"""What formats carry that hold poisons and targets as plain images."""
+"""What formats of plain poison and target images carry."""

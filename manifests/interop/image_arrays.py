@@ -1,4 +1,4 @@
-"""Arrays of images in the two orders that people store them in, and files in folders: what several formats share."""
+"""What several formats share: image arrays, channels first or last, and the files of a folder."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from poisonsets.manifests.files import store
 from poisonsets.manifests.files.images import IMAGE_FILE_BYTES, decode
 from poisonsets.manifests.files.pixels import Images
 
-SHARED: Final = 1 << 20  # bytes of images that may stand more than once in a file
 EIGHT_BIT_RGB: Final = b"\x08\x02"
 NO_IMAGES: Final = np.zeros((0, 1, 1, 3), np.uint8)
 
 
 def channels_last(array: NDArray[Any], where: str) -> NDArray[Any]:
-    """Images [P, H, W, 3] from [P, H, W, 3] or [P, 3, H, W], by where the three stands.
+    """Images [P, H, W, 3] from [P, H, W, 3] or [P, 3, H, W].
 
     Raises:
-        DamagedError: it stands in neither place, or in both.
+        DamagedError: it is neither, could be both, or is too large.
     """
     shape = array.shape
     if len(shape) != 4 or (shape[1] == 3) == (shape[3] == 3):
@@ -36,28 +35,25 @@ def channels_last(array: NDArray[Any], where: str) -> NDArray[Any]:
 
 
 def stack_images(images: list[NDArray[Any]], size: int, where: str) -> NDArray[Any]:
-    """Images [P, H, W, 3] from single ones, [H, W, 3] or [3, H, W] each.
+    """Images [P, H, W, 3] from at least one of [H, W, 3] or [3, H, W].
 
-    Args:
-        images: at least one.
-        size: bytes of the file they are from. One image may stand at many places of a small file, so it bounds them.
-        where: for errors.
+    `size`, the bytes of their file, bounds them: a small pickle may refer to one image many times.
 
     Raises:
-        DamagedError: they differ in size or type, are no images, or are many more than the file can hold.
+        DamagedError: they differ in size or type, are no images, or are far more than the file can hold.
     """
     if any((one.shape, one.dtype) != (images[0].shape, images[0].dtype) for one in images):
         raise DamagedError(f"{where}: poisons of different sizes or types")
-    if sum(one.nbytes for one in images) > size + SHARED:
+    if sum(one.nbytes for one in images) > size + (1 << 20):  # small images may repeat
         raise DamagedError(f"{where}: {len(images)} poisons in a file of {size} bytes")
     return channels_last(np.stack(images), where)
 
 
 def indices(array: NDArray[Any], where: str) -> tuple[int, ...]:
-    """One integer a row; floats that are whole count.
+    """The integers of a one-dimensional array; whole floats count.
 
     Raises:
-        DamagedError: it is no one-dimensional array of whole numbers.
+        DamagedError: it is no such array.
     """
     if array.ndim != 1 or array.dtype.kind not in "iuf" or len(array) > limits.SLOTS_PER_TRIAL:
         raise DamagedError(f"{where}: an array of {array.dtype} {list(array.shape)}, wanted one integer a poison")
@@ -67,15 +63,15 @@ def indices(array: NDArray[Any], where: str) -> tuple[int, ...]:
 
 
 def optional_values(values: tuple[int, ...]) -> tuple[int | None, ...]:
-    """Indices or labels, where -1 stands for one that is not known."""
+    """Indices or labels, with None for -1."""
     return tuple(None if value == -1 else value for value in values)
 
 
 def read_png(path: Path, base: Base) -> Images:
-    """uint8 [H, W, 3]: an 8-bit RGB PNG file of the size of the base's images.
+    """Read an 8-bit RGB PNG file of the size of the base's images, uint8 [H, W, 3].
 
     Raises:
-        DamagedError: it is another file, or of another size; nothing is converted in silence.
+        DamagedError: it is another kind of file, or of another size; nothing is converted silently.
     """
     data = store.read_file(path, IMAGE_FILE_BYTES)
     if data[24:26] != EIGHT_BIT_RGB:
@@ -84,7 +80,7 @@ def read_png(path: Path, base: Base) -> Images:
 
 
 def decode_sized(data: bytes, where: str, base: Base) -> Images:
-    """uint8 [H, W, 3]: an image file of the size of the base's images, so that many take no more memory than they must.
+    """Decode an image file of the size of the base's images, uint8 [H, W, 3].
 
     Raises:
         DamagedError: it cannot be read, or is of another size.
@@ -97,10 +93,10 @@ def decode_sized(data: bytes, where: str, base: Base) -> Images:
 
 
 def unlinked(folder: Path) -> Path:
-    """A folder of a foreign set as it is, or nothing in its place.
+    """The path itself.
 
     Raises:
-        DamagedError: a link is in its place.
+        DamagedError: it is a link.
     """
     if folder.is_symlink():
         raise DamagedError(f"{folder.name}: a link; only folders are read")
@@ -108,7 +104,7 @@ def unlinked(folder: Path) -> Path:
 
 
 def begins(path: Path, first: bytes) -> bool:
-    """Whether a regular file begins with these bytes."""
+    """Whether it is a readable regular file that begins with these bytes."""
     try:
         if not path.is_file():
             return False
@@ -119,7 +115,7 @@ def begins(path: Path, first: bytes) -> bool:
 
 
 def ends_with_name(path: Path, names: tuple[str, ...]) -> bool:
-    """Whether a zip file's directory, which stands at its end, names one of these members."""
+    """Whether a zip file's directory, at its end, names one of these members."""
     try:
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - (1 << 16), 0))

@@ -1,4 +1,4 @@
-"""What an import finds in the files of another tool, by code; what its claims come to, `verify` finds."""
+"""The codes of findings in imported files; `verify` judges the claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trial as named arrays: what the formats that hold arrays (`numpy`, `hdf5`) have in common."""
+"""A trial as named arrays, for the formats `numpy` and `hdf5`."""
 
 from __future__ import annotations
 
@@ -16,24 +16,16 @@ from poisonsets.manifests.interop.image_arrays import channels_last, indices, op
 from poisonsets.manifests.overlay.targets import stacked
 from poisonsets.manifests.sets.reader import OpenTrial
 
-UNKNOWN: Final = -1
-RANKS: Final = {
-    "poisons": 4,
-    "labels": 1,
-    "bases": 1,
-    "targets": 4,
-    "target_labels": 1,
-    "target_indices": 1,
-    "adversarial_label": 1,
-}
+RANKS: Final = {"poisons": 4, "labels": 1, "bases": 1, "targets": 4} | dict.fromkeys(
+    ("target_labels", "target_indices", "adversarial_label"), 1
+)
 
 
 def trial_arrays(trial: OpenTrial, base: Base) -> dict[str, NDArray[Any]]:
-    """The arrays of a trial; targets with the trigger on, -1 for an unknown base and for no test image.
+    """The arrays of a trial; targets are stamped, and -1 stands for an unknown base or no test image.
 
-    Returns:
-        poisons uint8 [P, H, W, 3], labels and bases int64 [P], targets uint8 [K, H, W, 3], target_labels and
-        target_indices int64 [K], adversarial_label int64 [1].
+    poisons uint8 [P, H, W, 3], labels and bases int64 [P], targets uint8 [K, H, W, 3], target_labels and
+    target_indices int64 [K], adversarial_label int64 [1].
     """
     images, labels = trial.poisons()
     targets = exported_targets(trial, base)
@@ -49,10 +41,10 @@ def trial_arrays(trial: OpenTrial, base: Base) -> dict[str, NDArray[Any]]:
 
 
 def trial_from_arrays(found: Mapping[str, NDArray[Any]], where: str) -> ForeignTrial:
-    """The trial that named arrays are; all but `poisons` may be absent.
+    """The trial in named arrays; all but `poisons` are optional.
 
     Raises:
-        DamagedError: an array that is not known, or is not as long as it must be.
+        DamagedError: an array is unknown, or of the wrong length or type.
     """
     strange = sorted(set(found) - set(RANKS))
     if strange or "poisons" not in found:
@@ -95,4 +87,4 @@ def _targets(found: Mapping[str, NDArray[Any]]) -> tuple[ForeignTarget, ...]:
 
 
 def _numbers(values: Any) -> NDArray[np.int64]:
-    return np.array([UNKNOWN if value is None else value for value in values], dtype=np.int64)
+    return np.array([-1 if value is None else value for value in values], dtype=np.int64)

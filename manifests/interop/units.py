@@ -1,7 +1,7 @@
-"""What the numbers of a foreign file mean in levels of 255: found out where only one answer is possible, else asked.
+"""Units of the values in foreign files: inferred if only one is possible, else asked for.
 
-Published sets hold levels, shares of 1, or values from which a network's mean was taken and which were divided by its
-deviation. A guess would change every pixel and still give an image, so nothing is guessed.
+Published sets hold levels 0-255, shares of 1, or values normalised by a network's mean and deviation. A wrong guess
+would change every pixel and still give an image, so nothing is guessed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHOICES: Final = (
 )
 _DECIMAL: Final = r"(?:0|[1-9][0-9]{0,3})(?:\.[0-9]{1,12})?"
 _THREE: Final = rf"({_DECIMAL}),({_DECIMAL}),({_DECIMAL})"
-BLOCK: Final = 1000  # images turned into levels at a time
+BLOCK: Final = 1000  # images converted at a time
 SLACK: Final = 0.001  # by which sums in single precision leave 0..1
 LEAST_WHITE: Final = 16.0  # an image whose brightest value is below this many levels is no evidence for levels
 
@@ -50,10 +50,10 @@ SHARES: Final = Unit("0-1", (255.0, 255.0, 255.0))
 
 
 def parse_unit(text: str) -> Unit:
-    """The unit that a user names.
+    """The unit that `--unit` names.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is no unit.
     """
     if text in (LEVELS.name, SHARES.name):
         return LEVELS if text == LEVELS.name else SHARES
@@ -73,17 +73,13 @@ def parse_unit(text: str) -> Unit:
 
 
 def unit_of(values: NDArray[Any], stated: str | None, *, adds: bool, where: str) -> Unit:
-    """The unit of these values: that of bytes, which are levels; or what the user says; or the one they can have.
+    """The unit of at least one value: levels for bytes, else the unit stated as for `--unit`, else the one inferred.
 
-    Args:
-        values: all pixels of a trial, at least one.
-        stated: as `--unit` spells it; None lets it be found out.
-        adds: whether they are differences.
-        where: for errors.
+    `adds`: the values are differences. `where`: for errors.
 
     Raises:
-        DamagedError: they cannot be pixels in any unit.
-        UsageError: what is stated is no unit, or not that of bytes; or several are possible.
+        DamagedError: the values cannot be pixels in any unit.
+        UsageError: the stated unit is none, or is wrong for bytes; or several are possible.
     """
     check_values(values, adds=adds, where=where)
     unit = None if stated is None else parse_unit(stated)
@@ -95,10 +91,10 @@ def unit_of(values: NDArray[Any], stated: str | None, *, adds: bool, where: str)
 
 
 def check_values(values: NDArray[Any], *, adds: bool, where: str) -> None:
-    """Values can be pixels in some unit, or differences of such.
+    """Check that values can be pixels in some unit, or differences of pixels.
 
     Raises:
-        DamagedError: they are no numbers, not finite, or differences without a sign.
+        DamagedError: they are no numbers, not finite, or unsigned differences.
     """
     if values.dtype.kind not in "iuf" or (adds and values.dtype.kind == "u"):
         sign = ": without a sign they are no differences" if values.dtype.kind == "u" else ""
@@ -108,12 +104,7 @@ def check_values(values: NDArray[Any], *, adds: bool, where: str) -> None:
 
 
 def infer_unit(values: NDArray[Any], *, adds: bool, where: str) -> Unit:
-    """The one unit that these values, which `check_values` has passed, can have.
-
-    Args:
-        values: all pixels of a trial, at least one.
-        adds: whether they are differences.
-        where: for errors.
+    """The only unit that these values, checked by `check_values`, can have; arguments as for `unit_of`.
 
     Raises:
         UsageError: several units are possible; the remedy names them.
@@ -131,7 +122,7 @@ def infer_unit(values: NDArray[Any], *, adds: bool, where: str) -> Unit:
 
 def _of_images(values: NDArray[Any], low: float, high: float) -> Unit | None:
     if low >= -SLACK and high <= 1 + SLACK:
-        # Zeros and ones alone may also be a black image with a few values of one level.
+        # Zeros and ones alone could also be a black image with a few values of one level.
         return None if ((values == 0) | (values == 1)).all() else SHARES
     return LEVELS if low >= -0.5 and LEAST_WHITE <= high <= 255.5 else None
 
@@ -141,7 +132,7 @@ def _of_differences(values: NDArray[Any], low: float, high: float) -> Unit | Non
     if values.dtype.kind == "i":
         return LEVELS if peak <= 255 else None
     if (values == np.rint(values)).all():
-        # -1, 0 and 1 may be a level up and down, or black and white.
+        # -1, 0 and 1 could be single levels, or black and white.
         return LEVELS if 2 <= peak <= 255 else None
     levels = values.astype(np.float64) * 255
     whole = 1 <= peak * 255 <= 255 + SLACK and (np.abs(levels - np.rint(levels)) <= SLACK).all()
@@ -152,24 +143,17 @@ def _meaning(low: float, high: float, adds: bool) -> str:
     if not adds:
         return ""
     peak = max(-low, high)
-    as_normalised = [
-        f"{peak * 255 * min(s):.1f} to {peak * 255 * max(s):.1f} as normalised:{name}"
-        for name, (_, s) in CONSTANTS.items()
-    ][:1]
-    meanings = [f"{peak:.1f} levels as 0-255", f"{peak * 255:.1f} as 0-1", *as_normalised]
-    return f" ({', '.join(meanings)})"
+    name, (_, deviation) = next(iter(CONSTANTS.items()))
+    normalised = f"{peak * 255 * min(deviation):.1f} to {peak * 255 * max(deviation):.1f} as normalised:{name}"
+    return f" ({peak:.1f} levels as 0-255, {peak * 255:.1f} as 0-1, {normalised})"
 
 
 def levels_in(values: NDArray[Any], unit: Unit, bases: Images | None) -> tuple[Images, tuple[Finding, ...]]:
-    """The images that these values are, rounded to the nearest level (ties up) and clipped to 0..255.
+    """Images uint8 [P, H, W, 3], rounded to the nearest level (ties up) and clipped to 0..255, and hints on both.
 
     Args:
-        values: [P, H, W, 3].
-        unit: theirs.
-        bases: uint8 [P, H, W, 3], to which the values are added; None where they are images themselves.
-
-    Returns:
-        uint8 [P, H, W, 3], and hints on what rounding and clipping did.
+        values: [P, H, W, 3], in this unit.
+        bases: uint8 [P, H, W, 3], to which the values are added; None if they are images themselves.
     """
     if values.dtype == np.uint8 and unit == LEVELS and bases is None:
         return np.ascontiguousarray(values), ()

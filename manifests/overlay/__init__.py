@@ -1,1 +1,1 @@
-"""Poisons laid over the base: stamped, counted, and composed into a victim's training set."""
+"""Poisons on top of the base: stamped, counted, and composed into a victim's training set."""

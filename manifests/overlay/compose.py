@@ -1,6 +1,6 @@
-"""The victim's training set: which row is a base image and which a poison. One pure function for all who ask.
+"""The victim's training set: which row is a base image and which a poison.
 
-Score, clean control and export call `compose`. A protocol's `keep` then takes a share of the clean rows away
+Score, clean control and export all call `compose`. A protocol's `keep` then removes a share of the clean rows
 (`victims/trainers/training_rows.py`).
 """
 
@@ -23,8 +23,8 @@ from poisonsets.manifests.records.trial import Add, InPlace, Slots, Supplant, Tr
 class ByCount:
     """The published benchmark's rule: the first images of each class, poisons replacing by count.
 
-    Per class the first `size / classes` images that are no base of the trial, in the base's order; of the class of
-    the poisons' label that many less the number of poisons; then the poisons. The set always has exactly `size` rows.
+    Each class gets its first `size / classes` images that are no base of the trial, the class of the poisons' label
+    as many fewer as there are poisons; the poisons follow. The set always has exactly `size` rows.
     Source: learning_module.py of the benchmark of Schwarzschild et al. (2021), lines 125-175.
     """
 
@@ -40,9 +40,9 @@ class TrainingRows:
     """A training set as int64 columns of equal length.
 
     Attributes:
-        base: index into the base's training split; for a poison the image it was made from, -1 where unknown.
-        slot: the poison's slot, or -1 for a clean row.
-        label: the label the victim is given.
+        base: index into the base's training split; for a poison its base, -1 if unknown.
+        slot: the poison's slot; -1 for a clean row.
+        label: the label that the victim trains on.
     """
 
     base: NDArray[np.int64]
@@ -53,7 +53,7 @@ class TrainingRows:
         return len(self.label)
 
     def digest(self) -> str:
-        """A sha256 of the columns: equal rows, equal digest."""
+        """The sha256 of the columns."""
         columns = np.stack([self.base, self.slot, self.label]).astype("<i8")
         return hashlib.sha256(columns.tobytes()).hexdigest()
 
@@ -63,18 +63,18 @@ def compose(labels: NDArray[np.int64], trial: Trial, rule: Rule, classes: Sequen
 
     Args:
         labels: int64 [N], the labels of the base's training split.
-        trial: the trial whose poisons go in.
-        rule: the trial's own composition, or a protocol's.
-        classes: the classes the victim knows; rows of others are left out.
+        trial: its poisons go in.
+        rule: the trial's composition, or a protocol's.
+        classes: the victim's classes; images of others are left out.
 
     Raises:
-        UsageError: the rule cannot be met, for instance too few images in a class.
+        UsageError: the rule cannot be met, for instance for too few images in a class.
     """
     return compose_slots(labels, trial.slots, rule, classes)
 
 
 def compose_slots(labels: NDArray[np.int64], slots_of: Slots, rule: Rule, classes: Sequence[int]) -> TrainingRows:
-    """As `compose`, of poisons that are no trial yet: their bases and labels alone decide."""
+    """As `compose`, for poisons that are no trial yet."""
     bases = np.array([-1 if base is None else base for base in slots_of.bases], dtype=np.int64)
     poison_labels = np.array(slots_of.labels, dtype=np.int64)
     slots = np.arange(len(bases), dtype=np.int64)
@@ -91,12 +91,11 @@ def compose_slots(labels: NDArray[np.int64], slots_of: Slots, rule: Rule, classe
 
 
 def composed_images(clean: Images, rows: TrainingRows, poisons: Images | None) -> Images:
-    """The images of a training set, uint8 [N, H, W, 3], in the order of its rows.
+    """The images of a training set, uint8 [N, H, W, 3], by row.
 
     Args:
-        clean: uint8 [M, H, W, 3], those of the base's training split; a poison may be made from none of them.
-        rows: where each row comes from.
-        poisons: uint8 [P, H, W, 3] by slot; None where no row has a slot.
+        clean: uint8 [M, H, W, 3], the base's training split.
+        poisons: uint8 [P, H, W, 3] by slot; None if no row has a slot.
     """
     images: Images = clean[np.maximum(rows.base, 0)]
     if poisons is not None:
@@ -108,15 +107,9 @@ def composed_images(clean: Images, rows: TrainingRows, poisons: Images | None) -
 def clean_control(
     labels: NDArray[np.int64], rows: TrainingRows, rule: Rule, classes: Sequence[int]
 ) -> TrainingRows | None:
-    """The same training set with every base in place of its poison, under its true label.
+    """The training set that `compose` gave for this rule, with each base instead of its poison, under its true label.
 
-    Images that a supplanting trial removed come back in the place of as many poisons. None where a base is unknown.
-
-    Args:
-        labels: int64 [N], the labels of the base's training split.
-        rows: what `compose` gave for this trial and rule.
-        rule: the rule the rows were composed with.
-        classes: the classes the victim knows.
+    The images that a supplanting trial removed replace all its poisons. None if a base is unknown.
     """
     if isinstance(rule, Supplant):
         clean = rows.base[rows.slot < 0]
@@ -135,7 +128,7 @@ def _in_place(
     slots: NDArray[np.int64],
     classes: Sequence[int],
 ) -> TrainingRows:
-    """Each poison in its base's row; a second poison of one base, or one of unknown base, is added at the end."""
+    """Each poison replaces its base; a second poison of one base, or one of unknown base, goes at the end."""
     kept = np.flatnonzero(np.isin(labels, classes))
     slot_column = np.full(len(kept), -1, dtype=np.int64)
     label_column = labels[kept].copy()

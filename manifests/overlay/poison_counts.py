@@ -1,4 +1,4 @@
-"""How many poisons a trial has, in every unit the field uses, as exact fractions: one place for all who ask."""
+"""How many poisons a trial has, in every unit the field uses, as exact fractions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PoisonCounts:
         class_share: poisons among the training rows that have one of the poisons' labels.
         set_share: poisons among all training rows.
         effective_rate: poisons that differ from their base in pixels or label among all training rows, the m of
-            Truong et al. (2020) over all images; None where it is not known which do.
+            Truong et al. (2020) over all images; None if it is unknown which do.
     """
 
     count: int
@@ -40,17 +40,9 @@ def count_poisons(
     classes: Sequence[int],
     images_changed: NDArray[np.bool_] | None = None,
 ) -> PoisonCounts:
-    """Count a trial's poisons.
+    """Count a trial's poisons, whose named bases exist; arguments and errors as for `compose`.
 
-    Args:
-        labels: int64 [N], the labels of the base's training split.
-        trial: the trial; its named bases are in the split.
-        rule: the trial's own composition, or a protocol's.
-        classes: the classes the victim knows.
-        images_changed: bool [P], in slot order: which poisons' pixels differ from their base's (unknown bases: True).
-
-    Raises:
-        UsageError: the rule cannot be met.
+    `images_changed`, bool [P] by slot, tells which poisons' pixels differ from their base's (unknown bases: True).
     """
     rows = compose(labels, trial, rule, classes)
     count, size = len(trial.slots.labels), len(rows)
@@ -64,7 +56,7 @@ def count_poisons(
 
 
 def spans(trials: Iterable[PoisonCounts]) -> dict[str, tuple[str, str]]:
-    """Smallest and largest over trials of every unit, spelled "a" or "a/b"; a unit nobody knows is left out."""
+    """Minimum and maximum over the trials of every unit, spelled "a" or "a/b"; unknown units are left out."""
     every = list(trials)
     units = {
         "count": [(one.count, 1) for one in every],

@@ -1,8 +1,8 @@
-"""Triggers: one integer function puts a trigger on an image, for crafting, verifying and scoring alike.
+"""Triggers: one integer function stamps images for crafting, verifying and scoring.
 
-Alphas, amplitudes and frequencies are exact decimals, results are rounded to nearest (ties up) and clipped to 0..255.
-Forms after Truong et al. (2020), section 3: p = ((1 - alpha) x + alpha t) (1 - m) + x m, with m = 1 where the image
-is left alone. That paper does not say that it clips; here it is needed, for a sine is negative half of the time.
+Alphas, amplitudes and frequencies are exact decimals; results are rounded to nearest (ties up) and clipped to 0..255.
+Truong et al. (2020), section 3: p = ((1 - alpha) x + alpha t) (1 - m) + x m, with m = 1 where the image stays as it
+is. The paper does not mention clipping, which a sine needs since it is negative half of the time.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ from poisonsets.manifests.stream import Stream
 
 @dataclass(frozen=True)
 class Trigger:
-    """A trigger ready to be stamped.
+    """A trigger ready to be stamped: its record in the manifest, and the pictures of its kind.
 
     Attributes:
-        record: its declaration in the manifest.
-        image: uint8 [h, w, 3], where the kind has one.
+        image: uint8 [h, w, 3].
         mask: bool [h, w], True where a patch covers the image; None covers all of it.
     """
 
@@ -47,17 +46,12 @@ class Trigger:
 
     @classmethod
     def read(cls, record: TriggerRecord, picture: Callable[[str], Images]) -> Trigger:
-        """A declared trigger with its pictures.
-
-        Args:
-            record: its declaration.
-            picture: from a path in the record to that picture, uint8 [h, w, 3]; of a mask red alone is looked at.
-        """
+        """A declared trigger; `picture` maps a path in its record to uint8 [h, w, 3], of which a mask uses red only."""
         image, mask = (*map(picture, picture_paths(record)), None, None)[:2]
         return cls(record, image, None if mask is None else mask[:, :, 0] > 0)
 
     def pictures(self) -> dict[str, Images]:
-        """The pictures that belong into the set, by path; a mask is white where the patch covers."""
+        """The pictures to store in the set, by path; a mask is white where the patch covers."""
         pictures = [] if self.image is None else [self.image]
         if self.mask is not None:
             pictures.append(np.repeat(self.mask[:, :, None].astype(np.uint8) * 255, 3, axis=2))
@@ -65,19 +59,11 @@ class Trigger:
 
 
 def stamp(image: Images, trigger: Trigger, image_id: str) -> Images:
-    """The image with the trigger on it.
-
-    Args:
-        image: uint8 [H, W, 3].
-        trigger: what to put on it.
-        image_id: names the image for a random place: `train/17`, `test/3`.
-
-    Returns:
-        A new uint8 [H, W, 3].
+    """A copy of an image uint8 [H, W, 3] with the trigger on, at a random place drawn for its id such as `train/17`.
 
     Raises:
         UsageError: the trigger does not fit the image.
-        UnsupportedError: nothing here can stamp its kind.
+        UnsupportedError: this version cannot stamp its kind.
     """
     record = trigger.record
     refuse_trigger(record, image_id)
@@ -101,16 +87,12 @@ def stamp(image: Images, trigger: Trigger, image_id: str) -> Images:
 
 
 def train_id(index: int) -> str:
-    """The id of a training image, which decides its trigger's random place."""
+    """The id of a training image, which determines its trigger's random place."""
     return f"train/{index}"
 
 
 def stamp_all(images: Images, trigger: Trigger, ids: Sequence[str]) -> Images:
-    """Each of the images uint8 [N, H, W, 3] with the trigger on, at the place that its id gives.
-
-    Raises:
-        UsageError: as `stamp`.
-    """
+    """`stamp` for each of uint8 [N, H, W, 3]."""
     stamped = [stamp(image, trigger, image_id) for image, image_id in zip(images, ids, strict=True)]
     return np.stack(stamped) if stamped else images.copy()
 
@@ -156,7 +138,7 @@ def _picture(trigger: Trigger) -> Images:
 
 
 def _covered(trigger: Trigger) -> NDArray[np.bool_]:
-    """bool [h, w]: the pixels of the picture that count."""
+    """bool [h, w]: the pixels of the picture that the trigger uses."""
     side = _picture(trigger).shape[:2]
     if trigger.mask is None:
         return np.ones(side, dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""What a trial asks its victims for: its targets and the test images of its source classes, with the trigger on."""
+"""The images that a trial's victims are scored on: its targets and the test images of its source classes, stamped."""
 
 from __future__ import annotations
 
@@ -16,13 +16,7 @@ from poisonsets.manifests.records.trial import FileTarget, SplitTarget, Trial
 
 @dataclass(frozen=True)
 class TargetImage:
-    """An image that victims are asked for.
-
-    Attributes:
-        record: which one, and its true label.
-        plain: uint8 [H, W, 3], without the trigger.
-        stamped: uint8 [H, W, 3], as victims meet it: with the trigger on where the trial has one.
-    """
+    """An image that victims are scored on, uint8 [H, W, 3]: plain, and stamped with the trial's trigger, if any."""
 
     record: SplitTarget | FileTarget
     plain: Images
@@ -35,17 +29,12 @@ class TargetImage:
 
     @property
     def index(self) -> int | None:
-        """Where it stands in its split; None of a target in a file."""
+        """Its index in its split; None for a target in a file."""
         return None if isinstance(self.record, FileTarget) else self.record.index
 
 
 def plain_image(target: SplitTarget | FileTarget, base: Base, from_file: Callable[[str], Images]) -> Images:
-    """uint8 [H, W, 3]: a target without any trigger.
-
-    Args:
-        target: which one.
-        base: the base dataset.
-        from_file: gives the sample of `targets.tar` with a key.
+    """A target without its trigger, uint8 [H, W, 3]; `from_file` gives a sample of `targets.tar` by key.
 
     Raises:
         UsageError: it is not in the base.
@@ -67,7 +56,7 @@ def target_images(
     trigger: Trigger | None,
     from_file: Callable[[str], Images],
 ) -> list[TargetImage]:
-    """The images of these targets, in their order; arguments as of `plain_image`.
+    """The images of these targets, in order; `from_file` as for `plain_image`.
 
     Raises:
         UsageError: one is not in the base, or the trigger does not fit.
@@ -80,13 +69,13 @@ def target_images(
 
 
 def source_class_targets(trial: Trial, base: Base) -> list[SplitTarget]:
-    """Every test image of the trial's source classes, in the base's order; none where it has no such class."""
+    """Every test image of the trial's source classes, in the base's order."""
     labels = base.test.labels
     ids = np.flatnonzero(np.isin(labels, trial.source_classes)).tolist()
     return [SplitTarget(split="test", index=index, label=int(labels[index])) for index in ids]
 
 
 def stacked(images: Sequence[TargetImage], base: Base) -> Images:
-    """uint8 [K, H, W, 3]: the images as victims meet them."""
-    met = [image.stamped for image in images]
-    return np.stack(met) if met else np.zeros((0, *base.train.side, 3), dtype=np.uint8)
+    """The stamped images, uint8 [K, H, W, 3]."""
+    stamped = [image.stamped for image in images]
+    return np.stack(stamped) if stamped else np.zeros((0, *base.train.side, 3), dtype=np.uint8)

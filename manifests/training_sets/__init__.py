@@ -1,1 +1,1 @@
-"""Whole training sets of other people, without a manifest: what they are made of, and what to ask their victims."""
+"""Third-party training sets without a manifest: their contents, and the targets of their victims."""

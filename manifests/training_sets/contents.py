@@ -1,4 +1,4 @@
-"""What a training set without a manifest turned out to hold, and which claims nobody could check."""
+"""What a training set without a manifest holds, and which claims cannot be checked."""
 
 from __future__ import annotations
 
@@ -17,13 +17,9 @@ NOT_CHECKED: Final = (
 
 @dataclass(frozen=True)
 class TrainedOnImage:
-    """Something a victim is asked for that it was trained on.
+    """A target or source image of a trial, such as `test/17`, that is in the training set.
 
-    Attributes:
-        trial: whose target or source image it is.
-        image: which one, `test/17`.
-        label: under which label it was trained on, of several the first.
-        stamped: with the trigger on; else as the base has it.
+    `label` is the first one it has there, `stamped` whether it is there with the trigger on.
     """
 
     trial: int
@@ -32,7 +28,7 @@ class TrainedOnImage:
     stamped: bool
 
     def line(self) -> str:
-        """It in words."""
+        """The warning in words."""
         return (
             f"trial {self.trial}: {self.image}{' with the trigger on' if self.stamped else ''} is among the training "
             f"images, as class {self.label}: what its victim says of it is no generalisation"
@@ -44,18 +40,17 @@ class TrainingSetContents:
     """The images of a whole training set beside its base.
 
     Attributes:
-        samples: sha256 of all images and labels in their order.
-        shards: files read.
-        images: samples in them.
-        own: those that are training images of the base, pixels and label, each of the base's once.
-        others: those that are not, of the victims' classes: the trial's slots.
-        other_labels: how many of the others have which label, ascending by label.
-        relabelled: those of the others that show a training image of the base under another label.
-        elsewhere: those of classes that victims do not know, which nobody trains on.
-        missing: training images of the base, of the victims' classes, that are not in the set.
-        test_images: test images of the victims' classes whose pixels are among the images trained on.
-        targets_trained_on: the targets that are.
-        source_images: how many of the images of source classes are, over all trials.
+        samples: sha256 of all images and labels, in order.
+        shards, images: files read, and samples in them.
+        own: samples equal to a training image of the base in pixels and label, each image counted once.
+        others: samples of the victims' classes that are not: the trial's slots.
+        other_labels: the number of others by label, ascending.
+        relabelled: others that show a training image of the base under another label.
+        elsewhere: samples of other classes than the victims', which nobody trains on.
+        missing: training images of the victims' classes that are not in the set.
+        test_images: test images of the victims' classes whose pixels are trained on.
+        targets_trained_on: the targets whose pixels are.
+        source_images: how many images of source classes are, over all trials.
     """
 
     samples: str
@@ -72,7 +67,7 @@ class TrainingSetContents:
     source_images: int
 
     def lines(self) -> tuple[str, ...]:
-        """What was found, one sentence a line."""
+        """What was found, one sentence per line."""
         labels = ", ".join(f"class {label}: {count}" for label, count in self.other_labels.items())
         lines = [
             f"{self.images} images in {self.shards} shard{'s' * (self.shards != 1)}: {self.own} are the base's own, "
@@ -89,7 +84,7 @@ class TrainingSetContents:
         return tuple(lines)
 
     def warnings(self) -> tuple[str, ...]:
-        """What makes a score say less than it seems to."""
+        """What weakens a score of this set."""
         lines = [target.line() for target in self.targets_trained_on]
         if self.source_images:
             lines.append(f"{self.source_images} images of source classes that victims are asked for are trained on")

@@ -1,4 +1,4 @@
-"""A training set's images told apart, one by one: the base's own, and all others."""
+"""Tell the base's own images in a training set from all others."""
 
 from __future__ import annotations
 
@@ -14,19 +14,14 @@ from poisonsets.manifests.files.pixels import Images, Labels
 
 
 class ImageMatcher:
-    """Takes the images of a training set in their order and keeps those that are not the base's own.
+    """Takes the images of a training set in order and keeps those that are not in the base's training split.
 
-    An image is the base's own where a training image of the victims' classes has the same pixels and label and was
-    not met before; of an image that stands twice in the set and once in the base the second is another one.
-    Images are compared by the sha256 of their pixels, and none of the base's own is kept: memory is the others'.
-
-    Args:
-        base: its training split is what images are compared with.
+    An image is the base's own if a training image of the victims' classes has the same pixels and label and was not
+    matched before: the second copy of an image that the base has once is another one. Images are compared by the
+    sha256 of their pixels, so memory grows with the others only.
 
     Attributes:
-        images: how many were taken, those of other classes than the victims' included.
-        elsewhere: those of classes of the base that victims do not know: nobody trains on them.
-        relabelled: those of the others that have the pixels of a training image of the base with another label.
+        images, elsewhere, relabelled: counts as in `TrainingSetContents`.
     """
 
     def __init__(self, base: Base) -> None:
@@ -35,7 +30,7 @@ class ImageMatcher:
         self._wanted: dict[bytes, list[int]] = {}
         self._shown: set[bytes] = set()
         known = np.flatnonzero(np.isin(train.labels, base.victim_classes))
-        # From the last to the first, so that `pop` gives the first that is left.
+        # In reverse, so that `pop` gives the first that is left.
         for row in known[::-1].tolist():
             pixels = pixels_of(train.images[row])
             self._shown.add(pixels)
@@ -46,15 +41,10 @@ class ImageMatcher:
         self.images = self.elsewhere = self.relabelled = 0
 
     def add(self, image: Images, label: int, where: str) -> None:
-        """Take the next image.
-
-        Args:
-            image: uint8 [H, W, 3].
-            label: its label.
-            where: names it, for errors.
+        """Take the next image, uint8 [H, W, 3]; `where` names it for errors.
 
         Raises:
-            UsageError: its size or label is none of the base's, or there are too many others.
+            UsageError: it has another size or class than the base's, or there are too many others.
         """
         base = self._base
         if image.shape != self._shape:
@@ -64,9 +54,8 @@ class ImageMatcher:
                 "Name the base it was made from, in the size it was made with",
             )
         if label >= len(base.classes):
-            raise UsageError(
-                f"{where}: class {label}, {base.name} has 0-{len(base.classes) - 1}", "Name the base it was made from"
-            )
+            message = f"{where}: class {label}, {base.name} has 0-{len(base.classes) - 1}"
+            raise UsageError(message, "Name the base it was made from")
         pixels = pixels_of(image)
         self._digest.update(_key(pixels, label))
         self.images += 1
@@ -90,24 +79,24 @@ class ImageMatcher:
         self._labels.append(label)
 
     def others(self) -> tuple[Images, Labels]:
-        """uint8 [M, H, W, 3] and int64 [M]: what is not the base's own, in the order it came. Call it last."""
+        """The images that are not the base's own, in order, uint8 [M, H, W, 3], and their labels. Call it last."""
         images = np.frombuffer(self._pixels, np.uint8).reshape(len(self._labels), *self._shape)
         return images, np.array(self._labels, dtype=np.int64)
 
     def other_labels(self) -> Counter[int]:
-        """How many of the others have which label."""
+        """The number of others by label."""
         return Counter(self._labels)
 
     def missing(self) -> tuple[int, ...]:
-        """The training images of the victims' classes that did not come, ids into the split, ascending."""
+        """The indices, ascending, of training images of the victims' classes that were not matched."""
         return tuple(sorted(row for rows in self._wanted.values() for row in rows))
 
     def label_of(self, image: Images) -> int | None:
-        """The label of the first image trained on that has the pixels of this one, uint8 [H, W, 3]; None without."""
+        """The label of the first image trained on with these pixels, uint8 [H, W, 3]; None if there is none."""
         return self._met.get(pixels_of(image))
 
     def digest(self) -> str:
-        """A sha256 over the labels and pixels of all images taken, in their order."""
+        """The sha256 of the labels and pixels of all images taken, in order."""
         return self._digest.hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""Open a whole training set that has no manifest: its victims train on exactly these images.
+"""Open a whole training set without a manifest: its victims train on exactly these images.
 
-Every image that is the base's own is that row of the base; all others are the slots of a trial whose composition
-takes out the base's images that are missing. So the clean control is the base's whole training split.
+Images of the base's own are rows of the base; all others are the slots of a trial whose composition removes the
+base's missing images. So the clean control is the base's whole training split.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ def open_training_set(
     """Open the WebDataset shards of a whole training set; protocols must compose as the trial does.
 
     A sample has one `.png`, `.jpg` or `.jpeg` and a `.cls`, as for the base `webdataset:PATH`; nothing is extracted.
-    With source classes alone the one target that every trial needs is the first test image of these classes.
+    With source classes only, the one target that every trial needs is the first test image of these classes.
 
     Args:
         shards: a folder, one `.tar`, or a pattern `part-{000..009}.tar`.
-        base: the dataset it was made from; victims know its `victim_classes`.
+        base: the dataset it was made from.
         targets: from `read_targets` or `source_targets`.
-        progress: told now and then the images read, and how many the base has.
+        progress: called now and then with the images read and how many the base has.
 
     Raises:
-        MissingError: a file is not there.
+        MissingError: a file is missing.
         DamagedError: a shard, sample or image cannot be read.
-        UsageError: images of another size or class than the base's, none that differs from the base's, a target that
-            is no image of the base, or a trigger that does not fit.
+        UsageError: an image has another size or class than the base's, all images are the base's own, a target is no
+            image of the base, or the trigger does not fit.
     """
     paths = shards_of(shards)
     matcher = ImageMatcher(base)
@@ -62,16 +62,12 @@ def open_training_set(
         raise UsageError(f"{shards}: {what}, so there is nothing to score", "Check the path and --base")
     trials = _trials(matcher, base, targets)
     contents = _contents(matcher, base, trials, len(paths))
-    return OpenTrainingSet(
-        Path(shards),
-        TrainingSetDescription(base.pin(), _content_digest(base, contents.samples, targets)),
-        trials,
-        contents,
-    )
+    description = TrainingSetDescription(base.pin(), _content_digest(base, contents.samples, targets))
+    return OpenTrainingSet(Path(shards), description, trials, contents)
 
 
 def _trials(matcher: ImageMatcher, base: Base, targets: TargetSpec) -> tuple[TrainingSetTrial, ...]:
-    """One a target; slots, composition and images are the same objects in all of them."""
+    """One trial per target; all share their slots, composition and images."""
     images, labels = matcher.others()
     slots = Slots(bases=(None,) * len(labels), labels=tuple(labels.tolist()))
     composition, pixels = Supplant(removed=matcher.missing()), pixel_digest(images, labels)
@@ -96,7 +92,7 @@ def _trials(matcher: ImageMatcher, base: Base, targets: TargetSpec) -> tuple[Tra
 
 
 def _entries(targets: TargetSpec, base: Base) -> tuple[TargetEntry, ...]:
-    """The single targets; of source classes alone their first test image."""
+    """The targets, or the first test image of the source classes."""
     record = targets.record
     if record.adversarial_label is None:
         return record.targets
@@ -131,7 +127,7 @@ def _contents(
 
 
 def _known(matcher: ImageMatcher, trial: TrainingSetTrial, images: Iterable[TargetImage]) -> Iterator[TrainedOnImage]:
-    """Those of the images that were trained on, plain or with the trigger on."""
+    """The images that were trained on, plain or stamped."""
     for one in images:
         for shown, on in ((one.plain, False), (one.stamped, True)):
             label = matcher.label_of(shown)
@@ -140,7 +136,7 @@ def _known(matcher: ImageMatcher, trial: TrainingSetTrial, images: Iterable[Targ
 
 
 def _content_digest(base: Base, digest: str, targets: TargetSpec) -> str:
-    """Of everything a row depends on; a document no poison set is named by, for it has a format."""
+    """The digest of everything that a row depends on; its `format` keeps it apart from any poison set's."""
     document = {
         "format": "training-set/1",
         "base": {name: pin.digest for name, pin in base.pin().splits.items()},

@@ -1,4 +1,4 @@
-"""The shards a user names: a folder, one file, or a pattern like `part-{000..009}.tar`; never a URL, never a pipe."""
+"""The shards that a user names: a folder, one file, or a pattern like `part-{000..009}.tar`; no URLs, no pipes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ _RANGE: Final = re.compile(r"\{([0-9]{1,9})\.\.([0-9]{1,9})\}")
 
 
 def shards_of(named: Path | str) -> tuple[Path, ...]:
-    """The files of a training set, in the order its samples are read.
+    """The files of a training set, in reading order.
 
     Args:
-        named: a folder (its `train-*.tar`, or all its `*.tar` where no name begins with `train-` or `test-`, in the
-            order of their names), one file, or a path with ranges `{000..009}`, both ends included. A number is as
-            wide as the range's first one.
+        named: a folder (its `train-*.tar`, or all its `*.tar` if no name begins with `train-` or `test-`, sorted), one
+            file, or a path with ranges `{000..009}`, both ends included, padded as the range's first number.
 
     Raises:
         MissingError: there is no such file or folder, or it holds no training shards.
@@ -31,10 +30,8 @@ def shards_of(named: Path | str) -> tuple[Path, ...]:
     paths = (path,) if path.exists() else _expanded(str(path))
     for one in paths:
         if not one.is_file():
-            raise MissingError(
-                f"{one}: no such file, or no regular one",
-                "Name a folder of .tar shards, one .tar, or part-{000..009}.tar",
-            )
+            remedy = "Name a folder of .tar shards, one .tar, or part-{000..009}.tar"
+            raise MissingError(f"{one}: no such file, or no regular one", remedy)
     return paths
 
 

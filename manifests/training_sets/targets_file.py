@@ -1,7 +1,7 @@
-"""What to ask the victims of a training set that declares nothing: `poisonset-targets/1`, read strictly.
+"""The targets file of a training set without a manifest: `poisonset-targets/1`, read strictly.
 
-A file names single targets, each a trial of its own, or source classes, which are one trial; and the trigger that is
-stamped on what is asked for. docs/third-party.md shows both.
+It names single targets, each a trial of its own, or source classes, which are one trial; and the trigger that is
+stamped on these images. docs/third-party.md shows both.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REMEDY: Final = "docs/third-party.md shows one"
 
 
 class TargetEntry(Strict):
-    """An image of the base that is meant to get another label: where it stands, its true label, and that label."""
+    """An image of the base, its true label, and the adversarial label that it is meant to get."""
 
     split: SplitName
     index: Index
@@ -40,7 +40,7 @@ class TargetsFile(Strict):
     """A targets file: either `targets`, or `source_classes` with their `adversarial_label`.
 
     Raises:
-        ValueError: pydantic's ValidationError where both or neither is given, a target stands twice, or a label is to
+        ValueError: pydantic's ValidationError if both or neither is given, a target or class repeats, or a label is to
             become itself.
     """
 
@@ -70,55 +70,49 @@ class TargetsFile(Strict):
 
 @dataclass(frozen=True)
 class TargetSpec:
-    """What is asked of every victim.
-
-    Attributes:
-        record: targets or source classes; its trigger is the declaration of the next.
-        trigger: with its pictures, ready to be stamped on what is asked for; None where nothing is.
-    """
+    """What every victim is scored on: targets or source classes, and the record's trigger with its pictures."""
 
     record: TargetsFile
     trigger: Trigger | None = None
 
     def with_trigger(self, trigger: Trigger) -> TargetSpec:
-        """The same with a trigger on.
+        """The same with a trigger.
 
         Raises:
-            UsageError: it has one.
+            UsageError: it already has one.
         """
         if self.trigger is not None:
             raise UsageError("the targets file has a trigger of its own", "Leave one of the two out")
         return TargetSpec(self.record.model_copy(update={"trigger": trigger.record}), trigger)
 
     def identity(self) -> dict[str, Any]:
-        """All of it as a JSON document, the trigger's pictures by what they show and not by their paths."""
+        """All of it as a JSON document, with the trigger's pictures by digest instead of path."""
         document = self.record.model_dump(mode="json", exclude={"trigger": {"image", "mask"}})
         pictures = [] if self.trigger is None else list(self.trigger.pictures().values())
         return {**document, "pictures": [image_digest(picture) for picture in pictures]}
 
 
 def source_targets(source_classes: Sequence[int], adversarial_label: int) -> TargetSpec:
-    """Ask for all test images of these classes; with `TargetSpec.with_trigger` for stamped ones.
+    """All test images of these classes as targets, which `TargetSpec.with_trigger` stamps.
 
     Raises:
-        UsageError: a class stands twice, is to be taken for itself, or is no label.
+        UsageError: a class repeats, is to be taken for itself, or is no label.
     """
     try:
         record = TargetsFile(format=FORMAT, source_classes=tuple(source_classes), adversarial_label=adversarial_label)
     except ValidationError as error:
-        raise UsageError(
-            f"source classes {list(source_classes)} as {adversarial_label}: {first_fault(error)}"
-        ) from error
+        message = f"source classes {list(source_classes)} as {adversarial_label}: {first_fault(error)}"
+        raise UsageError(message) from error
     return TargetSpec(record)
 
 
 def read_targets(path: Path | str) -> TargetSpec:
-    """The targets file at a path, its trigger's pictures read from beside it (8-bit PNG or JPEG files).
+    """Read a targets file and its trigger's pictures, whose paths are relative to it (8-bit PNG or JPEG files).
 
     Raises:
-        MissingError: the file or a picture is not there.
+        MissingError: the file or a picture is missing.
         DamagedError: it is no `poisonset-targets/1` file, or a picture cannot be read.
-        UnsupportedError: its trigger is of a kind that cannot be stamped yet.
+        UnsupportedError: this version cannot stamp its trigger.
     """
     file = Path(path).expanduser()
     data = store.read_file(file, limits.SETUP_BYTES, follow=True)

@@ -1,4 +1,4 @@
-"""A whole training set of somebody else as scoring sees it: trials that all have the same slots, and no manifest."""
+"""A third-party training set as scoring sees it: trials that all share the same slots, and no manifest."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from poisonsets.manifests.training_sets.contents import TrainingSetContents
 
 @dataclass(frozen=True)
 class TrainingSetDescription:
-    """What stands in for the manifest that such a set lacks.
+    """What stands in for the missing manifest.
 
     Attributes:
         base: the base it was opened against.
-        content_digest: of the base's digests, the victims' classes, all images and labels in order, and what is asked;
-            never that of a poison set.
-        surrogates: None, for nobody declared any.
+        content_digest: covers the base's digests, the victims' classes, all images and labels in order, and the
+            targets; never equal to that of a poison set.
+        surrogates: None, since none are declared.
     """
 
     base: BasePin
@@ -38,9 +38,9 @@ class TrainingSetTrial:
     """One target, or one choice of source classes, of a whole training set. All trials have the same slots.
 
     Attributes:
-        record: bases of slots are unknown. Its `labels` and `constraint` are those that promise nothing.
+        record: with unknown bases, and the `labels` and `constraint` that promise nothing.
         images: uint8 [P, H, W, 3], by slot.
-        trigger: what is stamped on what is asked for.
+        trigger: stamped on targets and source images.
     """
 
     record: Trial
@@ -48,27 +48,23 @@ class TrainingSetTrial:
     trigger: Trigger | None
 
     def poisons(self) -> tuple[Images, Labels]:
-        """uint8 [P, H, W, 3] and int64 [P]: the images that are not the base's own, in the order of the shards."""
+        """The images that are not the base's own and their labels, uint8 [P, H, W, 3] and int64 [P], in shard order."""
         return self.images, np.array(self.record.slots.labels, dtype=np.int64)
 
     def targets(self, base: Base) -> list[TargetImage]:
-        """The target.
-
-        Raises:
-            UsageError: it is not in the base, or the trigger does not fit.
-        """
+        """The target; raises UsageError if it is not in the base, or the trigger does not fit."""
         return target_images(self.record.targets, base, self.trigger, _no_file)
 
     def sources(self, base: Base) -> list[TargetImage]:
-        """Every test image of the source classes, likewise."""
+        """Every test image of the source classes; raises as `targets`."""
         return target_images(source_class_targets(self.record, base), base, self.trigger, _no_file)
 
     def target_images(self, base: Base) -> Images:
-        """uint8 [1, H, W, 3]: the target, with the trigger on where there is one."""
+        """The stamped target, uint8 [1, H, W, 3]."""
         return stacked(self.targets(base), base)
 
     def source_images(self, base: Base) -> Images:
-        """uint8 [S, H, W, 3]: every test image of the source classes, with the trigger on where there is one."""
+        """The stamped test images of the source classes, uint8 [S, H, W, 3]."""
         return stacked(self.sources(base), base)
 
 
@@ -78,14 +74,7 @@ def _no_file(key: str) -> Images:
 
 @dataclass(frozen=True, eq=False)
 class OpenTrainingSet:
-    """A whole training set; scoring takes it as it takes a poison set.
-
-    Attributes:
-        path: as the user named it.
-        manifest: what stands in for one.
-        trials: one a target, or one of the source classes, numbered from 0.
-        contents: what its images are.
-    """
+    """A whole training set, which scoring takes like a poison set, with one trial per target, numbered from 0."""
 
     path: Path
     manifest: TrainingSetDescription

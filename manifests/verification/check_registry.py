@@ -21,18 +21,18 @@ FIGURES_CHECKS: dict[str, FiguresCheck] = {}
 
 
 def check(code: str) -> Callable[[TrialCheck], TrialCheck]:
-    """Register a check of one trial; its docstring's first line is what `list checks` shows."""
-    return lambda run: _put(TRIAL_CHECKS, code, run)
+    """Register a check of one trial; `list checks` shows the first line of its docstring."""
+    return lambda run: _register(TRIAL_CHECKS, code, run)
 
 
 def check_set(code: str) -> Callable[[SetCheck], SetCheck]:
-    """Register a check of the set as a whole, likewise; it runs before any trial is read."""
-    return lambda run: _put(SET_CHECKS, code, run)
+    """Register a check of the whole set, which runs before any trial is read."""
+    return lambda run: _register(SET_CHECKS, code, run)
 
 
 def check_figures(code: str) -> Callable[[FiguresCheck], FiguresCheck]:
-    """Register a remark on the figures over all trials, which `verify --compat` asks for, likewise."""
-    return lambda run: _put(FIGURES_CHECKS, code, run)
+    """Register a remark on the figures of all trials, which runs with `verify --compat`."""
+    return lambda run: _register(FIGURES_CHECKS, code, run)
 
 
 def promises() -> dict[str, str]:
@@ -41,7 +41,7 @@ def promises() -> dict[str, str]:
     return {code: (run.__doc__ or "").strip().splitlines()[0] for code, run in sorted(everything.items())}
 
 
-def _put(registry: dict[str, Check], code: str, run: Check) -> Check:
+def _register(registry: dict[str, Check], code: str, run: Check) -> Check:
     for known in (TRIAL_CHECKS, SET_CHECKS, FIGURES_CHECKS):
         if code in known:
             raise clash("checks", code, run.__module__, known[code].__module__)

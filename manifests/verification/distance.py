@@ -1,4 +1,4 @@
-"""How far images are from others, exactly, in whole levels; block by block, so that every pass stays in the cache."""
+"""Exact distances between images in whole levels, block by block so that every pass stays in the cache."""
 
 from __future__ import annotations
 
@@ -13,22 +13,15 @@ from poisonsets.manifests.files.pixels import Images
 Ids = NDArray[np.int64]
 BLOCK_BYTES: Final = 384 << 10
 EXACT_SQUARES: Final = 256
-"""So many squares of levels have a sum below 2^24 (256 x 255^2), which float32 holds exactly, in any order."""
+"""Squares of levels per float32 sum: 256 x 255^2 is below 2^24, so the sum is exact in any order."""
 
 
 def pixel_differences(images: Images, rows: Ids, others: Images, ids: Ids) -> Iterator[tuple[slice, Images]]:
-    """|images[rows] - others[ids]|, some pairs at a time.
-
-    uint8 differences wrap (0 - 250 is 6 there); the larger minus the smaller cannot, and needs no wider integers.
+    """|images[rows] - others[ids]| as blocks (pairs, uint8 [B, H, W, 3]); each overwrites the one before.
 
     Args:
-        images: uint8 [N, H, W, 3].
-        rows: int64 [P], which of them; all in 0..N-1.
-        others: uint8 [M, H, W, 3].
-        ids: int64 [P], what each is compared with; all in 0..M-1.
-
-    Yields:
-        Which pairs, and their differences, uint8 [B, H, W, 3], which the next block overwrites.
+        images, others: uint8 [N, H, W, 3] and uint8 [M, H, W, 3].
+        rows, ids: int64 [P], in 0..N-1 and 0..M-1.
     """
     size = max(1, BLOCK_BYTES // max(1, images[:1].nbytes))
     low, high = np.empty((2, size, *others.shape[1:]), dtype=np.uint8)
@@ -40,18 +33,18 @@ def pixel_differences(images: Images, rows: Ids, others: Images, ids: Ids) -> It
             first = first.copy()
         np.maximum(first, second, out=larger)
         np.minimum(first, second, out=smaller)
-        np.subtract(larger, smaller, out=larger)
+        np.subtract(larger, smaller, out=larger)  # in this order uint8 cannot wrap
         yield some, larger
 
 
 def largest(differences: Images) -> NDArray[np.uint8]:
-    """uint8 [B]: the largest of each image's differences, uint8 [B, H, W, 3]."""
+    """Each image's largest difference, uint8 [B], of uint8 [B, H, W, 3]."""
     found: NDArray[np.uint8] = differences.reshape(len(differences), -1).max(axis=1)
     return found
 
 
 def squared(differences: Images) -> NDArray[np.int64]:
-    """int64 [B]: the sum of squares of each image's differences, uint8 [B, H, W, 3]; exact."""
+    """Each image's exact sum of squared differences, int64 [B], of uint8 [B, H, W, 3]."""
     flat = differences.reshape(len(differences), -1)
     parts = -(-flat.shape[1] // EXACT_SQUARES)
     wide = np.empty((len(flat), parts * EXACT_SQUARES), dtype=np.float32)
@@ -63,9 +56,9 @@ def squared(differences: Images) -> NDArray[np.int64]:
 
 
 def _taken(images: Images, ids: Ids, buffer: Images) -> Images:
-    """images[ids]: as they lie in memory where they are consecutive, else copied into the buffer."""
+    """images[ids]: a view where the ids are consecutive, else a copy in the buffer."""
     first, count = int(ids[0]), len(ids)
     if int(ids[-1]) - first == count - 1 and bool((np.diff(ids) == 1).all()):
         return images[first : first + count]
-    # With any other mode numpy takes a second copy.
+    # Any other mode makes numpy copy twice.
     return np.take(images, ids, axis=0, out=buffer, mode="clip")

@@ -1,4 +1,4 @@
-"""What a check has to say: a code, a place, a sentence, a remedy. Checks yield findings, they raise none."""
+"""Findings and the report they make up. Checks yield findings; they raise none."""
 
 from __future__ import annotations
 
@@ -19,20 +19,12 @@ FindingKind = Literal["damage", "violation", "hint"]
 KINDS: Final[dict[str, FindingKind]] = {"D": "damage", "V": "violation", "H": "hint"}
 EXIT_CODES: Final[dict[FindingKind, int]] = {"damage": 3, "violation": 1, "hint": 0}
 SHOWN: Final = 10
-"""Findings of one code that are told line by line; of a hint the first alone is."""
+"""Findings of one code that are printed, one a line; of a hint, only the first is."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, or worth knowing.
-
-    Attributes:
-        code: the check's code, as `poisonsets list checks` shows it.
-        message: what was found and what was wanted.
-        remedy: what to do.
-        part: a file or another named part of the set, or of the trial.
-        trial, slot: their numbers, where it is of one.
-    """
+    """One thing that is wrong or worth knowing: the check's code, and a `part` of the set such as a file."""
 
     code: str
     message: str
@@ -43,29 +35,33 @@ class Finding:
 
     @property
     def kind(self) -> FindingKind:
-        """`damage`: bytes are not what was recorded; `violation`: a claim is false; `hint`: neither."""
+        """`damage`: bytes are not as recorded; `violation`: a claim is false; `hint`: neither."""
         return kind_of(self.code)
 
     @property
     def place(self) -> str:
-        """Where, from the outside in, for instance `trial 3 slot 17`."""
+        """Where it is, from the outside in: `trial 3 slot 17`."""
         trial = "" if self.trial is None else f"trial {self.trial}"
         slot = "" if self.slot is None else f"slot {self.slot}"
         return " ".join(filter(None, (trial, slot, self.part))) or "the set"
 
+    @property
+    def sentence(self) -> str:
+        """The message, followed by the remedy if there is one."""
+        return f"{self.message}. {self.remedy}" if self.remedy else self.message
+
     def line(self) -> str:
         """The finding on one line, safe to print: control characters escaped, at most 400 characters."""
-        text = f"{self.code} {self.place}: {self.message}"
-        return printable(f"{text}. {self.remedy}" if self.remedy else text)
+        return printable(f"{self.code} {self.place}: {self.sentence}")
 
 
 def kind_of(code: str) -> FindingKind:
-    """The kind of a code's findings: its letter says so."""
+    """The kind of a code's findings, from its first letter."""
     return KINDS[code[0]]
 
 
 def exit_code(codes: Iterable[str]) -> int:
-    """That of the gravest of these codes; 0 of none."""
+    """The exit code of the gravest of these codes; 0 if there are none."""
     return max((EXIT_CODES[kind_of(code)] for code in codes), default=0)
 
 
@@ -74,10 +70,8 @@ class CodeFindings:
     """The findings of one code.
 
     Attributes:
-        code: theirs.
-        count: how many there were.
-        trials: the numbers of the trials that have them, ascending; empty where they are of the set.
-        first: the first `limits.FINDINGS_KEPT` of them.
+        trials: the numbers of the trials that have them, ascending; empty where they concern the whole set.
+        first: the first `limits.FINDINGS_KEPT` of the `count` findings.
     """
 
     code: str
@@ -87,11 +81,11 @@ class CodeFindings:
 
     @property
     def kind(self) -> FindingKind:
-        """That of each of them."""
+        """Their kind."""
         return kind_of(self.code)
 
     def lines(self) -> list[str]:
-        """The first ones for people, safe to print; the last line says how many more there are, and in which trials."""
+        """The first ones, safe to print; the last line says how many more there are, and in which trials."""
         hint = self.kind == "hint"
         lines = [f"{'hint: ' if hint else ''}{one.line()}" for one in self.first[: 1 if hint else SHOWN]]
         if more := self.count - len(lines):
@@ -101,10 +95,7 @@ class CodeFindings:
 
 
 class Findings:
-    """Counts findings and keeps the first ones of each code, so that a hostile set cannot flood anyone.
-
-    Of those that are not kept, code and trial are: as many numbers at most as codes times trials.
-    """
+    """Counts findings and keeps the first of each code and the trials of all, so that a hostile set cannot flood it."""
 
     def __init__(self) -> None:
         self._first: defaultdict[str, list[Finding]] = defaultdict(list)
@@ -112,7 +103,7 @@ class Findings:
         self._counts: Counter[str] = Counter()
 
     def add(self, finding: Finding) -> None:
-        """Take a finding in."""
+        """Count a finding and keep it if it is among the first of its code."""
         self._counts[finding.code] += 1
         if finding.trial is not None:
             self._trials[finding.code].add(finding.trial)
@@ -125,7 +116,7 @@ class Findings:
         return exit_code(self._counts)
 
     def by_code(self) -> tuple[CodeFindings, ...]:
-        """All so far: damage first, then violations, then hints, each by its code."""
+        """All findings so far: damage, then violations, then hints, each sorted by code."""
         found = (
             CodeFindings(code, count, tuple(sorted(self._trials[code])), tuple(self._first[code]))
             for code, count in self._counts.items()
@@ -134,12 +125,12 @@ class Findings:
 
 
 def first_of(by_code: Iterable[CodeFindings]) -> tuple[Finding, ...]:
-    """The findings that were kept."""
+    """The findings that were kept, in the order of their codes."""
     return tuple(finding for code in by_code for finding in code.first)
 
 
 def record(by_code: tuple[CodeFindings, ...]) -> dict[str, Any]:
-    """Findings as JSON: the first ones of every code, and `counts` of all."""
+    """Findings as JSON: the first of every code, and `counts` of all."""
     return {
         "findings": tuple({"kind": one.kind, "place": one.place, **asdict(one)} for one in first_of(by_code)),
         "counts": tuple({"code": c.code, "kind": c.kind, "count": c.count, "trials": c.trials} for c in by_code),
@@ -151,16 +142,15 @@ class Report:
     """The result of a verification.
 
     Attributes:
-        path: the set.
-        content_digest: its identity, or None where the manifest could not be read.
-        by_code: what was found, the gravest first.
-        checked: numbers of what was looked at: trials, poisons, files, bytes.
-        rates: how many poisons a trial has, smallest and largest over the trials, in the units of `PoisonCounts`:
-            `count` as an integer, shares as fractions "a/b"; empty unless every claim holds.
-        exempt: the trials whose budget leaves out the pixels under the trigger (V302 checks those instead).
+        content_digest: None if the manifest could not be read.
+        by_code: the findings, the gravest first.
+        checked: how many trials, poisons, files and bytes were checked.
+        rates: smallest and largest number of poisons over the trials, in the units of `PoisonCounts`: `count` as an
+            integer, shares as fractions "a/b"; empty unless every claim holds.
+        exempt: trials whose constraint leaves out the pixels under the trigger (V302 checks those instead).
         not_checked: claims that bytes cannot prove, in words.
-        figures: how far the poisons moved; None where nothing was judged.
-        sample: what of the set was read; None where that is all of it.
+        figures: how far the poisons moved; None if no trial was judged.
+        sample: which part of the set was read; None for all of it.
     """
 
     path: str
@@ -180,12 +170,12 @@ class Report:
 
     @property
     def total(self) -> int:
-        """How many findings there were."""
+        """The number of findings."""
         return sum(code.count for code in self.by_code)
 
     @property
     def hints(self) -> int:
-        """How many of them are hints."""
+        """The number of hints."""
         return sum(code.count for code in self.by_code if code.kind == "hint")
 
     @property
@@ -195,17 +185,17 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        """Whether neither damage nor a false claim was found; with `sample` that is of the trials that were read."""
+        """Whether there is neither damage nor a false claim, with `sample` in the trials that were read."""
         return self.worst == 0
 
     @property
     def holding(self) -> str:
-        """What may be said of a clean set, in words: of a sample no more than of the trials that were read."""
+        """What a clean report proves, in words; a sample proves it of the trials that were read only."""
         part = " in the trials that were read" if self.sample is not None and self.sample.unread else ""
         return f"every claim that bytes can prove holds{part}"
 
     def rates_line(self) -> str:
-        """`rates` on one line for people, a share also as a percentage."""
+        """`rates` on one line, shares also as percentages."""
         return ", ".join(f"{name.replace('_', ' ')} {_span(*ends)}" for name, ends in self.rates.items())
 
     def as_json(self) -> dict[str, Any]:

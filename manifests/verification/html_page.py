@@ -1,7 +1,7 @@
-"""A verification as one HTML page: verdict, findings, figures and the worst poisons, with nothing in it that runs.
+"""A verification as one HTML page: verdict, findings, figures and the worst poisons, without scripts.
 
-Whatever comes from a set is escaped; pictures are PNG in `data:` addresses; a policy in the page forbids everything
-else, so that it can be opened, sent and archived whoever made the set.
+Everything from a set is escaped, pictures are PNG in `data:` URLs, and a content security policy forbids all else, so
+the page of a hostile set is safe to open, send and archive.
 """
 
 from __future__ import annotations
@@ -22,11 +22,9 @@ from poisonsets.manifests.files import png
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
 from poisonsets.manifests.spelling import printable
-from poisonsets.manifests.verification.findings import Finding, Report
+from poisonsets.manifests.verification.findings import Report
 
 PICTURED: Final = 12
-GREY: Final = 128
-SHOWN_SIDE: Final = 128
 
 _PAGE: Final = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -58,28 +56,21 @@ $body
 
 @dataclass(frozen=True)
 class PicturedPoison:
-    """A poison to be pictured.
-
-    Attributes:
-        caption: which it is and why it is here.
-        pictures: by what they show, uint8 [H, W, 3] each.
-    """
+    """A poison to show: a caption that says which and why, and its pictures, uint8 [H, W, 3] each, by their titles."""
 
     caption: str
     pictures: dict[str, Images]
 
 
 def page(report: Report, shown: Sequence[PicturedPoison] = ()) -> str:
-    """The page.
-
-    Args:
-        report: what was found.
-        shown: the poisons to be pictured, in this order.
-    """
+    """A report as an HTML page that shows these poisons."""
     holding = report.holding[0].upper() + report.holding[1:]
     verdict = {0: f"{holding}.", 1: "Claims do not hold.", 3: "The set is damaged."}
-    parts = [*_summary(report), *_findings(report), *_figures(report), *_pictures(shown)]
-    parts += _section("Not checked", _list(report.not_checked))
+    parts = [*_summary(report), *_findings(report)]
+    if report.figures is not None:
+        parts += _section("Figures", _table(report.figures.rows()))
+    unchecked = "".join(f"<li>{_safe(claim)}</li>" for claim in report.not_checked)
+    parts += [*_pictures(shown), *_section("Not checked", f"<ul>{unchecked}</ul>")]
     return _PAGE.substitute(
         title=_safe(f"Verification of {report.path}"),
         truth="true" if report.clean else "false",
@@ -91,13 +82,10 @@ def page(report: Report, shown: Sequence[PicturedPoison] = ()) -> str:
 def worst_poisons(opened: PoisonSet, base: Base, report: Report) -> tuple[PicturedPoison, ...]:
     """At most `PICTURED` poisons: those that violations name, then those that use most of their budget.
 
-    Args:
-        opened: the set that was verified.
-        base: the base dataset it pins.
-        report: what was found in it; of a damaged set nothing is shown.
+    Of a damaged set there are none.
 
     Raises:
-        DamagedError: the set is no longer what was verified.
+        DamagedError: the set has changed since it was verified.
     """
     if report.worst == 3 or report.figures is None:
         return ()
@@ -107,17 +95,16 @@ def worst_poisons(opened: PoisonSet, base: Base, report: Report) -> tuple[Pictur
             wanted.setdefault((finding.trial, finding.slot), f"{finding.code}: {finding.message}")
     for poison in report.figures.worst:
         wanted.setdefault((poison.trial, poison.slot), f"uses {poison.used} of its budget")
-    chosen = sorted(list(wanted)[:PICTURED])  # a trial is read once for all of its poisons
+    chosen = list(wanted)[:PICTURED]
     found: dict[tuple[int, int], PicturedPoison] = {}
-    for number, places in groupby(chosen, key=lambda place: place[0]):
+    for number, places in groupby(sorted(chosen), key=lambda place: place[0]):  # so that a trial is read once
         captions = {slot: wanted[number, slot] for _, slot in places}
         found.update(_of_trial(opened.trial(number), base, captions))
-    return tuple(found[place] for place in list(wanted)[:PICTURED] if place in found)
+    return tuple(found[place] for place in chosen if place in found)
 
 
 def _of_trial(trial: OpenTrial, base: Base, wanted: dict[int, str]) -> Iterator[tuple[tuple[int, int], PicturedPoison]]:
-    samples = trial.samples()
-    targets = _targets(trial, base)
+    samples, targets = trial.samples(), _targets(trial, base)
     for row, (number, slot) in enumerate(zip(samples.trials.tolist(), samples.slots.tolist(), strict=True)):
         if number != trial.number or slot not in wanted or slot >= len(trial.record.slots.bases):
             continue
@@ -127,12 +114,12 @@ def _of_trial(trial: OpenTrial, base: Base, wanted: dict[int, str]) -> Iterator[
             difference, factor = amplified(poison, base.train.images[index])
             pictures = {f"base train/{index}": base.train.images[index], "poison": poison}
             pictures[f"difference x {factor}, grey is none"] = difference
-        caption = f"trial {number} slot {slot}: {wanted.pop(slot)}"  # a slot that stands twice is shown once
+        caption = f"trial {number} slot {slot}: {wanted.pop(slot)}"  # a duplicate slot is shown once
         yield (number, slot), PicturedPoison(caption, {**pictures, **targets})
 
 
 def _targets(trial: OpenTrial, base: Base) -> dict[str, Images]:
-    """The trial's first target as the victim meets it, by name; nothing where it cannot be shown."""
+    """The trial's first target as the victim sees it, by title; empty if it cannot be shown."""
     try:
         first = trial.targets(base)[:1]
     except (DamagedError, UsageError):  # the findings say why
@@ -142,20 +129,14 @@ def _targets(trial: OpenTrial, base: Base) -> dict[str, Images]:
 
 
 def amplified(image: Images, base: Images) -> tuple[Images, int]:
-    """The difference around grey, enlarged by a whole number so that at most a tenth of its values is cut off.
+    """The difference of two images uint8 [H, W, 3] around grey (128), and the whole factor, 1 or more, it is scaled by.
 
-    A trigger, which may be far from its base, would else hide the perturbation beside it.
-
-    Args:
-        image, base: uint8 [H, W, 3].
-
-    Returns:
-        uint8 [H, W, 3] and the factor, 1 or more.
+    At most a tenth of the values is clipped; scaled to fit all, a trigger would hide the perturbation beside it.
     """
     delta = image.astype(np.int64) - base
     far = int(np.quantile(np.abs(delta), 0.9, method="higher"))
-    factor = max(1, (GREY - 1) // max(1, far))
-    return np.clip(GREY + factor * delta, 0, 255).astype(np.uint8), factor
+    factor = max(1, 127 // max(1, far))
+    return np.clip(128 + factor * delta, 0, 255).astype(np.uint8), factor
 
 
 def _summary(report: Report) -> Iterator[str]:
@@ -171,18 +152,9 @@ def _summary(report: Report) -> Iterator[str]:
 def _findings(report: Report) -> Iterator[str]:
     for one in report.by_code:
         title = f"{one.code}: {one.count} {one.kind}{'s' if one.count > 1 else ''}"
-        yield from _section(title, _table([(each.place, _sentence(each)) for each in one.first]))
+        yield from _section(title, _table([(each.place, each.sentence) for each in one.first]))
         if one.count > len(one.first):
             yield f"<p>... and {one.count - len(one.first)} more.</p>"
-
-
-def _sentence(finding: Finding) -> str:
-    return f"{finding.message}. {finding.remedy}" if finding.remedy else finding.message
-
-
-def _figures(report: Report) -> Iterator[str]:
-    if report.figures is not None:
-        yield from _section("Figures", _table(report.figures.rows()))
 
 
 def _pictures(shown: Sequence[PicturedPoison]) -> Iterator[str]:
@@ -195,8 +167,7 @@ def _pictures(shown: Sequence[PicturedPoison]) -> Iterator[str]:
 
 def _figure(what: str, image: Images) -> str:
     data = base64.b64encode(png.encode(image)).decode("ascii")
-    height = max(1, round(SHOWN_SIDE * image.shape[0] / image.shape[1]))
-    size = f'width="{SHOWN_SIDE}" height="{height}"'
+    size = f'width="128" height="{max(1, round(128 * image.shape[0] / image.shape[1]))}"'
     return (
         f'<figure><img src="data:image/png;base64,{data}" alt="{_safe(what)}" {size}>'
         f"<figcaption>{_safe(what)}</figcaption></figure>"
@@ -213,10 +184,6 @@ def _table(rows: Sequence[tuple[str, str]]) -> str:
     return f"<table>\n{cells}</table>"
 
 
-def _list(items: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{_safe(item)}</li>' for item in items)}</ul>"
-
-
 def _safe(text: str) -> str:
-    """Text from anywhere: one line, no control characters, at most 400 characters, no markup."""
+    """One line without markup or control characters, at most 400 characters before escaping."""
     return escape(printable(text))

@@ -1,4 +1,4 @@
-"""Which of many images are equal to a given one, pixel for pixel, without comparing every pixel every time."""
+"""Look up images that are equal pixel for pixel, by a checksum first."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from poisonsets.manifests.files.pixels import Images
 
 
 class ImageLookup:
-    """Images that are asked again and again whether a given one is among them.
-
-    Args:
-        images: uint8 [N, H, W, 3]; they are kept, not copied.
-    """
+    """Images uint8 [N, H, W, 3], kept without a copy, to look others up in."""
 
     def __init__(self, images: Images) -> None:
         self.images = images
@@ -28,13 +24,13 @@ class ImageLookup:
 
     def find(self, image: Images) -> list[int]:
         """The indices of all images equal to this one, uint8 [H, W, 3], ascending."""
-        # Equal images have equal sums; others that have cost time, and no wrong answer.
+        # Equal images have equal sums; different images with equal sums cost time, not correctness.
         maybe = np.flatnonzero(self.sums == _sums(image[None])[0])
         found: list[int] = maybe[[np.array_equal(self.images[one], image) for one in maybe]].tolist()
         return found
 
     def shared(self, others: ImageLookup) -> dict[int, int]:
-        """For every one of the others that is here too, its index there and the first one here."""
+        """The index of every other image that is here too, with the first index it has here."""
         if not len(self.images):
             return {}
         place = np.searchsorted(self._sorted_sums, others.sums)
@@ -43,7 +39,7 @@ class ImageLookup:
         return {one: found[0] for one, found in pairs if found}
 
     def repeated(self) -> dict[int, int]:
-        """For every image that stands here before, its index and that of the first one like it."""
+        """The index of every image that repeats an earlier one, with the index of the first."""
         _, group, sizes = np.unique(self.sums, return_inverse=True, return_counts=True)
         firsts: dict[bytes, int] = {}
         found = {}
@@ -55,7 +51,7 @@ class ImageLookup:
 
 
 def _sums(images: Images) -> NDArray[np.uint64]:
-    """uint64 [N]: the sum, modulo 2^64, of each image's bytes read as words of eight where that divides them."""
+    """uint64 [N]: each image's sum modulo 2^64, over 8-byte words if its size is a multiple of 8, else over bytes."""
     flat = np.ascontiguousarray(images).reshape(len(images), math.prod(images.shape[1:]))
     words = flat.view(np.uint64) if flat.shape[1] % 8 == 0 else flat
     found: NDArray[np.uint64] = words.sum(axis=1, dtype=np.uint64)

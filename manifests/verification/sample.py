@@ -1,4 +1,4 @@
-"""A share of a set's trials, drawn from a seed: what `verify --sample 3/10` reads, and what it then cannot know."""
+"""A sample of a set's trials, drawn from a seed: what `verify --sample 3/10` reads, and what it may miss."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from fractions import Fraction
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.stream import Stream
 
-SHARES = (Fraction(1, 100), Fraction(1, 10))
-
 
 @dataclass(frozen=True)
 class Sample:
-    """Part `part` of `parts` of a set's trials, put in an order by `seed`.
+    """Part `part` of `parts` of a set's trials, which `seed` shuffles.
 
-    The parts 1/N to N/N of one seed have no trial in common and are all trials together; sizes differ by one at
-    most. Where a set has fewer trials than N, a part that would be empty is one trial of another part.
+    The parts 1/N to N/N of one seed partition the trials; their sizes differ by one at most. Where a set has fewer
+    trials than N, a part that would be empty is one trial of another part.
     """
 
     part: int
@@ -27,24 +25,14 @@ class Sample:
     seed: int = 0
 
     def chosen(self, numbers: Sequence[int]) -> tuple[int, ...]:
-        """The trials of this part, ascending.
-
-        Args:
-            numbers: the numbers of all trials, at least one.
-        """
+        """The trials of this part, ascending, out of the numbers of all trials, at least one."""
         order = Stream("sample", self.seed).sample(numbers, len(numbers))
         return tuple(sorted(order[self.part - 1 :: self.parts] or [order[(self.part - 1) % len(order)]]))
 
 
 @dataclass(frozen=True)
 class SampleCoverage:
-    """What of a set was read.
-
-    Attributes:
-        part, parts, seed: the sample.
-        trials: the numbers of the trials that were read, ascending.
-        unread: those of the others.
-    """
+    """A sample, and the numbers, ascending, of the `trials` that were read and of the `unread` ones."""
 
     part: int
     parts: int
@@ -53,9 +41,9 @@ class SampleCoverage:
     unread: tuple[int, ...]
 
     def lines(self) -> tuple[str, ...]:
-        """What was read and what that can promise, in words."""
+        """What was read and how much it can miss, in words."""
         read, every = len(self.trials), len(self.trials) + len(self.unread)
-        counts = sorted({1, *(math.ceil(share * every) for share in SHARES)})
+        counts = sorted({1, math.ceil(Fraction(every, 100)), math.ceil(Fraction(every, 10))})
         odds = "; ".join(f"{bad} of {every}: {float(miss_probability(every, read, bad)):.3g}" for bad in counts)
         return (
             f"read: the manifest, all names and sizes, and {read} of {every} trials "
@@ -66,10 +54,10 @@ class SampleCoverage:
 
 
 def parse_sample(text: str, seed: int) -> Sample:
-    """The sample that `I/N` and a seed name, I from 1 to N.
+    """The sample `I/N` of a seed, I from 1 to N.
 
     Raises:
-        UsageError: it is spelled otherwise, or there is no such part.
+        UsageError: the text is not of this form, or there is no such part.
     """
     match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
@@ -78,5 +66,5 @@ def parse_sample(text: str, seed: int) -> Sample:
 
 
 def miss_probability(trials: int, read: int, bad: int) -> Fraction:
-    """The probability that `read` of so many trials, drawn at random, hold none of `bad` bad ones."""
+    """The probability that `read` trials, drawn at random, include none of the `bad` ones."""
     return Fraction(math.comb(trials - bad, read), math.comb(trials, read))

@@ -19,20 +19,14 @@ _BLOCK_BYTES: Final = 192 << 10
 
 
 def ssim(images: Images, others: Images) -> NDArray[np.float64]:
-    """The mean structural similarity of each pair, 1 for equal images.
+    """The mean structural similarity of each pair of uint8 [N, H, W, 3]: float64 [N] in -1..1, 1 for equal images.
 
     Wang, Bovik, Sheikh and Simoncelli (2004), "Image Quality Assessment: From Error Visibility to Structural
-    Similarity", equation 13 averaged over all places of an 11x11 Gaussian window of sigma 1.5 that lie inside the
-    image (equation 17), with K1 = 0.01, K2 = 0.03, L = 255 and alpha = beta = gamma = 1. Colours are first made grey
-    with the luma weights of ITU-R BT.601 (0.299, 0.587, 0.114), so a change of hue alone does not show. What differs:
-    an image smaller than the window gets the largest odd window that fits, and the paper's downsampling of large
-    images is left out. Computed in float32, whose error is below 0.0001.
-
-    Args:
-        images, others: uint8 [N, H, W, 3].
-
-    Returns:
-        float64 [N], in -1..1.
+    Similarity", equation 13 averaged over all positions of an 11x11 Gaussian window of sigma 1.5 inside the image
+    (equation 17), with K1 = 0.01, K2 = 0.03, L = 255 and alpha = beta = gamma = 1. Images are first converted to grey
+    with the luma weights of ITU-R BT.601, so a change of hue alone does not show. What differs: an image smaller than
+    the window gets the largest odd window that fits, and large images are not downsampled. Computed in float32, with
+    an error below 0.0001.
     """
     size = max(1, _BLOCK_BYTES // max(1, images[:1].nbytes))
     starts = range(0, len(images), size)
@@ -42,7 +36,7 @@ def ssim(images: Images, others: Images) -> NDArray[np.float64]:
 
 def _some(images: Images, others: Images) -> NDArray[np.float64]:
     weights = np.array(LUMA, dtype=np.float32)
-    # Variances do not depend on where grey is zero; values around it lose fewer digits in their squares.
+    # Shifting the values keeps variances and loses fewer digits in the squares.
     x, y = (batch.astype(np.float32) @ weights - 128 for batch in (images, others))
     mean_x, mean_y, squares, products = _blurred(np.stack([x, y, x * x + y * y, x * y]))
     variances = squares - mean_x * mean_x - mean_y * mean_y
@@ -55,7 +49,7 @@ def _some(images: Images, others: Images) -> NDArray[np.float64]:
 
 
 def _blurred(planes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[K, N, H, W] to [K, N, H-w+1, W-w+1]: the weighted mean at every place of the window, as two products."""
+    """[K, N, H, W] to [K, N, H-w+1, W-w+1]: the weighted mean at every window position, as two matrix products."""
     down, across = _windows(planes.shape[2]), _windows(planes.shape[3])
     found: NDArray[np.float32] = down @ (planes @ across.T)
     return found
@@ -63,7 +57,7 @@ def _blurred(planes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @cache
 def _windows(side: int) -> NDArray[np.float32]:
-    """float32 [places, side]: the window at each of its places along one axis."""
+    """float32 [positions, side]: the window at each position along one axis."""
     width = min(WINDOW, side - 1 + side % 2)
     bell = np.exp(-((np.arange(width) - width // 2) ** 2) / (2 * SIGMA**2))
     places = np.zeros((side - width + 1, side), dtype=np.float32)

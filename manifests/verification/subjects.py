@@ -1,4 +1,4 @@
-"""What a check is given: the set as a whole, or one trial of it, with what several checks ask of both computed once."""
+"""What checks receive: the whole set or one trial of it, with what several checks need computed once."""
 
 from __future__ import annotations
 
@@ -22,13 +22,7 @@ from poisonsets.manifests.verification.image_lookup import ImageLookup
 
 @dataclass(frozen=True)
 class CheckedSet:
-    """A set as the checks see it.
-
-    Attributes:
-        opened: the open set.
-        base: the base dataset, its digests already compared with the manifest's.
-        setup: the setup that the user says its trials are of, if any.
-    """
+    """A set as the checks see it; `base` has the digests that the manifest pins, `setup` is from `verify --setup`."""
 
     opened: PoisonSet
     base: Base
@@ -36,23 +30,20 @@ class CheckedSet:
 
     @cached_property
     def train_lookup(self) -> ImageLookup:
-        """The training images, to look others up in."""
+        """The base's training images, to look others up in."""
         return ImageLookup(self.base.train.images)
 
     @cached_property
     def test_lookup(self) -> ImageLookup:
-        """The test images, likewise."""
+        """The base's test images, to look others up in."""
         return ImageLookup(self.base.test.images)
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The poisons whose base is named and exists, in shard order: int64 [P] each.
+    """The poisons whose base is named and exists, in shard order, as int64 [P] columns.
 
-    Attributes:
-        slots: their slots.
-        rows: their places in the shards.
-        bases: their bases' indices in the training split.
+    `rows` are positions in the shards, `bases` indices into the training split; iteration gives (slot, row, base).
     """
 
     slots: Ids
@@ -60,22 +51,16 @@ class Pairs:
     bases: Ids
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
-        """(slot, row, base) of each."""
         return iter(zip(self.slots.tolist(), self.rows.tolist(), self.bases.tolist(), strict=True))
 
     def only(self, chosen: NDArray[np.bool_]) -> Pairs:
-        """Those of the pairs where bool [P] is true."""
+        """The pairs where bool [P] is true."""
         return Pairs(self.slots[chosen], self.rows[chosen], self.bases[chosen])
 
 
 @dataclass(frozen=True)
 class Distances:
-    """How far each of a trial's `Pairs` is apart.
-
-    Attributes:
-        largest: uint8 [P], the largest difference of a channel value, in levels.
-        squared: int64 [P], the sum of squared differences.
-    """
+    """The distance of each of a trial's `Pairs`, in levels: its largest channel difference and its squared distance."""
 
     largest: NDArray[np.uint8]
     squared: NDArray[np.int64]
@@ -86,12 +71,8 @@ class CheckedTrial:
     """A trial as the checks see it.
 
     Attributes:
-        checked_set: the set it is of.
-        opened: the open trial.
-        keys: (trial, slot) of every sample in the shards, in their order.
-        images: uint8 [N, H, W, 3] of every sample.
-        labels: int64 [N] of every sample.
-        row_of: for each declared slot that is there exactly once, its row in the three above.
+        keys, images, labels: (trial, slot), uint8 [N, H, W, 3] and int64 [N] of every sample, in shard order.
+        row_of: the row, in these three, of each declared slot that is there exactly once.
     """
 
     checked_set: CheckedSet
@@ -125,9 +106,14 @@ class CheckedTrial:
         """The trial's trigger with its picture and mask, or None."""
         return self.opened.trigger()
 
+    @property
+    def exempt(self) -> Trigger | None:
+        """The trial's trigger if its pixels are exempt from the constraint."""
+        return self.trigger() if exempts_trigger(self.record) else None
+
     @cached_property
     def pairs(self) -> Pairs:
-        """The poisons that can be compared with a base."""
+        """The poisons that have a base to compare with."""
         bases, count = self.record.slots.bases, len(self.base.train.labels)
         known = [(slot, row, base) for slot, row in self.row_of.items() if (base := bases[slot]) is not None]
         columns = np.array([one for one in known if one[2] < count], dtype=np.int64).reshape(-1, 3)
@@ -136,12 +122,12 @@ class CheckedTrial:
 
     @cached_property
     def everywhere(self) -> Distances:
-        """How far the pairs are apart, all pixels counted."""
+        """The distances over all pixels."""
         return self._distances(None)
 
     @cached_property
     def distances(self) -> Distances:
-        """How far the pairs are apart where the constraint holds: without the pixels that it exempts.
+        """The distances without the pixels that the constraint exempts.
 
         Raises:
             UsageError: the trigger does not fit.
@@ -150,17 +136,9 @@ class CheckedTrial:
         exempt = self.exempt
         return self.everywhere if exempt is None else self._distances(exempt)
 
-    @property
-    def exempt(self) -> Trigger | None:
-        """The trial's trigger, where its pixels are exempt from the constraint."""
-        constraint = self.record.constraint
-        if isinstance(constraint, Unconstrained) or not constraint.exempt_trigger:
-            return None
-        return self.trigger()
-
     @cached_property
     def moved(self) -> NDArray[np.bool_]:
-        """bool [slots]: which poisons differ from their base; an unknown base counts as different."""
+        """bool [slots]: which poisons differ from their base; those of unknown base do."""
         bases = self.record.slots.bases
         found = np.array([base is None for base in bases]) & np.isin(np.arange(len(bases)), list(self.row_of))
         found[self.pairs.slots[self.everywhere.largest > 0]] = True
@@ -168,12 +146,12 @@ class CheckedTrial:
 
     @cached_property
     def lookup(self) -> ImageLookup:
-        """Every sample's image, to look others up in."""
+        """All samples' images, to look others up in."""
         return ImageLookup(self.images)
 
     @cached_property
     def slot_of(self) -> dict[int, int]:
-        """For each row of a declared slot that is there exactly once, that slot."""
+        """The inverse of `row_of`."""
         return {row: slot for slot, row in self.row_of.items()}
 
     def finding(self, code: str, message: str, *, slot: int | None = None, remedy: str = "") -> Finding:
@@ -189,3 +167,8 @@ class CheckedTrial:
                     image[footprint(exempt, image.shape[0], image.shape[1], train_id(base))] = 0
             found.largest[some], found.squared[some] = largest(differences), squared(differences)
         return found
+
+
+def exempts_trigger(record: Trial) -> bool:
+    """Whether a trial's constraint leaves out the pixels under its trigger."""
+    return not isinstance(record.constraint, Unconstrained) and record.constraint.exempt_trigger

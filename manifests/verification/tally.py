@@ -1,4 +1,4 @@
-"""Counts the figures of a set, one trial after the other, in memory that does not grow with their number."""
+"""Count the figures of a set trial by trial, in constant memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonsets.manifests.records.trial import L2, Linf
-from poisonsets.manifests.verification.figures import ACCEPTED_LEVELS, BudgetUse, Figures, decimals, most_used
+from poisonsets.manifests.verification.figures import ACCEPTED_LEVELS, BudgetUse, Figures, decimals
 from poisonsets.manifests.verification.ssim import ssim
 from poisonsets.manifests.verification.subjects import CheckedTrial
 
@@ -17,19 +17,15 @@ WORST_KEPT: Final = 12
 BATCH: Final = 256
 
 
-def _histogram() -> NDArray[np.int64]:
-    return np.zeros(256, dtype=np.int64)
-
-
 @dataclass
 class Tally:
-    """Takes in one trial after the other; `figures` says what they come to."""
+    """Adds up trials; `figures` gives the totals."""
 
     _trials: int = 0
     _poisons: int = 0
     _unknown: int = 0
     _moved: int = 0
-    _largest: NDArray[np.int64] = field(default_factory=_histogram)
+    _largest: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, dtype=np.int64))
     _distances: list[float] = field(default_factory=lambda: [np.inf, 0.0, 0.0])  # least, sum, largest
     _alike: list[float] = field(default_factory=lambda: [0.0, np.inf])  # sum, least
     _least_alike: tuple[int, ...] = ()
@@ -37,11 +33,10 @@ class Tally:
     _beyond: list[int] = field(default_factory=list)
 
     def add(self, trial: CheckedTrial) -> None:
-        """Take in a trial.
+        """Add a trial.
 
         Raises:
-            UsageError: its trigger, whose pixels are exempt, does not fit.
-            DamagedError: the trigger's picture cannot be read.
+            UsageError, DamagedError: as `CheckedTrial.distances`.
         """
         pairs, distances, everywhere = trial.pairs, trial.distances, trial.everywhere.largest
         self._trials += 1
@@ -55,16 +50,13 @@ class Tally:
             self._beyond.append(trial.number)
         euclidean = np.sqrt(distances.squared.astype(np.float64))
         least, total, most = self._distances
-        self._distances = [
-            min(least, float(euclidean.min())),
-            total + float(euclidean.sum()),
-            max(most, float(euclidean.max())),
-        ]
-        self._look(trial, everywhere > 0)
+        low, high = float(euclidean.min()), float(euclidean.max())
+        self._distances = [min(least, low), total + float(euclidean.sum()), max(most, high)]
+        self._compare(trial, everywhere > 0)
         self._rank(trial)
 
     def figures(self) -> Figures:
-        """What all trials so far come to."""
+        """The figures of all trials so far."""
         known = self._poisons - self._unknown
         least, total, most = self._distances
         similar, lowest = self._alike
@@ -81,11 +73,11 @@ class Tally:
             trials_beyond=tuple(self._beyond),
         )
 
-    def _look(self, trial: CheckedTrial, moved: NDArray[np.bool_]) -> None:
-        """Structural similarity; that of a poison which did not move is 1."""
+    def _compare(self, trial: CheckedTrial, moved: NDArray[np.bool_]) -> None:
+        """Add structural similarities; that of a poison which did not move is 1."""
         pairs, values = trial.pairs, np.ones(len(moved))
         changed = np.flatnonzero(moved)
-        for start in range(0, len(changed), BATCH):  # so that no copy is as large as the trial
+        for start in range(0, len(changed), BATCH):  # to avoid a copy as large as the trial
             some = changed[start : start + BATCH]
             values[some] = ssim(trial.images[pairs.rows[some]], trial.base.train.images[pairs.bases[some]])
         first = int(values.argmin())
@@ -95,7 +87,7 @@ class Tally:
         self._alike[0] += float(values.sum())
 
     def _rank(self, trial: CheckedTrial) -> None:
-        """Keep the poisons that use most of their budget."""
+        """Keep the `WORST_KEPT` poisons that use most of their budget; ties by trial and slot."""
         constraint, distances = trial.record.constraint, trial.distances
         used: NDArray[np.int64] = distances.largest.astype(np.int64)
         budget = 255
@@ -106,4 +98,5 @@ class Tally:
         number, slots = trial.number, trial.pairs.slots
         most = np.argsort(-used, kind="stable")[:WORST_KEPT].tolist()
         new = [(used[one] / budget, BudgetUse(number, int(slots[one]), f"{used[one]}/{budget}")) for one in most]
-        self._worst = most_used([*self._worst, *new], WORST_KEPT)
+        ranked = sorted([*self._worst, *new], key=lambda one: (-one[0], one[1].trial, one[1].slot))
+        self._worst = tuple(ranked[:WORST_KEPT])

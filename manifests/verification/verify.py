@@ -1,7 +1,7 @@
-"""Verify a poison set: recompute from its bytes every claim that bytes can prove, and list those they cannot.
+"""Verify a poison set: recompute every claim that its bytes can prove, and list those they cannot.
 
-Integrity comes first; a set that is damaged is not judged further. Nothing here imports torch, runs anything from
-the set, or writes a file.
+Integrity comes first; a damaged set is not judged further. Nothing here imports torch, runs code from the set, or
+writes a file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from poisonsets.manifests.errors import DamagedError, UnsupportedError, UsageErr
 from poisonsets.manifests.overlay.poison_counts import PoisonCounts, count_poisons, spans
 from poisonsets.manifests.records.base import BasePin
 from poisonsets.manifests.records.origin import DrawnSetup, FileSetup, ForeignSetup, NamedSetup
-from poisonsets.manifests.records.trial import Unconstrained
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet, open_set
 from poisonsets.manifests.sets.shard import Samples
 from poisonsets.manifests.sets.writer import MANIFEST
@@ -28,7 +27,7 @@ from poisonsets.manifests.verification.check_registry import FIGURES_CHECKS, SET
 from poisonsets.manifests.verification.checks import integrity
 from poisonsets.manifests.verification.findings import Finding, Findings, Report, kind_of
 from poisonsets.manifests.verification.sample import Sample, SampleCoverage
-from poisonsets.manifests.verification.subjects import CheckedSet, CheckedTrial
+from poisonsets.manifests.verification.subjects import CheckedSet, CheckedTrial, exempts_trigger
 from poisonsets.manifests.verification.tally import Tally
 from poisonsets.manifests.workers import Progress, silent
 
@@ -51,15 +50,14 @@ def verify(
     """Check a poison set.
 
     Args:
-        path: the set's folder.
         find_base: gives the base dataset that a manifest pins, or raises MissingError.
-        progress: told (trials done, trials in all).
-        setup: the setup that its trials shall be compared with; None compares with what the manifest itself gives.
-        sample: read and judge these trials only; of the others no more than the files' names and sizes.
-        compat: add what the published benchmark's checker would have said.
+        progress: called with (trials done, trials in all).
+        setup: compare the trials with this setup too.
+        sample: read and judge these trials only; of the others, check the files' names and sizes.
+        compat: add the verdict of the published benchmark's checker.
 
     Raises:
-        MissingError: the folder or the base is not there.
+        MissingError: there is no such folder or base.
     """
     judged = _Judged()
     try:
@@ -86,7 +84,7 @@ def verify(
 
 @dataclass
 class _Judged:
-    """What has been found so far; `finished` where the trials were judged at all."""
+    """What has been found so far; `finished` if the trials were judged."""
 
     findings: Findings = field(default_factory=Findings)
     counts: list[PoisonCounts] = field(default_factory=list)
@@ -95,7 +93,7 @@ class _Judged:
 
 
 def _chosen(opened: PoisonSet, sample: Sample | None) -> tuple[tuple[OpenTrial, ...], SampleCoverage | None]:
-    """The trials to read, and what is said of that where they are not all."""
+    """The trials to read, and what the report says of a sample."""
     if sample is None:
         return opened.trials, None
     numbers = [trial.number for trial in opened.trials]
@@ -105,13 +103,13 @@ def _chosen(opened: PoisonSet, sample: Sample | None) -> tuple[tuple[OpenTrial, 
 
 
 def _shards(opened: PoisonSet, sampled: SampleCoverage | None) -> frozenset[str]:
-    """The files of the trials that are not read."""
+    """The shards of the trials that are not read."""
     unread = () if sampled is None else sampled.unread
     return frozenset(path for number in unread for path in opened.trial(number).shards())
 
 
 def _check_trial(checked: CheckedSet, trial: OpenTrial, judged: _Judged) -> None:
-    """Every check of one trial; its poisons are counted where no claim is false, measured where they can be."""
+    """Run every check of one trial, measure its poisons if that is possible, and count them if every claim holds."""
     findings = judged.findings
     try:
         samples = trial.samples()
@@ -119,11 +117,11 @@ def _check_trial(checked: CheckedSet, trial: OpenTrial, judged: _Judged) -> None
         findings.add(Finding("D105", error.message, integrity.REMEDY, trial=trial.number))
         return
     if samples.images.shape[1:] != checked.base.train.images.shape[1:]:
-        return  # V104 has said that the declared sizes are not the base's; there is nothing to compare
+        return  # V104 has reported the declared sizes; there is nothing to compare
     base, checked_trial = checked.base, _checked_trial(checked, trial, samples)
     for code, check in TRIAL_CHECKS.items():
         _collect(partial(check, checked_trial), code, trial.number, findings)
-    with suppress(DamagedError, UsageError):  # of a trigger, and the checks have said so
+    with suppress(DamagedError, UsageError):  # the checks have reported the trigger
         judged.tally.add(checked_trial)
     if findings.worst == 0:
         record, moved = trial.record, checked_trial.moved
@@ -131,26 +129,16 @@ def _check_trial(checked: CheckedSet, trial: OpenTrial, judged: _Judged) -> None
 
 
 def _checked_trial(checked: CheckedSet, trial: OpenTrial, samples: Samples) -> CheckedTrial:
-    """A trial's samples as the checks see them."""
     keys = tuple(zip(samples.trials.tolist(), samples.slots.tolist(), strict=True))
-    count = len(trial.record.slots.labels)
-    seen = Counter(keys)
-    row_of = {
-        slot: row
-        for row, (number, slot) in enumerate(keys)
-        if number == trial.number and slot < count and seen[number, slot] == 1
-    }
+    declared, seen = {(trial.number, slot) for slot in range(len(trial.record.slots.labels))}, Counter(keys)
+    row_of = {key[1]: row for row, key in enumerate(keys) if key in declared and seen[key] == 1}
     return CheckedTrial(checked, trial, keys, samples.images, samples.labels, row_of)
 
 
 def _collect(run: Callable[[], Iterator[Finding]], code: str, trial: int | None, findings: Findings) -> None:
-    """Take in what a check yields. A file that it cannot read is damage; a claim it cannot act on is false.
+    """Add what a check of a trial, or of the whole set, yields.
 
-    Args:
-        run: the check.
-        code: its code.
-        trial: the number of the trial that it looks at; None where that is the set.
-        findings: where they go.
+    A file that it cannot read is damage; a claim that it cannot act on is false.
     """
     try:
         for finding in run():
@@ -158,7 +146,7 @@ def _collect(run: Callable[[], Iterator[Finding]], code: str, trial: int | None,
     except DamagedError as error:
         findings.add(Finding("D105", error.message, integrity.REMEDY, trial=trial))
     except UsageError as error:
-        if kind_of(code) != "hint":  # a hint is no claim; the check of the claim has said the same
+        if kind_of(code) != "hint":  # a hint is no claim, and the check of the claim reports the same
             findings.add(Finding(code, error.message, trial=trial))
 
 
@@ -170,14 +158,13 @@ def _report(
     sampled: SampleCoverage | None,
     setup: PublishedSetup | None,
 ) -> Report:
-    findings = judged.findings
     return Report(
         path=str(path),
         content_digest=None if opened is None else opened.manifest.content_digest,
-        by_code=findings.by_code(),
+        by_code=judged.findings.by_code(),
         checked={} if opened is None else _counted(opened, trials, _shards(opened, sampled)),
-        rates=spans(judged.counts) if findings.worst == 0 else {},
-        exempt=tuple(trial.number for trial in trials if _exempts(trial)),
+        rates=spans(judged.counts) if judged.findings.worst == 0 else {},
+        exempt=tuple(trial.number for trial in trials if exempts_trigger(trial.record)),
         not_checked=NOT_PROVABLE + _not_checked(opened, sampled, setup),
         figures=judged.tally.figures() if judged.finished else None,
         sample=sampled,
@@ -185,7 +172,6 @@ def _report(
 
 
 def _counted(opened: PoisonSet, trials: tuple[OpenTrial, ...], unread: frozenset[str]) -> dict[str, int]:
-    """How much was looked at."""
     files = [record for record in opened.manifest.files if record.path not in unread]
     return {
         "trials": len(trials),
@@ -198,11 +184,10 @@ def _counted(opened: PoisonSet, trials: tuple[OpenTrial, ...], unread: frozenset
 def _not_checked(
     opened: PoisonSet | None, sampled: SampleCoverage | None, compared: PublishedSetup | None
 ) -> tuple[str, ...]:
-    """What of this set in particular was not checked, in words."""
+    """What was not checked of this set in particular, in words."""
     if opened is None:
         return ()
-    setup = opened.manifest.setup
-    unsaid = []
+    setup, unsaid = opened.manifest.setup, []
     if sampled is not None and sampled.unread:
         unsaid.append(f"anything in trials {format_numbers(sampled.unread)}, which were not read")
     if isinstance(setup, FileSetup | ForeignSetup):
@@ -214,17 +199,11 @@ def _not_checked(
         unsaid.append(
             f"that the attack chose its {setup.poisons} of {setup.candidates} candidates by the rule it names"
         )
+    more = ""
     if isinstance(setup, NamedSetup) and len(numbers) < trials_of(setup.name):
-        unsaid.append(
-            f"that the trials were not chosen for their outcome: the setup has more than {format_numbers(numbers)}"
-        )
-    if isinstance(setup, DrawnSetup) and numbers != list(range(len(numbers))):
-        unsaid.append(
-            f"that the trials were not chosen for their outcome: the seed draws more than {format_numbers(numbers)}"
-        )
+        more = "the setup has more"
+    elif isinstance(setup, DrawnSetup) and numbers != list(range(len(numbers))):
+        more = "the seed draws more"
+    if more:
+        unsaid.append(f"that the trials were not chosen for their outcome: {more} than {format_numbers(numbers)}")
     return tuple(unsaid)
-
-
-def _exempts(trial: OpenTrial) -> bool:
-    constraint = trial.record.constraint
-    return not isinstance(constraint, Unconstrained) and constraint.exempt_trigger

@@ -1,7 +1,7 @@
-"""Write a set's trials for other tools, a folder a trial: equal sets give equal bytes, and all of them or none.
+"""Write a set's trials for other tools, one folder per trial: all or none, and equal bytes for equal sets.
 
-While it grows an export is NAME.partial/export; then that folder gets its name. There is nothing to resume: what a
-killed export left is removed by the next one.
+An unfinished export is NAME.partial/export, and a finished one is moved to its name. There is nothing to resume: the
+next export removes what a killed one left.
 """
 
 from __future__ import annotations
@@ -33,13 +33,7 @@ ROWS: Final = "which rows are poisons, and their bases"
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export came to.
-
-    Attributes:
-        trials: their numbers.
-        files: how many were written.
-        dropped: what the set says and the export does not, in words.
-    """
+    """The result of an export: trial numbers, how many files were written, and in words what the export leaves out."""
 
     trials: tuple[int, ...]
     files: int
@@ -57,22 +51,19 @@ def export_set(
     ruled_by: str = "",
     progress: Progress = silent,
 ) -> Exported:
-    """Export trials, each into a folder named by its number.
+    """Export trials, each into a folder named by its number, without judging their claims.
 
     Args:
-        output: the folder; it must not exist or be empty.
-        opened: the set; whether its claims hold is for `verify`.
-        base: its base.
-        chosen: the format.
-        only: the trials wanted; None takes all.
-        rule: how each trial's whole training set is composed; None writes the poisons alone.
-        ruled_by: what the rule is called, for the export's README.
-        progress: told (trials done, trials in all).
+        output: the folder; it must be absent or empty.
+        only: the trials to export; None exports all.
+        rule: how to compose each trial's whole training set; None writes the poisons alone.
+        ruled_by: the name of the rule, for the export's README.
+        progress: called with (trials done, trials in all).
 
     Raises:
-        UsageError: the format is not written, cannot say a trial, or has no whole training sets.
+        UsageError: the format cannot be written, cannot express a trial, or has no whole training sets.
         MissingError: the output folder is refused, or the base is another one.
-        DamagedError: a file of the set is not what its manifest recorded.
+        DamagedError: a file of the set is not as recorded.
     """
     if chosen.write is None:
         raise UsageError(f"{chosen.name} is read, but not written", "`poisonsets list formats` says which are")
@@ -123,7 +114,7 @@ What the set says and this export does not:
 
 @contextmanager
 def _growing(output: Path) -> Iterator[Path]:
-    """A folder that gets its final name when the block ends without an error, and is gone when it ends with one."""
+    """A folder that gets its final name when the block ends, or is removed if the block raises."""
     store.refuse_nonempty(output)
     partial = writer.partial_path(output)
     store.refuse_unwritable(partial)

@@ -1,4 +1,4 @@
-"""What an export leaves behind: the fields of a set that a format has no place for, in words."""
+"""What an export leaves out: the fields of a set that a format cannot hold, in words."""
 
 from __future__ import annotations
 
@@ -15,20 +15,18 @@ Says = Callable[[Manifest, Trial], bool]
 
 
 def _patched(manifest: Manifest, trial: Trial) -> bool:
-    """Whether the trigger is a patch without a mask."""
     record = None if trial.trigger is None else manifest.triggers[trial.trigger]
     return isinstance(record, PatchTrigger) and record.mask is None
 
 
-def _own_targets(_manifest: Manifest, trial: Trial) -> bool:
-    return any(isinstance(target, FileTarget) for target in trial.targets)
-
-
-# What a trial may say beside its poisons and their labels, and whether it does. No format carries the last ones.
+# What a trial may say besides its poisons and their labels, and whether it does. No format carries the last ones.
 FIELDS: Final[dict[str, tuple[str, Says]]] = {
     "bases": ("the bases", lambda _, trial: True),
     "unknown bases": ("that some bases are unknown", lambda _, trial: None in trial.slots.bases),
-    "target": ("targets with pixels of their own", _own_targets),
+    "target": (
+        "targets with pixels of their own",
+        lambda _, trial: any(isinstance(target, FileTarget) for target in trial.targets),
+    ),
     "targets": ("all targets but the first", lambda _, trial: len(trial.targets) > 1),
     "patch": ("the trigger (targets have it on)", _patched),
     "adversarial label": (
@@ -51,7 +49,7 @@ FIELDS: Final[dict[str, tuple[str, Says]]] = {
 
 
 def lost_fields(opened: PoisonSet, numbers: Sequence[int], chosen: Format) -> tuple[str, ...]:
-    """What these trials say and the format cannot, in words."""
+    """What these trials say and the format cannot express, in words."""
     trials = [opened.trial(number).record for number in numbers]
     found = [
         words

@@ -1,10 +1,9 @@
-"""The whole training set of a trial as plain WebDataset shards, for any trainer: the rows a victim trains on."""
+"""A trial's whole training set, the rows that a victim trains on, as plain WebDataset shards for any trainer."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Final
 
 from poisonsets.manifests import limits
 from poisonsets.manifests.bases.dataset import Base
@@ -16,19 +15,12 @@ from poisonsets.manifests.interop.formats.webdataset import targets_files
 from poisonsets.manifests.overlay.compose import Rule, TrainingRows, compose, composed_images
 from poisonsets.manifests.sets.reader import OpenTrial
 
-CLASSES: Final = "classes.json"
-
 
 def training_set_files(trial: OpenTrial, base: Base, rule: Rule) -> Iterator[tuple[str, bytes]]:
     """The files of a trial's whole training set.
 
-    `train-NNNNNN.tar` (1,000 samples of `.cls` and `.png`, keyed by their row), `classes.json` (a name a label),
-    `targets/` (each target as the victim meets it) and, for `poisonsets score --targets`, `targets.json`.
-
-    Args:
-        trial: the trial.
-        base: the set's base.
-        rule: the composition.
+    `train-NNNNNN.tar` (1,000 samples of `.cls` and `.png`, keyed by row), `classes.json` (class names by label),
+    `targets/` (each target as the victim sees it) and, for `poisonsets score --targets`, `targets.json`.
 
     Raises:
         UsageError: the rule cannot be met.
@@ -43,7 +35,7 @@ def training_set_files(trial: OpenTrial, base: Base, rule: Rule) -> Iterator[tup
         some = TrainingRows(rows.base[part], rows.slot[part], rows.label[part])
         keys = [f"{row:08d}" for row in range(first, first + len(some))]
         yield f"train-{number:06d}.tar", shard(keys, composed_images(base.train.images, some, poisons), some.label)
-    yield CLASSES, (json.dumps(list(base.classes), indent=1) + "\n").encode()
+    yield "classes.json", (json.dumps(list(base.classes), indent=1) + "\n").encode()
     for place, target in enumerate(exported_targets(trial, base)):
         name = f"targets/{place}-of-class-{target.label}-wanted-{trial.record.adversarial_label}.png"
         yield name, png.encode(target.stamped)

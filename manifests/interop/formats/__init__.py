@@ -15,25 +15,21 @@ from poisonsets.manifests.plugins import by_name, load_plugins
 from poisonsets.manifests.spelling import unknown
 
 AUTO: Final = "auto"
-LOOKED_AT: Final = 20  # numbered folders, before a folder counts as none of a format
+LOOKED_AT: Final = 20  # numbered folders, before a folder counts as of no format
 _NUMBERED: Final = re.compile(r"(?:trial[-_ ]?)?([0-9]{1,5})", re.IGNORECASE)
 
 
 @cache
 def formats() -> Mapping[str, Format]:
-    """All formats by name, in alphabetical order.
-
-    Raises:
-        MissingError, UsageError: as `load_plugins`.
-    """
+    """All formats by name, in alphabetical order; raises as `load_plugins`."""
     return by_name("formats", ((module.FORMAT.name, module, module.FORMAT) for module in load_plugins(__name__)))
 
 
 def find_format(name: str, path: Path) -> Format:
-    """The format of that name; `auto` looks what lies there.
+    """The format of that name, or for `auto` the one detected at the path.
 
     Raises:
-        UsageError: there is none of that name, or nothing lies there that is known.
+        UsageError: there is no format of that name, or `auto` detects none.
         MissingError: there is no such file or folder.
     """
     if name not in formats() and name != AUTO:
@@ -49,7 +45,7 @@ def find_format(name: str, path: Path) -> Format:
 
 
 def sniff_format(path: Path) -> Format | None:
-    """The format whose looks a file, a folder, or a folder of numbered trials has; None where there is none."""
+    """Detect the format of a file, a folder, or a folder of numbered trials; None if it is unknown."""
     places = [path]
     if path.is_dir():
         places += [place for _, place in sorted(trial_folders(path).items())[:LOOKED_AT]]
@@ -57,7 +53,7 @@ def sniff_format(path: Path) -> Format | None:
 
 
 def trial_folders(path: Path) -> dict[int, Path]:
-    """The folders of a folder that are named by a trial's number: `17`, `00017`, `trial-17`.
+    """The folders in a folder that are named by a trial's number: `17`, `00017`, `trial-17`.
 
     Raises:
         UsageError: two of them have one number, or there are too many.
@@ -78,14 +74,14 @@ def trial_folders(path: Path) -> dict[int, Path]:
 
 
 def trial_places(chosen: Format, path: Path, number: int | None) -> dict[int, Path]:
-    """Where each trial of a set lies, by its number.
+    """The path of each trial of a set, by its number.
 
-    A file, or a folder that is a trial itself, is one trial: of the number given, else of its folder's, else 0. Any
-    other folder holds numbered ones.
+    A file or a trial's folder is one trial, numbered as given, else as its folder is, else 0. Any other folder holds
+    numbered trials.
 
     Raises:
-        UsageError: a number is given for a folder of trials, or is already theirs.
-        MissingError: the folder cannot be read.
+        UsageError: a number is given for a folder of trials, or as `trial_folders`.
+        MissingError, DamagedError: as `trial_folders`.
     """
     several = {} if not path.is_dir() or chosen.sniff(path) else trial_folders(path)
     if not several:

@@ -1,7 +1,7 @@
 """`folder`: PNG files by class, as Witches' Brew exports them (`limited`: the poisons; `full`: all training images).
 
-`train/CLASS/ID.png` (or `CLASS/ID.png`), ID an index into the base's training split, and `targets/CLASS/ID.png`, CLASS
-the adversarial one and ID an index into its test split. A second poison of a base is `ID-SLOT.png`.
+`train/CLASS/ID.png` (or `CLASS/ID.png`), ID an index into the base's training split, and `targets/CLASS/ID.png` with
+the adversarial class and an index into the test split. A second poison of one base is `ID-SLOT.png`.
 """
 
 from __future__ import annotations
@@ -33,19 +33,17 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _+=@-]{0,99}")
 
 
 def sniff_folder(path: Path) -> bool:
-    """Whether it is a folder with `train/` and `targets/`; others could be any folder of images."""
+    """Whether it is a folder with `train/` and `targets/`; any other could be just a folder of images."""
     return (path / TRAIN).is_dir() and (path / TARGETS).is_dir()
 
 
 def read_folder(path: Path, base: Base) -> ForeignTrial:
-    """The trial in a folder.
-
-    Of a folder that holds more than half of the training split the images that differ from the base's are the poisons.
+    """The trial in a folder; if it holds over half of the training split, the images unlike the base's are the poisons.
 
     Raises:
         MissingError: the folder cannot be read.
-        DamagedError: a class the base has not, a file that is no image of an id, an image of
-            another size than the base's, or a link.
+        DamagedError: an unknown class, a file that is no PNG named by an id, an image of another size than the base's,
+            or a link.
     """
     root = path / TRAIN if unlinked(path / TRAIN).is_dir() else path
     skip = (TARGETS, "test") if root == path else ()
@@ -74,13 +72,13 @@ def read_folder(path: Path, base: Base) -> ForeignTrial:
 
 
 def _own(base: Base, index: int, label: int, image: Images) -> bool:
-    """Whether it is the base's training image, under its own label."""
+    """Whether it is the base's training image under its own label."""
     known = index < len(base.train.labels) and int(base.train.labels[index]) == label
     return known and np.array_equal(base.train.images[index], image)
 
 
 def _order(file: tuple[Path, int, re.Match[str]]) -> tuple[int, int]:
-    """By slot where names have one, then by id."""
+    """Sort key: the slot if the name has one, then the id."""
     match = file[2]
     return int(match[2] or -1), -1 if match[1].lower() == "x" else int(match[1])
 
@@ -88,7 +86,7 @@ def _order(file: tuple[Path, int, re.Match[str]]) -> tuple[int, int]:
 def _files(
     root: Path, base: Base, pattern: re.Pattern[str], *, skip: tuple[str, ...] = ()
 ) -> Iterator[tuple[Path, int, re.Match[str]]]:
-    """Each file with its class and its name, by the names of folders and files."""
+    """Each file with its class and its parsed name, sorted by folder and file name."""
     count = 0
     with store.refusals(root):
         folders = sorted(one for one in root.iterdir() if one.name not in skip and unlinked(one).is_dir())
@@ -110,13 +108,12 @@ def _label(name: str, base: Base) -> int:
     if re.fullmatch(r"0|[1-9][0-9]{0,5}", name) and int(name) < len(base.classes) and not found:
         return int(name)
     near = nearest(name, base.classes)
-    raise DamagedError(
-        f"the folder {name[:60]} is no one class of {base.name}", f"Did you mean {near}?" if near else ""
-    )
+    remedy = f"Did you mean {near}?" if near else ""
+    raise DamagedError(f"the folder {name[:60]} is no one class of {base.name}", remedy)
 
 
 def _targets(folder: Path, base: Base) -> tuple[tuple[ForeignTarget, ...], int | None]:
-    """The targets, and the class they shall be taken for."""
+    """The targets and their adversarial label."""
     if not unlinked(folder).is_dir():
         return (), None
     targets, wanted = [], set()
@@ -130,10 +127,11 @@ def _targets(folder: Path, base: Base) -> tuple[tuple[ForeignTarget, ...], int |
 
 
 def write_folder(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
-    """The poisons and targets of a trial, the latter with the trigger on."""
+    """The poisons and the stamped targets of a trial."""
     images, labels = trial.poisons()
     bases = trial.record.slots.bases
-    in_order = _in_order(bases)
+    known = [index for index in bases if index is not None]
+    in_order = list(bases) == sorted(set(known))  # each base once, ascending: the ids alone give the slots
     for slot, (image, label, index) in enumerate(zip(images, labels, bases, strict=True)):
         name = "x" if index is None else str(index)
         yield f"{TRAIN}/{_folder(base, int(label))}/{name if in_order else f'{name}-{slot}'}.png", png.encode(image)
@@ -144,18 +142,11 @@ def write_folder(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
         yield f"{TARGETS}/{wanted}/{name}.png", png.encode(target.stamped)
 
 
-def _in_order(bases: tuple[int | None, ...]) -> bool:
-    """Whether ids alone say the slots: each once, ascending."""
-    known = [index for index in bases if index is not None]
-    return len(known) == len(bases) and known == sorted(set(known))
-
-
 def _folder(base: Base, label: int) -> str:
-    """A class's name where it can be a folder's and is no other's; else its number."""
+    """The class's name if it is unique and safe as a folder name, else its number."""
     name = base.classes[label]
-    if _PLAIN.fullmatch(name) and base.classes.count(name) == 1 and not name.isdigit():
-        return name
-    return str(label)
+    plain = _PLAIN.fullmatch(name) and base.classes.count(name) == 1 and not name.isdigit()
+    return name if plain else str(label)
 
 
 SUMMARY: Final = "train/CLASS/ID.png and targets/CLASS/ID.png: Witches' Brew limited and full; or CLASS/ID.png"

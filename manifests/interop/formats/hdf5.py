@@ -1,4 +1,4 @@
-"""`hdf5`: one HDF5 file a trial with the arrays of the format `numpy`, integers alone, read as HDF5 bases are.
+"""`hdf5`: one HDF5 file per trial with the arrays of the format `numpy`, integers only, read as HDF5 bases are.
 
 `poisons`, `labels`, `bases`, `targets`, `target_labels`, `target_indices`, `adversarial_label` at the root.
 """
@@ -34,7 +34,7 @@ def read_hdf5(path: Path, _base: Base) -> ForeignTrial:
 
     Raises:
         MissingError: there is no such file.
-        DamagedError: it is no such file, or is stored in a way that is refused.
+        DamagedError: it is no HDF5 file of a trial, or uses refused storage features.
     """
     file = path / NAME if path.is_dir() else path
     if path.is_dir() and file.is_symlink():
@@ -49,7 +49,7 @@ def read_hdf5(path: Path, _base: Base) -> ForeignTrial:
 
 
 def write_hdf5(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
-    """One file; targets with the trigger on."""
+    """One file; targets are stamped."""
     memory = io.BytesIO()
     with h5py.File(memory, "w") as file:
         for name, array in trial_arrays(trial, base).items():

@@ -1,8 +1,8 @@
-"""`numpy`: arrays in `.npy` files: ours, one file a field, or Witches' Brew's, the whole poisoned training set.
+"""`numpy`: arrays in `.npy` files: ours, one file per field, or Witches' Brew's, the whole poisoned training set.
 
 Ours: `poisons.npy` [P, H, W, 3], `labels.npy`, `bases.npy` (-1: unknown), `targets.npy`, `target_labels.npy`,
 `target_indices.npy` (into the test split, -1: none), `adversarial_label.npy`; or one `.npz` of these. Witches' Brew:
-`poisoned_training_data.npy` and `poisoned_training_labels.npy`, a row a training image, without ids and targets.
+`poisoned_training_data.npy` and `poisoned_training_labels.npy`, one row per training image, without ids and targets.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROWS: Final = 1000  # read at a time
 
 
 def sniff_numpy(path: Path) -> bool:
-    """Whether it is a folder with one of the two, or an `.npz` file that names its poisons."""
+    """Whether it is a folder of either kind, or an `.npz` file that names its poisons."""
     if path.suffix == ".npz" and begins(path, b"PK\x03\x04"):
         return ends_with_name(path, (POISONS,))
     return (path / POISONS).is_file() or (path / WHOLE[0]).is_file()
@@ -40,8 +40,8 @@ def read_numpy(path: Path, base: Base) -> ForeignTrial:
     """The trial in a folder or `.npz` file.
 
     Raises:
-        MissingError: a file is not there.
-        DamagedError: a file is no array, or not one that belongs there.
+        MissingError: a file is missing.
+        DamagedError: a file is no array, or an unexpected one.
     """
     if path.is_dir() and (path / WHOLE[0]).exists():
         return _whole(path, base)
@@ -51,7 +51,7 @@ def read_numpy(path: Path, base: Base) -> ForeignTrial:
 
 
 def _whole(path: Path, base: Base) -> ForeignTrial:
-    """The rows that are not the base's own, pixels or label, of a training set in its order."""
+    """The rows of a training set, in the base's order, whose pixels or label are not the base's."""
     images, labels = npy.NpyRows(path / WHOLE[0], 4), npy.NpyRows(path / WHOLE[1], 1)
     if len(images) != len(base.train.labels) or len(labels) != len(images):
         raise DamagedError(
@@ -92,7 +92,7 @@ def _highest(values: NDArray[Any]) -> float:
 
 
 def write_numpy(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
-    """One `.npy` file a field; targets with the trigger on."""
+    """One `.npy` file per field; targets are stamped."""
     for name, array in trial_arrays(trial, base).items():
         yield f"{name}.npy", npy.encode(array)
 

@@ -1,4 +1,4 @@
-"""`packed`: one file of `torch.save`, as Witches' Brew and the original feature attacks leave their poisons.
+"""`packed`: one file of `torch.save`, as Witches' Brew and the original feature attacks store their poisons.
 
 Witches' Brew (`poisons_packed_DATE.pth`): a list of the perturbation, float32 [P, 3, H, W] in units of the network's
 input, and the bases' ids; no images, no target. Convex and Bullseye Polytope (`poison_NNNNN.pth`): a dict of `poison`,
@@ -26,7 +26,7 @@ LEGACY: Final = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the magic numbe
 
 
 def sniff_packed(path: Path) -> bool:
-    """Whether it is a file of `torch.save` by its first bytes, or a zip called `.pth` or `.pt`."""
+    """Whether it begins as `torch.save`'s legacy form, or is a zip called `.pth` or `.pt`."""
     return begins(path, LEGACY) or (path.suffix in (".pth", ".pt") and begins(path, b"PK\x03\x04"))
 
 
@@ -35,7 +35,7 @@ def read_packed(path: Path, _base: Base) -> ForeignTrial:
 
     Raises:
         MissingError: there is no such file.
-        DamagedError: it cannot be read, or is neither of the two.
+        DamagedError: it cannot be read, or has neither layout.
     """
     value = load_torch(store.read_file(path, TORCH_BYTES, follow=True), str(path))
     if type(value) in (list, tuple) and len(value) == 2 and isinstance(value[0], np.ndarray):

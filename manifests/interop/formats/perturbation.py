@@ -1,7 +1,7 @@
-"""`perturbation`: differences alone, in one `.npy` or `.npz` file; the images are the base's.
+"""`perturbation`: differences from the base's images, in one `.npy` or `.npz` file.
 
-An `.npz` names its arrays: `delta` (or `perturbation`, `noise`), and if it likes `bases` (or `ids`, `indices`, `idx`)
-and `labels`. A `.npy` has the differences only: a row a training image, or a row a base of the `--setup`, in its order.
+An `.npz` names its arrays: `delta` (or `perturbation`, `noise`), optionally `bases` (or `ids`, `indices`, `idx`) and
+`labels`. A `.npy` has differences only: one row per training image, or per base of the `--setup`, in its order.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from poisonsets.manifests.verification.findings import Finding
 
 DELTAS: Final = ("delta", "perturbation", "noise")
 BASES: Final = ("bases", "ids", "indices", "idx")
-LABELS: Final = ("labels",)
 
 
 def sniff_perturbation(path: Path) -> bool:
-    """Whether it is a `.npy` file, or an `.npz` that names a difference."""
+    """Whether it is an `.npy` file, or an `.npz` file that names a difference."""
     if path.suffix == ".npz" and begins(path, b"PK\x03\x04"):
         return ends_with_name(path, tuple(f"{name}.npy" for name in DELTAS))
     return begins(path, npy.MAGIC)
@@ -41,7 +40,7 @@ def read_perturbation(path: Path, base: Base) -> ForeignTrial:
     """
     zipped = begins(path, b"PK\x03\x04")
     found = npy.read_zip(path) if zipped else {DELTAS[0]: npy.read(path)}
-    strange = sorted(set(found) - {*DELTAS, *BASES, *LABELS})
+    strange = sorted(set(found) - {*DELTAS, *BASES, "labels"})
     if strange:
         raise DamagedError(f"an array {strange[0][:60]}, which is not known", f"Known are {', '.join(DELTAS + BASES)}")
     delta, ids = _one(found, DELTAS), _one(found, BASES)
@@ -54,7 +53,7 @@ def read_perturbation(path: Path, base: Base) -> ForeignTrial:
         moved = np.flatnonzero(pixels.any(axis=(1, 2, 3)))
         hints = (Finding("H702", "a row a training image; those that are not all zero are taken for the poisons"),)
         pixels, bases = pixels[moved], tuple(int(index) for index in moved)
-    labels = _one(found, LABELS)
+    labels = found.get("labels")
     stated = (None,) * len(pixels) if labels is None else indices(labels, "labels")
     if len(stated) != len(pixels):
         raise DamagedError(f"{len(pixels)} differences, {len(stated)} labels")

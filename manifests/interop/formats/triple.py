@@ -1,7 +1,7 @@
-"""`triple`: the published benchmark's three pickles a trial, which five projects read and two write.
+"""`triple`: the published benchmark's three pickles per trial, which five projects read and two write.
 
 Schwarzschild et al. (2021): `poisons.pickle` (a list of image and label), `base_indices.pickle`, `target.pickle` (image
-and label, of a backdoor also patch and place). Sleeper Agent writes `source.pickle` in the place of the last.
+and label, for a backdoor also patch and position). Sleeper Agent writes `source.pickle` instead of the last.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read_triple(path: Path, _base: Base) -> ForeignTrial:
     """The trial in a folder.
 
     Raises:
-        MissingError: one of the three files is not there.
+        MissingError: one of the three files is missing.
         DamagedError: one of them cannot be read, or holds something else.
     """
     pixels, labels = _poisons(path / POISONS)
@@ -91,7 +91,10 @@ def _target(path: Path) -> tuple[ForeignTarget, Trigger | None, list[Finding]]:
     target = ForeignTarget(image(value[0], name), integer(value[1], f"{name}, its label"))
     if len(value) == 2:
         return target, None, hints
-    column, row = _two(value[3], f"{name}, its place")
+    position = integers(value[3], f"{name}, its place")
+    if len(position) != 2:
+        raise DamagedError(f"{name}, its place: {len(position)} numbers, column and row were expected")
+    column, row = position
     if min(column, row) < 0 or max(column, row) > limits.IMAGE_SIDE:
         raise DamagedError(f"{name}: a patch at column {column}, row {row}")
     patch, more = _patch(value[2], f"{name}, its patch")
@@ -99,15 +102,8 @@ def _target(path: Path) -> tuple[ForeignTarget, Trigger | None, list[Finding]]:
     return target, Trigger(record, patch), [*hints, *more]
 
 
-def _two(value: Any, where: str) -> list[int]:
-    found = integers(value, where)
-    if len(found) != 2:
-        raise DamagedError(f"{where}: {len(found)} numbers, column and row were expected")
-    return found
-
-
 def _patch(value: Any, where: str) -> tuple[Images, list[Finding]]:
-    """A patch [3, s, s] of values 0..1 as the benchmark's evaluator shows it: cut to whole levels, not rounded."""
+    """A patch [3, s, s] of values 0..1 as the benchmark's evaluator shows it: truncated to whole levels."""
     if not isinstance(value, np.ndarray) or value.ndim != 3 or value.shape[0] != 3 or not value.size:
         raise DamagedError(f"{where}: not an array [3, s, s]")
     if max(value.shape) > limits.IMAGE_SIDE or value.dtype.kind not in "iuf" or not np.isfinite(value).all():
@@ -122,7 +118,7 @@ def _patch(value: Any, where: str) -> tuple[Images, list[Finding]]:
 
 
 def _norms(path: Path, count: int) -> list[Finding]:
-    """The norms that some crafting scripts leave behind are claims of nobody; only their number is looked at."""
+    """Some crafting scripts leave norms behind; nothing depends on them, so only their number is checked."""
     if not path.exists():
         return []
     try:
@@ -134,21 +130,21 @@ def _norms(path: Path, count: int) -> list[Finding]:
 
 
 def write_triple(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
-    """The three pickles; of several targets the first.
+    """The three pickles, with the first target only.
 
-    A patch without a mask is written beside the target, at the target's own place; another trigger is stamped on it.
+    A patch without a mask is stored beside the target, with its position there; any other trigger is stamped on it.
 
     Raises:
         UsageError: a base is unknown, or there is no target.
     """
-    record, (images, labels) = trial.record, trial.poisons()
-    where = f"trial {trial.number}"
+    images, labels = trial.poisons()
     targets = exported_targets(trial, base)
     if not targets:
-        raise UsageError(f"{where}: it has source classes and no target, which a triple must have")
-    known = [index for index in record.slots.bases if index is not None]
-    if len(known) != len(record.slots.bases):
-        raise UsageError(f"{where}: a poison of an unknown base, which a triple cannot say", "Export to hdf5")
+        raise UsageError(f"trial {trial.number}: it has source classes and no target, which a triple must have")
+    known = [index for index in trial.record.slots.bases if index is not None]
+    if len(known) != len(labels):
+        message = f"trial {trial.number}: a poison of an unknown base, which a triple cannot say"
+        raise UsageError(message, "Export to hdf5")
     yield POISONS, writer.dumps([(one, int(label)) for one, label in zip(images, labels, strict=True)])
     yield BASES, writer.dumps(np.array(known, dtype=np.int64))
     yield TARGET, writer.dumps(_written_target(targets[0], trial.trigger()))
@@ -158,14 +154,11 @@ def _written_target(target: TargetImage, trigger: Trigger | None) -> tuple[Any, 
     if trigger is None or not isinstance(trigger.record, PatchTrigger) or trigger.mask is not None:
         return target.stamped, target.label
     row, column = place(trigger, target.plain.shape[0], target.plain.shape[1], target.record.image_id)
-    return target.plain, target.label, _shares(trigger.image), [column, row]
-
-
-def _shares(picture: Images | None) -> NDArray[np.float32]:
-    """A patch as float32 [3, h, w] in 0..1, each value such that cutting gives its level back."""
-    if picture is None:
+    if trigger.image is None:
         raise DamagedError("a patch without a picture")
-    return np.ascontiguousarray((picture.astype(np.float32) / np.float32(255)).transpose(2, 0, 1))
+    # float32 [3, h, w] in 0..1, which truncates to the same levels
+    patch = np.ascontiguousarray((trigger.image.astype(np.float32) / np.float32(255)).transpose(2, 0, 1))
+    return target.plain, target.label, patch, [column, row]
 
 
 SUMMARY: Final = (

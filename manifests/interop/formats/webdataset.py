@@ -1,7 +1,7 @@
-"""`webdataset`: the poisons as plain WebDataset shards `poisons-*.tar`, and `targets.json` with what to ask.
+"""`webdataset`: the poisons as plain WebDataset shards `poisons-*.tar`, and their targets in `targets.json`.
 
-A sample is `.cls` and `.png`; its key ends in the base's index: `SLOT-ID` or `ID` (`x`: unknown). The targets file is
-the one that `score` takes for whole training sets. This is the overlay; the whole set is `export --full`.
+A sample is `.cls` and `.png`, keyed `SLOT-ID` or `ID` by the base's index (`x`: unknown). `score` takes the same
+targets file for whole training sets, which `export --full` writes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def read_webdataset(path: Path, base: Base) -> ForeignTrial:
 
     Raises:
         MissingError: there is no shard, or a file cannot be read.
-        DamagedError: a shard, a sample or the targets file cannot be read, or an image is not of the base's size.
+        DamagedError: a shard, sample or targets file cannot be read, or an image has another size than the base's.
     """
     paths = sorted(path.glob(SHARDS)) if path.is_dir() else [path]
     images: list[Images] = []
@@ -70,7 +70,6 @@ def read_webdataset(path: Path, base: Base) -> ForeignTrial:
 
 
 def _with_targets(trial: ForeignTrial, path: Path) -> ForeignTrial:
-    """The trial with what a targets file says."""
     if path.is_symlink():
         raise DamagedError(f"{path.name}: a link; only regular files are read")
     spec = read_targets(path)
@@ -88,7 +87,7 @@ def _with_targets(trial: ForeignTrial, path: Path) -> ForeignTrial:
 
 
 def write_webdataset(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
-    """Shards of 1,000 poisons, and what to ask."""
+    """Shards of 1,000 poisons, and the targets file."""
     images, labels = trial.poisons()
     for number, first in enumerate(range(0, len(images), limits.SLOTS_PER_SHARD)):
         some = range(first, min(first + limits.SLOTS_PER_SHARD, len(images)))
@@ -99,9 +98,9 @@ def write_webdataset(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]
 
 
 def targets_files(trial: OpenTrial, base: Base) -> Iterator[tuple[str, bytes]]:
-    """What to ask a victim of the trial, as `score --targets` reads it: targets that are test images, and the trigger.
+    """A trial's targets file for `score --targets`, and the trigger's pictures.
 
-    Without such a target the source classes are asked for; without these there is no file.
+    It names the targets that are test images, else the source classes; without either there is no file.
     """
     record, trigger = trial.record, trial.trigger()
     targets = [

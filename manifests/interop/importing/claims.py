@@ -1,33 +1,29 @@
-"""What a user says of a foreign set because its files cannot: claims, units, targets, the setup it was made for."""
+"""What the user says of a foreign set because its files do not: claims, units, targets and setup."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from poisonsets.manifests.records.trial import Add, Constraint, InPlace, Linf
 from poisonsets.manifests.trials.published import PublishedSetup
 
-PUBLISHED_BUDGET: Final[Constraint] = Linf(levels=8)  # of the benchmark of Schwarzschild et al. (2021)
-IN_PLACE: Final = InPlace()
-
 
 @dataclass(frozen=True)
 class Claims:
-    """Claims and answers; the defaults are those of the published benchmark.
+    """Claims and answers for every trial; the defaults are the published benchmark's (Schwarzschild et al., 2021).
 
     Attributes:
-        constraint, labels, composition: what every trial claims.
         attack: the attack's name.
-        unit: as `--unit` spells it; None lets it be found out.
-        setup: what the trials were made for; bases and targets must then be its own.
-        target: index into the base's test split, of a trial that names none.
-        adversarial_label: of a set whose poisons have several labels or none.
+        unit: as `--unit` spells it; None infers it.
+        setup: the setup that the trials were made for, whose bases and targets they must have.
+        target: index into the base's test split, for trials that name no target.
+        adversarial_label: for sets whose poisons have several labels or none.
     """
 
-    constraint: Constraint = PUBLISHED_BUDGET
+    constraint: Constraint = field(default_factory=lambda: Linf(levels=8))
     labels: Literal["clean", "adversarial"] = "clean"
-    composition: InPlace | Add = IN_PLACE
+    composition: InPlace | Add = field(default_factory=InPlace)
     attack: str = "unknown"
     unit: str | None = None
     setup: PublishedSetup | None = None

@@ -1,6 +1,6 @@
-"""Import a foreign set: what its trials are goes into a set of our own, complete or absent, for `verify` to judge.
+"""Import a foreign set as one of ours, complete or not at all, for `verify` to judge.
 
-Nothing is written unless every trial can be said, or the user wants the sound ones alone.
+Nothing is written unless every trial can be imported, or the user wants only those that can.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import platform
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -29,19 +29,16 @@ from poisonsets.manifests.sets import writer
 from poisonsets.manifests.verification.findings import CodeFindings, Finding, Findings, exit_code, first_of
 from poisonsets.manifests.workers import Progress, silent
 
-LIBRARIES: Final = ("numpy", "pillow", "h5py", "pydantic")
-
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import came to.
+    """The result of an import.
 
     Attributes:
         format: the format's name.
-        content_digest: the identity of the set that was written, or None where none was.
-        trials: numbers of the trials in it.
-        kept_out: numbers of those that cannot be imported.
-        by_code: what is odd about which, the gravest first.
+        content_digest: the identity of the set that was written; None if none was.
+        trials, kept_out: numbers of the trials that were and that could not be imported.
+        by_code: the findings, the gravest first.
     """
 
     format: str
@@ -57,7 +54,7 @@ class Imported:
 
     @property
     def worst(self) -> int:
-        """The exit code: 0 where every trial was imported, 3 where one cannot be read, else 1; with a set, 1."""
+        """The exit code: 0 if every trial was imported; 3 if one cannot be read and nothing was written; else 1."""
         worst = exit_code(one.code for one in self.by_code)
         return min(worst, 1) if self.content_digest is not None else worst
 
@@ -78,19 +75,16 @@ def import_set(
     """Read a foreign set and write it as one of ours.
 
     Args:
-        output: the set's folder; it must not exist or be empty.
-        chosen: the format.
+        output: the folder of the new set, absent or empty.
         source: the file, the trial's folder, or the folder of numbered trials.
-        base: the base dataset.
-        claims: what the user says of it.
-        name: the set's name.
-        number: of a single trial whose place does not say it.
-        only: the trials wanted; None takes all.
-        skip_bad: leave out trials that cannot be imported; else one of them keeps the whole set from being written.
-        progress: told (trials read, trials in all).
+        name: the name of the new set.
+        number: the number of a single trial whose path does not give one.
+        only: the trials to import; None imports all.
+        skip_bad: leave out trials that cannot be imported; else one of them prevents the whole import.
+        progress: called with (trials read, trials in all).
 
     Raises:
-        UsageError: a unit is open, no such trial, or something that no manifest can say.
+        UsageError: a unit is ambiguous, a trial does not exist, or no manifest can express a value.
         MissingError: a file is missing, or the output folder is refused.
     """
     places = formats.trial_places(chosen, source, number)
@@ -120,10 +114,10 @@ def import_set(
 
 
 def _start_over(output: Path, request: dict[str, Any]) -> None:
-    """Remove what a killed import of the same command left: it is read anew sooner than compared.
+    """Remove what a killed import of the same command left, since reading again is cheaper than comparing.
 
     Raises:
-        MissingError: what is there is another command's, which only the user can tell to be waste.
+        MissingError: the unfinished set is another command's.
     """
     partial = writer.partial_path(output)
     if partial.is_dir():
@@ -152,11 +146,13 @@ def _wanted(source: Path, found: tuple[int, ...], only: tuple[int, ...] | None) 
 def _resolved(
     chosen: Format, place: Path, number: int, base: Base, claims: Claims, findings: Findings
 ) -> ResolvedTrial | None:
-    """The trial that lies at a place; None where it cannot be imported, which the findings then say why."""
+    """Read and resolve the trial at a path; None if it cannot be imported, and the findings say why."""
     try:
         resolved = resolve(chosen.read(place, base), number, base, claims)
     except (DamagedError, MissingError) as error:
-        findings.add(Finding("D701", _without(place, error.message), error.remedy, trial=number))
+        # Without the trial's own folder, equal errors have equal messages.
+        message = error.message.replace(f"{place}/", "").removeprefix(f"{place}: ")
+        findings.add(Finding("D701", message, error.remedy, trial=number))
         return None
     except UsageError as error:
         raise UsageError(f"trial {number}: {error.message}", error.remedy) from error
@@ -166,11 +162,6 @@ def _resolved(
     for hint in resolved.hints:
         findings.add(replace(hint, trial=number))
     return resolved
-
-
-def _without(place: Path, message: str) -> str:
-    """An error's words without the trial's own folder, so that they are equal where the error is."""
-    return message.replace(f"{place}/", "").removeprefix(f"{place}: ")
 
 
 def _head(source: Path, chosen: Format, base: Base, claims: Claims, name: str) -> dict[str, Any]:
@@ -188,12 +179,15 @@ def _head(source: Path, chosen: Format, base: Base, claims: Claims, name: str) -
         "seed": 0,
         "attack": AttackRecord(name=claims.attack, version=1, settings={}),
         "tool": Tool(name="poisonsets", version=version("poisonsets")),
-        "libraries": {**{one: version(one) for one in LIBRARIES}, "python": platform.python_version()},
+        "libraries": {
+            **{library: version(library) for library in ("numpy", "pillow", "h5py", "pydantic")},
+            "python": platform.python_version(),
+        },
     }
 
 
 def _request(head: dict[str, Any], claims: Claims, trials: tuple[int, ...], chosen: Format) -> dict[str, Any]:
-    """What an unfinished import is known by."""
+    """What identifies an unfinished import."""
     plain = {
         key: value.model_dump(mode="json") if isinstance(value, BaseModel) else value for key, value in head.items()
     }

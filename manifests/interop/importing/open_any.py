@@ -1,4 +1,4 @@
-"""One door for whatever judges poison sets: ours pass through, foreign ones are imported for as long as needed."""
+"""Open any poison set to judge it: ours as it is, a foreign one through a temporary import."""
 
 from __future__ import annotations
 
@@ -21,12 +21,7 @@ PUBLISHED_CLAIMS: Final = Claims()
 
 @dataclass(frozen=True)
 class NativeSet:
-    """A poison set of ours.
-
-    Attributes:
-        path: its folder; of a foreign set a temporary one.
-        notes: for people, where it was imported: what was found, what was assumed, what is odd.
-    """
+    """The folder of a poison set of ours, and notes on its import if it is a temporary copy of a foreign one."""
 
     path: Path
     notes: tuple[str, ...] = ()
@@ -38,16 +33,11 @@ def open_any(
 ) -> Iterator[NativeSet]:
     """A path as a poison set of ours.
 
-    A folder with a manifest, and whatever is of no format that is known by its looks, is left as it is, for the reader
-    to open or refuse.
-
-    Args:
-        path: what the user named.
-        find_base: gives the base that the user named; None where none was.
-        claims: what the user says of a foreign set; else the claims of the published benchmark.
+    A folder with a manifest, or a path of no known format, passes through for the reader to open or refuse.
+    `find_base` gives the base that the user named, if any.
 
     Raises:
-        UsageError: a foreign set without a base, or with an open unit.
+        UsageError: a foreign set has no base, or an ambiguous unit.
         DamagedError, ViolationError: a trial of a foreign set cannot be imported.
     """
     found = None if (path / MANIFEST).exists() or not path.exists() else sniff_format(path)
@@ -57,23 +47,18 @@ def open_any(
     if find_base is None:
         raise UsageError(f"{path}: a set of the format {found.name}, which names no base", "Give --base")
     with tempfile.TemporaryDirectory(prefix="poisonsets-") as scratch:
-        output = Path(scratch) / "set"
-        base = find_base()
+        output, base = Path(scratch) / "set", find_base()
         try:
             done = import_set(output, found, path, base, claims, name="imported")
         except UsageError as error:
-            raise UsageError(error.message, _remedy(found.name, error.remedy)) from error
+            remedy = error.remedy
+            if "--" in remedy:  # an option of `import`, which verify and score do not have
+                remedy = f"`poisonsets import {found.name}` takes --unit, --setup and --target; verify what it writes"
+            raise UsageError(error.message, remedy) from error
         _refuse_bad(done, path)
         assumed = f"assumed: {claims.line()} (`import` takes other claims)"
         assumed = f"{path}: a set of the format {found.name}, imported for this; {assumed}"
         yield NativeSet(output, (assumed, *(line for one in done.by_code for line in one.lines())))
-
-
-def _remedy(name: str, remedy: str) -> str:
-    """What helps here where `import` names its options, which whoever judges a set does not have."""
-    if "--" not in remedy:
-        return remedy
-    return f"`poisonsets import {name}` takes --unit, --setup and --target; verify what it writes"
 
 
 def _refuse_bad(done: Imported, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The manifest's records of imported trials, and what several trials share: targets of their own, and triggers."""
+"""The manifest's records of imported trials, and what they share: target images and triggers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,7 @@ from poisonsets.manifests.sets.reader import TARGETS
 
 
 class RecordBuilder:
-    """Builds the records, trial by trial.
-
-    Attributes:
-        trials: the numbers of those built so far, in their order.
-    """
+    """Builds records trial by trial; `trials` are the numbers of those built so far, in order."""
 
     def __init__(self, base: Base, claims: Claims) -> None:
         self._base = base
@@ -36,12 +32,8 @@ class RecordBuilder:
     def record(self, number: int, resolved: ResolvedTrial) -> Trial:
         """The manifest's record of a trial."""
         self.trials.append(number)
-        clean = self._base.train.images
-        bases = resolved.slots.bases
-        moved = sum(
-            base is None or not np.array_equal(image, clean[base])
-            for base, image in zip(bases, resolved.images, strict=True)
-        )
+        clean, pairs = self._base.train.images, zip(resolved.slots.bases, resolved.images, strict=True)
+        moved = sum(base is None or not np.array_equal(image, clean[base]) for base, image in pairs)
         labels = np.array(resolved.slots.labels, dtype=np.int64)
         return Trial(
             trial=number,
@@ -58,7 +50,7 @@ class RecordBuilder:
         )
 
     def files(self) -> list[tuple[str, bytes]]:
-        """The set's files besides shards and card."""
+        """The set's files other than shards and card."""
         found = [(path, png.encode(picture)) for path, picture in self._pictures().items()]
         if self._targets:
             images = np.stack([one.image for one in self._targets])
@@ -67,7 +59,7 @@ class RecordBuilder:
         return found
 
     def triggers(self) -> dict[str, Any]:
-        """The manifest's fields on triggers."""
+        """The manifest's `triggers` and `trigger_pixels`."""
         pixels = {path: image_digest(picture) for path, picture in self._pictures().items()}
         return {"triggers": {name: one.record for name, one in self._triggers.items()}, "trigger_pixels": pixels}
 
@@ -78,15 +70,14 @@ class RecordBuilder:
         if isinstance(one, SplitTarget):
             return one
         if len(self._targets) == limits.SLOTS_PER_SHARD:
-            raise UsageError(
-                f"more than {limits.SLOTS_PER_SHARD} targets with pixels of their own", "Import fewer trials a set"
-            )
+            message = f"more than {limits.SLOTS_PER_SHARD} targets with pixels of their own"
+            raise UsageError(message, "Import fewer trials per set")
         self._targets.append(one)
         pixels = image_digest(one.image, one.label)
         return FileTarget(key=shard.key_of(0, len(self._targets) - 1), label=one.label, pixels=pixels)
 
     def _trigger(self, trigger: Trigger) -> str:
-        """The name of a trigger; equal ones share it, and their pictures are called after it."""
+        """The name of a trigger and of its pictures, which equal triggers share."""
         for name, known in self._triggers.items():
             if _identity(known) == _identity(trigger):
                 return name
@@ -97,7 +88,7 @@ class RecordBuilder:
         return name
 
     def _constraint(self, resolved: ResolvedTrial) -> Constraint:
-        """The claimed one; only a trial with a patch can exempt it."""
+        """The claimed constraint, exempting the trigger only if it is a patch."""
         claimed = self._claims.constraint
         patched = resolved.trigger is not None and resolved.trigger.record.kind == "patch"
         if patched or isinstance(claimed, Unconstrained):
@@ -106,6 +97,6 @@ class RecordBuilder:
 
 
 def _identity(trigger: Trigger) -> tuple[dict[str, Any], list[str]]:
-    """What a trigger does, whatever its files are called: its record, and what its pictures show."""
+    """A trigger's record without file names, and its pictures' digests."""
     record = trigger.record.model_dump(exclude={"image", "mask"})
     return record, [image_digest(picture) for picture in trigger.pictures().values()]

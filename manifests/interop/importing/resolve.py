@@ -1,6 +1,6 @@
-"""A foreign trial against its base and setup: what a manifest will say of it, or why it cannot be said.
+"""Resolve a foreign trial against its base and setup: what the manifest will say of it, or why it cannot.
 
-What is resolved is what the files mean. Whether the claims hold is for `verify`, as of any set.
+This decides what the files mean; `verify` decides whether the claims hold, as for any set.
 """
 
 from __future__ import annotations
@@ -33,17 +33,7 @@ class PixelTarget:
 
 @dataclass(frozen=True)
 class ResolvedTrial:
-    """A trial that a manifest can say.
-
-    Attributes:
-        images: uint8 [P, H, W, 3].
-        slots: bases and labels of the poisons.
-        adversarial_label: what the targets shall be called.
-        targets: at least one, or source classes.
-        source_classes: what the trigger acts on.
-        trigger: stamped on the targets; of a backdoor.
-        hints: what is worth knowing.
-    """
+    """A trial that a manifest can express: uint8 [P, H, W, 3], and at least one target or source class."""
 
     images: Images
     slots: Slots
@@ -55,7 +45,7 @@ class ResolvedTrial:
 
 
 class UnresolvedError(Exception):
-    """The trial cannot be imported; `finding` says why, of no trial yet."""
+    """The trial cannot be imported; `finding` says why, without a trial number."""
 
     def __init__(self, code: str, message: str, remedy: str = "") -> None:
         super().__init__(message)
@@ -63,23 +53,20 @@ class UnresolvedError(Exception):
 
 
 def resolve(trial: ForeignTrial, number: int, base: Base, claims: Claims) -> ResolvedTrial:
-    """What a manifest will say of a trial.
-
-    Args:
-        trial: as its files have it.
-        number: its number, which is the setup's too.
-        base: the base dataset.
-        claims: what the user says.
+    """What the manifest will say of a trial, whose number is also its number in the setup.
 
     Raises:
-        UnresolvedError: the trial contradicts itself, the base or the setup, or leaves open what nobody claims.
-        UsageError: the unit of its values is open, or stated otherwise than it must be.
+        UnresolvedError: the trial contradicts itself, the base or the setup, or lacks what no claim supplies.
+        UsageError: the unit of its values is ambiguous, or claimed wrongly.
         DamagedError: its values cannot be pixels.
     """
     plan = None if claims.setup is None else _plan(claims.setup, base, number)
     bases, hints = _bases(trial, plan, base)
     images, more = _images(trial, bases, base, claims)
-    labels = tuple(_label(label, index, base) for label, index in zip(trial.labels, bases, strict=True))
+    labels = tuple(
+        int(base.train.labels[index]) if label is None and index is not None else label
+        for label, index in zip(trial.labels, bases, strict=True)
+    )
     _check_label(base, "a poison's label", *(label for label in labels if label is not None))
     adversarial = _adversarial(trial, plan, labels, base, claims)
     slots = tuple(adversarial if label is None else label for label in labels)
@@ -122,9 +109,8 @@ def _bases(trial: ForeignTrial, plan: Plan | None, base: Base) -> tuple[tuple[in
     known = [index for index in trial.bases if index is not None]
     outside = [index for index in known if not 0 <= index < len(base.train.labels)]
     if outside:
-        raise UnresolvedError(
-            "V701", f"base index {outside[0]} is outside 0-{len(base.train.labels) - 1} of {base.name}"
-        )
+        message = f"base index {outside[0]} is outside 0-{len(base.train.labels) - 1} of {base.name}"
+        raise UnresolvedError("V701", message)
     if plan is not None and sorted(known) != sorted(plan.bases):
         shared = (Counter(known) & Counter(plan.bases)).total()
         raise UnresolvedError("V702", f"its bases are not those of the setup: {shared} of {len(plan.bases)} are")
@@ -137,18 +123,13 @@ def _images(
 ) -> tuple[Images, tuple[Finding, ...]]:
     found, side = trial.pixels.shape[1:3], base.train.side
     if found != side:
-        raise UnresolvedError(
-            "V703", f"images of {found[1]}x{found[0]} pixels, those of {base.name} have {side[1]}x{side[0]}"
-        )
+        message = f"images of {found[1]}x{found[0]} pixels, those of {base.name} have {side[1]}x{side[0]}"
+        raise UnresolvedError("V703", message)
     if trial.adds and None in bases:
         raise UnresolvedError("V701", "differences from bases that nobody names", "Give --setup")
     unit = units.unit_of(trial.pixels, claims.unit, adds=trial.adds, where="its pixels")
     under = base.train.images[[index for index in bases if index is not None]] if trial.adds else None
     return units.levels_in(trial.pixels, unit, under)
-
-
-def _label(label: int | None, index: int | None, base: Base) -> int | None:
-    return label if label is not None or index is None else int(base.train.labels[index])
 
 
 def _adversarial(
@@ -168,12 +149,10 @@ def _adversarial(
 
 
 def _targets(trial: ForeignTrial, plan: Plan | None, claims: Claims) -> tuple[ForeignTarget, ...]:
-    said = any(one.image is not None or one.index is not None for one in trial.targets)
-    if said:
+    if any(one.image is not None or one.index is not None for one in trial.targets):
         if len(trial.targets) > limits.TARGETS_PER_TRIAL:
-            raise UnresolvedError(
-                "V705", f"{len(trial.targets)} targets, at most {limits.TARGETS_PER_TRIAL} can be imported"
-            )
+            message = f"{len(trial.targets)} targets, at most {limits.TARGETS_PER_TRIAL} can be imported"
+            raise UnresolvedError("V705", message)
         return trial.targets
     if plan is not None:
         return tuple(ForeignTarget(index=one.index, label=one.label) for one in plan.targets)
@@ -213,7 +192,7 @@ def _true(one: ForeignTarget, index: int, base: Base) -> int:
 
 
 def _found(one: ForeignTarget, image: Images, plan: Plan | None, base: Base) -> tuple[Match | None, list[Finding]]:
-    """The test image that a target is, and what is odd about that."""
+    """The test image that a target shows, and hints."""
     images = base.test.images
     if plan is not None:
         stated = [match_at(images, image, target.index) for target in plan.targets]
@@ -235,13 +214,12 @@ def _found(one: ForeignTarget, image: Images, plan: Plan | None, base: Base) -> 
 def _check_label(base: Base, what: str, *labels: int) -> None:
     outside = [label for label in labels if not 0 <= label < len(base.classes)]
     if outside:
-        raise UnresolvedError(
-            "V704", f"{what} is {outside[0]}, the classes of {base.name} are 0-{len(base.classes) - 1}"
-        )
+        message = f"{what} is {outside[0]}, the classes of {base.name} are 0-{len(base.classes) - 1}"
+        raise UnresolvedError("V704", message)
 
 
 def _sources(trial: ForeignTrial, targets: list[SplitTarget | PixelTarget], base: Base) -> tuple[int, ...]:
-    """The classes that a trigger acts on: those the files name, else those of the targets."""
+    """The source classes that the files name, else those of a backdoor's targets."""
     _check_label(base, "a source class", *trial.source_classes)
     if trial.trigger is None:
         return trial.source_classes

@@ -1,4 +1,4 @@
-"""Which test image a foreign target is: itself, itself one level lower, or none."""
+"""Find the test image that a foreign target shows, exactly or with values one level lower."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ BLOCK: Final = 4096  # images compared at a time
 
 @dataclass(frozen=True)
 class Match:
-    """A test image by index, and how the target is like it.
+    """The index of a test image, and whether all pixels are equal.
 
-    Attributes:
-        index: into the split.
-        exact: whether all pixels are equal; else some values are one level lower and none differ otherwise, as the
-            published crafting code leaves images that it did not mean to change (it truncates).
+    If not, some values are one level lower: published crafting code truncates images that it means to leave alone.
     """
 
     index: int
@@ -27,7 +24,7 @@ class Match:
 
 
 def match_at(images: Images, image: Images, index: int) -> Match | None:
-    """Whether an image, uint8 [H, W, 3], is the one at this index of uint8 [N, H, W, 3]."""
+    """Match an image uint8 [H, W, 3] with the one at this index of uint8 [N, H, W, 3]."""
     if not 0 <= index < len(images) or images.shape[1:] != image.shape:
         return None
     difference = images[index].astype(np.int16) - image
@@ -37,13 +34,13 @@ def match_at(images: Images, image: Images, index: int) -> Match | None:
 
 
 def find_match(images: Images, image: Images) -> Match | None:
-    """The first image of uint8 [N, H, W, 3] that an image is, equal ones before those a level lower."""
+    """The first match of an image uint8 [H, W, 3] in uint8 [N, H, W, 3]; exact matches come first."""
     if images.shape[1:] != image.shape:
         return None
     nearly = None
     first = image[0].astype(np.int16)
     for start in range(0, len(images), BLOCK):
-        # Most images differ in their first row already; comparing all pixels of all images would take seconds.
+        # Most images differ in their first row; comparing all pixels of all images would take seconds.
         rows = images[start : start + BLOCK, 0].astype(np.int16) - first
         for place in np.flatnonzero(((rows == 0) | (rows == 1)).all(axis=(1, 2))):
             found = match_at(images, image, start + int(place))

@@ -1,4 +1,4 @@
-"""What the published benchmark's own checker would have said, for whoever compares with its table."""
+"""The verdict of the published benchmark's own checker, for comparison with its table."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from poisonsets.manifests.verification.findings import Finding
 def published_checker(figures: Figures) -> Iterator[Finding]:
     """With --compat: what the published checker of Schwarzschild et al. (2021) says; always said, never a fault.
 
-    It asserts max |poison - base| / 255 - 9/255 < 1e-5 over the poisons whose base is named, which is at most nine
-    levels for a budget of eight (`learning_module.py`, lines 499 to 514), the trigger's pixels included, and looks
-    neither at labels nor at their number.
+    It asserts max |poison - base| / 255 - 9/255 < 1e-5 over the poisons with a named base, trigger pixels included:
+    nine levels for a budget of eight (`learning_module.py`, lines 499 to 514). It checks neither labels nor counts.
     """
     refused, trials = figures.trials_beyond, figures.trials
     verdict = f"refuses {len(refused)} of {trials} trials" if refused else f"accepts all {trials} trials"

@@ -1,4 +1,4 @@
-"""Composition: the rule by which poisons enter the training set can be carried out on this base."""
+"""Composition: the rule that puts poisons into the training set works on this base."""
 
 from __future__ import annotations
 

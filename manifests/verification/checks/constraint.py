@@ -1,7 +1,4 @@
-"""Constraint: how far each poison is from its base, in whole levels, with no tolerance.
-
-All poisons are measured at once (`distance.py`); the few outside are looked at again, pixel by pixel.
-"""
+"""Constraint: how far each poison is from its base, in whole levels, with no tolerance."""
 
 from __future__ import annotations
 
@@ -15,8 +12,6 @@ from poisonsets.manifests.records.trial import L2, Linf, Unconstrained
 from poisonsets.manifests.verification.check_registry import check
 from poisonsets.manifests.verification.findings import Finding
 from poisonsets.manifests.verification.subjects import CheckedTrial
-
-CHANNELS = "RGB"
 
 
 @check("V301")
@@ -34,37 +29,26 @@ def inside_the_ball(trial: CheckedTrial) -> Iterator[Finding]:
         if trial.record.slots.bases[slot] is None:
             yield trial.finding("V301", f"no base is named, so {constraint.norm} cannot hold", slot=slot)
         elif slot in far:
-            yield from _outside(trial, constraint, slot, _delta(trial, *far[slot]))
+            message, remedy = _excess(constraint, _delta(trial, *far[slot])), "Craft again or declare the larger budget"
+            yield trial.finding("V301", message, slot=slot, remedy=remedy)
 
 
 def _delta(trial: CheckedTrial, row: int, base: int) -> NDArray[np.int64]:
-    """int64 [H, W, 3]: the difference of one poison from its base, 0 where it is exempt."""
+    """Poison minus base, int64 [H, W, 3]; 0 at exempt pixels."""
     delta: NDArray[np.int64] = trial.images[row].astype(np.int64) - trial.base.train.images[base]
     if (trigger := trial.exempt) is not None:
         delta[footprint(trigger, delta.shape[0], delta.shape[1], train_id(base))] = 0
     return delta
 
 
-def _outside(trial: CheckedTrial, constraint: Linf | L2, slot: int, delta: NDArray[np.int64]) -> Iterator[Finding]:
-    if isinstance(constraint, Linf):
-        moved = np.abs(delta)
-        worst = int(moved.max())
-        if worst > constraint.levels:
-            row, column, channel = (int(i) for i in np.unravel_index(int(moved.argmax()), moved.shape))
-            beyond = int((moved > constraint.levels).sum())
-            yield trial.finding(
-                "V301",
-                f"pixel (row {row}, column {column}, channel {CHANNELS[channel]}) moved {worst} levels, budget "
-                f"{constraint.levels}; {beyond} channel value{'s' if beyond > 1 else ''} beyond it",
-                slot=slot,
-                remedy="Craft again or declare the larger budget",
-            )
-    elif (squared := int((delta**2).sum())) > constraint.squared_levels:
-        row, column, channel = (int(i) for i in np.unravel_index(int(np.abs(delta).argmax()), delta.shape))
-        yield trial.finding(
-            "V301",
-            f"squared distance {squared}, budget {constraint.squared_levels}; farthest at pixel (row {row}, column "
-            f"{column}, channel {CHANNELS[channel]}), {int(abs(delta[row, column, channel]))} levels",
-            slot=slot,
-            remedy="Craft again or declare the larger budget",
-        )
+def _excess(constraint: Linf | L2, delta: NDArray[np.int64]) -> str:
+    """Say by how much a poison breaks its budget, and at which pixel it moved most."""
+    moved = np.abs(delta)
+    row, column, channel = np.unravel_index(int(moved.argmax()), moved.shape)
+    pixel, most = f"pixel (row {row}, column {column}, channel {'RGB'[channel]})", int(moved.max())
+    if isinstance(constraint, L2):
+        distance = f"squared distance {int((delta**2).sum())}, budget {constraint.squared_levels}"
+        return f"{distance}; farthest at {pixel}, {most} levels"
+    beyond = int((moved > constraint.levels).sum())
+    over = f"{beyond} channel value{'s' if beyond > 1 else ''} beyond it"
+    return f"{pixel} moved {most} levels, budget {constraint.levels}; {over}"

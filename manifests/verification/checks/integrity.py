@@ -1,7 +1,4 @@
-"""Damage: every byte of the set is what its manifest recorded, and nothing else is there.
-
-These checks run first, on the set as a whole, and need no base dataset.
-"""
+"""Damage: every byte of the set is as recorded and nothing else is there. Runs first and needs no base dataset."""
 
 from __future__ import annotations
 
@@ -31,13 +28,7 @@ REMEDY = "Fetch the set again"
 
 
 def check_files(opened: PoisonSet, unread: Collection[str] = ()) -> Iterator[Finding]:
-    """D102, D103, D104 and D106 over the whole folder.
-
-    Args:
-        opened: the set.
-        unread: files of which no more than name, kind and size are checked.
-    """
-    listed = {record.path for record in opened.manifest.files}
+    """D102, D103, D104 and D106 over the whole folder; of the `unread` files, check name, kind and size only."""
     for record in opened.manifest.files:
         if record.path in unread:
             yield from _check_size(opened.path, record)
@@ -48,25 +39,20 @@ def check_files(opened: PoisonSet, unread: Collection[str] = ()) -> Iterator[Fin
             gone = not (opened.path / record.path).exists()
             yield Finding("D102" if gone else "D103", error.message, REMEDY, part=record.path)
     yield from _check_run(opened.path)
-    yield from _check_unlisted(opened.path, listed | {MANIFEST, RUN})
+    yield from _check_unlisted(opened.path, {record.path for record in opened.manifest.files} | {MANIFEST, RUN})
 
 
 def _check_size(folder: Path, record: FileRecord) -> Iterator[Finding]:
-    """Whether a file that is not read is there and as long as recorded; what it is otherwise, D104 says."""
+    """Check that an unread file exists and has the recorded size; D104 checks its kind."""
     try:
         size = (folder / record.path).lstat().st_size
     except OSError as error:
-        yield Finding(
-            "D102", f"{folder}: {record.path} is missing or cannot be read ({error.strerror})", REMEDY, part=record.path
-        )
+        message = f"{folder}: {record.path} is missing or cannot be read ({error.strerror})"
+        yield Finding("D102", message, REMEDY, part=record.path)
         return
     if size != record.bytes:
-        yield Finding(
-            "D103",
-            f"{folder}: {record.path} has {size} bytes, the manifest says {record.bytes}",
-            REMEDY,
-            part=record.path,
-        )
+        message = f"{folder}: {record.path} has {size} bytes, the manifest says {record.bytes}"
+        yield Finding("D103", message, REMEDY, part=record.path)
 
 
 def _check_run(folder: Path) -> Iterator[Finding]:
@@ -98,6 +84,5 @@ def _check_unlisted(folder: Path, wanted: set[str]) -> Iterator[Finding]:
             elif not stat.S_ISREG((folder / path).lstat().st_mode):
                 yield Finding("D104", "not a plain file", REMEDY, part=path)
     for error in unread:
-        yield Finding(
-            "D104", f"cannot be listed ({error.strerror}), so it may hold anything", REMEDY, part=str(error.filename)
-        )
+        message = f"cannot be listed ({error.strerror}), so it may hold anything"
+        yield Finding("D104", message, REMEDY, part=str(error.filename))

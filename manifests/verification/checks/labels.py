@@ -1,4 +1,4 @@
-"""Labels: bases exist, clean labels are the bases' own, source classes and index lists make sense."""
+"""Labels: bases exist, clean labels are those of the bases, source classes and index lists make sense."""
 
 from __future__ import annotations
 
@@ -27,10 +27,8 @@ def labels_are_clean(trial: CheckedTrial) -> Iterator[Finding]:
         if base is None:
             yield trial.finding("V402", "no base is named, so its label cannot be called clean", slot=slot)
         elif base < len(trial.base.train.labels) and trial.base.train.labels[base] != label:
-            true = int(trial.base.train.labels[base])
-            yield trial.finding(
-                "V402", f"label {label}, but its base train/{base} is of class {true}: not clean", slot=slot
-            )
+            message = f"label {label}, but its base train/{base} is of class {trial.base.train.labels[base]}: not clean"
+            yield trial.finding("V402", message, slot=slot)
 
 
 @check("V405")
@@ -46,7 +44,6 @@ def lists_exist(trial: CheckedTrial) -> Iterator[Finding]:
         if outside := [index for index in indices if index >= count]:
             yield trial.finding("V405", f"list {name}: {split}/{outside[0]} does not exist; there are {count} images")
         if len(before | set(indices)) < len(before) + len(indices):
-            yield trial.finding(
-                "V405", f"list {name}: an image of the {split} split stands in two lists, or twice in one"
-            )
+            message = f"list {name}: an image of the {split} split stands in two lists, or twice in one"
+            yield trial.finding("V405", message)
         before.update(indices)

@@ -1,4 +1,4 @@
-"""Leaks between the splits: what a victim trains on and is judged by at once, where the author is not to blame."""
+"""Leaks between the splits: images that a victim both trains and is tested on, through no fault of the author."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from poisonsets.manifests.verification.subjects import CheckedTrial
 def targets_stand_in_one_split(trial: CheckedTrial) -> Iterator[Finding]:
     """No target has the pixels of a training image that the base holds too and victims keep."""
     for target in trial.record.targets:
-        if not isinstance(target, SplitTarget) or target.split == "train":
-            continue
-        if target.index >= len(trial.base.test.labels):
+        if (
+            not isinstance(target, SplitTarget)
+            or target.split == "train"
+            or target.index >= len(trial.base.test.labels)
+        ):
             continue
         for index in trial.checked_set.train_lookup.find(trial.base.test.images[target.index]):
             if _kept(trial, index):
@@ -42,7 +44,7 @@ def poisons_are_no_test_images(trial: CheckedTrial) -> Iterator[Finding]:
 
 
 def _kept(trial: CheckedTrial, index: int) -> bool:
-    """Whether a training image is in the victim's training set as it is."""
+    """Whether a training image is in the victim's training set, unchanged."""
     rule = trial.record.composition
     if trial.base.train.labels[index] not in trial.base.victim_classes:
         return False

@@ -1,4 +1,4 @@
-"""The manifest: its content digest, its pin of the base, and that every file it lists serves a purpose."""
+"""The manifest: its content digest, its pin of the base, and the purpose of every file it lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Origin: trials that come from a seed, a published rule or a setup file are made again and compared."""
+"""Origin: draw the trials again from their seed, published rule or setup file, and compare."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ def drawn_as_declared(trial: CheckedTrial) -> Iterator[Finding]:
     except PoisonsetsError as error:
         yield trial.finding("V501", f"the declared setup cannot be drawn from this base: {error.message}")
         return
-    record = trial.record
-    rule = record.composition
+    record, rule = trial.record, trial.record.composition
     removed = tuple(rule.removed) if isinstance(rule, Supplant) else None
     for what, found, wanted in (
         ("target", _named(record.targets), _named(plan.targets)),
@@ -81,7 +80,7 @@ def as_the_given_setup(trial: CheckedTrial) -> Iterator[Finding]:
 
 
 def _other_bases(trial: CheckedTrial, plan: Plan) -> Iterator[Finding]:
-    """How a trial's bases differ from a setup's, whatever their order: the order means nothing to a victim."""
+    """How a trial's bases differ from a setup's, in any order: victims do not see the order."""
     found: Counter[int | None] = Counter(trial.record.slots.bases)
     wanted: Counter[int | None] = Counter(plan.bases)
     if found.total() != wanted.total():
@@ -114,7 +113,7 @@ def _bases(trial: CheckedTrial, plan: Plan, by: str) -> Iterator[Finding]:
 
 
 def _few(removed: tuple[int, ...] | None) -> str:
-    """Supplanted images in words that differ where they differ, and stay short."""
+    """Supplanted images in a few words: their number, the first three and a digest."""
     if removed is None:
         return "none"
     digest = hashlib.sha256(",".join(map(str, removed)).encode()).hexdigest()[:8]
@@ -126,7 +125,7 @@ def _named(targets: tuple[SplitTarget | FileTarget, ...]) -> str:
 
 
 def _same(trial: CheckedTrial, target: SplitTarget | FileTarget, wanted: SplitTarget) -> bool:
-    """Whether a target is a setup's: by its place in the base, or by its pixels where it is a file."""
+    """Whether a target is the setup's: by its index, or by its pixels where it is a file."""
     if not isinstance(target, FileTarget):
         return target == wanted
     image = trial.base.split(wanted.split).images[wanted.index]

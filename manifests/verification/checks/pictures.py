@@ -1,4 +1,4 @@
-"""Trigger pictures: the files show what the manifest declares, masks are masks, and triggers fit the images."""
+"""Trigger pictures: files have the declared pixels, masks are black and white, and triggers fit the images."""
 
 from __future__ import annotations
 

@@ -23,11 +23,8 @@ def slots_complete(trial: CheckedTrial) -> Iterator[Finding]:
     found = Counter(trial.keys)
     for number, slot in sorted(found):
         if number != trial.number or slot >= count:
-            yield trial.finding(
-                "V201",
-                f"the shards hold sample {key_of(number, slot)}, the manifest declares slots 0..{count - 1}",
-                slot=slot,
-            )
+            message = f"the shards hold sample {key_of(number, slot)}, the manifest declares slots 0..{count - 1}"
+            yield trial.finding("V201", message, slot=slot)
         elif found[number, slot] > 1:
             yield trial.finding("V201", f"stands {found[number, slot]} times in the shards", slot=slot)
     for slot in range(count):

@@ -1,4 +1,4 @@
-"""Stamped poisons: where a set's words say that a trigger is on its poisons, or is not to be seen, so it is."""
+"""Stamped poisons: they show the trigger where the manifest says so, and hide it where it says so."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from poisonsets.manifests.overlay.stamp import Trigger, footprint, stamp, train_
 from poisonsets.manifests.records.trial import Unconstrained
 from poisonsets.manifests.verification.check_registry import check
 from poisonsets.manifests.verification.findings import Finding
-from poisonsets.manifests.verification.subjects import CheckedTrial
+from poisonsets.manifests.verification.subjects import CheckedTrial, exempts_trigger
 
 
 @check("V302")
@@ -42,9 +42,8 @@ def changed_labels_are_stamped_bases(trial: CheckedTrial) -> Iterator[Finding]:
 def triggers_are_hidden(trial: CheckedTrial) -> Iterator[Finding]:
     """Where labels are clean and the constraint exempts no trigger, no poison shows it."""
     record, trigger = trial.record, trial.trigger()
-    if trigger is None or record.labels != "clean" or isinstance(record.constraint, Unconstrained):
-        return
-    if record.constraint.exempt_trigger:
+    constrained = not isinstance(record.constraint, Unconstrained) and not exempts_trigger(record)
+    if trigger is None or record.labels != "clean" or not constrained:
         return
     visible = []
     for slot, row, base in trial.pairs:
@@ -60,10 +59,9 @@ def triggers_are_hidden(trial: CheckedTrial) -> Iterator[Finding]:
 def _otherwise_stamped(
     trial: CheckedTrial, trigger: Trigger, *, everywhere: bool
 ) -> Iterator[tuple[int, int, str, int]]:
-    """The poisons that are not their stamped bases, at all pixels or at those that the trigger may change.
+    """Slot, base, first wrong pixel and number of wrong pixels of every poison that is not its stamped base.
 
-    Yields:
-        Slot, base, the first pixel that differs, in words, and the number of such pixels.
+    `everywhere` compares all pixels, else those that the trigger may change.
     """
     for slot, row, base in trial.pairs:
         wanted, under = _stamped_base(trial, trigger, base)
@@ -74,6 +72,6 @@ def _otherwise_stamped(
 
 
 def _stamped_base(trial: CheckedTrial, trigger: Trigger, base: int) -> tuple[Images, NDArray[np.bool_]]:
-    """A base with the trigger on, uint8 [H, W, 3], and the pixels that the trigger may change, bool [H, W]."""
+    """A base with the trigger on, uint8 [H, W, 3], and the trigger's footprint, bool [H, W]."""
     wanted = stamp(trial.base.train.images[base], trigger, train_id(base))
     return wanted, footprint(trigger, wanted.shape[0], wanted.shape[1], train_id(base))

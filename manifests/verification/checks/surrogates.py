@@ -1,4 +1,4 @@
-"""Surrogates: an included network is the one whose digest the manifest names."""
+"""Surrogates: an included network has the digest that the manifest names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Targets: they are what they are said to be, no victim trains on them, and `targets.tar` holds them and no more."""
+"""Targets: they are as declared, no victim trains on them, and `targets.tar` holds exactly them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def targets_not_among_poisons(trial: CheckedTrial) -> Iterator[Finding]:
     for target in trial.record.targets:
         try:
             image = plain_image(target, trial.base, trial.poison_set.target_file)
-        except (DamagedError, UsageError):  # there is none; V105 and V403 say so
+        except (DamagedError, UsageError):  # V105 and V403 report it
             continue
         forms = [image] if trigger is None else [image, stamp(image, trigger, target.image_id)]
         rows = {row for form in forms for row in trial.lookup.find(form)}
