@@ -72,13 +72,9 @@ def holds(keyword: str, wanted: Any, value: Any) -> bool:
         "minItems": lambda: not isinstance(value, list) or len(value) >= wanted,
         "maxItems": lambda: not isinstance(value, list) or len(value) <= wanted,
         "required": lambda: not isinstance(value, dict) or set(wanted) <= set(value),
-        "propertyNames": lambda: not isinstance(value, dict) or all(names(wanted, key) for key in value),
+        "propertyNames": lambda: not isinstance(value, dict) or not any(faults(key, wanted, {}) for key in value),
     }
     return tests.get(keyword, lambda: True)()
-
-
-def names(part: dict[str, Any], key: str) -> bool:
-    return not faults(key, part, json.loads(PATH.read_text()))
 
 
 def test_the_golden_and_a_crafted_manifest_meet_it(tmp_path: Path) -> None:
