@@ -1,7 +1,7 @@
-"""Every suite is one file of this folder; a protocol's id spells each setting that is not its suite's own.
+"""Every suite is one file of this folder; a protocol's id spells each setting that differs from its suite's.
 
-A protocol is one network and every setting its victim is trained with: `cifar10-transfer/resnet18`, or with
-overrides `cifar10-transfer/resnet18@epochs=20,width=0.25`.
+A protocol is one network and every setting its victim is trained with: `cifar10-transfer/resnet18`, or with overrides
+`cifar10-transfer/resnet18@epochs=20,width=0.25`.
 """
 
 from __future__ import annotations
@@ -45,19 +45,18 @@ class Protocol:
             batch normalisation by the extractor's running statistics; `scratch` trains a new network.
         head: `fresh`, or `kept` where end-to-end training goes on with the extractor's own head.
         optimiser: `sgd`, `adam` (decay enters the gradient) or `adamw` (decay acts on the values).
-        nesterov: Nesterov's form of the momentum; of `sgd` alone.
+        nesterov: Nesterov's form of the momentum; `sgd` only.
         epochs: passes over the training set.
         batch: images a step; the last, smaller batch of an epoch is used.
-        learning_rate: decimal string.
         lr_milestones: epochs (0-based, at their start) at which the learning rate is multiplied by `lr_gamma`.
-        lr_gamma: decimal string.
+        learning_rate, lr_gamma: decimal strings.
         momentum: of `sgd`; the first beta of the others, whose second is 0.999. Decimal string.
         weight_decay: decimal string; decay acts on everything that is trained.
-        normalise: `own` is the extractor's normalisation, from scratch the mean and standard deviation of the
-            base's training images of the victim's classes; `none` leaves pixels in 0..1; the other names, from
-            scratch only, are the constants of `normalisation.CONSTANTS`.
-        augment: `crop` shifts by whole pixels over black, `sub-pixel` continuously over the mean colour
-            (Witches' Brew), `none` shows every image as it is.
+        normalise: `own` is the extractor's normalisation, from scratch the mean and standard deviation of the base's
+            training images of the victim's classes; `none` leaves pixels in 0..1; the other names, from scratch only,
+            are the constants of `normalisation.CONSTANTS`.
+        augment: `crop` shifts by whole pixels over black, `sub-pixel` continuously over the mean colour (Witches'
+            Brew), `none` shows every image as it is.
         pad: the largest shift in pixels, 0 without augmentation.
         keep: the share of the clean training images that the victim has, decimal string above 0 and at most 1.
         flip_target: whether victims classify the mirror images of the targets.
@@ -147,7 +146,7 @@ class Protocol:
 
     @property
     def batched(self) -> bool:
-        """Whether its heads can be trained many at a time: frozen, and plain SGD."""
+        """Whether many heads can be trained at a time: frozen, and plain SGD."""
         return self.training == "frozen" and self.optimiser == "sgd" and not self.nesterov
 
     def rule(self, trial: Trial) -> Rule:
@@ -157,10 +156,7 @@ class Protocol:
         return InPlace() if self.size is None else ByCount(self.size)
 
     def test_view(self, images: Images) -> Images:
-        """The images, uint8 [K, H, W, 3], that a victim classifies for these: mirrored by `flip_target`.
-
-        A trigger on an image is mirrored with it.
-        """
+        """What a victim classifies of images uint8 [K, H, W, 3]: `flip_target` mirrors them, any trigger included."""
         return images[:, :, ::-1].copy() if self.flip_target else images
 
 
@@ -197,11 +193,7 @@ def suites() -> tuple[str, ...]:
 
 
 def suite(name: str) -> tuple[Protocol, ...]:
-    """The protocols of a suite, with the suite's own settings.
-
-    Raises:
-        UsageError: no suite has this name.
-    """
+    """The protocols of a suite, with the suite's own settings; a UsageError where no suite has this name."""
     if name not in _registry():
         raise unknown("suite", name, suites())
     return _registry()[name]

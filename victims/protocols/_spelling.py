@@ -1,4 +1,4 @@
-"""How a protocol's settings are written in its id, and read from it: one spelling a value."""
+"""How a protocol's id writes its settings: one spelling a value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def shown(value: object) -> str:
 
 
 def read(key: str, text: str) -> Any:
-    """The value that `shown` wrote; whether it is in range is the protocol's business.
+    """The value that `shown` wrote; `Protocol` checks its range.
 
     Raises:
         UsageError: no setting has this name, or the text has no meaning for it.

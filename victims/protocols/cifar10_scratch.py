@@ -1,8 +1,8 @@
 """Suite `cifar10-scratch`: the published benchmark's victims trained from scratch on CIFAR-10.
 
-Source: Schwarzschild et al. (2021), section 4 and its code: 50,000 images, 200 epochs of SGD, learning rate 0.1
-with drops at 100 and 150, normalisation by the constants of the code, whose deviations are those of no CIFAR-10
-pixel distribution. The published rate is the mean over the three networks.
+Source: Schwarzschild et al. (2021), section 4 and its code: 50,000 images, 200 epochs of SGD, learning rate 0.1 with
+drops at 100 and 150, normalisation by the code's constants, whose deviations are not those of CIFAR-10's pixels. The
+published rate is the mean over the three networks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Suite `digits-scratch`: a victim from scratch that one CPU core trains in seconds, on scikit-learn's digits.
 
-Nothing of it is published. It has the images of `digits-transfer` and the epochs of the base's default pretrainings.
+It is not published. It has the images of `digits-transfer` and the epochs of the base's default pretrainings.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Suite `digits-transfer`: the transfer protocol of the benchmark, scaled to scikit-learn's digits.
+"""Suite `digits-transfer`: the benchmark's transfer protocol, scaled to scikit-learn's digits.
 
-Settings are those of `cifar10-transfer` except for the size, 500 images of the five classes the extractor
-has not seen, and for mirror images, which show no digits.
+Settings are those of `cifar10-transfer` but for the size, 500 images of the five classes that the extractor has not
+seen, and for mirror images, which show no digits.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""A results folder: one canonical JSON file a job, so that work can stop, resume and be shared out.
+"""A results folder: one canonical JSON file a job, so that scoring can stop, resume and be shared out.
 
     RESULTS/settings.json         what every row was made with: set, base, protocols, extractors, device
     RESULTS/checkpoints/          whole networks in training, while there are jobs to be done
     RESULTS/rows/JOB.json         one row and its checksum; JOB is the sha256 of what the job is
     RESULTS/trajectories/JOB.safetensors   where asked for: how the job's victims came to it; stored before the row is
 
-Which trials and victim seeds a call asks for is no part of the settings: a later call may add some.
+Trials and victim seeds are not settings: a later call may add some.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _REMEDY: Final = "Remove the file and score again with --resume"
 
 @dataclass(frozen=True)
 class ResultsFolder:
-    """An open results folder; `open_results` makes it."""
+    """An open results folder, made by `open_results`."""
 
     path: Path
 
@@ -42,7 +42,7 @@ class ResultsFolder:
         """The row of a job, None where it has none yet.
 
         Args:
-            job: the key of the job.
+            job: its key.
             expected: fields beside the job's identity that follow from the job.
 
         Raises:
@@ -56,19 +56,12 @@ class ResultsFolder:
         return row
 
     def write(self, row: Row) -> None:
-        """Store a row under its job.
-
-        Raises:
-            MissingError: the folder cannot be written.
-        """
+        """Store a row under its job; MissingError where the folder cannot be written."""
         path = self.path / "rows" / f"{row.job}.json"
         store.write_file(path, canonical_json.checksummed(row.model_dump(mode="json")))
 
     def has_trajectory(self, wanted: TrajectoryRecord) -> bool:
-        """Whether the trajectory of a job is there, and whole.
-
-        Args:
-            wanted: what it is of.
+        """Whether this trajectory of a job is there, and whole.
 
         Raises:
             DamagedError: as `read_trajectory`, or it is of another job.
@@ -87,22 +80,21 @@ def trajectory_path(results: Path, job: str) -> Path:
 
 @contextmanager
 def open_results(path: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[ResultsFolder]:
-    """Make a results folder, or go on with one made by the same settings; it is locked in the block.
+    """Make a results folder, or resume one made by the same settings; it is locked within the block.
 
     Args:
         path: the folder; made where it does not exist.
         settings: a JSON document of what all rows have in common.
-        resume: go on with rows that are there.
+        resume: keep the rows that are there.
 
     Raises:
-        MissingError: the folder holds something and `resume` is off, it was made by other settings, or another
-            process is writing there.
+        MissingError: as `refuse_used`, it was made by other settings, or another process is writing there.
         DamagedError: its settings cannot be read.
     """
     refuse_used(path, resume=resume)
     store.make_folder(path)
     with store.locked(path):
-        # Once more: another process may have come between.
+        # Again: another process may have come between.
         refuse_used(path, resume=resume)
         if known := (path / SETTINGS).exists():
             _refuse_others(path, settings)
@@ -116,7 +108,7 @@ def open_results(path: Path, settings: dict[str, Any], *, resume: bool) -> Itera
 def refuse_used(path: Path, *, resume: bool) -> None:
     """Refuse a folder that rows cannot go to; nothing is written.
 
-    What a start that was killed at once left half written is no obstacle.
+    Settings left half-written by a killed start are no obstacle.
 
     Args:
         path: the folder, there or not.
@@ -141,13 +133,11 @@ def _refuse_others(path: Path, settings: dict[str, Any]) -> None:
     if not isinstance(found, dict):
         raise DamagedError(f"{path / SETTINGS}: not a JSON object")
     if differing := canonical_json.difference(found, settings):
-        raise MissingError(
-            f"{path}: its rows were made by other settings ({differing})", "Choose another results folder"
-        )
+        raise MissingError(f"{path}: its rows have other settings ({differing})", "Choose another results folder")
 
 
 def _refuse_different(path: Path, record: JobRecord, wanted: Mapping[str, object]) -> None:
-    """Refuse a record of the job whose fields are not those that the job gives."""
+    """Refuse a record whose fields are not those of its job."""
     for name, value in wanted.items():
         if (found := getattr(record, name)) != value:
             raise DamagedError(f"{path}: {name} is {str(found)[:80]}, the job has {str(value)[:80]}", _REMEDY)

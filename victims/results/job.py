@@ -1,4 +1,4 @@
-"""What names a job, and with it the row and the trajectory that are kept of it."""
+"""A job's name, and that of its row and trajectory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from poisonsets.manifests.records.fields import Index, Label, Sha256, Strict, Te
 
 
 class JobIdentity(Strict):
-    """The seven values that a job is named by.
+    """The seven values that name a job.
 
     Attributes:
         content_digest: of the poison set.
         trial: its number.
         victim_classes: the classes victims know, in the order of their outputs.
-        protocol: the protocol's id, with its overrides.
-        protocol_version: the protocol's version.
+        protocol: its id, with overrides.
+        protocol_version: its version.
         extractor: digest of the weights that training starts from; None from scratch.
         victim_seed: which of several victims.
     """
@@ -34,7 +34,7 @@ class JobIdentity(Strict):
 
     @property
     def key(self) -> str:
-        """The sha256 of the seven, in their order; files of the job are named by it."""
+        """The sha256 of the seven, in their order; names the job's files."""
         values = self.model_dump(mode="json", include=set(JobIdentity.model_fields))
         return hashlib.sha256(canonical_json.dumps(["job/3", *values.values()])).hexdigest()
 
@@ -44,14 +44,7 @@ class JobIdentity(Strict):
 
 
 class JobRecord(JobIdentity):
-    """A record that says of which job it is, and cannot say so of another.
-
-    Attributes:
-        job: the key of the job.
-
-    Raises:
-        ValueError: pydantic's ValidationError where the job is that of other fields.
-    """
+    """A record under `job`, the key of its job; a ValidationError where that is not the key of its fields."""
 
     job: Sha256
 

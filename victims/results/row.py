@@ -1,4 +1,4 @@
-"""The result of one job: a row that agrees with itself."""
+"""The result of one job: a row whose fields agree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from poisonsets.victims.results.threat import ThreatLevel
 
 
 class TargetRow(Strict):
-    """What became of one target: labels, and what the two victims call it (no control, no prediction)."""
+    """One target's result: labels, and the predictions of both victims (no control, no prediction)."""
 
     label: Label
     adversarial_label: Label
@@ -24,18 +24,17 @@ class Row(JobRecord):
     Attributes:
         success: every target is classified as the adversarial label after training on the poisons.
         control: the same of the clean control; None where there is none.
-        source_images: test images of the trial's source classes that were classified, with the trigger on where there
-            is one; 0 where it has no source classes.
-        source_poisoned, source_control: those of them that are classified as the adversarial label after training
-            on the poisons, and by the clean control.
-        control_rows: digest of the control's training rows; jobs of one victim seed with equal ones share
-            one control. None where there is none.
+        source_images: classified test images of the trial's source classes, with any trigger on; 0 without source
+            classes.
+        source_poisoned, source_control: those of them classified as the adversarial label after training on the
+            poisons, and by the clean control.
+        control_rows: digest of the control's training rows; jobs of one victim seed with equal ones share one control.
+            None where there is none.
         training_images: rows of the victim's training set.
         poisons: those of them that are poisons.
-        clean_correct, control_correct: test images of the victim's classes given their own label, of
-            clean_images.
-        threat_level: of the extractor against the surrogates of the set at hand, which the job does not
-            name: scoring computes it anew for a stored row. Unknown of a set that has no manifest.
+        clean_correct, control_correct: test images of the victim's classes classified correctly, of `clean_images`.
+        threat_level: of the extractor against the set's surrogates. The job does not name these, so scoring recomputes
+            it for a stored row. Unknown without a manifest.
         seconds: wall time, the job's share of its block's.
         peak_memory_bytes: on a GPU the most allocated during the job, else the most the process ever held.
 
@@ -64,9 +63,8 @@ class Row(JobRecord):
 
     @model_validator(mode="after")
     def _agrees(self) -> Row:
-        if not self.targets or self.success != all(
-            target.predicted_poisoned == target.adversarial_label for target in self.targets
-        ):
+        hits = [target.predicted_poisoned == target.adversarial_label for target in self.targets]
+        if not hits or self.success != all(hits):
             raise ValueError(f"success is {self.success}, its targets say otherwise")
         self._control_agrees()
         if max(self.clean_correct, self.control_correct or 0) > self.clean_images:
@@ -79,11 +77,8 @@ class Row(JobRecord):
 
     def _control_agrees(self) -> None:
         predicted = [target.predicted_control for target in self.targets]
-        absent = {
-            value is None
-            for value in (self.control, self.source_control, self.control_rows, self.control_correct, *predicted)
-        }
-        if len(absent) > 1:
+        values = self.control, self.source_control, self.control_rows, self.control_correct, *predicted
+        if len({value is None for value in values}) > 1:
             raise ValueError("some of its fields have a clean control, some have none")
         meant = all(target.predicted_control == target.adversarial_label for target in self.targets)
         if self.control is not None and self.control != meant:

@@ -33,14 +33,10 @@ def wilson(successes: int, n: int) -> Interval:
 
 
 def wilson_of_mean(mean: float, n: int) -> Interval:
-    """The Wilson interval of a mean of n values in 0..1, where the values need not be 0 or 1.
+    """The Wilson interval of a mean in 0..1 of n independent values in 0..1, which need not be 0 or 1.
 
-    The formula of `wilson` with `mean` in place of successes / n, and equal to it where both are defined. Values
-    between 0 and 1 vary less than 0 and 1 with the same mean, so the interval is at least as wide as needed.
-
-    Args:
-        mean: in 0..1.
-        n: independent values, at least 1.
+    The formula of `wilson` with `mean` in place of successes / n. Values between 0 and 1 vary less than 0 and 1 with
+    the same mean, so the interval is at least as wide as needed.
 
     Raises:
         UsageError: n is not positive, or the mean is not in 0..1.
@@ -54,14 +50,12 @@ def wilson_of_mean(mean: float, n: int) -> Interval:
 
 
 def mcnemar_exact(b: int, c: int) -> float:
-    """The two-sided p value of the exact McNemar test, in 0..1.
+    """The two-sided p value of the exact McNemar test, in 0..1; 1 where no pair differs.
+
+    It is the probability of a split at least as uneven when both are equally likely.
 
     Args:
-        b: pairs where only the first of the pair succeeded.
-        c: pairs where only the second did.
-
-    Returns:
-        The probability of a split at least as uneven when both are equally likely; 1 where no pair differs.
+        b, c: pairs where only the first of the pair succeeded, and where only the second did.
 
     Raises:
         UsageError: a count is negative.
@@ -74,9 +68,8 @@ def mcnemar_exact(b: int, c: int) -> float:
 def bootstrap_over_trials(values: ArrayLike, seed: int, *, draws: int = 10_000) -> Interval:
     """The 95 % percentile bootstrap interval of the mean, whole trials drawn with replacement.
 
-    Victims of one trial share its poisons, so they are not independent: a trial is drawn with all its
-    victims. Where every trial has the same mean the interval has no width, which says nothing about trials
-    not seen.
+    Victims of one trial share its poisons, so they are drawn together. Where every trial has the same mean the interval
+    has no width, which says nothing about unseen trials.
 
     Args:
         values: [trials, victims] of 0 and 1 or of rates.

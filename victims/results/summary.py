@@ -20,7 +20,7 @@ IntervalMethod: TypeAlias = Literal["wilson over trials", "bootstrap over trials
 
 @dataclass(frozen=True)
 class Rate:
-    """Successes among n victims, the 95 % interval of their rate, and how it was found.
+    """Successes among n victims, the 95 % interval of their rate, and its method.
 
     With one victim seed the interval is Wilson's over trials. With several it is a bootstrap over trials, or, where
     every trial has the same mean and a bootstrap has no width, Wilson's of that mean over the number of trials.
@@ -34,7 +34,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Summary:
-    """The victims of one protocol and extractor.
+    """The results of one protocol and extractor.
 
     Attributes:
         protocol: its id.
@@ -44,18 +44,14 @@ class Summary:
         trials, victim_seeds: how many of each.
         poisons: each pair (poisons, rows of the training set) that occurs, ascending.
         poisoned: victims trained on the poisons.
-        control: clean controls, counted by the same metric; None where no trial has one. Its n counts targets:
-            where trials share a control, the interval is about the targets that a few controls classified,
-            not about other controls.
-        sources: images of source classes counted over all victims; None where no trial has any. The
-            interval is over trials, whose images share a victim; of a single trial over its images, which says
-            nothing about other trials.
+        control: clean controls by the same metric; None where no trial has one. Its n counts targets: where trials
+            share a control, the interval is about the targets that a few controls classified, not about other controls.
+        sources: images of source classes over all victims; None where there are none. The interval is over trials,
+            whose images share a victim; of a single trial over its images, which says nothing about other trials.
         control_sources: the same of the clean controls: what the trigger does to a clean victim.
         distinct_controls: how many controls were trained, one for each different (victim seed, training rows).
-        mcnemar_p: exact McNemar p value of poisoned against control over trials that have both. None
-            without such trials; with several victim seeds, because victims of one trial are not independent;
-            and where trials share a control, because then one draw of a control decides many pairs at once,
-            and the test takes pairs as independent.
+        mcnemar_p: exact McNemar p value of poisoned against control over trials that have both. None where pairs are
+            not independent, because there are several victim seeds or trials share a control, and where there are none.
         clean: correct and all test predictions of the poisoned victims, summed.
         control_clean: the same of the controls.
     """
@@ -78,8 +74,8 @@ class Summary:
     control_clean: tuple[int, int] | None
 
     def record(self) -> dict[str, Any]:
-        """As JSON: counts are integers, rates and the p value decimal strings."""
-        clean, control_clean = self.clean, self.control_clean
+        """As JSON: counts are integers; rates and the p value are decimal strings."""
+        control_correct, control_images = self.control_clean or (None, None)
         return {
             "metric": METRIC,
             "protocol": self.protocol,
@@ -91,21 +87,21 @@ class Summary:
             "victim_seeds": self.victim_seeds,
             "poisons": [{"poisons": count, "training_images": images} for count, images in self.poisons],
             "poisoned": _rate_record(self.poisoned),
-            "control": None if self.control is None else _rate_record(self.control),
+            "control": _rate_record(self.control),
             "source_metric": SOURCE_METRIC,
-            "sources": None if self.sources is None else _rate_record(self.sources),
-            "control_sources": None if self.control_sources is None else _rate_record(self.control_sources),
+            "sources": _rate_record(self.sources),
+            "control_sources": _rate_record(self.control_sources),
             "distinct_controls": self.distinct_controls,
             "mcnemar_p": None if self.mcnemar_p is None else f"{self.mcnemar_p:.6g}",
-            "clean_correct": clean[0],
-            "clean_images": clean[1],
-            "control_clean_correct": None if control_clean is None else control_clean[0],
-            "control_clean_images": None if control_clean is None else control_clean[1],
+            "clean_correct": self.clean[0],
+            "clean_images": self.clean[1],
+            "control_clean_correct": control_correct,
+            "control_clean_images": control_images,
         }
 
 
 def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:
-    """One summary a pair of protocol and extractor, in the order the pairs first appear.
+    """One summary for each pair of protocol and extractor, in order of first appearance.
 
     Raises:
         UsageError: the rows are of more than one poison set or choice of classes, or a job has two rows.
@@ -171,7 +167,7 @@ def _image_rate(counted: Sequence[tuple[int, int, int]]) -> Rate | None:
 
 
 def _over_trials(values: Sequence[tuple[int, float]]) -> tuple[Interval, IntervalMethod]:
-    """The interval of a mean of values in 0..1, of which those of one trial depend on each other."""
+    """The interval of a mean of values in 0..1, where those of one trial depend on each other."""
     by_trial: dict[int, list[float]] = {}
     for trial, value in values:
         by_trial.setdefault(trial, []).append(value)
@@ -188,7 +184,9 @@ def _mcnemar(paired: Sequence[Row]) -> float:
     return mcnemar_exact(only_poisoned, only_control)
 
 
-def _rate_record(rate: Rate) -> dict[str, Any]:
+def _rate_record(rate: Rate | None) -> dict[str, Any] | None:
+    if rate is None:
+        return None
     return {
         "successes": rate.successes,
         "n": rate.n,

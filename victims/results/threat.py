@@ -1,4 +1,4 @@
-"""What the attacker knew of a victim's extractor: computed from digests, of the surrogates that the set declares."""
+"""What the attacker knew of a victim's extractor, computed from digests of the surrogates that the set declares."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def threat_level(
     """How a set's surrogates relate to a victim's extractor.
 
     Args:
-        extractor: the victim's; None of a victim from scratch, whose weights nobody can know beforehand.
+        extractor: the victim's; None from scratch, where nobody can know the weights beforehand.
         shape: the victim's network and width.
-        surrogates: those the manifest records; None of a training set without a manifest.
-        trial: count only the surrogates this trial was crafted with; all of them where left out.
+        surrogates: the manifest's; None of a training set without one.
+        trial: count only the surrogates this trial was crafted with; all where left out.
 
     Returns:
-        `white-box` where the extractor is a surrogate by digest, `grey-box` where a surrogate has its
-        network and width but other weights, else `black-box`; `unknown` where nobody declared what was used.
+        `white-box` where the extractor is a surrogate by digest; `grey-box` where a surrogate has its network and width
+        but other weights, else `black-box`; `unknown` where nothing was declared.
     """
     if surrogates is None:
         return "unknown"

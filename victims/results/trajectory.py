@@ -1,7 +1,7 @@
-"""How a job's victims came to their predictions, epoch by epoch, in one file a job: whole or absent.
+"""How a job's victims came to their predictions, epoch by epoch, in one array file a job: whole or absent.
 
-An array file whose arrays are named `poisoned.cosine`, `control.true_loss` and so on: the curves of the victim trained
-on the poisons, then those of its clean control where there is one. Its record is a `TrajectoryRecord`.
+Its arrays are named `poisoned.cosine`, `control.true_loss` and so on: the curves of the victim trained on the poisons,
+then those of any clean control. Its record is a `TrajectoryRecord`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REMEDY: Final = "Remove the file and score again with trajectories and --resume
 
 
 class TrajectoryRecord(JobRecord):
-    """What a trajectory is of: the job of the row beside it, its labels and the lengths of its curves.
+    """The job of a trajectory and of the row beside it, its labels and the lengths of its curves.
 
     Attributes:
         labels: the true label of each of the K targets.
@@ -44,7 +44,7 @@ class TrajectoryRecord(JobRecord):
 
     @property
     def specs(self) -> dict[str, ArraySpec]:
-        """What its arrays are: of each series a column for each target, and the cosine."""
+        """The shapes of its arrays: a column for each target in each series, and the cosine."""
         shapes = {name: (self.epochs, len(self.labels)) if name in SERIES else (self.epochs,) for name in _CURVES}
         whose = ("poisoned", "control") if self.control else ("poisoned",)
         return {f"{one}.{name}": ArraySpec("F32", shape) for one in whose for name, shape in shapes.items()}
@@ -52,7 +52,7 @@ class TrajectoryRecord(JobRecord):
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """A job's trajectory: what it is of, the poisoned victim's course and its clean control's, None without one."""
+    """A job's trajectory: its record, the poisoned victim's course, and its control's, None without one."""
 
     record: TrajectoryRecord
     poisoned: Curves
@@ -60,15 +60,11 @@ class Trajectory:
 
 
 def write_trajectory(path: Path, trajectory: Trajectory) -> None:
-    """Write a trajectory, whole or not at all; folders above are made.
-
-    Args:
-        path: the file; another one there is replaced.
-        trajectory: its curves are of the shapes its record says.
+    """Write a trajectory, whole or not at all; it replaces one there, and folders above are made.
 
     Raises:
         MissingError: the folder or the disk refuses it.
-        ValueError: the curves are of other shapes.
+        ValueError: the curves are not of the shapes that the record says.
     """
     whose = {"poisoned": trajectory.poisoned, "control": trajectory.control}
     arrays = {f"{one}.{name}": getattr(of, name) for one, of in whose.items() if of is not None for name in _CURVES}
@@ -79,10 +75,7 @@ def write_trajectory(path: Path, trajectory: Trajectory) -> None:
 
 
 def read_trajectory(path: Path) -> Trajectory:
-    """The trajectory in a file, after everything the file claims was checked.
-
-    Args:
-        path: `RESULTS/trajectories/JOB.safetensors`.
+    """The trajectory in a file `RESULTS/trajectories/JOB.safetensors`, after all it claims is checked.
 
     Raises:
         MissingError: there is no such file.

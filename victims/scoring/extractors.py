@@ -1,4 +1,4 @@
-"""Which extractor is for which protocol; those that do not fit are refused before any training."""
+"""Which extractor goes with which protocol; misfits are refused before any training."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Shape: TypeAlias = tuple[str, str]
 def matched(
     protocols: Sequence[Protocol], extractors: Sequence[Weights], base: Base
 ) -> tuple[tuple[Protocol, Weights | None], ...]:
-    """Each protocol with each extractor of its network and width, in the order given, none twice.
+    """Each protocol with each extractor of its network and width, in the given order, without repeats.
 
-    A protocol from scratch stands once, without an extractor. Extractors are one where their digests are.
+    A protocol from scratch appears once, without an extractor. Extractors of equal digests are one.
 
     Raises:
-        MissingError: a protocol finds no extractor, or an extractor was trained on images of another size, cannot
-            take those of the base, or does not fit its protocol.
+        MissingError: a protocol finds no extractor, or an extractor was trained on images of another size, cannot take
+            those of the base, or does not fit its protocol.
         UsageError: no protocol uses an extractor.
     """
     extractors = list({extractor.digest: extractor for extractor in reversed(extractors)}.values())[::-1]
@@ -51,15 +51,7 @@ def matched(
 
 
 def refuse_unmet(protocols: Sequence[Protocol], shapes: Sequence[Shape]) -> None:
-    """Refuse protocols that start from an extractor and find none of their network and width.
-
-    Args:
-        protocols: those asked for.
-        shapes: of the extractors at hand.
-
-    Raises:
-        MissingError: a protocol finds none.
-    """
+    """Raise a MissingError where a protocol starts from an extractor and none of these shapes is its own."""
     for protocol in protocols:
         wanted = (protocol.network, protocol.width)
         if protocol.training != "scratch" and wanted not in shapes:

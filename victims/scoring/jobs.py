@@ -1,4 +1,4 @@
-"""One job: what names it, its row on disk, its pixels. Jobs are independent of each other."""
+"""One job: its name, its row on disk, its pixels. Jobs are independent of each other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from poisonsets.victims.trainers.predictions import Predictions
 
 @dataclass(frozen=True)
 class Job:
-    """A victim to be trained and questioned; its row is named by what it is."""
+    """A victim to be trained and tested; its identity names its row."""
 
     trial: ScorableTrial
     protocol: Protocol
@@ -53,7 +53,7 @@ class Job:
         return {"network": self.protocol.network, "width": self.protocol.width}
 
     def threat_level(self) -> ThreatLevel:
-        """Of the extractor against the set's surrogates; of an imported set, whose format names none, unknown."""
+        """Of the extractor against the set's surrogates; unknown of an imported set, whose format names none."""
         shape, declared = (self.protocol.network, self.protocol.width), self.manifest.surrogates
         if not declared and isinstance(getattr(self.manifest, "setup", None), ForeignSetup):
             declared = None
@@ -76,7 +76,7 @@ def stored_row(job: Job, folder: ResultsFolder) -> Row | None:
             f"{folder.path}: row {row.job[:12]} has other targets than trial {record.trial}",
             "Remove it and score again with --resume",
         )
-    # The set at hand may name other surrogates than that of an equal content digest the row was made with.
+    # A set of equal content digest may name other surrogates than the one the row was made with.
     return row.model_copy(update={"threat_level": job.threat_level()})
 
 
@@ -84,7 +84,7 @@ def finished_row(job: Job, predictions: Predictions, *, seconds: float, device: 
     """The row of a job.
 
     Args:
-        job: what was to be done.
+        job: the job done.
         predictions: of its victim and control.
         seconds: wall time, the job's share of its block's.
         device: where it was computed.
@@ -126,7 +126,7 @@ def finished_row(job: Job, predictions: Predictions, *, seconds: float, device: 
 def trial_images(trial: ScorableTrial, base: Base) -> tuple[Images, Images]:
     """A trial's poisons uint8 [P, H, W, 3], and the images its victims classify, uint8 [K + S, H, W, 3].
 
-    That is its targets, then the test images of its source classes, all with the trigger on where there is one.
+    Those are its targets, then the test images of its source classes, all with any trigger on.
 
     Raises:
         DamagedError: sizes or labels are not those its record and the base give.
@@ -149,9 +149,9 @@ def trial_images(trial: ScorableTrial, base: Base) -> tuple[Images, Images]:
 
 
 def forget_peak(device: torch.device) -> None:
-    """Begin to measure the most memory in use anew, where the device can."""
+    """Restart the measurement of peak memory, where the device can."""
     if device.type == "cuda":
-        torch.empty(0, device=device)  # begins CUDA, which has no statistics to forget until something is there
+        torch.empty(0, device=device)  # starts CUDA, which has no statistics to reset before
         torch.cuda.reset_peak_memory_stats(device)
 
 

@@ -1,4 +1,4 @@
-"""Refuse before any training what cannot be scored: another base, other classes, protocols that do not fit."""
+"""Refuse before training what cannot be scored: another base, other classes, protocols that do not fit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from poisonsets.victims.trainers.training_rows import training_rows
 def preflight(
     opened: ScorableSet, base: Base, protocols: Sequence[Protocol], numbers: Sequence[int] | None
 ) -> tuple[ScorableTrial, ...]:
-    """The trials to score, after everything is refused that does not depend on extractors.
+    """The trials to score, after all checks that do not depend on extractors.
 
     Args:
         opened: the set.
@@ -32,8 +32,8 @@ def preflight(
     Raises:
         MissingError: as `check_base`, or a protocol's network cannot take the base's images.
         UsageError: as `check_base` and `chosen_trials`; a protocol mirrors images that may not be mirrored, its
-            composition cannot be met by a trial or is another one for a whole training set, or its last step would
-            have a single image that its network cannot be trained on.
+            composition cannot be met by a trial or is another one for a whole training set, or its last step would have
+            a single image that its network cannot be trained on.
     """
     check_base(opened.manifest, base)
     chosen = chosen_trials(opened, base, numbers)
@@ -96,16 +96,11 @@ def check_base(manifest: ScorableManifest, base: Base) -> None:
 
 
 def chosen_trials(opened: ScorableSet, base: Base, numbers: Sequence[int] | None) -> tuple[ScorableTrial, ...]:
-    """The trials to score, each with targets and labels that a victim can be asked for.
-
-    Args:
-        opened: the set.
-        base: its base.
-        numbers: of the trials; all where None.
+    """The trials of these numbers, or all where None, each with targets and labels that a victim can classify.
 
     Raises:
-        UsageError: the set has no such trial, or a trial has no target, a target outside its split, or a
-            label that victims do not know.
+        UsageError: the set has no such trial, or a trial has no target, a target outside its split, or a label that
+            victims do not know.
     """
     by_number = {trial.record.trial: trial for trial in opened.trials}
     wanted = sorted(by_number) if numbers is None else list(dict.fromkeys(numbers))
@@ -117,26 +112,21 @@ def chosen_trials(opened: ScorableSet, base: Base, numbers: Sequence[int] | None
 
 
 def _check_trial(record: Trial, base: Base) -> None:
-    where = f"trial {record.trial}"
-    if not record.targets:
-        raise UsageError(f"{where} has no target", "Protocols score single targets only")
-    if len(record.targets) > 1:
-        raise UsageError(f"{where} has {len(record.targets)} targets", "Protocols score single targets only")
+    where, count = f"trial {record.trial}", len(record.targets)
+    if count != 1:
+        found = f"{count} targets" if count else "no target"
+        raise UsageError(f"{where} has {found}", "Protocols score single targets only")
     strange = {record.adversarial_label, *record.slots.labels} - set(base.victim_classes)
     if strange:
         raise UsageError(f"{where} uses label {min(strange)}, victims know {list(base.victim_classes)}")
-    for target in record.targets:
-        if isinstance(target, SplitTarget):
-            split = base.split(target.split)
-            if target.index >= len(split.labels):
-                raise UsageError(
-                    f"{where}: target {target.split}/{target.index}, the split has {len(split.labels)} images"
-                )
-            if int(split.labels[target.index]) != target.label:
-                raise UsageError(
-                    f"{where}: target {target.split}/{target.index} is recorded as class {target.label}, "
-                    f"the base has class {split.labels[target.index]}"
-                )
+    target = record.targets[0]
+    if isinstance(target, SplitTarget):
+        labels, name = base.split(target.split).labels, f"{target.split}/{target.index}"
+        if target.index >= len(labels):
+            raise UsageError(f"{where}: target {name}, the split has {len(labels)} images")
+        if int(labels[target.index]) != target.label:
+            found = f"is recorded as class {target.label}, the base has class {labels[target.index]}"
+            raise UsageError(f"{where}: target {name} {found}")
     outside = [index for index in record.slots.bases if index is not None and index >= len(base.train.labels)]
     if outside:
         raise UsageError(f"{where}: base image {outside[0]}, the split has {len(base.train.labels)} images")

@@ -1,13 +1,13 @@
 """Score a poison set: every trial's victim is trained beside its clean control, one row a job.
 
-Jobs are done block by block, and a block's rows are stored when it is done: a kill loses at most one block.
-Finished jobs are skipped on `resume`. Everything that can be refused is refused before any training.
+A block's rows are stored when it is done: a kill loses at most one block, and `resume` skips finished jobs. Everything
+that can be refused is refused before any training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from poisonsets.victims.training.loop import Precision
 
 @dataclass(frozen=True)
 class Score:
-    """The rows of the jobs that were asked for, and a summary a pair of protocol and extractor."""
+    """The rows of the requested jobs, and a summary for each pair of protocol and extractor."""
 
     rows: tuple[Row, ...]
     summaries: tuple[Summary, ...]
@@ -69,16 +69,16 @@ def score_set(
         protocols: how victims are trained; each is run with every extractor of its network and width.
         extractors: frozen feature extractors; those of one digest count once.
         trials: numbers of the trials to score; all where left out.
-        victim_seeds: one victim a trial for each; more narrow the interval of a rate only as far as victims
-            of one trial differ. A seed given twice counts once.
+        victim_seeds: one victim a trial for each; more narrow the interval of a rate only as far as victims of one
+            trial differ. A seed given twice counts once.
         results: a folder that keeps rows, locked meanwhile; without one they are only returned.
         resume: go on with the rows a folder holds.
-        trajectories: record every victim and its control in training, and keep what they make of the targets after
-            each epoch beside the rows, see `trajectory.read_trajectory`. Rows are the same; a stored one without
-            its trajectory is done again. Each step costs a pass over the targets, forward and back, and a control
-            that serves several trials is trained for each block of jobs, as a whole network for each job.
-        cache: the cache folder, where from four trials on the features of clean images are kept for all
-            attacks and processes; without one they are only remembered.
+        trajectories: record every victim and control in training, and keep what they make of the targets after each
+            epoch beside the rows, see `trajectory.read_trajectory`. Rows are the same; a stored one without its
+            trajectory is done again. Each step costs a pass over the targets, forward and back, and a control that
+            serves several trials is trained for each block of jobs, as a whole network for each job.
+        cache: the cache folder, where from four trials on the features of clean images are kept for all attacks and
+            processes; without one they are only remembered.
         features: what remembered features of training images are rounded to, `fp16` or `fp32`.
         precision: of the passes in which whole networks are trained, `fp32` or `bf16`.
         shard: (i, n): every n-th job from job i on, 0-based. Rows of all shards in one folder are the whole.
@@ -90,10 +90,10 @@ def score_set(
 
     Raises:
         MissingError: the base is another one, or the results folder cannot be used.
-        UsageError: extractors and protocols do not match, a trial cannot be scored this way, trajectories are asked
-            for without a results folder.
+        UsageError: extractors and protocols do not match, a trial cannot be scored this way, or trajectories have no
+            results folder.
         ViolationError: a victim diverged; it has no row.
-        DamagedError: the set's files are damaged, or a stored row is, or its trajectory where they are asked for.
+        DamagedError: a file of the set, a stored row or, where asked for, its trajectory is damaged.
     """
     if trajectories and results is None:
         raise UsageError("trajectories are kept in a results folder, and there is none", "Name a results folder")
@@ -105,7 +105,7 @@ def score_set(
     rows: dict[str, Row] = {}
     settings = _settings(opened.manifest, pairs, base, device) | {"features": features, "precision": precision}
     worker_settings = WorkerSettings(base, device, cache, features, precision, results, trajectories)
-    with _folder(results, settings, resume=resume) as folder:
+    with open_results(results, settings, resume=resume) if results else nullcontext() as folder:
         make = partial(RowMaker, worker_settings, sharing if workers == 1 else silent)
         for row in _all_rows(wanted, folder, make, workers, progress, trajectories=trajectories):
             rows[row.job] = row
@@ -113,12 +113,6 @@ def score_set(
             store.remove_folder(results / CHECKPOINTS)
     ordered = tuple(rows[job.identity.key] for job in wanted)
     return Score(ordered, summarise(ordered))
-
-
-def _folder(
-    results: Path | None, settings: dict[str, Any], *, resume: bool
-) -> AbstractContextManager[ResultsFolder | None]:
-    return nullcontext() if results is None else open_results(results, settings, resume=resume)
 
 
 def _all_rows(
@@ -130,7 +124,7 @@ def _all_rows(
     *,
     trajectories: bool,
 ) -> Iterator[Row]:
-    """The stored rows first, then those of the other jobs, which their makers store.
+    """The stored rows, then those of the other jobs, which their makers store.
 
     Raises:
         ViolationError: a victim diverged; the other rows of its block are stored before.
@@ -138,7 +132,10 @@ def _all_rows(
     missing: list[Job] = []
     for job in jobs:
         row = stored_row(job, folder) if folder else None
-        if row is None or (trajectories and folder and not _has_trajectory(job, row, folder)):
+        if row and trajectories and folder:
+            wanted = trajectory_record(job, control=row.control is not None)
+            row = row if folder.has_trajectory(wanted) else None
+        if row is None:
             missing.append(job)
         else:
             yield row
@@ -153,15 +150,6 @@ def _all_rows(
         for one in made:
             if isinstance(one, ViolationError):
                 raise one
-
-
-def _has_trajectory(job: Job, row: Row, folder: ResultsFolder) -> bool:
-    """Whether a stored row has its trajectory.
-
-    Raises:
-        DamagedError: as `ResultsFolder.has_trajectory`.
-    """
-    return folder.has_trajectory(trajectory_record(job, control=row.control is not None))
 
 
 def _settings(

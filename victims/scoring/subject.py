@@ -1,4 +1,4 @@
-"""What scoring needs of a poison set; any reader that has it will do."""
+"""What scoring needs of a poison set, from any reader."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from poisonsets.manifests.records.trial import Trial
 
 
 class ScorableManifest(Protocol):
-    """What scoring needs to know of a set as a whole; `manifests.records.manifest.Manifest` has it."""
+    """What scoring needs of the whole set; `manifests.records.manifest.Manifest` has it."""
 
     @property
     def base(self) -> BasePin:
@@ -33,24 +33,20 @@ class ScorableTrial(Protocol):
 
     @property
     def record(self) -> Trial:
-        """The manifest's record of it."""
+        """Its record in the manifest."""
 
     def poisons(self) -> tuple[Images, Labels]:
         """uint8 [P, H, W, 3] and int64 [P], in slot order."""
 
     def target_images(self, base: Base) -> Images:
-        """uint8 [K, H, W, 3] in the record's order, with the trigger on where there is one."""
+        """uint8 [K, H, W, 3] in the record's order, with any trigger on."""
 
     def source_images(self, base: Base) -> Images:
-        """uint8 [S, H, W, 3]: the test images of its source classes, with the trigger on; none where it has none."""
+        """uint8 [S, H, W, 3]: the test images of its source classes, if any, with the trigger on."""
 
 
 class ScorableSet(Protocol):
-    """What scoring needs of a poison set.
-
-    `manifests.sets.reader.PoisonSet` is one, and `manifests.training_sets.training_set.OpenTrainingSet`, which has no
-    manifest.
-    """
+    """A poison set, or a training set without a manifest: `PoisonSet` or `OpenTrainingSet`."""
 
     @property
     def manifest(self) -> ScorableManifest:

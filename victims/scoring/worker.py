@@ -1,4 +1,4 @@
-"""Blocks of jobs to rows: what a process needs to train victims, in whichever process it is."""
+"""Blocks of jobs to rows, in whichever process trains the victims."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Trainer: TypeAlias = LinearProbeTrainer | WholeNetworkTrainer
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """How rows are made that are not there yet, in whichever process.
+    """How missing rows are made, in whichever process.
 
     Attributes:
         base: the base dataset the set pins.
@@ -38,8 +38,8 @@ class WorkerSettings:
         cache: the cache folder, for the features of clean images; without one they are only remembered.
         features: what remembered features are rounded to.
         precision: of the passes in which whole networks are trained.
-        results: the results folder, which this process or its parent holds locked; rows and whole networks in
-            training are kept there. Without one nothing is.
+        results: the results folder, locked by this process or its parent, for rows and whole networks in training;
+            without one nothing is stored.
         trajectories: record the curves of victims in training, and keep them in the results folder.
     """
 
@@ -58,7 +58,7 @@ class JobBlock:
 
     Attributes:
         jobs: at least one.
-        beside: trial and victim seed of every job of that protocol and extractor that is to be done, here or elsewhere.
+        beside: trial and victim seed of every missing job of that protocol and extractor, here or elsewhere.
     """
 
     jobs: tuple[Job, ...]
@@ -66,10 +66,9 @@ class JobBlock:
 
 
 def blocks(jobs: Sequence[Job]) -> Iterator[JobBlock]:
-    """The jobs in blocks, those of one protocol and extractor after those of another.
+    """The jobs in blocks, grouped by protocol and extractor.
 
-    Where victims are whole networks, those of one seed come one after the other: few are remembered, and those that
-    are equal are of one seed.
+    Those of whole networks are sorted by seed: few victims are remembered, and equal ones are of one seed.
     """
     groups: dict[tuple[str, str | None], list[Job]] = {}
     for job in jobs:
@@ -98,10 +97,10 @@ class RowMaker:
         self._trainer: Trainer | None = None
 
     def run(self, block: JobBlock, progress: Progress = silent) -> list[Row | ViolationError]:
-        """The row of each job, or why it has none: its victim or control diverged.
+        """The row of each job, or the error of a victim or control that diverged.
 
-        Rows are stored here, by the process that made them, each after its trajectory: what waited for another
-        process to store it would be lost with that one, and victims forget their checkpoints when the next block comes.
+        The process that makes a row stores it, after its trajectory: left to another process it could be lost, and
+        victims forget their checkpoints when the next block comes.
 
         Raises:
             UsageError, DamagedError, MissingError: as the trainer's `predictions` and `jobs.trial_images`.
@@ -136,7 +135,7 @@ class RowMaker:
 
 
 def trajectory_record(job: Job, *, control: bool) -> TrajectoryRecord:
-    """What the trajectory of a job is of, with a clean control or without."""
+    """The record of a job's trajectory, with a clean control or without."""
     record = job.trial.record
     return TrajectoryRecord(
         **job.identity.fields(),
@@ -156,7 +155,7 @@ def _trajectory(job: Job, predictions: Predictions) -> Trajectory:
 
 
 def _trainer(block: JobBlock, settings: WorkerSettings, sharing: Progress) -> Trainer:
-    """Heads on remembered features where that is all there is to train, else whole networks."""
+    """Of heads on remembered features where only those are trained, else of whole networks."""
     protocol, extractor, base = block.jobs[0].protocol, block.jobs[0].extractor, settings.base
     if extractor is None or not protocol.batched:
         network = None if extractor is None else extractor.network

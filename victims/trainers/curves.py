@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 SERIES: Final = ("adversarial_loss", "adversarial_confidence", "true_loss", "true_confidence")
-
-
 Values: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """One victim's course: after each epoch what it makes of the K targets, and how its steps were aligned with them.
+    """One victim's course: its view of the K targets after each epoch, and how its steps align with their gradient.
 
     Source: Geiping et al. (2021), "Witches' Brew", Figs. 2 and 9. `recorder` says how it is measured and what differs.
 
@@ -25,8 +23,7 @@ class Curves:
         adversarial_confidence: float32 [epochs, K], the softmax probability of the adversarial label.
         true_loss, true_confidence: the same of the true label; NaN where it is none of the victim's classes.
         cosine: float32 [epochs], -1 to 1: the mean over the epoch's steps of the cosine between the gradient of the
-            targets' mean adversarial loss and that of the batch's training loss; a step in which one of them
-            vanishes counts as 0.
+            targets' mean adversarial loss and that of the batch's training loss, 0 in a step in which one vanishes.
     """
 
     adversarial_loss: Values

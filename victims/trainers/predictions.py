@@ -1,4 +1,4 @@
-"""What trained victims predict, and never what one predicts that diverged."""
+"""What trained victims predict; one that diverged predicts nothing."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SMALLER: Final = "Choose a smaller learning rate, for instance `@learning_rate=0
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one trained victim makes of a job's images and of the test images.
+    """One trained victim's predictions.
 
     Attributes:
-        labels: the label each image of a job is given, in the job's order.
-        correct: test images given their own label.
-        curves: its course in training; None where they were not recorded.
+        labels: the label given to each image of a job, in the job's order.
+        correct: test images classified correctly.
+        curves: its course in training; None where not recorded.
     """
 
     labels: tuple[int, ...]
@@ -53,12 +53,14 @@ class Predictions:
 
 @torch.no_grad()
 def predicted(head: nn.Linear, features: Tensor, protocol: Protocol, where: str) -> Tensor:
-    """Positions int64 [N] of the largest logits, all of them finite: argmax calls a NaN the first class.
+    """Positions int64 [N] of a trained head's largest logits.
+
+    All must be finite: argmax calls a NaN the first class.
 
     Args:
-        head: a trained head.
+        head: trained by the protocol.
         features: float32 [N, D].
-        protocol: what it was trained by.
+        protocol: names the learning rate in a refusal.
         where: how a refusal names the victim.
 
     Raises:
@@ -67,25 +69,16 @@ def predicted(head: nn.Linear, features: Tensor, protocol: Protocol, where: str)
     if not bool(torch.isfinite(features).all()):
         raise ViolationError(f"{where}: the extractor gives features that are not finite", "Use another extractor")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in (head.weight, head.bias)):
-        raise diverged(where, f"its head is not finite at learning rate {protocol.learning_rate}")
+        raise _diverged(where, "head is", protocol)
     return labelled(head(features), protocol, where)
 
 
 def labelled(logits: Tensor, protocol: Protocol, where: str) -> Tensor:
-    """Positions int64 [N] of the largest of logits float32 [N, C], all of them finite.
-
-    Args:
-        logits: of a trained victim.
-        protocol, where: as for `predicted`.
-
-    Raises:
-        ViolationError: one is not finite.
-    """
+    """Positions int64 [N] of the largest of logits float32 [N, C]; a ViolationError where one is not finite."""
     if not bool(torch.isfinite(logits).all()):
-        raise diverged(where, f"its logits are not finite at learning rate {protocol.learning_rate}")
+        raise _diverged(where, "logits are", protocol)
     return logits.argmax(1)
 
 
-def diverged(where: str, why: str) -> ViolationError:
-    """The refusal of a victim whose training diverged; the caller raises it."""
-    return ViolationError(f"{where} diverged, {why}", SMALLER)
+def _diverged(where: str, what: str, protocol: Protocol) -> ViolationError:
+    return ViolationError(f"{where} diverged, its {what} not finite at learning rate {protocol.learning_rate}", SMALLER)

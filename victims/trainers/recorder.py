@@ -1,22 +1,21 @@
-"""Curves of victims, recorded in training without a trace in them: no draw, no running statistic, no value changes.
+"""Curves of victims, recorded in training without changing it: no draw, no running statistic, no value.
 
-Source: Geiping et al. (2021), "Witches' Brew", Figs. 2 and 9: the cosine, averaged over the batches of an epoch, of
-the gradient of the targets' adversarial loss with the gradient of a batch's training loss, at the same parameters,
-over all trainable parameters as one vector; and the targets' losses.
+Source: Geiping et al. (2021), "Witches' Brew", Figs. 2 and 9: the targets' losses, and the cosine of the gradient of
+their adversarial loss with that of a batch's training loss at the same parameters, over all trainable parameters as one
+vector, averaged over an epoch's batches.
 
-The batch's gradient is the one its step is made with: of the mean cross-entropy, without weight decay, in the mode
-that trains (training mode from scratch; eval mode on an extractor), in the precision that trains, on augmented views.
-The targets' gradient is taken in eval mode, in float32, on their images as they are classified, not augmented; from
-scratch its running statistics include the batch of the step. What differs from the paper: victims are those of the
-protocol (there, from scratch); where only a head trains, trainable parameters are the head's; several targets count
-by their mean loss; and the gradient under the targets' true label, the right half of Fig. 2, is not measured.
+The batch's gradient is the one its step uses: of the mean cross-entropy without weight decay, in the mode (training
+mode from scratch, eval mode on an extractor) and precision of training, on augmented views. The targets' gradient is
+taken in eval mode, in float32, on their images as they are classified, not augmented; from scratch its running
+statistics include the batch of the step. What differs from the paper: victims are those of the protocol (there, from
+scratch); where only a head trains, trainable parameters are the head's; several targets count by their mean loss; and
+the gradient under the targets' true label, the right half of Fig. 2, is not measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 import torch.nn.functional as F
@@ -42,13 +41,7 @@ class TargetInputs:
 
 
 def target_inputs(trial: Trial, inputs: Tensor, classes: Sequence[int]) -> TargetInputs:
-    """The targets of a trial as a victim is given them.
-
-    Args:
-        trial: its record.
-        inputs: of its K targets, as for `TargetInputs`.
-        classes: the labels a victim knows, in the order of its outputs; the adversarial label is one of them.
-    """
+    """`inputs` of a trial's K targets with their labels; `classes` are in the order of the victim's outputs."""
     place = {label: i for i, label in enumerate(classes)}
     wanted = torch.full((len(inputs),), place[trial.adversarial_label])
     labels = torch.tensor([place.get(target.label, -1) for target in trial.targets])
@@ -65,18 +58,13 @@ def series(logits: Tensor, targets: TargetInputs) -> Tensor:
 
 
 def cosine(one: Tensor, other: Tensor) -> Tensor:
-    """Of vectors float64 [..., P], each with its partner: float64 [...], 0 where one of the two vanishes."""
+    """The cosine of each pair of vectors float64 [..., P]: float64 [...], 0 where one vanishes."""
     lengths = torch.linalg.vector_norm(one, dim=-1) * torch.linalg.vector_norm(other, dim=-1)
     return torch.where(lengths > 0, (one * other).sum(-1) / lengths, 0.0).clamp(-1, 1)
 
 
 class NetworkRecorder:
-    """Records one model in `fit`; what it has seen is kept with a checkpoint.
-
-    Args:
-        model: what is trained; it takes the inputs of the targets.
-        targets: of the trial.
-    """
+    """Records one model in `fit`, which takes the targets' inputs; its state is kept with a checkpoint."""
 
     def __init__(self, model: nn.Module, targets: TargetInputs) -> None:
         self._model, self._targets = model, targets
@@ -85,7 +73,7 @@ class NetworkRecorder:
         self._cosines: list[Tensor] = []
 
     def step(self) -> None:
-        """Told when the gradients of a batch stand beside the values they were taken at."""
+        """Called while a batch's gradients stand beside the values they were taken at."""
         training = self._model.training
         self._model.eval()
         loss = F.cross_entropy(self._model(self._targets.inputs), self._targets.adversarial)
@@ -96,7 +84,7 @@ class NetworkRecorder:
 
     @torch.no_grad()
     def epoch(self) -> None:
-        """Told after the last step of an epoch."""
+        """Called after the last step of an epoch."""
         training = self._model.training
         self._model.eval()
         found = series(self._model(self._targets.inputs), self._targets).flatten()
@@ -106,30 +94,26 @@ class NetworkRecorder:
         self._rows.append(torch.cat([found, mean[None].float()]).cpu())
 
     def state(self) -> Tensor:
-        """All that was seen, float32 [epochs, 4 K + 1] on the CPU, the columns of `curves_of`."""
+        """The record so far, float32 [epochs, 4 K + 1] on the CPU, the columns of `curves_of`."""
         return torch.stack(self._rows)
 
     def restore(self, seen: Tensor) -> None:
-        """Go on after these epochs, a `state`.
-
-        Raises:
-            ValueError: it is of other targets.
-        """
+        """Go on from a `state`; a ValueError if it is of other targets."""
         columns = len(SERIES) * len(self._targets.labels) + 1
         if seen.dtype != torch.float32 or seen.shape != (len(seen), columns):
             raise ValueError(f"curves are {seen.dtype} {list(seen.shape)}")
         self._rows = list(seen)
 
     def curves(self) -> Curves:
-        """All that was seen; at least one epoch."""
+        """The curves so far, of at least one epoch."""
         return curves_of(self.state().numpy())
 
 
 class HeadRecorder:
-    """Records heads that train together, one head for the targets of several trials where they share it.
+    """Records heads that train together; a head that several trials share is recorded once for each.
 
-    Everything is computed in float64 and rounded to float32 at the end: in float32 the last bits would tell with
-    which others a head was recorded.
+    It computes in float64 and rounds to float32 at the end: in float32 the last bits would depend on which heads are
+    recorded together.
 
     Args:
         recorded: the number of a plan, and the targets for which its head is recorded.
@@ -140,7 +124,7 @@ class HeadRecorder:
         self._seen: list[list[Tensor]] = [[] for _ in recorded]
 
     def block(self, plans: Sequence[int]) -> BlockRecorder | None:
-        """The recorder of a block of heads, those of these plans in this order; None where none is recorded."""
+        """The recorder of the heads of these plans, in this order; None where none is recorded."""
         places = {plan: place for place, plan in enumerate(plans)}
         mine = [i for i, (plan, _) in enumerate(self._recorded) if plan in places]
         if not mine:
@@ -149,31 +133,34 @@ class HeadRecorder:
         return BlockRecorder(targets, [places[self._recorded[i][0]] for i in mine], [self._seen[i] for i in mine])
 
     def curves(self) -> list[Curves]:
-        """The curves of each of `recorded`, in their order, after their heads were trained."""
+        """The curves of each of `recorded`, in their order, after training."""
         return [curves_of(torch.stack(rows).numpy()) for rows in self._seen]
 
 
 class BlockRecorder:
-    """The recorder of one block; `HeadRecorder.block` makes it.
+    """The recorder of one block, made by `HeadRecorder.block`.
 
     Args:
         targets: of M trials, with features [K, D]; K may differ.
-        places: which head of the block is recorded for each.
-        seen: where the row of an epoch of each, float32 [4 K + 1], is put.
+        places: the number in the block of each one's head.
+        seen: receives each one's row of an epoch, float32 [4 K + 1].
     """
 
     def __init__(self, targets: Sequence[TargetInputs], places: Sequence[int], seen: Sequence[list[Tensor]]) -> None:
         device = targets[0].inputs.device
-        self._counts, self._seen, self._places = [len(one.labels) for one in targets], seen, torch.tensor(places)
-        self._places = self._places.to(device)
-        padded = {name: _padded([getattr(one, name) for one in targets]) for name in _PADDED}
-        self._targets = TargetInputs(padded["inputs"].double(), padded["adversarial"], padded["labels"])
-        # A target that only fills up has no share in the mean, and so no gradient.
+        self._counts, self._seen = [len(one.labels) for one in targets], seen
+        self._places = torch.tensor(places, device=device)
+        self._targets = TargetInputs(
+            _padded([one.inputs for one in targets]).double(),
+            _padded([one.adversarial for one in targets]),
+            _padded([one.labels for one in targets]),
+        )
+        # Padding has no share in the mean, and so no gradient.
         self._share = _padded([torch.full((n, 1), 1 / n, device=device, dtype=torch.float64) for n in self._counts])
         self._cosines: list[Tensor] = []
 
     def step(self, weight: Tensor, bias: Tensor, weight_gradient: Tensor, bias_gradient: Tensor) -> None:
-        """Told when a batch's gradients are known, and the values are those they were taken at.
+        """Called when a batch's gradients are known, with the values they were taken at.
 
         Args:
             weight, weight_gradient: float32 [T, C, D], of all heads of the block.
@@ -187,7 +174,7 @@ class BlockRecorder:
         self._cosines.append(cosine(wanted, batch))
 
     def epoch(self, weight: Tensor, bias: Tensor) -> None:
-        """Told after the last step of an epoch, with values as for `step`."""
+        """Called after the last step of an epoch, with values as for `step`."""
         found = series(self._logits(weight, bias), self._targets).float().cpu()
         means = torch.stack(self._cosines).mean(0).float().cpu()
         self._cosines.clear()
@@ -200,14 +187,11 @@ class BlockRecorder:
         return torch.baddbmm(offsets[:, None], self._targets.inputs, values.mT)
 
 
-_PADDED: Final = ("inputs", "adversarial", "labels")
-
-
 def _padded(parts: Sequence[Tensor]) -> Tensor:
-    """Tensors [K, ...] with K of their own as one [M, largest K, ...], filled up with zeros."""
+    """Tensors [K, ...], each with its own K, as one [M, largest K, ...], padded with zeros."""
     return nn.utils.rnn.pad_sequence(list(parts), batch_first=True)
 
 
 def _vector(gradients: Sequence[Tensor]) -> Tensor:
-    """One vector float64 of all gradients, in the order of the parameters."""
+    """All gradients as one float64 vector, in the order of the parameters."""
     return torch.cat([gradient.reshape(-1) for gradient in gradients]).double()

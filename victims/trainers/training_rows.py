@@ -1,7 +1,4 @@
-"""What a victim and its clean control are trained on: the composition rule's rows, less what the victim does not keep.
-
-`overlay.compose` decides the rows; here a protocol's share of them is taken, by victim seed, of both alike.
-"""
+"""The training rows of a victim and its clean control: the composition rule's, less the share the victim lacks."""
 
 from __future__ import annotations
 
@@ -23,10 +20,9 @@ def training_rows(
 ) -> tuple[TrainingRows, TrainingRows | None]:
     """The rows of a trial's victim, and of its clean control where there is one.
 
-    Poisons are always kept, and with them, in the control, the bases in their place. Of the clean images the first
-    ones in an order drawn from the victim seed are kept, the share rounded up. Where more than a head is trained, both
-    are put in the order of their bases, so that controls with the same images are one control whatever the trial:
-    the order of an epoch is drawn anyway.
+    Poisons are always kept, and in the control the bases in their place. Of the clean images the first ones in an order
+    drawn from the victim seed are kept, the share rounded up. Where more than a head is trained, both are sorted by
+    base, so that controls with the same images are one control whatever the trial: each epoch draws its order anyway.
 
     Args:
         protocol: composition, `keep` and training.
@@ -34,8 +30,7 @@ def training_rows(
         base: its training split is composed with; victims know its `victim_classes`.
         victim_seed: which of several victims.
 
-    Raises:
-        UsageError: as `compose`.
+    Raises: as `compose`.
     """
     rule, labels, classes = protocol.rule(trial), base.train.labels, base.victim_classes
     rows = compose(labels, trial, rule, classes)

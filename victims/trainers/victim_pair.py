@@ -1,7 +1,4 @@
-"""What a job trains, composed and named once for every trainer: a victim on the poisons and its clean control.
-
-Both draw by the same rows, so that they differ in the poisons alone.
-"""
+"""The two victims of a job, for every trainer: one on the poisons and its clean control, with the same draws."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from poisonsets.victims.trainers.training_rows import training_rows
 
 
 class VictimKey(NamedTuple):
-    """What a victim depends on beside the protocol and the extractor: its seed, and digests of the rest of its spec."""
+    """What a victim depends on beside protocol and extractor: its seed, and digests of the rest of its spec."""
 
     victim_seed: int
     rows: str
@@ -41,8 +38,8 @@ class JobInput:
     Attributes:
         trial: its record.
         poisons: uint8 [P, H, W, 3], in slot order.
-        images: uint8 [K + S, H, W, 3], what victims classify: the targets, then the test images of the source classes,
-            with the trigger on where there is one.
+        images: uint8 [K + S, H, W, 3], to be classified: the targets, then the test images of the source classes, with
+            any trigger on.
         victim_seed: which of several victims.
     """
 
@@ -81,7 +78,7 @@ class VictimSpec:
         return VictimKey(self.victim_seed, self.rows.digest(), self.drawn_by.digest(), self.poison_digest)
 
     def generator(self) -> torch.Generator:
-        """The source of every random choice of the victim."""
+        """The source of every random choice of the victim, on the CPU."""
         return victim_generator(self.victim_seed, self.drawn_by)
 
 
@@ -91,7 +88,7 @@ class VictimPair:
 
     Attributes:
         trial: its record.
-        images: uint8 [K + S, H, W, 3], those of the job in the view in which the protocol tests.
+        images: uint8 [K + S, H, W, 3], the job's, as the protocol shows them to victims.
         victim: trained on the poisons.
         control: the clean control; None where a base is unknown.
     """
@@ -103,11 +100,7 @@ class VictimPair:
 
     @classmethod
     def of(cls, job: JobInput, protocol: Protocol, base: Base) -> VictimPair:
-        """The victims of a job under a protocol.
-
-        Raises:
-            UsageError: the composition rule cannot be met.
-        """
+        """The victims of a job under a protocol; a UsageError where the composition rule cannot be met."""
         rows, control = training_rows(protocol, job.trial, base, job.victim_seed)
         where = f"trial {job.trial.trial}, protocol {protocol.id}, victim seed {job.victim_seed}"
         drawn_by = rows if control is None else control
@@ -128,7 +121,7 @@ class VictimPair:
     def predictions(
         self, evaluate: Callable[[VictimSpec], Evaluation], test_images: int
     ) -> Predictions | ViolationError:
-        """What both victims predict, or why there is nothing: one of them diverged. Other jobs go on then.
+        """What both victims predict, or the error of the one that diverged, so that other jobs go on.
 
         Args:
             evaluate: gives the evaluation of a trained victim, or raises a ViolationError.
@@ -149,10 +142,5 @@ class VictimPair:
 
 
 def victim_generator(victim_seed: int, rows: TrainingRows) -> torch.Generator:
-    """The generator of one victim, on the CPU.
-
-    Args:
-        victim_seed: which of several victims, 0-based.
-        rows: those it draws by, see `VictimSpec`.
-    """
+    """The generator, on the CPU, of a victim of this 0-based seed that draws by these rows."""
     return torch.Generator().manual_seed(Stream("victim", victim_seed, rows.digest()).seed())

@@ -1,9 +1,8 @@
 """Every random choice of one linear-probe victim: a fresh linear head on a frozen extractor's features.
 
-Source: Schwarzschild et al. (2021), section 4 and learning_module.py: the extractor stays in eval mode, the
-head gets PyTorch's default initialisation, SGD with cross-entropy. Two things differ: features are
-remembered instead of computed anew each epoch (the same numbers), and every random choice comes from one
-seeded generator.
+Source: Schwarzschild et al. (2021), section 4 and learning_module.py: the extractor stays in eval mode, the head gets
+PyTorch's default initialisation, SGD with cross-entropy. What differs: features are remembered instead of recomputed
+each epoch (the same numbers), and every random choice comes from one seeded generator.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ class Draws:
     """Every random choice of one victim, on the CPU.
 
     Attributes:
-        weight: float32 [C, D], the head's initial weights.
-        bias: float32 [C].
+        weight, bias: the head's initial values, float32 [C, D] and [C].
         order: int64 [epochs, N], the order of the rows in each epoch.
         views: int64 [epochs, N], the view each row is seen in (by row, not by place in the order).
     """
@@ -36,14 +34,13 @@ class Draws:
 
 
 def draw(protocol: Protocol, generator: torch.Generator, *, rows: int, features: int, classes: int) -> Draws:
-    """Draw a victim's initial head, orders and views.
+    """Draw a victim's initial head, orders and views, the same on every device.
 
     Args:
         protocol: gives epochs and views.
-        generator: on the CPU; the draws are the same on every device.
+        generator: on the CPU.
         rows: N, images of the training set.
-        features: D, inputs of the head.
-        classes: C, its outputs.
+        features, classes: D inputs and C outputs of the head.
     """
     weight, bias = fresh_head(classes, features, generator)
     views = view_count(protocol.pad, flip=protocol.flip)
@@ -55,7 +52,7 @@ def draw(protocol: Protocol, generator: torch.Generator, *, rows: int, features:
 
 
 def linear(weight: Tensor, bias: Tensor, *, device: torch.device) -> nn.Linear:
-    """A linear layer with copies of these values, weights [C, D] and bias [C], on the device."""
+    """A linear layer on the device with copies of these weights [C, D] and biases [C]."""
     classes, features = weight.shape
     # Made without memory first: the constructor would draw from the global generator.
     layer = nn.Linear(features, classes, device="meta").to_empty(device=device)

@@ -1,12 +1,12 @@
 """Many heads trained as one batched problem, each as if it were alone.
 
 The heads of a block share every launch: weights [T, C, D], features [T, B, D] gathered step by step, one batched
-product forward and one back. Gradient and update are written out, in the order of operations of autograd and
+product forward and one back. Gradient and update are written out in the order of operations of autograd and
 torch.optim.SGD, so that each head is that of the published loop up to the rounding of the two products.
 
-A head does not depend on the others of its block: a product's last bits depend on where in memory its operands
-begin, so every slice begins at a multiple of 64 bytes, and on a GPU, where the kernel may be chosen by the number
-of slices, every block is filled up to `BLOCK`.
+A head does not depend on the others of its block. A product's last bits depend on where in memory its operands begin,
+so every slice begins at a multiple of 64 bytes; on a GPU the kernel may depend on the number of slices, so every block
+is filled up to `BLOCK`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ class HeadPlan:
     """What one head is trained on, in the order it is seen.
 
     Attributes:
-        weight: float32 [C, D], where it begins.
-        bias: float32 [C].
+        weight, bias: initial values, float32 [C, D] and [C].
         keys: int32 [epochs, N]: the key of an image and view in the clean cache, or -1 - that in the poison cache.
         labels: int32 [epochs, N], positions of the classes.
     """
@@ -48,7 +47,7 @@ class HeadPlan:
 
 
 def head_plan(rows: TrainingRows, labels: Tensor, draws: Draws, *, views: int, first_slot: int = 0) -> HeadPlan:
-    """Which features a head will see.
+    """The features a head will see.
 
     Args:
         rows: the training set; a row without a slot is image `base` of the clean cache.
@@ -73,23 +72,22 @@ def train_heads(
     least: int | None = None,
     progress: Progress = silent,
 ) -> list[nn.Linear]:
-    """Compute all features that are not remembered yet, and train each plan's head.
+    """Compute the missing features, and train each plan's head.
 
     Args:
         plans: any number; those of equal length are trained together, `BLOCK` at a time.
         clean: features of the training split, shared by all heads of an extractor.
         poisons: features of the poisons of all trials; None where no row has a slot.
         protocol: batch, epochs, optimiser.
-        least: fill a block up to this many heads; where left out `BLOCK` on a GPU, on a CPU not at all.
-        recorder: looks at the heads of its plans; they are the same bytes without it.
-        progress: told the epochs done and all epochs, those of one block after those of another.
+        least: fill a block up to this many heads; where left out, up to `BLOCK` on a GPU, not at all on a CPU.
+        recorder: looks at the heads of its plans, which are the same bytes without it.
+        progress: told the epochs done and all epochs, block after block.
 
     Returns:
-        The heads after the last epoch, on the device of the features, in the order of the plans. One that
-        diverged is not finite, and no other is touched by that.
+        The trained heads on the features' device, in the order of the plans. One that diverged is not finite and leaves
+        the others untouched.
 
-    Raises:
-        ViolationError: as `FeatureCache.computed`.
+    Raises: as `FeatureCache.computed`.
     """
     if least is None:
         least = 1 if clean.images.device.type == "cpu" else BLOCK
@@ -108,7 +106,7 @@ def train_heads(
 
 
 def _fill(plans: Sequence[HeadPlan], clean: FeatureCache, poisons: FeatureCache | None) -> None:
-    """Every forward pass but the last is full: the plans ask together."""
+    """All plans ask together, so that every forward pass but the last is full."""
     asked = [torch.unique(plan.keys).to(torch.int64) for plan in plans]
     if asked:
         every = torch.cat(asked)
@@ -130,7 +128,7 @@ def _trained(
     gatherer = _Gatherer(plans, clean, poisons)
     device, features = clean.images.device, clean.network.feature_width
     classes, steps = len(plans[0].bias), min(protocol.batch, plans[0].keys.shape[1])
-    # The features that fill up a slice are zero, and so are their weights, always.
+    # Padded features are always zero, and so are their weights.
     inputs = torch.zeros((len(plans), steps, _rounded_up(features)), device=device)
     # A slice of logits begins at a multiple of 64 bytes because its rows are a multiple of 16.
     room = torch.empty((len(plans), _rounded_up(steps), classes), device=device)
@@ -174,10 +172,10 @@ def _descend(values: Tensor, gradient: Tensor, speed: Tensor, rate: float, proto
 
 
 class _Gatherer:
-    """Gives a block's features batch by batch, from where they lie.
+    """Gives a block's features batch by batch.
 
-    The clean cache is too large to copy, so it is read in place; everything else, the poisons of all trials and the
-    clean images it lacks, is laid together behind it.
+    The clean cache is too large to copy, so it is read in place; the poisons of all trials and the clean images it
+    lacks are laid together behind it.
     """
 
     def __init__(self, plans: list[HeadPlan], clean: FeatureCache, poisons: FeatureCache | None) -> None:
@@ -191,7 +189,7 @@ class _Gatherer:
         self._first_poison = len(clean.adopted) + len(clean.remembered)
 
     def epoch(self, number: int, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Features [T * B, D] as they are stored, and labels int64 [T, B, 1], of each step of an epoch."""
+        """Features [T * B, D] as stored, and labels int64 [T, B, 1], of each step of an epoch."""
         places = self._places(torch.stack([plan.keys[number] for plan in self._plans]))
         labels = torch.stack([plan.labels[number] for plan in self._plans]).to(self._device, torch.int64)
         starts = range(0, places.shape[1], batch)

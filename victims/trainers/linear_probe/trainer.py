@@ -1,8 +1,7 @@
-"""Victims of one protocol and one frozen extractor: a linear head each, and what they share computed once.
+"""Victims of one protocol and one frozen extractor: a linear head each, with shared work done once.
 
-Shared are the folded extractor, the features of clean training images, those of the test images, and the
-clean controls, which are one wherever their rows and victim seed are. Victims and controls of a block of jobs
-are trained together, and of equal ones of a block only the first.
+They share the folded extractor, the features of clean training and test images, and the clean controls of equal rows
+and victim seed. Victims and controls of a block of jobs are trained together, equal ones once.
 """
 
 from __future__ import annotations
@@ -38,10 +37,8 @@ from poisonsets.victims.training.labels import images_of, positions
 
 @dataclass(frozen=True)
 class _TrainedHead:
-    """A head and its count of correct test images."""
-
     head: nn.Linear
-    correct: int
+    correct: int  # test images
 
 
 class LinearProbeTrainer:
@@ -49,20 +46,18 @@ class LinearProbeTrainer:
 
     Args:
         protocol: every training setting.
-        extractor: the network whose head is replaced; left as it is.
+        extractor: the network whose head is replaced; not changed.
         base: the victims know its `victim_classes`.
         device: where to compute.
-        features: what remembered features of training images are rounded to. Those of test images and targets
-            are float32 either way.
-        curves: record those of victims and controls. A control is trained in every block then, with a recorder of
-            its targets.
+        features: what remembered features of training images are rounded to; those of other images are float32.
+        curves: record those of victims and controls, for which a control is trained in every block.
 
     Attributes:
         clean: the features of the training split.
     """
 
     block: ClassVar[int] = BLOCK
-    """Jobs that are best done together; a kill loses at most so many."""
+    """Jobs to do together; a kill loses at most so many."""
 
     def __init__(
         self,
@@ -84,18 +79,17 @@ class LinearProbeTrainer:
         self._controls: dict[VictimKey, _TrainedHead | ViolationError] = {}
 
     def share(self, store: FeatureStore, jobs: Iterable[tuple[Trial, int]], progress: Progress = silent) -> None:
-        """Take the features of clean images from a file, and make it where that costs fewer forward passes.
+        """Take the features of clean images from a file, making it where that costs fewer forward passes.
 
-        That is from `ENOUGH_TRIALS` trials on, where those that draw the same views count once: with in-place
-        composition all trials of a victim seed do.
+        That is from `ENOUGH_TRIALS` trials on. Those that draw the same views count once, as all of a victim seed do
+        under in-place composition.
 
         Args:
             store: where the file is.
             jobs: trial and victim seed of each job to come.
             progress: as for `FeatureStore.adopt`.
 
-        Raises:
-            DamagedError, MissingError, ViolationError: as `FeatureStore.adopt`.
+        Raises: as `FeatureStore.adopt`.
         """
         draws: set[tuple[int, str]] = set()
         for trial, seed in jobs:
@@ -108,11 +102,11 @@ class LinearProbeTrainer:
         """Train a block's victims and their clean controls, and evaluate both.
 
         Args:
+            jobs: of a block; predictions do not depend on which stand together.
             progress: told the epochs done and all epochs.
-            jobs: of a block. What is predicted does not depend on which stand together.
 
         Returns:
-            For each its predictions, or why there are none: its victim or control diverged.
+            For each job its predictions, or the error of a victim or control that diverged.
 
         Raises:
             UsageError: a composition rule cannot be met.
@@ -146,7 +140,7 @@ class LinearProbeTrainer:
     def _recorder(
         self, pairs: Sequence[VictimPair], features: Sequence[Tensor], heads: Sequence[VictimKey]
     ) -> HeadRecorder:
-        """Of the heads of each job, by its targets, the features of which come first."""
+        """Of the heads of each job, by its targets, whose features come first."""
         number, recorded = {key: i for i, key in enumerate(heads)}, []
         for pair, part in zip(pairs, features, strict=True):
             targets = target_inputs(pair.trial, part[: len(pair.trial.targets)], self._classes)
@@ -156,7 +150,7 @@ class LinearProbeTrainer:
     def _trained(
         self, specs: Sequence[VictimSpec], recorder: HeadRecorder | None, progress: Progress
     ) -> dict[VictimKey, _TrainedHead | ViolationError]:
-        """Train heads together; what each is, or why it is nothing."""
+        """Train heads together; each one, or the error that it diverged."""
         # Poisons of equal pixels stand once in the cache.
         poisons = {spec.poison_digest: spec.poisons for spec in specs if spec.poisons is not None}
         first_slot = dict(zip(poisons, np.cumsum([0, *map(len, poisons.values())]).tolist(), strict=False))

@@ -1,4 +1,4 @@
-"""The forward pass that training repeats: compiled once for all victims of a network where that pays."""
+"""The forward pass that training repeats, compiled once for all victims of a network where that pays."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.training.loop import Precision, autocast
 
 WORTH: Final = 2000
-"""Training steps of one victim from which on compiling is waited for: a fixed number, never a measurement."""
+"""Training steps of a victim from which compiling pays: a fixed number, never a measurement."""
 
 
 def forward_of(network: Classifier, protocol: Protocol, base: Base, precision: Precision) -> Callable[[Tensor], Tensor]:
     """From images float32 [N, 3, H, W] to logits, with gradients.
 
-    Compiled on a GPU for victims from scratch that take at least `WORTH` steps; never on a CPU, where the compiler
-    gains nothing. The network itself where the compiler is missing or refuses.
+    Compiled on a GPU for victims from scratch that take at least `WORTH` steps, never on a CPU, where that gains
+    nothing. The network itself where the compiler is missing or refuses.
 
     Args:
-        network: on the device; its values and statistics are changed, so that it must be initialised after this.
-        protocol: what victims are trained by.
-        base: what they are trained on.
+        network: on the device; its values and statistics change, so initialise it afterwards.
+        protocol, base: what victims are trained by and on.
         precision: of the forward pass.
     """
     steps = protocol.epochs * (len(base.train.labels) // protocol.batch)
@@ -45,7 +44,7 @@ def forward_of(network: Classifier, protocol: Protocol, base: Base, precision: P
         with autocast(device, precision):
             total = compiled(probe).float().sum()
         torch.autograd.backward(total)
-    except RuntimeError:  # what the compiler raises is of this class, whatever is missing
+    except RuntimeError:  # the class of all compiler errors
         return network
     finally:
         network.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""What a whole-network victim starts from: its shape and normalisation, and its initial values."""
+"""What a whole-network victim starts from: its shape, its normalisation and its initial values."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from poisonsets.victims.training.labels import images_of
 
 
 def network_spec(protocol: Protocol, extractor: Classifier | None, base: Base) -> NetworkSpec:
-    """The victim's network: the extractor's with an output for each class, from scratch the protocol's own.
+    """The victim's network: the extractor's with an output for each class; from scratch, the protocol's own.
 
-    The statistics that `normalise=own` stands for from scratch are those of the clean base, so that poisons
-    do not move them and victim and control see the same numbers.
+    From scratch `normalise=own` means the statistics of the clean base, so that poisons do not move them and victim and
+    control see the same numbers.
 
     Args:
         protocol: network, width, normalisation.
-        extractor: what training starts from; not looked at from scratch.
+        extractor: what training starts from; ignored from scratch.
         base: the victim knows its `victim_classes`.
 
     Raises:
@@ -41,15 +41,15 @@ def network_spec(protocol: Protocol, extractor: Classifier | None, base: Base) -
 def initialise(
     network: Classifier, protocol: Protocol, extractor: Classifier | None, generator: torch.Generator
 ) -> None:
-    """Put a victim's initial values into a network, and the network into the mode it is trained in.
+    """Give a network of `network_spec` a victim's initial values, and put it into the mode it is trained in.
 
     That is training mode from scratch and eval mode on an extractor, whose running statistics stay as they are.
 
     Args:
-        network: of `network_spec`.
+        network: changed in place.
         protocol: training and head.
         extractor: as for `network_spec`.
-        generator: on the CPU; from scratch all values are drawn from it, else those of a fresh head.
+        generator: on the CPU; draws all values from scratch, else those of a fresh head.
     """
     spec = network.spec
     if protocol.training == "scratch" or extractor is None:

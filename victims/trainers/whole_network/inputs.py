@@ -1,4 +1,4 @@
-"""What a step of training is shown: views of its images, or what a frozen extractor makes of them."""
+"""The inputs of a training step: views of its images, or a frozen extractor's features of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVAL_BATCH: Final = 256
 
 
 def input_transform(network: Classifier, protocol: Protocol, images: Tensor) -> InputTransform:
-    """What a victim's steps are given.
+    """What gives a victim's steps their inputs.
 
     Args:
         network: the victim; where only its head is trained, it gives the features.

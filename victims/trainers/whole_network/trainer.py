@@ -1,7 +1,7 @@
 """Victims that are whole networks: from scratch, fine-tuned end to end, or a frozen extractor under any optimiser.
 
-Trained one at a time. One network on the device is given new weights for each victim, so that what was compiled for
-it serves all. A victim that equals the last one is not trained again, nor is a control among the last `REMEMBERED`.
+They are trained one at a time in one network on the device, so that all use what was compiled for it. A victim equal to
+the last one, or a control among the last `REMEMBERED`, is not trained again.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from poisonsets.victims.training.views import as_input
 
 REMEMBERED: Final = 16
 _Key: TypeAlias = tuple[VictimKey, str | None]
-"""That of the victim, and the digest of the targets whose curves are recorded."""
+"""The victim's, and the digest of the targets whose curves are recorded."""
 
 
 @dataclass(frozen=True)
 class _State:
-    """A trained model: its values on the CPU, its count of correct test images, its curves where they were recorded."""
+    """A trained model: values on the CPU, correct test images, and curves where they were recorded."""
 
     values: dict[str, Tensor]
     correct: int
@@ -58,15 +58,15 @@ class WholeNetworkTrainer:
 
     Args:
         protocol: every training setting.
-        extractor: the network that training starts from; left as it is, and not looked at from scratch.
+        extractor: the network that training starts from; not changed, and ignored from scratch.
         base: the victims know its `victim_classes`.
         device: where to compute.
         precision: of the forward passes in training. Victims are evaluated in float32.
-        checkpoints: a folder for runs that were interrupted, and for finished ones, which are then not done again;
-            without one nothing is kept.
+        checkpoints: a folder for interrupted runs, and for finished ones, which are then not done again; none without
+            it.
         every: epochs between two checkpoints.
-        curves: record those of victims and controls, in checkpoints too. What several trials share is trained for
-            each of them then, with a recorder of its targets.
+        curves: record those of victims and controls, in checkpoints too. What several trials share is then trained once
+            for each of them.
 
     Raises:
         UsageError: an extractor is wanted and not given.
@@ -108,12 +108,12 @@ class WholeNetworkTrainer:
         """Train each job's victim and its clean control, and evaluate both.
 
         Args:
-            progress: told the jobs done, with the share of the one in work, and all jobs.
-            jobs: what is predicted does not depend on which stand together. Predictions of the last call must be
-                stored by now: the checkpoints of their victims are removed, those of controls stay.
+            jobs: predictions do not depend on which stand together. Those of the last call must be stored by now: the
+                checkpoints of their victims are removed, those of controls stay.
+            progress: told the jobs done, with the share of the current one, and all jobs.
 
         Returns:
-            For each its predictions, or why there are none: its victim or control diverged.
+            For each job its predictions, or the error of a victim or control that diverged.
 
         Raises:
             UsageError: a composition rule cannot be met.
@@ -134,7 +134,7 @@ class WholeNetworkTrainer:
         return Evaluation(labels, state.correct, state.curves)
 
     def _restored(self, pair: VictimPair, spec: VictimSpec, progress: Progress) -> _State:
-        """Put a victim into the network, trained now or remembered; the last ones are."""
+        """Put a victim into the network, trained now or remembered."""
         remembered, most = (self._controls, REMEMBERED) if spec.poisons is None else (self._victims, 1)
         key = spec.key, _digest(pair) if self._curves else None
         found = remembered.pop(key, None)
@@ -155,7 +155,7 @@ class WholeNetworkTrainer:
         return found
 
     def _train(self, pair: VictimPair, spec: VictimSpec, key: _Key, progress: Progress) -> Curves | None:
-        """Leave a trained victim in the network; its curves where they are recorded."""
+        """Leave a trained victim in the network; returns its curves where they are recorded."""
         generator = spec.generator()
         initialise(self._network, self._protocol, self._extractor, generator)
         recorder = self._recorder(pair) if self._curves else None
@@ -184,7 +184,7 @@ class WholeNetworkTrainer:
         return None if recorder is None else recorder.curves()
 
     def _recorder(self, pair: VictimPair) -> NetworkRecorder:
-        """Of the model that is trained; the network has its initial values."""
+        """Of the model in training, once the network has its initial values."""
         inputs = as_input(torch.tensor(pair.targets, device=self._device))
         if self._model is self._network.head:
             with torch.no_grad():
@@ -217,7 +217,7 @@ class WholeNetworkTrainer:
 
 
 def _digest(pair: VictimPair) -> str:
-    """The sha256 of the targets of a job, as a recorder sees them."""
+    """The sha256 of a job's targets as a recorder sees them."""
     labels = [pair.trial.adversarial_label, *(target.label for target in pair.trial.targets)]
     pixels = np.ascontiguousarray(pair.targets)
     return hashlib.sha256(canonical_json.dumps([labels, list(pixels.shape)]) + pixels.tobytes()).hexdigest()
