@@ -13,10 +13,6 @@ from poisonsets.victims.protocols import cifar10_scratch
 
 SUITE: Final = (
     replace(
-        cifar10_scratch.SUITE[0],
-        suite="tinyimagenet-scratch",
-        network="vgg16",
-        size=100_000,
-        normalise="tinyimagenet",
+        cifar10_scratch.SUITE[0], suite="tinyimagenet-scratch", network="vgg16", size=100_000, normalise="tinyimagenet"
     ),
 )
