@@ -37,7 +37,6 @@ ENOUGH_TRIALS: Final = 4
 
 DTYPES: Final[dict[FeatureDtype, torch.dtype]] = {"fp16": torch.float16, "fp32": torch.float32}
 _FILE_DTYPES: Final = {torch.float16: "F16", torch.float32: "F32"}
-_PATIENCE_SECONDS: Final = 12 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class FeatureStore:
         self, path: Path, cache: FeatureCache, ids: NDArray[np.int64], record: dict[str, Any], progress: Progress
     ) -> None:
         store.make_folder(path.parent)
-        with store.locked(path.with_suffix(".lock"), patience=_PATIENCE_SECONDS):
+        with store.locked(path.with_suffix(".lock"), patience=12 * 3600.0):
             # The process before may have finished it, and been killed before it removed the parts.
             if path.exists():
                 parts.forget(path)

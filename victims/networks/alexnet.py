@@ -10,6 +10,8 @@ it acts on the output of every layer.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -52,10 +54,9 @@ class _HiddenTriggerBody(Body):
 
     def __init__(self, maps: tuple[int, ...], hidden: int) -> None:
         super().__init__()
-        sizes = (3, *maps)
         self.layers = nn.ModuleList(
             nn.Conv2d(inputs, outputs, 3, stride=1 if layer else 2, padding=1)
-            for layer, (inputs, outputs) in enumerate(zip(sizes, maps, strict=False))
+            for layer, (inputs, outputs) in enumerate(pairwise((3, *maps)))
         )
         self.sixth = nn.Linear(maps[-1], hidden)
         self.seventh = nn.Linear(hidden, hidden)

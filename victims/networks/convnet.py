@@ -11,6 +11,8 @@ fails.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,10 +31,7 @@ class _ConvNetBody(Body):
 
     def __init__(self, widths: tuple[int, int, int]) -> None:
         super().__init__()
-        sizes = (3, *widths)
-        self.stages = nn.Sequential(
-            *(_Stage(inputs, outputs, kernel=3) for inputs, outputs in zip(sizes, widths, strict=False))
-        )
+        self.stages = nn.Sequential(*(_Stage(inputs, outputs, kernel=3) for inputs, outputs in pairwise((3, *widths))))
         self.hidden = nn.Linear(4 * widths[2], widths[2])
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,9 +48,8 @@ class _PlainBody(Body):
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
-        sizes = (3, *widths)
         self.layers = nn.ModuleList(
-            nn.Conv2d(inputs, outputs, 3, padding=1) for inputs, outputs in zip(sizes, widths, strict=False)
+            nn.Conv2d(inputs, outputs, 3, padding=1) for inputs, outputs in pairwise((3, *widths))
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import itertools
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -25,8 +25,7 @@ def folded(network: Classifier) -> Classifier:
         if isinstance(module, ConvBN):
             module.bn = _merged(module.conv, module.bn)
         elif type(module).forward is nn.Sequential.forward:
-            layers = list(module.named_children())
-            for (_, conv), (name, bn) in itertools.pairwise(layers):
+            for (_, conv), (name, bn) in pairwise(list(module.named_children())):
                 setattr(module, name, _merged(conv, bn))
     copied.requires_grad_(requires_grad=False)
     copied.to(memory_format=torch.channels_last)

@@ -24,7 +24,6 @@ from poisonsets.manifests.records.fields import Index, Label, Name, Strict, Text
 from poisonsets.victims.networks import Classifier, NetworkSpec, skeleton
 from poisonsets.victims.networks.classifier import channel_values
 
-WEIGHTS_BYTES: Final = 2 << 30
 _REMEDY: Final = "Get the file again, or train the network again with `poisonsets train`"
 _DTYPES: Final = {torch.float32: "F32", torch.int64: "I64"}
 _Number: TypeAlias = Annotated[str, Field(pattern=r"^([0-9]\.[0-9]{1,12}|[01])$")]
@@ -143,7 +142,7 @@ def load_weights(path: Path) -> Weights:
             is unknown; its pretraining or provenance holds what a manifest may not; or its tensors are not those of the
             network or of its digest.
     """
-    file = array_file.read(path, partial(_specs, path), limit=WEIGHTS_BYTES, remedy=_REMEDY)
+    file = array_file.read(path, partial(_specs, path), limit=2 << 30, remedy=_REMEDY)
     network = skeleton(_network_spec(file.record))
     network.load_state_dict(tensors_of(file.arrays), assign=True)
     _check_values(network, path)

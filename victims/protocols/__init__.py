@@ -119,16 +119,13 @@ class Protocol:
             found = f"nesterov with optimiser {self.optimiser} and momentum {self.momentum}"
             raise UsageError(found, "Nesterov's momentum is that of sgd, above 0")
         if self.augment == "none" and (self.pad or self.flip):
-            raise UsageError(
-                f"augment is none, with pad {self.pad} and flip {shown(self.flip)}", "Add `augment=crop`, or neither"
-            )
+            found = f"augment is none, with pad {self.pad} and flip {shown(self.flip)}"
+            raise UsageError(found, "Add `augment=crop`, or neither")
         if self.training == "frozen" and self.augment == "sub-pixel":
             raise UsageError("sub-pixel views of a frozen extractor are not supported", "Use `augment=crop`")
         if self.training != "scratch" and self.normalise not in ("own", "none"):
-            raise UsageError(
-                f"normalise is {self.normalise}, the extractor of {self.training} training has its own",
-                "Use `normalise=own`, or none where the extractor has none",
-            )
+            found = f"normalise is {self.normalise}, the extractor of {self.training} training has its own"
+            raise UsageError(found, "Use `normalise=own`, or none where the extractor has none")
         if self.head == "kept" and self.training != "end-to-end":
             raise UsageError(f"head is kept in {self.training} training", "Only end-to-end training can keep it")
 

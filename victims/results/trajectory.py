@@ -19,7 +19,6 @@ from poisonsets.manifests.records.fields import Index, Label, first_fault
 from poisonsets.victims.results.job import JobRecord
 from poisonsets.victims.trainers.curves import SERIES, Curves
 
-_BYTES: Final = 512 << 20
 _CURVES: Final = tuple(field.name for field in fields(Curves))
 _REMEDY: Final = "Remove the file and score again with trajectories and --resume"
 
@@ -81,7 +80,7 @@ def read_trajectory(path: Path) -> Trajectory:
         MissingError: there is no such file.
         DamagedError: it is no trajectory, or was changed since it was written.
     """
-    file = array_file.read(path, lambda stated: _record(stated, path).specs, limit=_BYTES, remedy=_REMEDY)
+    file = array_file.read(path, lambda stated: _record(stated, path).specs, limit=512 << 20, remedy=_REMEDY)
     record = _record(file.record, path)
 
     def curves(whose: str) -> Curves:

@@ -33,14 +33,9 @@ class WorkerSettings:
     """How missing rows are made, in whichever process.
 
     Attributes:
-        base: the base dataset the set pins.
-        device: where to compute.
-        cache: the cache folder, for the features of clean images; without one they are only remembered.
-        features: what remembered features are rounded to.
-        precision: of the passes in which whole networks are trained.
+        base, device, cache, features, precision, trajectories: as for `score_set`.
         results: the results folder, locked by this process or its parent, for rows and whole networks in training;
             without one nothing is stored.
-        trajectories: record the curves of victims in training, and keep them in the results folder.
     """
 
     base: Base

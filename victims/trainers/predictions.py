@@ -53,18 +53,12 @@ class Predictions:
 
 @torch.no_grad()
 def predicted(head: nn.Linear, features: Tensor, protocol: Protocol, where: str) -> Tensor:
-    """Positions int64 [N] of a trained head's largest logits.
+    """Positions int64 [N] of a trained head's largest logits for features float32 [N, D].
 
-    All must be finite: argmax calls a NaN the first class.
-
-    Args:
-        head: trained by the protocol.
-        features: float32 [N, D].
-        protocol: names the learning rate in a refusal.
-        where: how a refusal names the victim.
+    `protocol` and `where` name the learning rate and the victim in a refusal.
 
     Raises:
-        ViolationError: features, head or logits are not finite.
+        ViolationError: features, head or logits are not finite; argmax would call a NaN the first class.
     """
     if not bool(torch.isfinite(features).all()):
         raise ViolationError(f"{where}: the extractor gives features that are not finite", "Use another extractor")

@@ -17,7 +17,6 @@ from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import array_file, store
 from poisonsets.victims.networks.weights import arrays_of, tensors_of
 
-CHECKPOINT_BYTES: Final = 6 << 30
 HEADER_BYTES: Final = 16 << 20
 """Room for four entries a tensor: its own and those of the optimiser's buffers."""
 
@@ -68,9 +67,7 @@ class Checkpoint:
         if not self.path.exists():
             return 0
         remedy = f"Remove {self.path}, the victim is trained again from the start"
-        file = array_file.read(
-            self.path, self._refuse_other, limit=CHECKPOINT_BYTES, remedy=remedy, header_limit=HEADER_BYTES
-        )
+        file = array_file.read(self.path, self._refuse_other, limit=6 << 30, remedy=remedy, header_limit=HEADER_BYTES)
         tensors = tensors_of(file.arrays)
         try:
             _restore(tensors, model, optimizer, generator)

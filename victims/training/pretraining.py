@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, UsageError
@@ -17,9 +17,6 @@ from poisonsets.victims.networks.classifier import parse_width
 
 Role: TypeAlias = Literal["features", "classifier", "robust"]
 Normalise: TypeAlias = Literal["own", "none"]
-
-# What earlier versions meant by leaving it out.
-_LATER: Final[dict[str, Any]] = {"normalise": "own"}
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,7 @@ class Pretraining:
         """
         wanted: dict[str, type] = {field.name: type(field.default) for field in fields(cls)}
         wanted |= {"network": str, "classes": tuple, "epochs": int}
-        values = _LATER | {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        values = {"normalise": "own"} | {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
         remedy = "Use weights made by `train` of this version"
         for name in sorted(wanted.keys() ^ values.keys()):
             raise DamagedError(f"a pretraining {'without' if name in wanted else 'with'} {name[:80]!r}", remedy)

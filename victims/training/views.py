@@ -71,14 +71,13 @@ def apply_shifts(images: Tensor, draws: Tensor, reach: int, *, flip: bool, outsi
     both directions, bilinear between pixels; the mirroring comes after it.
 
     Args:
-        images: uint8 [N, H, W, 3] on any device.
+        images, flip: as for `apply_views`.
         draws: float32 [N, 3] in 0..1: shift across, shift down, mirrored if above one half.
         reach: the largest shift in pixels.
-        flip: whether mirrored views exist.
         outside: float32 [1, 3, 1, 1] in 0..1, the colour around an image; its mean colour as published.
 
     Returns:
-        float32 [N, 3, H, W] in 0..1, laid out channels-last.
+        As `apply_views`.
     """
     shown = shifted(as_input(images), draws, (2 * reach, 2 * reach), flip=flip, outside=outside)
     return shown.clamp_(0, 1).contiguous(memory_format=torch.channels_last)

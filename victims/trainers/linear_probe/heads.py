@@ -27,7 +27,6 @@ from poisonsets.victims.trainers.linear_probe.draws import Draws, linear
 from poisonsets.victims.trainers.recorder import BlockRecorder, HeadRecorder
 
 BLOCK: Final = 25
-_ALIGNED: Final = 16  # float32 values in 64 bytes
 
 
 @dataclass(frozen=True)
@@ -223,4 +222,4 @@ class _Gatherer:
 
 
 def _rounded_up(count: int) -> int:
-    return -(-count // _ALIGNED) * _ALIGNED
+    return -(-count // 16) * 16  # float32 values in 64 bytes
