@@ -111,7 +111,8 @@ class Pretraining:
         """
         wanted: dict[str, type] = {field.name: type(field.default) for field in fields(cls)}
         wanted |= {"network": str, "classes": tuple, "epochs": int}
-        values = {"normalise": "own"} | {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        values: dict[str, Any] = {"normalise": "own"}
+        values |= {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
         remedy = "Use weights made by `train` of this version"
         for name in sorted(wanted.keys() ^ values.keys()):
             raise DamagedError(f"a pretraining {'without' if name in wanted else 'with'} {name[:80]!r}", remedy)
