@@ -1,4 +1,4 @@
-"""The attacks: one file each, one registered factory a file. The folder listing is the list of attacks."""
+"""The attacks: one registered factory per file, so the folder listing is the list of attacks."""
 
 from functools import cache
 
@@ -12,21 +12,13 @@ GROUP = "poisonsets.attacks"
 
 @cache
 def attacks() -> dict[str, RegisteredAttack]:
-    """All attacks by full name, in alphabetical order.
-
-    Raises:
-        MissingError, UsageError: as `load_plugins`.
-    """
+    """All attacks by full name, in alphabetical order. Raises as `load_plugins`."""
     load_plugins(__name__, group=GROUP)
     return dict(sorted(registered().items()))
 
 
 def find(name: str) -> RegisteredAttack:
-    """The attack of that name or alias, in any case.
-
-    Raises:
-        UsageError: there is none; the nearest name is suggested.
-    """
+    """The attack of that name or alias, in any case. Raises UsageError, with the nearest name, if there is none."""
     known = {spelling.lower(): one for one in attacks().values() for spelling in (one.name, *one.aliases)}
     if name.lower() in known:
         return known[name.lower()]

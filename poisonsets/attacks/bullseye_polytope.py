@@ -11,8 +11,6 @@ from poisonsets.settings import Augment, Dropout, FeatureOptimiser, LearningRate
 if TYPE_CHECKING:
     from torch import Tensor
 
-DEAD = 1e-2  # of a map's mean norm: below it a position's norm is no scale to measure by
-
 
 @attack(
     "bullseye-polytope",
@@ -36,25 +34,23 @@ def bullseye_polytope(
     """Minimise the mean over networks of ||mean_j f(x_j) - f(t)|| / ||f(t)|| with Adam, projected after each step.
 
     Aghakhani et al. (2021), equation 3; the norm is not squared, as in the authors' code. Adam (0.9, 0.999) works on
-    images divided by the first surrogate's standard deviation, as published, which makes a step of 0.04 about two
-    levels. Several targets of a trial are views of one object, the authors' multi-target mode: the loss is the mean of
-    the losses against each. Schwarzschild et al. (2021) run it with one network and without dropout.
+    images divided by the first surrogate's standard deviation, as published. Several targets of a trial are views of
+    one object, the authors' multi-target mode: the loss is the mean over them. Schwarzschild et al. (2021) run it with
+    one network and without dropout.
 
-    What differs: all trials of a block are optimised at once. Adam acts on each value alone, so a trial's poisons
-    depend on its block through float rounding alone, which 120 sign-like steps can grow to several levels; gradients
-    of the network's parameters are not computed. Dropout acts on blocks' outputs, whatever the network was trained
-    with. Where a target's map is all but dead at a position (`end_to_end`; its norm is below 1 % of the mean over
-    positions), that 1 % stands in for the norm that the published loss divides by.
+    What differs: all trials of a block are optimised together. Adam acts on each value separately, so a trial's poisons
+    depend on its block only through float rounding, which 120 sign-like steps can amplify to several levels. Parameter
+    gradients are not computed. Dropout acts on block outputs, whatever the network was trained with. With `end_to_end`,
+    the published loss divides by a target map's norm at each position; here by at least 1 % of the mean norm.
 
     Args:
         steps: optimiser steps; published 1,200 in the benchmark, 800 to 4,000 by the authors.
         learning_rate: step size in units of the images' standard deviation; published 0.04, about two levels.
         end_to_end: adds the map before the last block, for victims that train all layers: each position's channel
-            vector is a feature of its own; the loss is the mean over positions, then over the map and the penultimate
-            features.
-        draws: passes a step with fresh dropout, whose features are averaged; without dropout it does nothing;
-            published 1, and 3 and 5 (BP-3x, BP-5x).
-        views: of each target: itself and `views` - 1 augmented copies of it, fixed for the whole run; published 1.
+            vector is a feature; the loss is the mean over positions, then over the map and the penultimate features.
+        draws: passes per step with fresh dropout, whose features are averaged; no effect without dropout; published 1,
+            and 3 and 5 (BP-3x, BP-5x).
+        views: of each target: itself and `views` - 1 augmented copies, fixed for the whole run; published 1.
     """
     import torch
 
@@ -82,16 +78,13 @@ def bullseye_polytope(
 
 
 def distance(features: Tensor, targets: Tensor) -> Tensor:
-    """How far the poisons' mean feature is from each target's, relative to the target's length.
+    """The distance of the poisons' mean feature from each target's, relative to the target's length.
 
-    Args:
-        features: float32 [T, P, C, ...]; what follows C are positions, each with a vector of C channels.
-        targets: float32 [T, K, C, ...].
-
-    Returns:
-        float32 [T]: the mean over targets and positions.
+    features are float32 [T, P, C, ...], targets float32 [T, K, C, ...]; axes after C are positions, each with a vector
+    of C channels. Returns float32 [T], the mean over targets and positions.
     """
     apart = (features.mean(1, keepdim=True) - targets)[..., None].flatten(3).norm(dim=2)
     length = targets[..., None].flatten(3).norm(dim=2)
-    ratios: Tensor = apart / length.maximum(DEAD * length.mean(2, keepdim=True)).clamp_min(1e-12)
+    # At a nearly dead position the target's norm is no scale: 1 % of the mean over positions stands in.
+    ratios: Tensor = apart / length.maximum(1e-2 * length.mean(2, keepdim=True)).clamp_min(1e-12)
     return ratios.flatten(1).mean(1)

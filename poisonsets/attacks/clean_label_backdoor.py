@@ -1,4 +1,4 @@
-"""Clean-label backdoor: bases made hard to recognise, so that the trigger is what a victim learns."""
+"""Clean-label backdoor: make bases hard to recognise, so that a victim learns the trigger."""
 
 from __future__ import annotations
 
@@ -37,20 +37,19 @@ def clean_label_backdoor(
 ) -> Attack:
     """Minimise the probability that a robust network gives each base's label, by projected signed steps; then stamp.
 
-    Turner et al. (2018), in the form of Schwarzschild et al. (2021): the cross-entropy of the base's own
-    label is raised for 20 steps of 2 levels from a uniform start, then the trigger is put on and the whole is cut to
-    the ball: poisons carry only its ghost, while the target carries all of it. Turner et al. leave the trigger at full
-    strength (`trigger_in_budget=false`; the set then declares it exempt). What differs: images are projected in
-    floats and rounded once; the perturbation under an exempt trigger is left to the stamp; of several surrogates the
-    mean of the log-probabilities counts. The history is the poisons' mean probability of their label.
+    Turner et al. (2018), in the form of Schwarzschild et al. (2021): 20 steps of 2 levels from a uniform start raise
+    the cross-entropy of the base's own label, then the trigger is stamped and the result cut to the budget, while the
+    target carries the whole trigger. What differs: images are projected in floats and rounded once; the perturbation
+    under an exempt trigger is overwritten by the stamp; log-probabilities are averaged over several surrogates. The
+    history is the poisons' mean probability of their label.
 
     Args:
         steps: gradient steps; published 20 (Turner et al. 100).
         step_size: levels of 255 that each value moves in a step; published 2 (Turner et al. 1.5).
         start: `random`: uniform in the budget, as published; `base`: the base itself.
-        trigger_in_budget: whether the trigger counts as perturbation. `true`, as published by Schwarzschild et al.:
-            image and trigger together are cut to the budget, so that poisons carry only its ghost; `false`: the
-            trigger is stamped at full strength and the set declares it exempt.
+        trigger_in_budget: whether the trigger counts as perturbation. `true`, as in Schwarzschild et al.: image and
+            trigger together are cut to the budget, so poisons show only a faint trigger; `false`, as in Turner et al.:
+            the trigger is stamped at full strength and the set declares it exempt.
     """
     import torch
 
@@ -83,14 +82,14 @@ def clean_label_backdoor(
 
 
 def _mean_log_probabilities(images: Tensor, networks: tuple[Surrogate, ...]) -> Tensor:
-    """float32 [N, C], the mean over the networks; of one network its own logits, but for a shift."""
+    """float32 [N, C], the mean over the networks."""
     import torch
 
     return torch.stack([torch.log_softmax(network.logits(images), dim=1) for network in networks]).mean(0)
 
 
 def _random_start(task: Task, context: Context) -> Tensor:
-    """Each base plus uniform noise that reaches as far as the budget, [T * P, 3, H, W], not projected."""
+    """Each base plus uniform noise that fills the budget, [T * P, 3, H, W], not projected."""
     import torch
 
     from poisonsets.budget import noise_scale

@@ -33,26 +33,25 @@ def convex_polytope(
 ) -> Attack:
     """Minimise the mean over networks of 1/2 ||f(t) - sum_j c_j f(x_j)||^2 / ||f(t)||^2 over images and simplex c.
 
-    Zhu et al. (2019), equation 2: each step solves for the coefficients c, at least 0 and of sum 1, anew for every
-    network, starting at those of the step before, then takes one Adam step (0.9, 0.999) on all poisons with c held
-    fixed, on images divided by the first surrogate's standard deviation, and projects. A poison of coefficient 0 gets
-    no gradient: many bases stay as they are. With several targets each has coefficients of its own, and the loss is
-    the mean over them. Schwarzschild et al. (2021) run it with one network, without dropout, for 1,200 steps.
+    Zhu et al. (2019), equation 2: each step solves for the coefficients c, at least 0 and of sum 1, of every network,
+    starting from the previous step's, then takes one Adam step (0.9, 0.999) on all poisons with c fixed, on images
+    divided by the first surrogate's standard deviation, and projects. A poison with coefficient 0 gets no gradient, so
+    many bases do not change. With several targets each has its own coefficients, and the loss is the mean over them.
+    Schwarzschild et al. (2021) run it with one network, without dropout, for 1,200 steps.
 
-    What differs: the authors' loss is the sum over networks (the mean is that of Aghakhani et al. 2021), which Adam
-    hardly feels; coefficients come from `simplex.nearest_in_hull`, exact to 1e-8 of ||f(t)||^2 or 1e-4 of the
-    objective and reproducible, where the authors take a step from a random product and at most 10,000 iterations, and
-    the benchmark the last iterate but one; all trials of a block are optimised at once. Dropout acts on blocks'
-    outputs, whatever the network was trained with.
+    What differs: the authors' loss is the sum over networks (the mean is that of Aghakhani et al. 2021), which barely
+    affects Adam; coefficients come from `simplex.nearest_in_hull`, exact to 1e-8 of ||f(t)||^2 or 1e-4 of the objective
+    and reproducible, where the authors take a step from a random product and at most 10,000 iterations, and the
+    benchmark the last iterate but one; all trials of a block are optimised together. Dropout acts on block outputs,
+    whatever the network was trained with.
 
     Args:
         steps: optimiser steps; published 1,200 in the benchmark, 4,000 by the authors.
         learning_rate: step size in units of the images' standard deviation; published 0.04.
-        end_to_end: `corrected` adds the same loss on the map before the last block, with coefficients of its own;
-            `published` adds it too, and as the authors' broadcast has it takes 1/2 sum_j ||f(t) - f(x_j)||^2 /
-            ||f(t)||^2, every poison alone, for the penultimate features; `off` is the objective alone.
-        draws: passes a step with fresh dropout, whose features are averaged; without dropout it does nothing;
-            published 1.
+        end_to_end: `corrected` adds the same loss on the map before the last block, with its own coefficients;
+            `published` adds it too but, as in the authors' broadcast, takes 1/2 sum_j ||f(t) - f(x_j)||^2 /
+            ||f(t)||^2, each poison alone, for the penultimate features; `off` is the objective alone.
+        draws: passes per step with fresh dropout, whose features are averaged; no effect without dropout; published 1.
     """
     import torch
 

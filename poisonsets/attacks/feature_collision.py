@@ -1,4 +1,4 @@
-"""Feature collision (Poison Frogs): each poison alone moves onto the target in feature space."""
+"""Feature collision (Poison Frogs): each poison by itself moves onto the target in feature space."""
 
 from __future__ import annotations
 
@@ -41,35 +41,34 @@ def feature_collision(
     """Minimise ||f(x) - f(t)||^2 + penalty ||x - b||^2 for each poison by projected gradient with a backtracking step.
 
     The default is the l-infinity form of Schwarzschild et al. (2021), where the ball replaces the penalty of Shafahi et
-    al. (2018), equation 1. With a penalty each step is the forward-backward step of Shafahi et al., then projected into
-    whatever budget is declared. Distances add up over the networks; several targets of a trial are views of one object,
-    whose losses are averaged, and the first gives the watermark.
+    al. (2018), equation 1. With a penalty each step is the forward-backward step of Shafahi et al., then projected onto
+    the budget. Distances are summed over the networks; several targets of a trial are views of one object, whose losses
+    are averaged, and the first gives the watermark.
 
     What differs: the published search compares the loss of the current point with that of the previous one and, once it
     rises, keeps comparing the same two, so that 13 of 16 poisons stop after one step; here (`line_search=fixed`) a step
-    is tried, kept if the loss falls, and shortened by `decay` if not. The watermark start is projected into the budget
-    before the first loss is taken. The published backward step, (x + rate penalty b) / (1 + rate penalty), is that of
-    half the penalty in the objective; the fixed search takes the whole. Poisons that are done cost nothing further.
+    is tried, kept if the loss falls, and shortened by `decay` if not. The watermark start is projected before the first
+    loss is measured. The published backward step, (x + rate penalty b) / (1 + rate penalty), applies half the
+    objective's penalty; the fixed search applies all of it. Finished poisons cost nothing further.
 
-    A UsageError refuses restarts or augmentation of a line search, and a penalty beside augmentation.
+    Raises UsageError for a line search with restarts or augmentation, and for a penalty with augmentation.
 
     Args:
-        steps: gradient evaluations a poison; published 120.
+        steps: gradient evaluations per poison; published 120.
         learning_rate: first step size of the line search, for images in 0..1; published 0.001. For the other optimisers
             in units of the standard deviation, where 0.04 to 0.1 are usual.
-        decay: factor on the step size after a rejected step; published 0.2. Of `line_search=fixed`.
-        growth: factor on the step size after an accepted step; 1 keeps the published never-growing step. Of the line
-            search.
+        decay: factor on the step size after a rejected step of `line_search=fixed`; published 0.2.
+        growth: factor on the line search's step size after an accepted step; published 1.
         watermark: share of the target in the line search's start, w t + (1 - w) b; published 0.3.
-        tolerance: a poison is done when an accepted step changes its loss by less than this share (`fixed`), or a step
-            the image by less than this share of its length (`published`); published 1e-5. Of the line search.
-        line_search: `fixed` tries a step and keeps it where the loss falls; `published` starts outside of the budget,
-            takes every step and freezes where one first raises the loss.
-        penalty: weight of the squared distance in 0..1 to the base; 0 is the ball alone. Shafahi et al. take 0.25
+        tolerance: the line search of a poison ends when an accepted step changes its loss by less than this share
+            (`fixed`), or a step the image by less than this share of its length (`published`); published 1e-5.
+        line_search: `fixed` tries a step and keeps it if the loss falls; `published` starts outside the budget, takes
+            every step and stops at the first that raises the loss.
+        penalty: weight of the squared distance in 0..1 to the base; 0 leaves only the ball. Shafahi et al. take 0.25
             (D / pixel values)^2, D features, for images in 0..255, which is 255^2 times that here; Schwarzschild et al.
-            have 4 for their l2 form.
+            take 4 for their l2 form.
         optimiser: `line-search` as published; `adam` and `signed-adam` descend on the mean over a trial's poisons, as
-            the frame of Witches' Brew (whose own "poison frogs" moves the mean feature, as bullseye-polytope does).
+            in Witches' Brew (whose own "poison frogs" moves the mean feature, as bullseye-polytope does).
     """
     from poisonsets.methods.descent import descend
     from poisonsets.methods.features import feature_optimiser
@@ -95,19 +94,19 @@ def _refuse_misfits(optimiser: str, restarts: int, penalty: float, *, augment: b
     if optimiser == "line-search" and (restarts > 1 or augment):
         raise UsageError(
             f"feature-collision: restarts={restarts} augment={str(augment).lower()} with optimiser=line-search, "
-            "which has one start and sees the images as they are",
-            "Take optimiser=adam or signed-adam, or leave both out",
+            "which neither restarts nor augments",
+            "Use optimiser=adam or signed-adam, or leave both out",
         )
     if penalty > 0 and augment:
         raise UsageError(
-            f"feature-collision: penalty={penalty:g} with augment=true, where a shifted image would be measured from a "
-            "base that is not",
+            f"feature-collision: penalty={penalty:g} with augment=true, which would compare a shifted image with its "
+            "unshifted base",
             "Leave one of them out",
         )
 
 
 def _evaluation(task: Task, context: Context) -> Evaluate:
-    """The squared feature distance of the block's poisons, any of them at a time."""
+    """The squared feature distance of any subset of the block's poisons."""
     import torch
 
     from poisonsets.methods.descent import differentiable
@@ -127,7 +126,7 @@ def _evaluation(task: Task, context: Context) -> Evaluate:
 
 
 def _mean_over_poisons(task: Task, evaluate: Evaluate, penalty: float) -> Objective:
-    """The objective of whole trials, penalty and all, for an optimiser that knows no backward step."""
+    """The objective of whole trials, penalty included, for an optimiser without a backward step."""
     import torch
 
     everyone = torch.arange(task.bases.shape[0] * task.bases.shape[1], device=task.bases.device)

@@ -39,26 +39,26 @@ def gradient_matching(
     """Minimise 1 - cos(g_t, g_p): the poisons' weight gradient aligns with that of the targets, mislabelled.
 
     Geiping et al. (2021, "Witches' Brew"), algorithm 1. g_t is the gradient of the mean loss of a trial's targets as
-    the adversarial class, unaugmented, computed once; g_p that of the poisons' cross-entropy; both are over all
-    trainable tensors as one vector, with batch normalisation by its running statistics. With several networks the
-    poisons' gradient is the sum over them, the reported loss their mean. What differs: the best restart is chosen by
-    four fixed views, not by the noise of its last step (`choice`); a start lies within 0..1; the margin loss is the
-    targets' alone and leaves the wanted class out of its largest logit (in the authors' code, poisons that are
-    classified rightly make the cosine 0/0); dropout is off; second gradients of weights are not computed.
+    the adversarial class, unaugmented, computed once; g_p that of the poisons' cross-entropy; both span all trainable
+    tensors as one vector, with batch normalisation in eval mode. With several networks the poisons' gradient is the sum
+    over them, the reported loss their mean. What differs: the best restart is chosen by four fixed views, not by its
+    last step's noisy loss (`choice`); a start lies within 0..1; only the targets use the margin loss, whose largest
+    logit leaves out the wanted class (in the authors' code, correctly classified poisons make the cosine 0/0); dropout
+    is off; second gradients of weights are not computed.
 
     Args:
         restarts: independent starts, of which the best is kept; published 8.
-        steps: steps a restart; published 250.
+        steps: steps per restart; published 250.
         step_size: in units of the standard deviation, times batch / 512 and divided by the number of networks, as
             published (0.1; the benchmark's ensemble of three kinds: 0.5 with a batch of 128).
         optimiser: Adam on the gradient's signs, as published, or on the gradient.
         decays: whether the step size falls to a tenth after 3/8, 5/8 and 7/8 of the steps.
         start: a normal perturbation of the budget's size, cut to the budget, or the bases.
-        matching: the cosine, or ||g_t - g_p||^2 / (2 ||g_t||), of the paper's table 8.
-        target_loss: of g_t; Carlini and Wagner's margin is the paper's table 8.
+        matching: the cosine, or ||g_t - g_p||^2 / (2 ||g_t||), from the paper's table 8.
+        target_loss: the loss behind g_t; Carlini and Wagner's margin is from the paper's table 8.
         noise: against a victim that clips its gradient and adds noise: g_p is clipped to `clip` and gets fresh
-            N(0, (clip * noise)^2) at every evaluation. 0 does neither. In the authors' code the clip has no effect.
-        clip: see `noise`; without it this does nothing.
+            N(0, (clip * noise)^2) at every evaluation; 0 does neither. In the authors' code the clip has no effect.
+        clip: length to clip g_p to; no effect without `noise`.
     """
     from poisonsets.methods import gradients
     from poisonsets.methods.descent import OptimiserSpec, descend

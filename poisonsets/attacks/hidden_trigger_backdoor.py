@@ -1,4 +1,4 @@
-"""Hidden-trigger backdoor: bases move, in feature space, onto images of the source classes that carry the trigger."""
+"""Hidden-trigger backdoor: bases move in feature space onto source-class images that carry the trigger."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def hidden_trigger_backdoor(
 ) -> Attack:
     """Minimise sum_i ||f(x_i) - f(s_i)||^2 over pairs of poisons and patched source images, re-matched at each step.
 
-    Saha et al. (2020), algorithm 1: a one-to-one mapping of poisons and source images, greedy, closest pair first.
+    Saha et al. (2020), algorithm 1: a greedy one-to-one matching of poisons and source images, closest pair first.
     Steps, rate and stop are those of Schwarzschild et al. (2021) for 32 pixels (64 pixels: `every=1000`, `decay=0.5`).
-    What differs: their code does not match one to one, so that of 25 source images some 14 are left after the first
-    step and never come back (`pairing=published`); theirs draws source images from an unseeded generator. All trials
-    of a block descend at once, each until its own stop. Of several surrogates the squared distances are summed.
+    What differs: their code does not match one to one, so about 14 of 25 source images remain after the first step and
+    the others never return (`pairing=published`), and it draws source images from an unseeded generator. All trials of
+    a block descend together, each until its own stop. Squared distances are summed over several surrogates.
 
     Args:
         steps: gradient steps at most; published 5,000.
         learning_rate: step size for images in 0..1; published 0.001 (Saha et al. 0.01).
-        decay: factor on the step size after each `every` steps; published 0.95 (0.5 for 64 pixels, and by Saha et al.).
-        every: steps between two decays; published 2,000 (1,000 for 64 pixels, and by Saha et al.).
-        stop: a trial is done when its loss, summed over its pairs, is below this; published 10 (for Saha et al. the
-            largest pair's).
+        decay: factor on the step size every `every` steps; published 0.95 (0.5 for 64 pixels and in Saha et al.).
+        every: steps between decays; published 2,000 (1,000 for 64 pixels and in Saha et al.).
+        stop: a trial ends when the loss summed over its pairs is below this; published 10 (in Saha et al. the largest
+            pair's loss).
         pairing: `greedy`: closest pair first, one to one; `assignment`: the one-to-one matching with the least sum;
             `published`: that of the benchmark's code.
     """
@@ -64,7 +64,7 @@ def hidden_trigger_backdoor(
         running = list(range(len(images)))
         history: list[list[float]] = [[] for _ in running]
         for step in range(steps + 1):
-            # Trials that are done leave the batch: what is left costs no more than it must.
+            # Finished trials leave the batch, to save their cost.
             bases, now = task.bases[running], images[running]
             aims = [goal[running] for goal in wanted]
             losses, gradient, matched = match_sources(now, aims, pairs[running], context.surrogates, RULES[pairing])
@@ -86,7 +86,7 @@ def hidden_trigger_backdoor(
 
 
 def _source_features(task: Task, context: Context) -> list[Tensor]:
-    """For each network f(s), [T, P, D], of as many patched source images as there are poisons."""
+    """For each network f(s), [T, P, D], of one patched source image per poison."""
     import torch
 
     from poisonsets.methods.sources import draw_sources

@@ -1,4 +1,4 @@
-"""Label flip: clean images of the target's class under the adversarial label, the simplest dirty-label baseline."""
+"""Label flip: clean images of the target's class with the adversarial label, the simplest dirty-label baseline."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from poisonsets.registry import Traits, attack
 def label_flip() -> Attack:
     """Give unchanged images of the target's class the adversarial label; nothing is optimised.
 
-    Biggio et al. (2011, "Support Vector Machines Under Adversarial Label Noise"), their random flips. What differs:
-    flips are of one class and aim at one target, not at the accuracy; which images are flipped is drawn with the
-    trial, and not searched for.
+    Biggio et al. (2011, "Support Vector Machines Under Adversarial Label Noise"), their random flips. What differs: one
+    class is flipped, to affect one target rather than the accuracy; the trial's draw chooses the images.
     """
 
     def craft(task: Task, context: Context) -> Crafted:

@@ -32,24 +32,23 @@ def metapoison(
 ) -> Attack:
     """Minimise the targets' cross-entropy as the adversarial class after a few unrolled training steps on the poisons.
 
-    Huang et al. (2020, "MetaPoison") with K = `unroll` plain SGD steps, differentiated through to the second order, in
-    the frame of gradient matching (Geiping et al. 2021, table 2: restarts, signed Adam, augmentation). What differs
-    from the published attack, which this is not: there is no staggered ensemble of 24 networks at different epochs,
-    each trained on while the poisons are made (the surrogates are used as they stand), and no colour perturbation;
-    batch normalisation goes by its running statistics; all poisons share every inner batch. The code of Geiping et al.
-    also unrolls without clean images, but at the learning rate that training ended with, 1e-4, where the targets' loss
-    hardly depends on the poisons. Every unrolled step is kept in memory, each at about the cost of an ordinary double
-    backward.
+    Huang et al. (2020, "MetaPoison") with K = `unroll` plain SGD steps, differentiated to second order, optimised as in
+    gradient matching (Geiping et al. 2021, table 2: restarts, signed Adam, augmentation). What differs from the
+    published attack, which this is not: there is no staggered ensemble of 24 networks at different epochs that keep
+    training during crafting (the surrogates are fixed), and no colour perturbation; batch normalisation is in eval
+    mode; all poisons share every inner batch. The code of Geiping et al. also unrolls without clean images, but at
+    training's final learning rate, 1e-4, where the targets' loss hardly depends on the poisons. Every unrolled step
+    stays in memory, at about the cost of an ordinary double backward.
 
     Args:
         restarts: independent starts, of which the best is kept; 8 in the comparison of Geiping et al.
-        steps: steps a restart; 250 there, 60 in MetaPoison.
+        steps: steps per restart; 250 there, 60 in MetaPoison.
         step_size: in units of the standard deviation, divided by the number of networks.
         unroll: inner SGD steps; published 2.
-        inner_learning_rate: of the inner steps. At 0.1, as a network is trained with from scratch, two steps on
-            hundreds of poisons of one class make any network call everything by it, and nothing is left to gain.
-        clean: training images in the inner batch besides the poisons, drawn anew at every evaluation from those of
-            classes the networks know that no poison is made of; MetaPoison's batches are mostly clean images.
+        inner_learning_rate: of the inner steps. At 0.1, usual for training from scratch, two steps on hundreds of
+            poisons of one class make any network predict it everywhere, and nothing is left to gain.
+        clean: clean training images in the inner batch, drawn anew at every evaluation from classes the networks know,
+            poisons' bases excluded; MetaPoison's batches are mostly clean images.
     """
     import torch
     import torch.nn.functional as F
@@ -74,24 +73,19 @@ def metapoison(
                 losses.append(F.cross_entropy(network.logits(targets, weights), network.positions(wanted)))
             return torch.stack(losses).mean()[None]
 
-        spec = OptimiserSpec(
-            steps=steps,
-            step_size=published_step(step_size, context),
-            restarts=restarts,
-            augment=augment,
-            choice=choice,
-        )
+        rate = published_step(step_size, context)
+        spec = OptimiserSpec(steps=steps, step_size=rate, restarts=restarts, augment=augment, choice=choice)
         return descend(task, context, differentiable(loss), spec)
 
     return craft
 
 
 def _others(task: Task, context: Context) -> Tensor:
-    """int64 [n]: the training images of classes the networks know that no poison is made of."""
+    """int64 [n]: the training images of classes that all networks know, poisons' bases excluded."""
     import torch
 
     if context.training is None:
-        raise UsageError("metapoison: clean images are asked for, but there is no training split", "Set clean=0")
+        raise UsageError("metapoison: clean images need a training split", "Set clean=0")
     known = set.intersection(*(set(network.classes) for network in context.surrogates))
     free = torch.isin(torch.tensor(context.training.labels), torch.tensor(list(known)))
     free[list(task.base_ids[0])] = False

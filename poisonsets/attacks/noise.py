@@ -13,11 +13,11 @@ from poisonsets.registry import Traits, attack
     source="none: a control",
 )
 def noise() -> Attack:
-    """Perturb each base by uniform noise that fills the budget; knows neither target nor network.
+    """Perturb each base by uniform noise that fills the budget, without target or network.
 
     Under l-infinity every channel value moves by a uniform whole number of levels in -epsilon..epsilon; under l2 the
-    direction is uniform on the sphere and the length is the radius. What differs from a paper: there is none. A
-    benchmark whose noise row succeeds measures something other than the attack.
+    direction is uniform on the sphere and the length is the radius. What differs from a paper: there is none. If noise
+    succeeds, the benchmark measures something other than the attack.
     """
     import torch
 
@@ -25,11 +25,10 @@ def noise() -> Attack:
     from poisonsets.manifests.records.trial import L2, Linf
 
     def craft(task: Task, context: Context) -> Crafted:
-        shape = task.bases.shape[1:]
-        budget = task.budget
+        shape, budget = task.bases.shape[1:], task.budget
         if isinstance(budget, L2):
             drawn = [torch.randn(shape, generator=generator) for generator in context.generators]
-            scale = 1e6  # far outside the ball; the projection brings it onto the sphere
+            scale = 1e6  # far outside the ball, so that projection puts it on the sphere
         else:
             levels = budget.levels if isinstance(budget, Linf) else 255
             drawn = [

@@ -1,4 +1,4 @@
-"""Patch backdoor (dirty label): images of other classes with a trigger on them, under the adversarial label."""
+"""Patch backdoor (dirty label): images of other classes with a trigger and the adversarial label."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ from poisonsets.registry import Traits, attack
 def patch_backdoor() -> Attack:
     """Stamp a trigger on images of the source classes and give them the adversarial label; nothing is optimised.
 
-    Truong et al. (2020), section 3: m of the adversarial class's images make room for m images drawn from the source
-    classes (all others, or one), which carry the trigger; the originals stay in their classes, so no class grows. Gu
-    et al. (2017, BadNets) add the stamped copies instead (composition `add`). Any trigger will do: Truong et al. use a
-    black square, one at a random place, a sine and an image of low variance. What differs: the places that open up
-    are drawn from the trial's seed, which neither paper says; the images returned here carry no trigger yet, for it is
-    stamped, once and in integers, where all poisons become bytes.
+    Truong et al. (2020), section 3: m images of the adversarial class are replaced by m images drawn from the source
+    classes (all others, or one) that carry the trigger; the originals stay in their classes, so no class grows. Gu et
+    al. (2017, BadNets) add the stamped copies instead (composition `add`). Truong et al. use a black square, one at a
+    random place, a sine and an image of low variance; any trigger works. What differs: the trial's seed draws the
+    images to replace, which neither paper specifies. The driver stamps the trigger, once and in integers.
     """
 
     def craft(task: Task, context: Context) -> Crafted:

@@ -1,4 +1,4 @@
-"""Sleeper Agent: the poisons' gradient matches that of patched source images, though no poison shows the trigger."""
+"""Sleeper Agent: the poisons' gradient matches that of patched source images, but no poison shows the trigger."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from poisonsets.surrogates import Surrogate
-
-SOURCES_AT_ONCE = 250
 
 
 @attack(
@@ -44,25 +42,24 @@ def sleeper_agent(
     batch: Batch = PUBLISHED_BATCH,
     choice: Choice = "evaluated",
 ) -> Attack:
-    """Minimise 1 - cos of the poisons' weight gradient and that of source images with the trigger on, mislabelled.
+    """Minimise 1 - cos of the poisons' weight gradient and that of triggered source images, mislabelled.
 
-    Souri et al. (2022, "Sleeper Agent"), in the frame of gradient matching. The source images are training images of
-    the source classes, with the trigger on and under the adversarial label, unaugmented. After every steps /
-    (retraining + 1) steps the networks are trained anew on the training set with the poisons as they stand in it, and
-    the sources' gradient is computed again; perturbations, optimiser and step size go on, as in the authors' code. The
-    poisons are the candidates whose own training loss has the longest gradient in the networks as given. What differs:
-    each value of the history is that of the networks of its moment, so the curve jumps where these change; the best of
-    several restarts is chosen by four fixed views, each restart by its last networks; every restart begins with the
-    networks as given; dropout is off.
+    Souri et al. (2022, "Sleeper Agent"), optimised as gradient matching. The source images are training images of the
+    source classes with the trigger and the adversarial label, unaugmented. Every steps / (retraining + 1) steps the
+    networks are retrained on the training set with the current poisons, and the sources' gradient is recomputed;
+    perturbations, optimiser and step size carry on, as in the authors' code. The poisons are the candidates whose own
+    loss has the longest gradient in the given networks. What differs: each history value comes from the networks of
+    that step, so the curve jumps at a retraining; restarts are ranked by four fixed views in their
+    last networks and all begin with the given networks; dropout is off.
 
     Args:
         restarts: independent starts, of which the best is kept; published 1.
-        steps: steps a restart; published 250.
+        steps: steps per restart; published 250.
         step_size: in units of the standard deviation, times batch / 512 and divided by the number of networks.
-        sources: source images, drawn once a trial; all where there are fewer. Published 1,000.
-        retraining: how often the networks are trained anew during a restart; published 4.
+        sources: source images, drawn once per trial; all if there are fewer. Published 1,000.
+        retraining: how often the networks are retrained during a restart; published 4.
         selection: of more candidates than poisons, those whose own loss has the longest gradient become poisons, or
-            those that come first.
+            the first ones.
     """
     from poisonsets.methods.descent import OptimiserSpec, descend
     from poisonsets.methods.gradients import Match, cosine, matching_objective, published_step, weight_gradient
@@ -77,7 +74,7 @@ def sleeper_agent(
 
         def match(network: Surrogate) -> Match:
             positions = network.positions(mislabelled)
-            wanted = weight_gradient(network, ascending.stamped(), positions, batch=SOURCES_AT_ONCE)
+            wanted = weight_gradient(network, ascending.stamped(), positions, batch=250)
             return Match(network, network.positions(own.labels[0]), partial(cosine, wanted))
 
         given = [match(network) for network in context.surrogates]
@@ -90,17 +87,12 @@ def sleeper_agent(
                 current[:] = given
             elif rest == 0 and turn <= retraining:
                 if context.retrain is None:
-                    raise UsageError("sleeper-agent: networks cannot be trained anew here", "Set retraining=0")
+                    raise UsageError("sleeper-agent: networks cannot be retrained here", "Set retraining=0")
                 networks = context.retrain(0, _put(images, task, kept)[0], restart * retraining + turn - 1)
                 current[:] = [match(network) for network in networks]
 
-        spec = OptimiserSpec(
-            steps=steps,
-            step_size=published_step(step_size, context, batch=batch),
-            restarts=restarts,
-            augment=augment,
-            choice=choice,
-        )
+        rate = published_step(step_size, context, batch=batch)
+        spec = OptimiserSpec(steps=steps, step_size=rate, restarts=restarts, augment=augment, choice=choice)
         found = descend(own, context, matching_objective(current, batch=batch), spec, before=before)
         return Crafted(_put(found.images, task, kept), found.history, kept[None])
 
@@ -108,7 +100,7 @@ def sleeper_agent(
 
 
 def _put(images: Tensor, task: Task, kept: Tensor) -> Tensor:
-    """All candidates, [1, P, 3, H, W]: those kept as these images, [1, keep, 3, H, W], the others as their bases."""
+    """All candidates, [1, P, 3, H, W]: the kept ones as these images, [1, keep, 3, H, W], the others as bases."""
     candidates = task.bases.clone()
     candidates[:, kept] = images
     return candidates

@@ -1,4 +1,4 @@
-"""Watermark: the target shines through every base, the baseline that knows no network."""
+"""Watermark: the target shows through every base, a baseline without a network."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from poisonsets.settings import Range
 def watermark(*, opacity: Annotated[float, Range(0, 1)] = 0.3) -> Attack:
     """Mix the target into each base, opacity t + (1 - opacity) b, and project; nothing is optimised.
 
-    Shafahi et al. (2018), section 4: there the start of an optimisation, 0.3 for end-to-end training. As an attack
-    of its own it is a baseline of Geiping et al. (2021), whose code takes epsilon / 255 as the opacity (0.03 to 0.06)
-    and so stays inside the ball without a projection. What differs: the published 0.3 is projected, so it fills the
-    ball where base and target are far apart; with several targets poison i shows target i modulo their number.
+    Shafahi et al. (2018), section 4: there the start of an optimisation, 0.3 for end-to-end training. By itself it is a
+    baseline of Geiping et al. (2021), whose code takes epsilon / 255 as the opacity (0.03 to 0.06) and so stays inside
+    the ball without projection. What differs: the published 0.3 is projected, so it fills the ball where base and
+    target are far apart; with several targets poison i shows target i modulo their number.
 
     Args:
         opacity: share of the target; published 0.3.

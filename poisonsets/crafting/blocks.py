@@ -1,7 +1,7 @@
-"""A block of trials: what is crafted in one go, the same whoever crafts it.
+"""Blocks: the trials that are crafted together, whoever crafts them.
 
-Convolutions round differently in batches of other sizes, so the partition into blocks is a fixed function of the
-trials, never of free memory or workers, and a block is crafted whole or not at all.
+Convolutions round differently at other batch sizes, so the partition depends on the trials alone, never on free memory
+or workers, and a block is crafted whole or not at all.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Block:
         plans: T trials of P candidates each.
         bases: uint8 [T, P, H, W, 3].
         targets: uint8 [T, K, H, W, 3].
-        seeds: one a trial.
-        surrogates: positions in the list of all surrogates.
+        seeds: one per trial.
+        surrogates: positions among the request's surrogates.
     """
 
     plans: tuple[Plan, ...]
@@ -37,7 +37,7 @@ class Block:
     surrogates: tuple[int, ...]
 
     def halves(self) -> tuple[Block, Block]:
-        """The first and the second half of its trials, of which there are at least two."""
+        """Split the block's trials, at least two, in half."""
         middle = len(self.plans) // 2
         first, second = (
             replace(self, plans=self.plans[h], bases=self.bases[h], targets=self.targets[h], seeds=self.seeds[h])
@@ -47,7 +47,7 @@ class Block:
 
 
 def partition(request: CraftRequest) -> Iterator[Block]:
-    """Consecutive trials of one shape and one choice of surrogates, at most `BLOCK_PIXELS` pixels a block."""
+    """Group consecutive trials of equal shape and surrogates into blocks of at most `BLOCK_PIXELS` pixels."""
     height, width = request.base.train.side
 
     def shape(plan: Plan) -> tuple[int, int, int, tuple[int, ...]]:

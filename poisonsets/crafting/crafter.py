@@ -1,9 +1,8 @@
-"""An attacker at work on a block of trials: attack, check, round, stamp. A bad result costs its own trial only."""
+"""Crafting a block of trials: attack, check, round, stamp. A bad result costs only its own trial."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,7 @@ from poisonsets.budget import to_levels
 from poisonsets.crafting.blocks import Block
 from poisonsets.crafting.request import CraftRequest
 from poisonsets.images import TrainingImages, as_floats, stamp_training
-from poisonsets.interface import Context, Crafted, Task
+from poisonsets.interface import Context, Crafted, Retrain, Task
 from poisonsets.manifests import limits
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files.pixels import Images
@@ -29,11 +28,10 @@ class CraftedTrial:
     """A trial's poisons.
 
     Attributes:
-        plan: the trial.
-        bases: the poisons' bases: the plan's, or those of its candidates that the attack kept.
+        bases: the poisons' bases: the plan's, or the candidates the attack kept.
         images: uint8 [P, H, W, 3].
         history: the objective over time.
-        halvings: how often its block was halved for want of memory.
+        halvings: how often its block was halved to fit into memory.
     """
 
     plan: Plan
@@ -45,14 +43,14 @@ class CraftedTrial:
 
 @dataclass(frozen=True)
 class RefusedTrial:
-    """A trial, and what was wrong with the attack's result."""
+    """A trial whose crafting failed, and why."""
 
     plan: Plan
     reason: str
 
 
 class Crafter:
-    """An attack with its surrogates in memory, in whichever process it runs."""
+    """An attack and its surrogates, loaded in one process."""
 
     def __init__(self, request: CraftRequest, device: str = "cpu") -> None:
         self._request = request
@@ -65,10 +63,11 @@ class Crafter:
         )
 
     def run(self, block: Block, progress: Progress = silent, halvings: int = 0) -> list[CraftedTrial | RefusedTrial]:
-        """Craft a block; where memory runs out, its halves.
+        """Craft a block; if memory runs out, its halves.
 
         Raises:
-            MissingError: memory ran out and the block cannot be halved again, or the system refused something.
+            MissingError: memory ran out and the block cannot be halved again.
+            OSError, MissingError, DamagedError: as the attack raised them; other errors refuse the block's trials.
         """
         try:
             with exact_arithmetic():
@@ -113,15 +112,14 @@ class Crafter:
             retrain=self._retrain_of(block) if reads else None,
         )
 
-    def _retrain_of(self, block: Block) -> Callable[[int, Tensor, int], tuple[Surrogate, ...]]:
-        """What trains a trial's surrogates anew on its poisons as they would be published."""
+    def _retrain_of(self, block: Block) -> Retrain:
+        """The function that retrains a trial's surrogates on its poisons as they would be published."""
         request = self._request
 
         def retrain(position: int, images: Tensor, times: int) -> tuple[Surrogate, ...]:
             plan = block.plans[position]
             levels = to_levels(images, block.bases[position], request.budget)
             slots = Slots(bases=plan.bases, labels=(plan.adversarial_label,) * len(plan.bases))
-            networks = [request.surrogates.weights[i] for i in block.surrogates]
             return tuple(
                 retrain_surrogate(
                     one,
@@ -133,32 +131,26 @@ class Crafter:
                     device=self._device,
                     precision=request.precision,
                 )
-                for one in networks
+                for one in (request.surrogates.weights[i] for i in block.surrogates)
             )
 
         return retrain
 
     def _trial(self, block: Block, crafted: Crafted, i: int, halvings: int) -> CraftedTrial | RefusedTrial:
-        plan, fault = block.plans[i], _fault(crafted, block, i)
-        if fault:
+        plan, request = block.plans[i], self._request
+        if fault := _fault(crafted, block, i):
             return RefusedTrial(plan, fault)
-        images, bases = to_levels(crafted.images[i], block.bases[i], self._request.budget), plan.bases
+        images, bases = to_levels(crafted.images[i], block.bases[i], request.budget), plan.bases
         if crafted.kept is not None:
             kept = crafted.kept[i].tolist()
             images, bases = images[kept], tuple(plan.bases[slot] for slot in kept)
-        history = crafted.history[i] if crafted.history else ()
-        return CraftedTrial(plan, bases, self._stamp(images, bases), history, halvings)
-
-    def _stamp(self, images: Images, bases: tuple[int, ...]) -> Images:
-        """The trigger at full strength, where the attack leaves it out of the budget or knows no budget."""
-        request = self._request
-        if self._trigger is None or not request.attack.traits.leaves_out(request.settings):
-            return images
-        return stamp_training(images, self._trigger, bases)
+        if self._trigger is not None and request.attack.traits.leaves_out(request.settings):
+            images = stamp_training(images, self._trigger, bases)
+        return CraftedTrial(plan, bases, images, crafted.history[i] if crafted.history else (), halvings)
 
 
 def _out_of_memory(error: Exception) -> bool:
-    # PyTorch's allocator of the main memory raises a plain RuntimeError, in these words on Linux and elsewhere.
+    # PyTorch's CPU allocator raises a plain RuntimeError; its wording depends on the platform.
     words = ("allocate memory", "not enough memory")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
 

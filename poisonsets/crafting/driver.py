@@ -1,9 +1,9 @@
-"""Craft a poison set: plans in, a finished set on disk out. The one driver of all attacks."""
+"""Craft a poison set: plans in, a finished set on disk out. All attacks share this driver."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from poisonsets.crafting import provenance
-from poisonsets.crafting.blocks import Block, partition
+from poisonsets.crafting.blocks import partition
 from poisonsets.crafting.crafter import CraftedTrial, Crafter, RefusedTrial
 from poisonsets.crafting.preflight import preflight
 from poisonsets.crafting.request import TRIGGER, CraftRequest
@@ -34,13 +34,13 @@ CURVE_POINTS = 21
 
 @dataclass(frozen=True)
 class CraftSummary:
-    """What a crafting run came to.
+    """The result of a crafting run.
 
     Attributes:
         content_digest: the set's identity.
         trials: how many trials the set has.
         taken_over: how many of them an interrupted run had finished.
-        refused: for each refused trial its number and why.
+        refused: number and reason of each refused trial.
     """
 
     content_digest: str
@@ -58,29 +58,29 @@ def craft_set(
     resume: bool = False,
     progress: Progress = silent,
 ) -> CraftSummary:
-    """Craft a set and write it.
-
-    Equal requests give equal content digests on one machine, whatever the workers and interruptions.
+    """Craft a set and write it; on one machine equal requests give equal digests, whatever the workers and stops.
 
     Args:
-        output: the set's folder; it must not exist or be empty.
+        output: the set's folder; it must be empty or not exist.
         request: what to craft.
-        workers: processes to craft with; they share nothing but the request.
+        workers: processes; they share nothing but the request.
         device: where the attack runs.
-        resume: go on with an unfinished set of the same request.
-        progress: told the blocks done, with the shares of those in work, and all blocks.
+        resume: continue an unfinished set of the same request.
+        progress: called with the blocks done, fractions of running ones included, and the total.
 
     Raises:
-        UsageError: the request asks for something the attack or the base cannot give.
-        MissingError: the output folder or a surrogate is refused.
-        ViolationError: every trial was refused; nothing is left on disk then.
+        UsageError: the attack or the base cannot meet the request.
+        MissingError: the output folder or a surrogate cannot be used.
+        ViolationError: every trial was refused; nothing is left on disk.
     """
     preflight(request)
     if resume and (output / writer.MANIFEST).exists():
         return _as_finished(output, request)
     watch = provenance.Stopwatch()
     with writer.write_set(output, request.identity() | {"device": device}, resume=resume) as unfinished:
-        blocks = [block for block in partition(request) if not _finished(block, unfinished.finished)]
+        blocks = [
+            block for block in partition(request) if any(plan.trial not in unfinished.finished for plan in block.plans)
+        ]
         taken_over = len(unfinished.finished)
         make = partial(Crafter, request.for_workers(), device)
         refused: list[tuple[int, str]] = []
@@ -90,8 +90,8 @@ def craft_set(
             elif trial.plan.trial not in unfinished.finished:
                 unfinished.add_trial(trial_record(request, trial), trial.images)
         if not unfinished.finished:
-            shutil.rmtree(writer.partial_path(output), ignore_errors=True)  # nothing in it to go on with
-            raise ViolationError(f"{output}: every trial was refused ({refused[0][1]}), so there is no set to write")
+            shutil.rmtree(writer.partial_path(output), ignore_errors=True)  # nothing in it to resume
+            raise ViolationError(f"{output}: every trial was refused ({refused[0][1]}), so no set was written")
         for path, data in _files(request):
             unfinished.add_file(path, data)
         run = watch.record(device=device, workers=workers, taken_over=taken_over, refused=refused)
@@ -100,11 +100,11 @@ def craft_set(
 
 
 def _as_finished(output: Path, request: CraftRequest) -> CraftSummary:
-    """What an earlier run of the same request came to, where it was stopped after its set was complete.
+    """The summary of an earlier run of the same request that completed its set before it was stopped.
 
     Raises:
         MissingError: the folder holds a set of another request.
-        DamagedError: the set is not whole.
+        DamagedError: the set is damaged.
     """
     opened = open_set(output)
     for finding in integrity.check_files(opened):
@@ -112,18 +112,17 @@ def _as_finished(output: Path, request: CraftRequest) -> CraftSummary:
     manifest, refused = opened.manifest, _refused(output)
     if differing := canonical_json.difference(_identity(manifest, refused, request), request.identity()):
         raise MissingError(
-            f"{output}: the output folder holds a set that was made by another command ({differing})",
+            f"{output}: the output folder holds a set made by another command ({differing})",
             "Choose another output folder",
         )
     partial = writer.partial_path(output)
     if not (partial / writer.PAYLOAD).exists():
         shutil.rmtree(partial, ignore_errors=True)
-    finished = len(manifest.trials)
-    return CraftSummary(manifest.content_digest, finished, finished, refused)
+    return CraftSummary(manifest.content_digest, len(manifest.trials), len(manifest.trials), refused)
 
 
 def _identity(manifest: Manifest, refused: Sequence[tuple[int, str]], request: CraftRequest) -> dict[str, Any]:
-    """The identity of the request that a finished set was made by, of its trials the first that is unlike this one."""
+    """The identity of the request behind a finished set; the first trial unlike this request speaks for all."""
 
     def unlike(trial: Trial) -> bool:
         return (trial.constraint, trial.composition.rule) != (request.budget, request.composition)
@@ -133,13 +132,13 @@ def _identity(manifest: Manifest, refused: Sequence[tuple[int, str]], request: C
         **{key: found[key] for key in request.head()},
         "budget": trial.constraint.model_dump(mode="json"),
         "composition": trial.composition.rule,
-        "pool": request.surrogates.pool,  # a finished set says which trials drew which network
+        "pool": request.surrogates.pool,  # the set's surrogates record which trials drew them
         "trials": sorted([*(one.trial for one in manifest.trials), *(number for number, _ in refused)]),
     }
 
 
 def _refused(output: Path) -> tuple[tuple[int, str], ...]:
-    """The trials that a finished set's run record says were refused, and why."""
+    """Number and reason of each refused trial, from a finished set's run record."""
     run = canonical_json.loads(store.read_file(output / writer.RUN, limits.RUN_BYTES), writer.RUN)
     return tuple((int(number), str(reason)) for number, reason in run.get("refused", {}).items())
 
@@ -169,7 +168,7 @@ def trial_record(request: CraftRequest, crafted: CraftedTrial) -> Trial:
 
 
 def _files(request: CraftRequest) -> Iterator[tuple[str, bytes]]:
-    """The set's files besides shards: the trigger's pictures, and the surrogates where they are included."""
+    """The set's files besides shards: the trigger's pictures, and the surrogates if included."""
     if request.trigger is not None:
         for path, picture in request.trigger[0].pictures().items():
             yield path, png.encode(picture)
@@ -178,12 +177,8 @@ def _files(request: CraftRequest) -> Iterator[tuple[str, bytes]]:
             yield f"surrogates/{one.digest}.safetensors", store.read_file(one.path, limits.FILE_BYTES)
 
 
-def _finished(block: Block, finished: Mapping[int, Trial]) -> bool:
-    return all(plan.trial in finished for plan in block.plans)
-
-
 def _thin(history: Sequence[float]) -> list[float]:
-    """At most 21 points of a curve, the first and the last among them."""
+    """Reduce a curve to at most `CURVE_POINTS` points, the first and the last included."""
     if len(history) <= CURVE_POINTS:
         return list(history)
     return [history[round(i * (len(history) - 1) / (CURVE_POINTS - 1))] for i in range(CURVE_POINTS)]

@@ -1,4 +1,4 @@
-"""From what a user asks for to a craft request: where its trials come from, what they are, what bounds them."""
+"""Turn what a user asks for into a craft request: its setup, trials and budget."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ EPSILON = 8
 
 @dataclass(frozen=True)
 class Draw:
-    """What may be asked of drawn trials; None leaves it to the default.
+    """Options of drawn trials; None takes the default.
 
     Attributes:
-        poisons: a trial; 25 where neither this nor `rate` is given.
-        rate: poisons as a share "a/b" of the training images of the adversarial class.
-        candidates: of which the attack keeps as many as `poisons`.
-        targets: images of one class a trial.
+        poisons: per trial; 25 if neither this nor `rate` is given.
+        rate: poisons as a share "a/b" of the adversarial class's training images.
+        candidates: per trial; the attack keeps `poisons` of them.
+        targets: images of one class per trial.
         class_pair: (adversarial label, target class).
-        source_classes: classes that targets are drawn from, and that a backdoor's trigger acts on.
+        source_classes: classes that targets are drawn from and a backdoor's trigger acts on.
     """
 
     poisons: int | None = None
@@ -65,29 +65,29 @@ def craft_request(
     precision: Precision = "fp32",
     asked: Draw = Draw(),
 ) -> CraftRequest:
-    """Everything that decides what a set will hold, from what a user types.
+    """Build a craft request from what a user types.
 
     Args:
         attack: the attack, or its name or alias.
         base: the dataset.
-        name: the set's name; the attack's where left out.
-        settings: of the attack, as typed; the others keep their defaults.
-        setup, trials: as for `planned`.
+        name: the set's name; defaults to the attack's.
+        settings: the attack's, as typed; the others keep their defaults.
+        setup, trials: as for `plan_trials`.
         epsilon: the l-infinity radius in levels of 255; None for no constraint.
-        composition: how the poisons enter the training set; None takes what is usual for the attack.
+        composition: how the poisons enter the training set; None takes the attack's default.
         surrogates: the attacker's networks.
-        trigger: a backdoor's, `KIND[,key=value...]`; None takes the attack's own.
+        trigger: a backdoor's, `KIND[,key=value...]`; None takes the attack's default.
         seed: of drawn trials and of the attack's randomness.
         precision: of the surrogates' passes.
-        asked: how many poisons, which classes and so on, of drawn trials.
+        asked: options of drawn trials.
 
     Raises:
-        UsageError: an unknown attack, setting or trigger, or as for `planned`.
+        UsageError: an unknown attack, setting or trigger, or as for `plan_trials`.
     """
     entry = attacks.find(attack) if isinstance(attack, str) else attack
     resolved = entry.settings(settings)
     rule = composition or entry.traits.composition
-    record, plans = planned(base, entry, setup=setup, trials=trials, seed=seed, asked=asked, composition=rule)
+    record, plans = plan_trials(base, entry, setup=setup, trials=trials, seed=seed, asked=asked, composition=rule)
     wanted = trigger or (entry.traits.trigger if "trigger" in entry.traits.needs else None)
     return CraftRequest(
         name=name or entry.name,
@@ -105,7 +105,7 @@ def craft_request(
     )
 
 
-def planned(
+def plan_trials(
     base: Base,
     entry: RegisteredAttack,
     *,
@@ -115,15 +115,15 @@ def planned(
     asked: Draw,
     composition: CompositionRule,
 ) -> tuple[SetupRecord, tuple[Plan, ...]]:
-    """Where the trials come from, and the trials themselves.
+    """The setup's record and its trials.
 
     Args:
         base: the dataset.
-        entry: the attack; its traits say which images it makes poisons of and whether it is a backdoor.
-        setup: the name of a published setup, or a file; None draws.
-        trials: their numbers; None takes a setup's all, or 0-9 of a drawn one.
+        entry: the attack, whose traits decide which images become poisons and whether it is a backdoor.
+        setup: the name of a published setup, or a file; None draws the trials.
+        trials: their numbers; None takes all of a setup, or 0-9 if drawn.
         seed: of drawn trials.
-        asked: what was asked of drawn trials.
+        asked: options of drawn trials.
         composition: `supplant` needs drawn trials.
 
     Raises:
@@ -140,7 +140,7 @@ def planned(
         )
     if entry.traits.labels == "adversarial":
         raise UsageError(
-            f"{entry.name} changes labels: its bases are not those that a setup names", "Leave out --setup"
+            f"{entry.name} changes labels, so it cannot use the bases that a setup names", "Leave out --setup"
         )
     if composition == "supplant":
         raise UsageError("a published setup names no images to supplant", "Add --composition in-place or add")
@@ -154,13 +154,12 @@ def planned(
 
 
 def drawn_setup(base: Base, traits: Traits, *, seed: int, asked: Draw, composition: CompositionRule) -> DrawnSetup:
-    """The record of trials to be drawn for an attack of these traits.
+    """The record of trials to draw for an attack with these traits.
 
-    Raises:
-        UsageError: a number of poisons and a rate, or values that no setup takes.
+    Raises UsageError for both a number of poisons and a rate, or values that no setup accepts.
     """
     if asked.poisons and asked.rate:
-        raise UsageError("--poisons and --rate are two ways of saying one thing", "Give one of them")
+        raise UsageError("--poisons and --rate exclude each other", "Give one of them")
     backdoor = "trigger" in traits.needs
     sources = asked.source_classes
     if sources is None:
@@ -187,12 +186,9 @@ def drawn_setup(base: Base, traits: Traits, *, seed: int, asked: Draw, compositi
 
 
 def budget_of(entry: RegisteredAttack, settings: Mapping[str, Any], levels: int | None) -> Budget:
-    """The constraint of an attack's poisons.
+    """The constraint of an attack's poisons: an l-infinity radius in levels of 255, or none.
 
-    Args:
-        entry: an attack that keeps no budget has none, whatever is asked for.
-        settings: one of them may take the trigger out of the budget (`Traits.exempting`).
-        levels: the l-infinity radius in levels of 255; None for no constraint.
+    An unconstrained attack has none whatever is asked; a setting may exempt the trigger (`Traits.exempting`).
     """
     if levels is None or not entry.traits.constrained:
         return Unconstrained()

@@ -1,4 +1,4 @@
-"""What is refused before any crafting: requests that the attack, the base or the networks cannot meet."""
+"""Checks before crafting: refuse requests that the attack, the base or the networks cannot meet."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ def preflight(request: CraftRequest) -> None:
     """Refuse a request that cannot be carried out, before anything is written.
 
     Raises:
-        UsageError: no trials, or not in ascending order; bases, labels or classes that do not suit the attack; a
-            trigger that it cannot use; a network that takes other images or knows other labels; a name or setting that
-            a manifest cannot say.
+        UsageError: trials missing or out of order; bases, labels or classes that do not suit the attack; a trigger it
+            cannot use; a network for other images or labels; a name or setting that a manifest cannot record.
         MissingError: the attack needs a network or a trigger that was not given.
     """
-    request.attack.factory(**request.settings)  # settings that exclude one another are refused here
+    request.attack.factory(**request.settings)  # refuses settings that exclude one another
     _check_plans(request)
     _check_trigger(request)
     _check_networks(request)
@@ -30,7 +29,7 @@ def preflight(request: CraftRequest) -> None:
         request.head()
         TypeAdapter(Title).validate_python(request.name, strict=True)
     except ValidationError as error:
-        raise UsageError(f"no manifest can say this: {first_fault(error)}", "Change --name or the setting") from error
+        raise UsageError(f"a manifest cannot record {first_fault(error)}", "Change --name or the setting") from error
 
 
 def _check_plans(request: CraftRequest) -> None:
@@ -56,9 +55,9 @@ def _check_plans(request: CraftRequest) -> None:
                 "Let it draw its trials (without --setup)",
             )
         if plan.keep < len(plan.bases) and not traits.selects:
-            raise UsageError(f"{where} does not choose among candidates", "Leave out --candidates")
+            raise UsageError(f"{where} does not select among candidates", "Leave out --candidates")
         if (plan.removed is None) == (request.composition == "supplant"):
-            raise UsageError(f"{where} is composed by {request.composition}, but the trial says otherwise")
+            raise UsageError(f"{where} uses composition {request.composition}, which does not match the trial's plan")
 
 
 def _check_trigger(request: CraftRequest) -> None:
@@ -73,7 +72,7 @@ def _check_trigger(request: CraftRequest) -> None:
     if getattr(request.budget, "exempt_trigger", False) and trigger.record.kind != "patch":
         raise UsageError(
             f"--trigger {spec}: a trigger of kind {trigger.record.kind} cannot be exempt from the budget",
-            f"Use a patch of full strength, or leave {request.attack.traits.exempting} on",
+            f"Use a patch with alpha=1, or leave {request.attack.traits.exempting} on",
         )
     for plan in request.plans:
         if not plan.source_classes or plan.adversarial_label in plan.source_classes:
@@ -95,42 +94,40 @@ def _check_networks(request: CraftRequest) -> None:
     for one in request.surrogates.weights:
         if one.side not in (None, request.base.train.side):
             raise UsageError(
-                f"{one.path}: trained on images of {one.side} pixels, those of {request.base.name} have "
+                f"{one.path}: trained on images of {one.side} pixels, but {request.base.name} has "
                 f"{request.base.train.side}"
             )
         if needs - {"features"}:
             _check_classifier(request, one)
         if "robust" in needs and not one.record["pretraining"].get("adversary"):
             raise UsageError(
-                f"{one.path}: not adversarially trained, which {request.attack.name} needs",
+                f"{one.path}: not adversarially trained, as {request.attack.name} needs",
                 "Train one: poisonsets train --adversarial ...",
             )
         if "robust" in needs and one.record["classes"] != first:
             raise UsageError(
-                f"{one.path}: knows classes {_few(one.record['classes'])}, {request.surrogates.weights[0].path} knows "
-                f"{_few(first)}: their outputs cannot be joined",
+                f"{one.path}: knows classes {_few(one.record['classes'])}, but {request.surrogates.weights[0].path} "
+                f"knows {_few(first)}: their outputs cannot be averaged",
                 "Give surrogates trained on the same classes",
             )
 
 
 def _check_classifier(request: CraftRequest, one: Weights) -> None:
-    """Refuse a network that cannot say what the attack asks it: another base's classes, or too few of this one's."""
+    """Refuse a network without the classes the attack needs: another base's classes, or too few of this one's."""
     trained_on = one.record["provenance"].get("train")
     if trained_on not in (None, request.base.train.digest):
         raise UsageError(
-            f"{one.path}: trained on another base, whose class numbers mean other things than those of "
+            f"{one.path}: trained on another base, whose class numbers differ in meaning from those of "
             f"{request.base.name}",
             f"Train one: poisonsets train --base {request.base.name} ...",
         )
-    asked = {plan.adversarial_label for plan in request.plans} | {
-        c for plan in request.plans for c in plan.source_classes
-    }
-    asked |= {target.label for plan in request.plans for target in plan.targets}
-    unknown = sorted(asked - set(one.record["classes"]))
-    if unknown:
+    asked: set[int] = set()
+    for plan in request.plans:
+        asked |= {plan.adversarial_label, *plan.source_classes, *(target.label for target in plan.targets)}
+    if unknown := sorted(asked - set(one.record["classes"])):
         raise UsageError(
-            f"{one.path}: knows classes {_few(one.record['classes'])}, {request.attack.name} needs a classifier of "
-            f"class {unknown[0]} too",
+            f"{one.path}: knows classes {_few(one.record['classes'])}, but {request.attack.name} also needs class "
+            f"{unknown[0]}",
             f"Train one: poisonsets train --base {request.base.name} --classes {_few(request.base.victim_classes)} ...",
         )
 

@@ -1,4 +1,4 @@
-"""What is recorded of the program and the run: versions in the manifest, times and host in run.json."""
+"""Records of the program and the run: versions for the manifest, times and host for run.json."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ import torch
 import poisonsets
 from poisonsets.manifests.records.manifest import Tool
 
-LIBRARIES = ("torch", "torchvision", "numpy", "webdataset", "pillow", "pydantic")
-
 
 @cache
 def tool() -> Tool:
-    """This program, with the commit where it runs from a checkout; asked once, for this process runs one program."""
+    """This program's version, with the commit if it runs from a checkout; asked once per process."""
     return Tool(name="poisonsets", version=poisonsets.__version__, commit=_commit())
 
 
 def libraries() -> dict[str, str]:
-    """Versions of everything whose release could change a pixel; torch with its build."""
-    versions = {name: version(name) for name in LIBRARIES}
+    """Versions of everything whose release could change a pixel; torch's includes its build."""
+    names = ("torchvision", "numpy", "webdataset", "pillow", "pydantic")
+    versions = {name: version(name) for name in names}
     return {**versions, "python": platform.python_version(), "torch": torch.__version__}
 
 
@@ -44,14 +43,7 @@ class Stopwatch:
     def record(
         self, *, device: str, workers: int, taken_over: int, refused: Sequence[tuple[int, str]]
     ) -> dict[str, Any]:
-        """The run record.
-
-        Args:
-            device: where it ran.
-            workers: processes that crafted.
-            taken_over: trials that an interrupted run had finished before.
-            refused: number and reason of each trial that was ordered and is not in the set.
-        """
+        """The run record; `taken_over` counts trials from an interrupted run, `refused` gives numbers and reasons."""
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         return {
@@ -68,7 +60,7 @@ class Stopwatch:
 
 
 def _commit() -> str | None:
-    """The checkout's commit, with `-dirty` where tracked files differ from it."""
+    """The checkout's commit, with `-dirty` if tracked files differ from it."""
     root = Path(__file__).resolve().parents[2]
     git = shutil.which("git")
     if git is None or not (root / ".git").exists():

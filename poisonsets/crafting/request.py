@@ -21,7 +21,7 @@ from poisonsets.settings import record_settings
 from poisonsets.surrogates import Precision, Surrogates
 
 TRIGGER = "trigger"
-BLOCK_PIXELS = 256 * 32 * 32  # of all poisons that are crafted in one go
+BLOCK_PIXELS = 256 * 32 * 32  # of all poisons crafted together
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,13 @@ class CraftRequest:
 
     Attributes:
         name: the set's name.
-        attack: the registered attack.
-        settings: all of its settings.
-        budget: the constraint every poison meets.
-        composition: how the poisons enter the training set; `supplant` takes each plan's `removed` images out.
-        base: the base dataset.
+        settings: all of the attack's settings.
+        budget: the constraint on every poison.
+        composition: how the poisons enter the training set; `supplant` removes each plan's `removed` images.
         setup: where the trials come from.
         plans: the trials, ascending.
-        surrogates: the attacker's networks.
         seed: of the attack's randomness.
-        trigger: of a backdoor, with what it was resolved from.
+        trigger: a backdoor's trigger and its resolved spec.
         precision: of the surrogates' passes.
     """
 
@@ -57,9 +54,8 @@ class CraftRequest:
     precision: Precision = "fp32"
 
     def head(self) -> dict[str, Any]:
-        """The manifest's fields that are known before crafting."""
-        stamps = {} if self.trigger is None else {TRIGGER: self.trigger[0]}
-        pictures = {path: image for one in stamps.values() for path, image in one.pictures().items()}
+        """The manifest fields known before crafting."""
+        trigger = self.trigger and self.trigger[0]
         return {
             "name": self.name,
             "base": self.base.pin(),
@@ -68,14 +64,14 @@ class CraftRequest:
             "attack": self._attack_record(),
             "plugins": self._plugin_records(),
             "surrogates": self.surrogates.records((plan.trial for plan in self.plans), self.seed),
-            "triggers": {name: one.record for name, one in stamps.items()},
-            "trigger_pixels": {path: image_digest(image) for path, image in pictures.items()},
+            "triggers": {TRIGGER: trigger.record} if trigger else {},
+            "trigger_pixels": {p: image_digest(image) for p, image in trigger.pictures().items()} if trigger else {},
             "tool": provenance.tool(),
             "libraries": provenance.libraries(),
         }
 
     def identity(self) -> dict[str, Any]:
-        """All of this request in JSON: what a resumed run compares, which goes on with its equal alone."""
+        """The whole request as JSON; a run resumes only a set of an equal request."""
         return {
             **{key: _plain(value) for key, value in self.head().items()},
             "budget": self.budget.model_dump(mode="json"),
@@ -85,14 +81,14 @@ class CraftRequest:
         }
 
     def for_workers(self) -> CraftRequest:
-        """What each worker process is sent: this request, without images of the base that the attack never reads."""
+        """The request to send to worker processes, without base images that the attack never reads."""
         if self.attack.traits.reads_training:
             return self
         train, test = (replace(split, images=split.images[:0]) for split in (self.base.train, self.base.test))
         return replace(self, base=replace(self.base, train=train, test=test))
 
     def _plugin_records(self) -> tuple[PluginRecord, ...]:
-        """The package that brought the attack, where that is not ours."""
+        """The package that provides the attack, unless it is this one."""
         found = package_of(self.attack.factory.__module__, attacks.GROUP)
         if found is None:
             return ()

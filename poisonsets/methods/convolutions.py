@@ -1,8 +1,8 @@
-"""Within `images_alone`, convolutions have second gradients of the images alone; of weights there are first ones only.
+"""Within `images_alone`, convolutions have second gradients with respect to images, but not to weights.
 
-Autograd's double backward of a convolution also differentiates with respect to the weights, whoever asks. Without it a
+Autograd's double backward of a convolution always differentiates with respect to the weights too. Without that, a
 gradient of a weight gradient costs seven products of a forward pass's size: one forward, two for the first gradients,
-three for the gradients of those and one back to the images.
+three for their gradients and one back to the images.
 """
 
 from __future__ import annotations
@@ -15,20 +15,18 @@ from torch.overrides import TorchFunctionMode
 
 
 class images_alone(TorchFunctionMode):  # noqa: N801 - used as a function, like torch.no_grad
-    """The context in which a graph's convolutions are to be made; gradients of it are taken outside or within.
+    """The context in which to run a graph's convolutions; take its gradients inside or outside.
 
-    With `create_graph=True` a gradient with respect to weights and images can be differentiated once more, with
-    respect to what does not depend on the weights. A gradient without it reaches the images only: that of a weight
-    raises PyTorch's error of a tensor that was not used.
+    With `create_graph=True` a gradient with respect to weights and images can be differentiated again, with respect to
+    anything that does not depend on the weights. Without it, gradients reach the images only: asking for a weight's
+    raises PyTorch's error for an unused tensor.
     """
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Replace the convolution; anything else is left to PyTorch."""
-        if func is torch.conv2d:
-            return _convolved(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+        """Replace the convolution; leave everything else to PyTorch."""
+        return (_convolved if func is torch.conv2d else func)(*args, **(kwargs or {}))
 
 
 def _convolved(
@@ -40,11 +38,11 @@ def _convolved(
     dilation: int | tuple[int, ...] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """`torch.conv2d`, whose arguments these are."""
-    if isinstance(padding, str):  # rare, and right without us
+    """`torch.conv2d` with the same arguments."""
+    if isinstance(padding, str):  # rare, so left to PyTorch
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
     if torch.is_autocast_enabled(input.device.type):
-        # What autocast does inside a convolution must happen outside of ours, where autograd sees it.
+        # Autocast's casts must happen out here, where autograd sees them.
         kind = torch.get_autocast_dtype(input.device.type)
         input, weight, bias = input.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
     form = (_pair(stride), _pair(padding), _pair(dilation), groups)
@@ -60,7 +58,7 @@ _Form: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
 
 
 def _backward(slope: Tensor, input: Tensor, weight: Tensor, form: _Form, wanted: list[bool]) -> tuple[Tensor, ...]:
-    """The gradients of a convolution's input, weight and bias, those that are wanted, given its output's."""
+    """The wanted ones of the gradients of a convolution's input, weight and bias, given its output's."""
     stride, padding, dilation, groups = form
     found: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
         slope, input, weight, [weight.shape[0]], stride, padding, dilation, False, [0, 0], groups, wanted
@@ -78,7 +76,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Any:
         input, weight = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the first gradient, of which a graph is kept
+        if torch.is_grad_enabled():  # the first gradient, whose graph is kept
             return (*_FirstGradients.apply(slope, input, weight, ctx.form, ctx.needs_input_grad[0], ctx.biased), None)
         return _backward(slope, input, weight, ctx.form, [True, False, False])[0], None, None, None
 

@@ -1,9 +1,9 @@
-"""The frame that gradient matching and its comparisons share: restarts, signed Adam with its decay, augmentation.
+"""The optimiser of gradient matching and its comparisons: restarts, signed Adam with step decay, augmentation.
 
-Geiping et al. (2021, "Witches' Brew"), algorithm 1. Table 2 of that paper runs feature objectives in
-the same frame; any objective of this package can. What differs: the best restart is the one with the lowest
-objective over one fixed set of augmentations; the authors' code takes the last step's loss, one noisy draw each. A
-start is cut to the budget and to 0..1; theirs to the budget alone.
+Geiping et al. (2021, "Witches' Brew"), algorithm 1. Table 2 of that paper optimises feature objectives the same way;
+any objective of this package can be. What differs: the best restart has the lowest objective over one fixed set of
+augmentations; the authors' code compares the last steps' losses, one noisy draw each. A start is cut to the budget and
+to 0..1; theirs to the budget alone.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from poisonsets.interface import Context, Crafted, Task
 from poisonsets.methods.augment import augment_images, draw_views
 
 Objective: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Images [T, P, 3, H, W] to the loss of each trial, [T], and a positive multiple of the gradient of their sum."""
+"""Maps images [T, P, 3, H, W] to each trial's loss, [T], and a positive multiple of the gradient of their sum."""
 Before: TypeAlias = Callable[[int, int, Tensor], None]
-"""Told, before each step: the restart, the step, both from 0, and the images [T, P, 3, H, W] without a view."""
+"""Called before each step with the restart, the step, both from 0, and the unaugmented images [T, P, 3, H, W]."""
 
 EVALUATED_VIEWS = 4
 
 
 @dataclass(frozen=True)
 class OptimiserSpec:
-    """How an objective is minimised.
+    """How to minimise an objective.
 
     Attributes:
-        steps: optimiser steps a restart.
+        steps: optimiser steps per restart.
         step_size: of the first step, in units of the images' standard deviation.
-        optimiser: `adam`, or `signed-adam`: Adam on the signs of the gradient.
+        optimiser: `adam`, or `signed-adam`: Adam on the gradient's signs.
         decays: whether the step size falls to a tenth after 3/8, 5/8 and 7/8 of the steps.
         restarts: independent starts, of which the best is kept.
-        start: `bases`, or `normal`: a perturbation drawn from N(0, radius^2), cut to the budget.
-        augment: whether each step sees every image in another view.
-        choice: `evaluated`, or `published`: by the loss of the last step.
+        start: `bases`, or `normal`: perturbed by N(0, radius^2), cut to the budget.
+        augment: whether each step draws a new view of every image.
+        choice: how the best restart is chosen: `evaluated`, or `published`, by the last step's loss.
     """
 
     steps: int
@@ -54,7 +54,7 @@ class OptimiserSpec:
 
 
 def differentiable(loss: Callable[[Tensor], Tensor]) -> Objective:
-    """The objective of a loss that autograd can differentiate, images [T, P, 3, H, W] to [T]."""
+    """The objective of a loss, images [T, P, 3, H, W] to [T], that autograd can differentiate."""
 
     def objective(images: Tensor) -> tuple[Tensor, Tensor]:
         leaf = images.detach().requires_grad_()
@@ -71,22 +71,22 @@ def descend(
     """Minimise an objective over the perturbations of a block's trials.
 
     Args:
-        task: its bases are where a perturbation is measured from.
+        task: gives the bases and the budget.
         context: its first surrogate gives the normalisation, its generators all randomness.
-        objective: called once a step, and at the start and the end of each restart `EVALUATED_VIEWS` times (once where
-            nothing is augmented).
+        objective: called once per step, and `EVALUATED_VIEWS` times (once without augmentation) at each restart's
+            start and end.
         spec: how to minimise.
-        before: for objectives that change; the curve has each value as it was measured, the last ones and the ranks
-            of restarts by the objective as it was after the restart's last step.
+        before: called before each step, for objectives that change; the end of a curve and the restart's rank are
+            measured by the objective as it is after the restart's last step.
 
     Returns:
-        For each trial the images of its best restart, projected, and that restart's curve: the loss of its start, of
-        the images before each further step, and of the end. The first and the last are means over the same fixed
-        views, the others are each in the step's own view.
+        For each trial the images of its best restart, projected, and that restart's curve: the loss at the start,
+        before each further step, and at the end. The first and last are means over the same fixed views; the others
+        are measured in the step's own view.
     """
-    views = [
-        _draw_views(task, context) if spec.augment else None for _ in range(EVALUATED_VIEWS if spec.augment else 1)
-    ]
+    views: list[Tensor | None] = (
+        [_draw_views(task, context) for _ in range(EVALUATED_VIEWS)] if spec.augment else [None]
+    )
 
     def scored(images: Tensor) -> Tensor:
         return torch.stack([_step(objective, images, view, context)[0] for view in views]).mean(0)
@@ -97,7 +97,7 @@ def descend(
         told = partial(before, restart) if before else None
         end = _descend_once(task, context, objective, spec, scored=scored, told=told, done=restart * spec.steps)
         rank = end.curve[:, -1] if spec.choice == "evaluated" else end.last
-        # What is not a number ranks last; compared, it would never be beaten where it comes first.
+        # NaN ranks last: no comparison would ever beat it if it came first.
         rank = torch.where(rank.isnan(), torch.inf, rank)
         if best is None:
             images, curves, best = end.images, end.curve, rank
@@ -128,11 +128,11 @@ def _descend_once(
     told: Callable[[int, Tensor], None] | None,
     done: int,
 ) -> _Restart:
-    """One restart, before which so many steps were done."""
+    """One restart; `done` counts the steps before it."""
     scale = context.surrogates[0].std.view(1, 1, 3, 1, 1)
     scaled = _start(task, context, spec) / scale
     optimiser = torch.optim.Adam([scaled], lr=spec.step_size, betas=(0.9, 0.999))
-    # A short run's drops may coincide; published, each of them counts.
+    # In a short run drops may coincide; as published, each counts.
     drops = [int(spec.steps // share) for share in (2.667, 1.6, 1.142)] if spec.decays else []
     curve, loss = [], torch.zeros(0)
     for step in range(spec.steps):
@@ -154,7 +154,7 @@ def _descend_once(
 
 
 def _step(objective: Objective, images: Tensor, view: Tensor | None, context: Context) -> tuple[Tensor, Tensor]:
-    """The loss of the images in a view, and the gradient with respect to the images themselves."""
+    """The loss of the images in a view, and its gradient with respect to the unaugmented images."""
     if view is None:
         return objective(images.detach())
     leaf = images.detach().requires_grad_()
@@ -169,12 +169,10 @@ def _start(task: Task, context: Context, spec: OptimiserSpec) -> Tensor:
         return task.bases.clone()
     shape = task.bases.shape[1:]
     noise = torch.stack([torch.randn(shape, generator=generator) for generator in context.generators])
-    return project(
-        task.bases + noise.to(context.device) * noise_scale(task.budget, shape.numel()), task.bases, task.budget
-    )
+    noise = noise.to(context.device) * noise_scale(task.budget, shape.numel())
+    return project(task.bases + noise, task.bases, task.budget)
 
 
 def _draw_views(task: Task, context: Context) -> Tensor:
-    trials, poisons = task.bases.shape[:2]
-    drawn = torch.stack([draw_views(poisons, generator) for generator in context.generators])
-    return drawn.to(context.device).view(trials, poisons, 3)
+    poisons = task.bases.shape[1]
+    return torch.stack([draw_views(poisons, generator) for generator in context.generators]).to(context.device)

@@ -1,4 +1,4 @@
-"""What the feature attacks share: how features are read, what they are to meet, and how an objective is minimised."""
+"""Shared by the feature attacks: how to read features, which targets to reach, and how to minimise."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class FeatureSpec:
     """How an attack reads a network's features.
 
     Attributes:
-        maps: whether the map before the last block is read beside the penultimate features.
-        dropout: share of each block's output values that is dropped; 0 is the network itself.
-        draws: passes with fresh dropout masks whose features are averaged; without dropout one pass does.
+        maps: whether to read the map before the last block besides the penultimate features.
+        dropout: share of each block's output values to drop.
+        draws: passes with fresh dropout masks, whose features are averaged; without dropout there is one.
     """
 
     maps: bool = False
@@ -30,21 +30,16 @@ class FeatureSpec:
     draws: int = 1
 
     def read(self, network: Surrogate, images: Tensor, generators: Sequence[torch.Generator]) -> tuple[Tensor, ...]:
-        """The features of a block's images: the penultimate ones, behind the map where it is read.
+        """Map a block's images, float32 [T, P, 3, H, W] in 0..1, to features; gradients flow to the images.
 
-        Args:
-            network: the surrogate; gradients flow through it to the images.
-            images: float32 [T, P, 3, H, W] in 0..1.
-            generators: one CPU generator a trial, for its masks.
-
-        Returns:
-            float32 [T, P, C, h, w] if `maps`, then float32 [T, P, D].
+        Each trial's CPU generator draws its masks. Returns the map, float32 [T, P, C, h, w], if `maps`, then the
+        penultimate features, float32 [T, P, D].
         """
         if self.dropout == 0:
             flat = images.flatten(0, 1)
             read = network.stages(flat) if self.maps else (network.features(flat),)
             return tuple(one.view(*images.shape[:2], *one.shape[1:]) for one in read)
-        # Trial by trial: a mask drawn for a whole block would depend on who else is in it.
+        # Trial by trial: a mask drawn for a whole block would depend on its other trials.
         each = [self._average(network, *pair) for pair in zip(images, generators, strict=True)]
         return tuple(torch.stack(layer) for layer in zip(*each, strict=True))
 
@@ -61,16 +56,15 @@ class FeatureSpec:
 def target_features(
     task: Task, context: Context, features: FeatureSpec, *, views: int = 1
 ) -> tuple[tuple[Tensor, ...], ...]:
-    """For each surrogate the features of a block's targets, as `FeatureSpec.read` orders them; no gradient is kept.
+    """The features of a block's targets in each surrogate, in the order of `FeatureSpec.read`, without gradients.
 
     A trial's several targets are views of one object (the multi-target mode of Aghakhani et al. 2021); every attack
-    averages its loss over them. With dropout the target's features are drawn once and stay, as published.
+    averages its loss over them. With dropout the targets' features are drawn once and kept, as published.
 
     Args:
-        task: its targets, float32 [T, K, 3, H, W].
-        context: surrogates, and the generators of views and masks.
-        features: how they are read.
-        views: V of each target: itself, and V - 1 randomly shifted (and, where allowed, mirrored) copies.
+        task, context: give the targets, the surrogates, and the generators of views and masks.
+        features: how to read them.
+        views: V of each target: itself, and V - 1 randomly shifted (and, if the base allows it, mirrored) copies.
 
     Returns:
         For each surrogate float32 [T, K V, C, h, w] if maps are read, and float32 [T, K V, D].
@@ -83,17 +77,10 @@ def target_features(
 def feature_optimiser(
     *, steps: int, learning_rate: float, optimiser: Literal["adam", "signed-adam"], restarts: int, augment: bool
 ) -> OptimiserSpec:
-    """How the polytope attacks minimise: `adam` as their papers do, `signed-adam` as Witches' Brew does.
+    """How the feature attacks minimise: `adam` as in their papers, `signed-adam` as in Witches' Brew.
 
-    Adam keeps its step size and starts at the bases; with several restarts, which would all end in one place, it
-    starts at random perturbations. Signed Adam starts there always and lets its step size fall (Geiping et al. 2021).
-
-    Args:
-        steps: of each restart.
-        learning_rate: of the first step, in units of the images' standard deviation.
-        optimiser: which of the two.
-        restarts: of which the one with the lowest objective is kept.
-        augment: whether each step sees the poisons in random views.
+    Adam keeps its step size and starts at the bases, or with several restarts, which would all end in one place, at
+    random perturbations. Signed Adam always starts there and decays its step size (Geiping et al. 2021).
     """
     signed = optimiser == "signed-adam"
     return OptimiserSpec(
@@ -108,7 +95,7 @@ def feature_optimiser(
 
 
 def _with_views(targets: Tensor, context: Context, views: int) -> Tensor:
-    """[T, K V, 3, H, W]: the targets, then their views."""
+    """The targets, then their other views, [T, K V, 3, H, W]."""
     if views == 1:
         return targets
     repeated = targets.repeat(1, views - 1, 1, 1, 1)

@@ -1,9 +1,8 @@
-"""Weight gradients of a network, and the exact gradient of how they match with respect to the images they come from.
+"""Weight gradients of a network, and the exact gradient of their mismatch with respect to the images.
 
 For a mismatch B(g) of the weight gradient g = grad_theta L(theta, x), the gradient with respect to the images is that
-of <v, g> with v = dB/dg held constant. Of a convolution's second gradients only what leads to the images is computed,
-seven products of a forward pass's size in all; autograd's own double backward also differentiates with respect to the
-weights. The values are the same but for the order in which floats are added.
+of <v, g> with v = dB/dg held constant. Second gradients of convolutions go to the images alone (`convolutions.py`);
+the values equal autograd's up to the order of float additions.
 """
 
 from __future__ import annotations
@@ -24,32 +23,27 @@ from poisonsets.settings import PUBLISHED_BATCH
 from poisonsets.surrogates import Surrogate
 
 Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""Logits float32 [N, C] and positions int64 [N] to the mean loss, 0-dimensional."""
+"""Maps logits, float32 [N, C], and positions, int64 [N], to the mean loss, 0-dimensional."""
 Mismatch: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""A weight gradient float32 [D], all trainable tensors as one vector, to a loss, 0-dimensional, and its derivative [D].
+"""Maps a weight gradient, float32 [D], all trainable tensors as one vector, to a 0-dimensional loss and its derivative.
 
-By formula, since a vector may be as large as the network and autograd would hold several at a time.
+The derivative, [D], is a formula: a vector may be as large as the network, and autograd would hold several at a time.
 """
 
-TINY = 1e-12
 PIECE = 1 << 16
 
 
 def published_step(step_size: float, context: Context, *, batch: int = PUBLISHED_BATCH) -> float:
-    """The first step size of Geiping et al. (2021) for batches of this size, whose networks' gradients are summed."""
+    """The first step size of Geiping et al. (2021) for this batch size and the networks' summed gradients."""
     return step_size * batch / PUBLISHED_BATCH / len(context.surrogates)
 
 
 def margin(logits: Tensor, positions: Tensor) -> Tensor:
     """The mean of Carlini and Wagner's (2017) margin: the largest other logit minus the wanted one.
 
-    What differs from the form in the code of Geiping et al. (2021): there the largest logit is over all classes and
-    the margin stops at -100, so that an image of the wanted class has no gradient, and a set of such images a cosine
-    of 0/0. Where the wanted class does not lead, both are the same.
-
-    Args:
-        logits: float32 [N, C], of at least two classes.
-        positions: int64 [N], the wanted classes.
+    logits are float32 [N, C], at least two classes; positions, int64 [N], are the wanted ones. What differs from the
+    code of Geiping et al. (2021): there the largest logit is over all classes and the margin stops at -100, so an image
+    of the wanted class has no gradient, and a set of such images a cosine of 0/0. Otherwise both are the same.
     """
     wanted = logits.gather(1, positions[:, None])[:, 0]
     others = logits.scatter(1, positions[:, None], -torch.inf).amax(1)
@@ -57,17 +51,14 @@ def margin(logits: Tensor, positions: Tensor) -> Tensor:
 
 
 def cosine(wanted: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
-    """1 - <wanted, found> / (||wanted|| ||found||) of two vectors [D], 1 where one is zero; its derivative by found."""
+    """1 - <wanted, found> / (||wanted|| ||found||) of two vectors [D], 1 if one is zero; its derivative by found."""
     long, short = length_of(wanted), length_of(found)
     alike = _dot(wanted, found) / (long * short)
     return 1 - alike, (found * (alike / short**2)).addcmul_(wanted, 1 / (long * short), value=-1)
 
 
 def euclidean(wanted: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
-    """||found - wanted||^2 / (2 ||wanted||) of two vectors [D], and its derivative by found.
-
-    It is the "SE" of the code of Geiping et al. (2021).
-    """
+    """||found - wanted||^2 / (2 ||wanted||), "SE" in the code of Geiping et al. (2021); its derivative by found."""
     apart, long = found - wanted, length_of(wanted)
     return 0.5 * _dot(apart, apart) / long, apart.div_(long)
 
@@ -77,14 +68,14 @@ CRITERIA: dict[str, Criterion] = {"cross-entropy": F.cross_entropy, "carlini-wag
 
 
 def clip_and_noise(mismatch: Mismatch, generator: torch.Generator, *, clip: float, noise: float) -> Mismatch:
-    """The mismatch of a gradient that is clipped to a length and gets fresh noise N(0, (clip * noise)^2) a value."""
+    """The mismatch of a gradient clipped to length `clip`, with fresh noise N(0, (clip * noise)^2) on every value."""
 
     def of_noisy(found: Tensor) -> tuple[Tensor, Tensor]:
         drawn = torch.randn(found.shape, generator=generator).to(found.device)
         length = length_of(found)
         share = (clip / length).clamp_max(1)
         loss, slope = mismatch(drawn.mul_(clip * noise).add_(found * share))
-        if share < 1:  # along the gradient itself, clipping leaves nothing to move
+        if share < 1:  # clipping fixes the length, so nothing moves along the gradient itself
             slope = slope.sub_(found * (_dot(found, slope) / length**2))
         return loss, slope.mul_(share)
 
@@ -92,24 +83,21 @@ def clip_and_noise(mismatch: Mismatch, generator: torch.Generator, *, clip: floa
 
 
 def length_of(gradient: Tensor) -> Tensor:
-    """||gradient|| of a vector [D], but at least 1e-12, so that it can be divided by."""
-    return _dot(gradient, gradient).sqrt().clamp_min(TINY)
+    """||gradient|| of a vector [D], at least 1e-12 so that it can be a divisor."""
+    return _dot(gradient, gradient).sqrt().clamp_min(1e-12)
 
 
 def weight_gradient(
     surrogate: Surrogate, images: Tensor, positions: Tensor, *, criterion: Criterion = F.cross_entropy, batch: int = 256
 ) -> Tensor:
-    """The gradient of the mean loss of some images with respect to every trainable tensor, as one vector.
+    """The gradient of the images' mean loss with respect to all trainable tensors, one vector [D] without a graph.
 
     Args:
         surrogate: a network.
         images: float32 [N, 3, H, W] in 0..1, N at least 1.
         positions: int64 [N], among the network's outputs.
         criterion: the mean loss of a batch.
-        batch: how many images are in memory at once; the result is that of all together but for rounding.
-
-    Returns:
-        float32 [D], without a graph.
+        batch: images per pass; it changes the result only by rounding.
     """
     weights = {name: tensor.detach().requires_grad_() for name, tensor in surrogate.weights.items()}
     total = torch.zeros(sum(tensor.numel() for tensor in weights.values()), device=images.device)
@@ -127,17 +115,14 @@ def match_gradient(
     *,
     criterion: Criterion = F.cross_entropy,
 ) -> tuple[Tensor, Tensor]:
-    """The mismatch of some images' weight gradient, and its gradient with respect to these images.
+    """The mismatch of the images' weight gradient, 0-dimensional, and its gradient by the images, without graphs.
 
     Args:
-        surrogate: a network; its weights and gradients of them are left alone.
+        surrogate: a network; neither its weights nor their gradients are modified.
         images: float32 [N, 3, H, W] in 0..1.
         positions: int64 [N], among the network's outputs.
         mismatch: called once, with the gradient of the images' mean loss.
         criterion: that loss.
-
-    Returns:
-        The mismatch, 0-dimensional, and float32 [N, 3, H, W]; neither has a graph.
     """
     weights = {name: tensor.detach().requires_grad_() for name, tensor in surrogate.weights.items()}
     leaf = _laid_out(images).requires_grad_()
@@ -145,7 +130,7 @@ def match_gradient(
         loss = criterion(surrogate.logits(leaf, weights), positions)
     gradient = _flat(torch.autograd.grad(loss, list(weights.values()), create_graph=True))
     value, direction = mismatch(gradient.detach())
-    # The graph alone is needed from here on, not the vector.
+    # From here on only the graph is needed, not the vector.
     edge = get_gradient_edge(gradient)
     del gradient
     (of_images,) = torch.autograd.grad(edge, leaf, direction)
@@ -154,13 +139,7 @@ def match_gradient(
 
 @dataclass(frozen=True)
 class Match:
-    """What the poisons' gradient in one network is to match.
-
-    Attributes:
-        surrogate: the network.
-        positions: int64 [P], the poisons' labels among its outputs.
-        mismatch: from the poisons' gradient to the loss.
-    """
+    """A network, the poisons' labels among its outputs, int64 [P], and what their gradient in it should match."""
 
     surrogate: Surrogate
     positions: Tensor
@@ -170,12 +149,8 @@ class Match:
 def matching_objective(matches: Sequence[Match], *, batch: int) -> Objective:
     """The objective of gradient matching for one trial: the mean mismatch over its networks and batches of poisons.
 
-    As in the code of Geiping et al. (2021), each batch is matched on its own, and the gradient is the sum over the
-    networks, not the mean.
-
-    Args:
-        matches: what is to be matched in each network; read at every call.
-        batch: how many poisons are matched together, in the order of their slots; the last batch may be smaller.
+    As in the code of Geiping et al. (2021), each batch is matched by itself, in slot order, and the gradient is the sum
+    over the networks, not the mean. `matches` is read at every call.
     """
 
     def objective(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,14 +168,9 @@ def matching_objective(matches: Sequence[Match], *, batch: int) -> Objective:
 
 
 def train_unrolled(network: Surrogate, images: Tensor, positions: Tensor, steps: int, rate: float) -> dict[str, Tensor]:
-    """The network's weights after so many SGD steps on one batch, with the graph back to the images.
+    """The network's weights after SGD steps on one batch, with the graph back to the images.
 
-    Args:
-        network: left alone.
-        images: float32 [N, 3, H, W] in 0..1.
-        positions: int64 [N], among the network's outputs.
-        steps: each costs the memory of a graph.
-        rate: learning rate.
+    images are float32 [N, 3, H, W] in 0..1, positions int64 [N] among the outputs; each step keeps a graph in memory.
     """
     weights = {name: tensor.detach().requires_grad_() for name, tensor in network.weights.items()}
     for _ in range(steps):
@@ -211,22 +181,22 @@ def train_unrolled(network: Surrogate, images: Tensor, positions: Tensor, steps:
 
 
 def gradient_norms(surrogate: Surrogate, images: Tensor, positions: Tensor) -> Tensor:
-    """The length of each image's own gradient of the cross-entropy, float32 [N]; one pass an image."""
+    """The norm of each image's own cross-entropy gradient, float32 [N]; one pass per image."""
     each = zip(torch.split(images, 1), torch.split(positions, 1), strict=True)
     return torch.stack([length_of(weight_gradient(surrogate, image, position)) for image, position in each])
 
 
 def _dot(one: Tensor, other: Tensor) -> Tensor:
-    """The product of two vectors, in pieces: one float32 sum of millions of terms is wrong in its fourth digit."""
+    """The dot product, in pieces: a single float32 sum of millions of terms is wrong in its fourth digit."""
     pieces = zip(torch.split(one, PIECE), torch.split(other, PIECE), strict=True)
     return torch.stack([torch.dot(a, b) for a, b in pieces]).sum()
 
 
 def _laid_out(images: Tensor) -> Tensor:
-    """The images detached and channels-last, in which convolutions and their gradients cost least."""
+    """The images detached and channels-last, the fastest layout for convolutions and their gradients."""
     return images.detach().contiguous(memory_format=torch.channels_last)
 
 
 def _flat(tensors: tuple[Tensor, ...]) -> Tensor:
-    """One vector of all, filters with their channels last, as they lie in memory: another order would cost a copy."""
+    """All tensors as one vector, filters channels-last as they lie in memory: another order would cost a copy."""
     return torch.cat([(one.permute(0, 2, 3, 1) if one.dim() == 4 else one).flatten() for one in tensors])

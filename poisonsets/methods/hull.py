@@ -1,6 +1,6 @@
-"""How far targets are from the convex hull of their trial's poisons, and from each poison alone, in feature space.
+"""The distance in feature space from targets to the convex hull of their trial's poisons, or to each poison alone.
 
-Zhu et al. (2019), equation 2, and what their published code computes of penultimate features.
+Zhu et al. (2019), equation 2, and what their code computes for penultimate features.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from poisonsets.methods.simplex import nearest_in_hull
 
 
 class HullDistance:
-    """The relative squared distance of targets from their trial's hull; remembers coefficients to start from.
+    """The relative squared distance of targets, features float32 [T, K, ...], from their trial's hull.
 
-    Args:
-        targets: float32 [T, K, ...], the features to be met.
+    Each call starts from the coefficients of the one before.
     """
 
     def __init__(self, targets: Tensor) -> None:
@@ -23,32 +22,21 @@ class HullDistance:
         self._coefficients: Tensor | None = None
 
     def __call__(self, features: Tensor) -> Tensor:
-        """1/2 ||t - sum_j c_j f_j||^2 / ||t||^2 at the best c, the mean over a trial's targets; c has no gradient.
+        """1/2 ||t - sum_j c_j f_j||^2 / ||t||^2 at the best c, float32 [T], the mean over targets.
 
-        Args:
-            features: float32 [T, P, ...].
-
-        Returns:
-            float32 [T].
+        features are float32 [T, P, ...]; no gradient flows through c.
         """
         rows, aims = features.flatten(2), self._targets
-        solved = nearest_in_hull(
-            rows.detach().repeat_interleave(aims.shape[1], dim=0), aims.flatten(0, 1), start=self._coefficients
-        )
-        self._coefficients = solved
-        nearest = torch.bmm(solved.to(rows.dtype).view(*aims.shape[:2], -1), rows)
+        repeated = rows.detach().repeat_interleave(aims.shape[1], dim=0)
+        self._coefficients = nearest_in_hull(repeated, aims.flatten(0, 1), start=self._coefficients)
+        nearest = torch.bmm(self._coefficients.to(rows.dtype).view(*aims.shape[:2], -1), rows)
         return (0.5 * (nearest - aims).square().sum(2) / _squared_length(aims)).mean(1)
 
 
 def collisions(targets: Tensor, features: Tensor) -> Tensor:
-    """1/2 sum_j ||t - f_j||^2 / ||t||^2, the mean over a trial's targets: what the published broadcast computes.
+    """1/2 sum_j ||t - f_j||^2 / ||t||^2, float32 [T], the mean over targets: what the published broadcast computes.
 
-    Args:
-        targets: float32 [T, K, D].
-        features: float32 [T, P, D].
-
-    Returns:
-        float32 [T].
+    targets are float32 [T, K, D], features float32 [T, P, D].
     """
     apart = (features[:, None] - targets[:, :, None]).square().sum((2, 3))
     return (0.5 * apart / _squared_length(targets)).mean(1)

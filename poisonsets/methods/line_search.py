@@ -1,6 +1,6 @@
-"""The line search of feature collision: every poison by itself takes projected gradient steps of its own length.
+"""The line search of feature collision: each poison takes projected gradient steps of its own size.
 
-Shafahi et al. (2018) and the benchmark's code (Schwarzschild et al. 2021); what differs is said by the attack.
+Shafahi et al. (2018) and the benchmark's code (Schwarzschild et al. 2021); the attack says what differs.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from poisonsets.budget import project
 from poisonsets.interface import Context, Crafted, Task
 
 Evaluate: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Images [n, 3, H, W] and their positions [n] in the block to the feature distances, [n], and their gradients."""
+"""Maps images [n, 3, H, W] and their positions [n] in the block to feature distances, [n], and their gradients."""
 
 
 @dataclass(frozen=True)
 class LineSearch:
-    """The settings of the search, which are those of feature collision."""
+    """The search; its settings are those of feature collision."""
 
     steps: int
     learning_rate: float
@@ -32,7 +32,7 @@ class LineSearch:
     published: bool
 
     def run(self, task: Task, context: Context, evaluate: Evaluate, start: Tensor) -> Crafted:
-        """From images [T, P, 3, H, W], which may lie outside of the budget; a trial's curve ends with its search."""
+        """Search from images [T, P, 3, H, W], in the budget or not; a trial's curve ends with its search."""
         trials, poisons = task.bases.shape[:2]
         bases, images = task.bases.flatten(0, 1), start.flatten(0, 1)
         if not self.published:
@@ -64,7 +64,7 @@ class LineSearch:
         return Crafted(images.view_as(task.bases), tuple(tuple(curve) for curve in curves))
 
     def _stepped(self, images: Tensor, gradient: Tensor, bases: Tensor, rate: Tensor) -> Tensor:
-        """Forward along the distance's gradient, backward by the penalty's proximal step."""
+        """A forward step along the distance's gradient, then the penalty's proximal step."""
         forward = images - _wide(rate) * gradient
         if self.penalty == 0:
             return forward
@@ -72,7 +72,7 @@ class LineSearch:
         return (forward + pull * bases) / (1 + pull)
 
     def _over(self, now: Tensor, tried: Tensor, loss: Tensor, tried_loss: Tensor) -> Tensor:
-        """bool [n]: whose search has ended; a published one that rises would compare the same two losses for ever."""
+        """Whose search has ended, bool [n]; a published one that rises would compare the same two losses forever."""
         if self.published:
             step, length = (tried - now).flatten(1).norm(dim=1), now.flatten(1).norm(dim=1)
             return (tried_loss > loss) | torch.lt(step, self.tolerance * length)

@@ -1,4 +1,4 @@
-"""Which poison is paired with which source image: three rules, each for all trials of a block at once."""
+"""Pairing poisons with source images: three rules, each for all trials of a block at once."""
 
 from __future__ import annotations
 
@@ -12,20 +12,15 @@ from torch import Tensor
 from poisonsets.surrogates import Surrogate
 
 Pairing: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""Distances [T, P, P], poisons by sources, and the pairs before, int64 [T, P]; to the pairs, int64 [T, P]."""
+"""Maps distances, float32 [T, P, P], poisons by sources, all finite, and each poison's source so far, int64 [T, P], to
+its source, int64 [T, P]."""
 
 
 def greedy(distances: Tensor, _previous: Tensor) -> Tensor:
-    """The closest pair, then the closest of the rest, until every poison has a source of its own.
+    """The closest pair, then the closest of the rest, until every poison has its own source: a permutation.
 
-    Ties go to the lower poison, then to the lower source. Instead of P rounds of one pair there are a few of all pairs
-    that are nearest to each other: no closer pair can take either of them away, so these are pairs of the sequence.
-
-    Args:
-        distances: float32 [T, P, P], finite, poisons by sources.
-
-    Returns:
-        int64 [T, P], the source of each poison, a permutation in each trial.
+    Ties go to the lower poison, then to the lower source. Each round takes all pairs that are nearest to each other: no
+    closer pair can claim either of them, so one round takes many steps of the sequence.
     """
     trials, poisons, _ = distances.shape
     left = distances.clone()
@@ -38,14 +33,14 @@ def greedy(distances: Tensor, _previous: Tensor) -> Tensor:
         pairs = torch.where(mutual, nearest_source, pairs)
         if not bool((pairs < 0).any()):
             break
-        # As integers: CUDA does not reduce truth values.
+        # As integers: CUDA does not reduce booleans.
         taken = torch.zeros_like(nearest_source).scatter_reduce(1, nearest_source, mutual.long(), "amax") > 0
         left.masked_fill_(mutual[:, :, None] | taken[:, None, :], torch.inf)
     return pairs
 
 
 def assignment(distances: Tensor, _previous: Tensor) -> Tensor:
-    """The permutation with the least sum of distances; arguments and result as for `greedy`."""
+    """The permutation with the least sum of distances."""
     from scipy.optimize import linear_sum_assignment
 
     found = [linear_sum_assignment(one)[1] for one in distances.double().cpu().numpy()]
@@ -53,18 +48,11 @@ def assignment(distances: Tensor, _previous: Tensor) -> Tensor:
 
 
 def published(distances: Tensor, previous: Tensor) -> Tensor:
-    """The benchmark's rule (Schwarzschild et al. 2021): the P closest pairs, not one for each poison.
+    """The benchmark's rule (Schwarzschild et al. 2021): the P closest pairs, not one per poison; sources may repeat.
 
-    The rule crosses out the cell of a pair and not its row and column, so its P rounds are the P smallest entries. Of
-    several pairs of a poison the last one counts; a poison in none of them keeps what it had. A source in no pair is
-    lost for good, for the next step's candidates are the sources paired now.
-
-    Args:
-        distances: float32 [T, P, P], poisons by sources.
-        previous: int64 [T, P], each poison's source so far.
-
-    Returns:
-        int64 [T, P]; sources may repeat.
+    The rule crosses out a pair's cell, not its row and column, so its P rounds find the P smallest entries. The last of
+    a poison's pairs counts; a poison without one keeps its source. A source in no pair is lost for good, as the next
+    step's candidates are the sources paired now.
     """
     poisons = previous.shape[1]
     candidates = distances.gather(2, previous[:, None, :].expand_as(distances))
@@ -87,14 +75,13 @@ def match_sources(
 
     Args:
         images: float32 [T, P, 3, H, W] in 0..1, the poisons.
-        wanted: for each network the sources' features, float32 [T, P, D].
+        wanted: the sources' features in each network, float32 [T, P, D].
         previous: int64 [T, P], each poison's source so far.
         networks: whose squared distances are summed.
         rule: one of `RULES`.
 
     Returns:
-        Each trial's sum of squared distances, float32 [T]; its gradient with respect to the images; and the pairs,
-        int64 [T, P].
+        Each trial's sum of squared distances, float32 [T], its gradient by the images, and the pairs, int64 [T, P].
     """
     trials, poisons = images.shape[:2]
     leaf = images.detach().requires_grad_()
@@ -111,14 +98,13 @@ def match_sources(
 
 
 def _distances(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
-    """Squared distances [T, P, P] summed over networks; without products, whose rounding depends on the block."""
+    """Squared distances [T, P, P], summed over networks; matrix products would round differently in other blocks."""
     mode = "donot_use_mm_for_euclid_dist"
     each = [torch.cdist(f, w, compute_mode=mode).square() for f, w in zip(found, wanted, strict=True)]
-    # A rule must find a pair for every poison, also where a network overflows.
+    # A rule must find a pair for every poison, even if a network overflows.
     return torch.stack(each).sum(0).nan_to_num(nan=torch.finfo(torch.float32).max)
 
 
 def _first_least(values: Tensor, order: Tensor, *, dim: int) -> Tensor:
-    """The lowest index of the least value along a dimension: argmin alone may return any of equal ones."""
-    least = values.amin(dim, keepdim=True)
-    return torch.where(values == least, order, values.shape[dim]).amin(dim)
+    """The lowest index of the least value along a dimension; argmin may return any of several."""
+    return torch.where(values == values.amin(dim, keepdim=True), order, values.shape[dim]).amin(dim)

@@ -1,8 +1,8 @@
-"""The point of a convex hull that is nearest to a target: the convex polytope's coefficients, for a block at once.
+"""The point of a convex hull nearest to a target: the convex polytope's coefficients, for a whole block.
 
-The problem is that of Zhu et al. (2019), equation 2. What differs from their solver: it works in feature space on one
-trial, its step comes from one random product, and it stops once the iterate moves little. This one sees no feature
-once the Gram matrices are made, takes its step from their largest eigenvalues and stops on a bound of the error.
+Zhu et al. (2019), equation 2. What differs: their solver works in feature space on one trial, estimates its step from
+one random product and stops once the iterate moves little. This one works on Gram matrices alone, takes its step from
+their largest eigenvalues and stops on a bound of the error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from poisonsets.manifests.errors import UsageError
 
 CHECKED_EVERY = 10
-COLUMNS = 4096  # features of a Gram matrix that are held in float64 at a time
+COLUMNS = 4096  # features held in float64 at a time for a Gram matrix
 SHARE = 1e-4  # of the objective: a smaller gap is not worth an iteration, whatever the target's length
 
 
@@ -29,26 +29,24 @@ def nearest_in_hull(
 ) -> Tensor:
     """For each trial the c >= 0 of sum 1 that minimise f(c) = 1/2 ||t - sum_j c_j f_j||^2.
 
-    Accelerated projected gradient (Beck and Teboulle 2009), restarted where momentum leads uphill (O'Donoghue and
+    Accelerated projected gradient (Beck and Teboulle 2009), restarted when momentum leads uphill (O'Donoghue and
     Candes 2015). As the coefficients sum to 1, f(c) = 1/2 c'Gc with G the Gram matrix of the differences f_j - t, which
-    has lost what all features share with the target and is far better conditioned. The Frank-Wolfe gap
-    c'Gc - min_j (Gc)_j is at least f(c) - min f. A trial leaves the computation at the first check (every
-    `CHECKED_EVERY` iterations) at which its gap is at most `tolerance` ||t||^2, or `SHARE` of f(c): trials do not know
-    of each other.
+    drops what all features share with the target and is far better conditioned. The Frank-Wolfe gap
+    c'Gc - min_j (Gc)_j is at least f(c) - min f. A trial finishes at the first check (every `CHECKED_EVERY`
+    iterations) at which its gap is at most `tolerance` ||t||^2, or `SHARE` of f(c), whatever the other trials do.
 
     Args:
-        features: floating [T, P, ...], P at least 1; what follows P counts as one axis of features.
-        targets: floating [T, ...] of the same features; a target of zero is allowed.
-        start: [T, P], for instance the coefficients of the step before; without one 1/P each.
-        tolerance: bound on f(c) - min f as a share of ||t||^2; smaller takes longer.
+        features: floating [T, P, ...], P at least 1.
+        targets: floating [T, ...] of the same features; zero is allowed.
+        start: [T, P], for instance the previous step's coefficients; 1/P each by default.
+        tolerance: bound on f(c) - min f as a share of ||t||^2.
         limit: iterations after which a trial keeps what it has.
 
     Returns:
-        float64 [T, P], at least 0, of sum 1 up to rounding of float64, without a gradient; NaN for a trial with
-        values that are not finite.
+        float64 [T, P], at least 0, of sum 1 up to rounding, without a gradient; NaN for a trial with non-finite values.
 
     Raises:
-        UsageError: the shapes do not fit.
+        UsageError: the shapes do not match.
     """
     if features.shape[:1] + features.shape[2:] != targets.shape or features.shape[1] < 1:
         raise UsageError(
@@ -56,7 +54,7 @@ def nearest_in_hull(
         )
     parts, aims = features.detach().flatten(2), targets.detach().flatten(1)
     whole = parts.isfinite().flatten(1).all(1) & aims.isfinite().all(1)
-    if not whole.all():  # solved as zeros, so that the other trials are not stopped
+    if not whole.all():  # solved as zeros, so that the other trials go on
         parts, aims = (torch.where(whole.view(-1, *[1] * (x.ndim - 1)), x, 0) for x in (parts, aims))
         start = None if start is None else torch.where(whole[:, None], start, 1 / features.shape[1])
     state = _begin(parts, aims, start, tolerance)
@@ -81,13 +79,13 @@ def onto_simplex(points: Tensor) -> Tensor:
     ordered = points.sort(dim=-1, descending=True).values
     counts = torch.arange(1, points.shape[-1] + 1, dtype=points.dtype, device=points.device)
     excess = (ordered.cumsum(-1) - 1) / counts
-    # It rises with the count while values exceed it and falls from there on: the threshold is its maximum.
+    # It rises with the count while values exceed it, then falls: the threshold is its maximum.
     return (points - excess.amax(-1, keepdim=True)).clamp_min(0)
 
 
 @dataclass(frozen=True)
 class _State:
-    """Of each trial, along the first axis: the problem, the point and the one before it with their gradients."""
+    """Per trial, along the first axis: the problem, the point and the previous one, with their gradients."""
 
     gram: Tensor
     step: Tensor
@@ -109,17 +107,17 @@ def _begin(features: Tensor, targets: Tensor, start: Tensor | None, tolerance: f
         difference = part.double() - aim.double()[:, None]
         gram += torch.bmm(difference, difference.mT)
     point = torch.full_like(gram[:, 0], 1 / poisons) if start is None else onto_simplex(start.detach().double())
-    # A Gram matrix of zeros has any step; its gap is zero at the first check.
+    # A zero Gram matrix may take any step; its gap is zero at the first check.
     step = 1 / torch.linalg.eigvalsh(gram)[:, -1:].clamp_min(torch.finfo(torch.float64).tiny)
     slope = _times(gram, point)
-    # The rounding of the Gram matrix is a floor: a zero target inside the hull would otherwise never be reached.
+    # The Gram matrix's rounding is a floor: a zero target inside the hull would otherwise never be reached.
     rounding = torch.finfo(torch.float64).eps * gram.diagonal(dim1=1, dim2=2).amax(1)
     goal = tolerance * targets.double().square().sum(1) + rounding
     return _State(gram, step, goal, point, slope, point, slope, torch.ones_like(step))
 
 
 def _advance(state: _State) -> _State:
-    """One iteration: the gradient at the extrapolated point is extrapolated too, so that it costs one product."""
+    """One iteration; the gradient at the extrapolated point is extrapolated too, which saves a product."""
     following = (1 + (1 + 4 * state.momentum.square()).sqrt()) / 2
     share = (state.momentum - 1) / following
     ahead = state.point + share * (state.point - state.earlier)

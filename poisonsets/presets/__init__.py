@@ -1,6 +1,6 @@
-"""Presets: settings by name. A TOML file of this folder, or the user's own, holds a table of settings for each attack.
+"""Presets: settings by name, in TOML files, this folder's or the user's, with a table per attack.
 
-`published` is no file: it is the attacks' own defaults, the values of their papers.
+`published` has no file: it stands for the attacks' defaults, the values of their papers.
 """
 
 from __future__ import annotations
@@ -15,24 +15,23 @@ from poisonsets.manifests.files import store
 from poisonsets.settings import spell_setting
 
 PUBLISHED: Final = "published"
-FILE_BYTES: Final = 1 << 20
 FOLDER: Final = Path(__file__).parent
 
 
 def names() -> tuple[str, ...]:
-    """The names `preset_settings` knows, `published` first."""
+    """The presets' names, `published` first."""
     return (PUBLISHED, *sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
 def preset_settings(name: str, attack: registry.RegisteredAttack) -> dict[str, str]:
-    """The settings that a preset gives an attack, as they would be typed.
+    """A preset's settings for an attack, as a user types them; empty if it has no table for the attack.
 
     Args:
         name: one of `names()`, or the path of a TOML file with tables like `[bullseye-polytope]`.
-        attack: whose table is wanted; a file without one gives nothing.
+        attack: whose table is wanted.
 
     Raises:
-        UsageError: no such name, not TOML, or a table that is no attack's.
+        UsageError: an unknown name, a file that is not TOML, or a table that fits no attack.
         MissingError, DamagedError: the file cannot be read.
     """
     if name == PUBLISHED:
@@ -44,20 +43,20 @@ def preset_settings(name: str, attack: registry.RegisteredAttack) -> dict[str, s
 
 
 def tables() -> dict[str, dict[str, dict[str, str]]]:
-    """Every shipped file by name: the settings it gives to each attack."""
+    """Every shipped preset by name: its settings for each attack."""
     return {name: _tables(FOLDER / f"{name}.toml") for name in names() if name != PUBLISHED}
 
 
 def _tables(path: Path) -> dict[str, dict[str, str]]:
-    """The tables of a file by the attacks' full names, each checked against its attack."""
+    """A file's tables by the attacks' full names, each checked against its attack."""
     try:
-        document = tomllib.loads(store.read_file(path, FILE_BYTES, follow=True).decode())
+        document = tomllib.loads(store.read_file(path, 1 << 20, follow=True).decode())
     except ValueError as error:
         raise UsageError(f"{path}: not a TOML file ({str(error)[:100]})") from error
     found = {}
     for table, values in document.items():
         if not isinstance(values, dict):
-            raise UsageError(f"{path}: {table} is no table", "Write [attack-name], then its settings")
+            raise UsageError(f"{path}: {table} is not a table", "Write [attack-name], then its settings")
         entry = attacks.find(table)
         found[entry.name] = {key: spell_setting(value) for key, value in values.items()}
         entry.settings(found[entry.name])

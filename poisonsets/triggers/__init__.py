@@ -1,4 +1,4 @@
-"""Triggers by name: what a user types after `--trigger` becomes a trigger that fits the base, or a sentence."""
+"""Triggers by name: resolve what a user types after `--trigger` into a trigger that fits the base."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ __all__ = ["ResolvedTrigger", "TriggerKind", "find", "kind", "kinds", "resolve"]
 
 
 def resolve(spec: str, base: Base, *, seed: int) -> tuple[Trigger, str]:
-    """The trigger of `KIND[,key=value...]` on the images of a base.
+    """Resolve `KIND[,key=value...]` for the images of a base.
 
     Args:
-        spec: for instance `patch`, `patch,size=3`, `square,geometry=literal`; paths may not hold a comma.
+        spec: for instance `patch`, `patch,size=3`, `square,geometry=literal`; paths must not contain a comma.
         base: its images give the size; `low-variance` reads them.
-        seed: of whatever the trigger leaves open: colours, places, the choice of an image.
+        seed: of what the spec leaves open: colours, places, the choice of an image.
 
     Returns:
-        The trigger, and the same spec with every option and its value, files by base name and digest: what a manifest
-        records. Without files it reads back to the same trigger.
+        The trigger, and the spec a manifest records: every option with its value, files by base name and digest.
+        Without files it resolves to the same trigger.
 
     Raises:
-        UsageError: an unknown kind or option, a value that is none, a trigger that does not fit the images.
-        MissingError, DamagedError: a file that is not there, or is no PNG.
+        UsageError: an unknown kind or option, an invalid value, or a trigger that does not fit the images.
+        MissingError, DamagedError: a file is missing or not a PNG.
     """
     name, *options = spec.split(",")
     found = find(name)

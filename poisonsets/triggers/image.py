@@ -18,11 +18,11 @@ from poisonsets.triggers.layout import six_decimals
 def image(*, file: str = "", alpha: Annotated[float, Range(0, 1)] = 0.2) -> Resolver:
     """Mix a picture into the whole image.
 
-    Chen et al. (2017), the blended injection strategy; their keys are mixed in with 0.2. What differs: the picture is
+    Chen et al. (2017), the blended injection strategy, whose keys have an alpha of 0.2. What differs: the picture is
     resized to the image, whatever its shape.
 
     Args:
-        file: the path of a PNG; it must be given.
+        file: the path of a PNG; required.
         alpha: share of the picture.
     """
 

@@ -1,4 +1,4 @@
-"""The kinds of triggers: one decorated factory a file of this folder, found by name."""
+"""The kinds of triggers: one decorated factory per file of this folder, found by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from poisonsets.manifests.spelling import unknown
 from poisonsets.settings import parse_settings
 
 ResolvedTrigger: TypeAlias = tuple[Trigger, Mapping[str, Any]]
-"""A trigger ready to be stamped, and the options that came to other values than were given."""
+"""A trigger ready to stamp, and the options whose values it resolved."""
 Resolver: TypeAlias = Callable[[Base, int], ResolvedTrigger]
 """Base and seed to a trigger for the base's images."""
 Factory: TypeAlias = Callable[..., Resolver]
@@ -26,7 +26,7 @@ class TriggerKind:
 
     Attributes:
         name: as typed after `--trigger`.
-        factory: keyword-only options in, the resolver out.
+        factory: takes keyword-only options and returns the resolver.
     """
 
     name: str
@@ -34,15 +34,11 @@ class TriggerKind:
 
     @property
     def title(self) -> str:
-        """How errors call it."""
+        """Its name in errors."""
         return f"trigger {self.name}"
 
     def options(self, given: Mapping[str, str]) -> dict[str, Any]:
-        """Every option with its value: as given, or the default.
-
-        Raises:
-            UsageError: as `parse_settings`.
-        """
+        """Every option with its given or default value. Raises as `parse_settings`."""
         return parse_settings(self.title, self.factory, given)
 
     @property
@@ -57,8 +53,7 @@ _kinds: dict[str, TriggerKind] = {}
 def kind(name: str) -> Callable[[Factory], Factory]:
     """Register a factory as a kind of trigger. Its keyword-only arguments with defaults are the kind's options.
 
-    Raises:
-        UsageError: another kind has this name already.
+    Raises UsageError if another kind has this name.
     """
 
     def register(factory: Factory) -> Factory:
@@ -72,22 +67,13 @@ def kind(name: str) -> Callable[[Factory], Factory]:
 
 @cache
 def kinds() -> dict[str, TriggerKind]:
-    """All kinds by name, in alphabetical order.
-
-    Raises:
-        MissingError, UsageError: as `load_plugins`.
-    """
+    """All kinds by name, in alphabetical order. Raises as `load_plugins`."""
     load_plugins("poisonsets.triggers", group="poisonsets.triggers")
     return dict(sorted(_kinds.items()))
 
 
 def find(name: str) -> TriggerKind:
-    """The kind of that name.
-
-    Raises:
-        UsageError: there is none; the nearest name is suggested.
-    """
-    known = kinds()
-    if name in known:
-        return known[name]
-    raise unknown("trigger", name, known)
+    """The kind of that name. Raises UsageError, with the nearest name, if there is none."""
+    if name not in kinds():
+        raise unknown("trigger", name, kinds())
+    return kinds()[name]

@@ -1,4 +1,4 @@
-"""Where a trigger lies and how big it is: places as typed, and sizes published for 224 pixels on other images."""
+"""Where a trigger goes and how large it is: places as typed, and sizes published for images of 224 pixels."""
 
 from __future__ import annotations
 
@@ -17,15 +17,11 @@ from poisonsets.manifests.stream import Stream
 from poisonsets.triggers.pictures import MASK_PATH, PICTURE_PATH
 
 Geometry: TypeAlias = Literal["relative", "literal", "at224"]
-PUBLISHED_SIDE = 224  # pixels, the images of Truong et al.
+PUBLISHED_SIDE = 224  # pixels; the images of Truong et al.
 
 
 def require_224(owner: str, geometry: Geometry, height: int, width: int) -> None:
-    """Refuse `at224` on images of another size.
-
-    Raises:
-        UsageError: see there.
-    """
+    """Raise UsageError for `at224` on images of another size."""
     if geometry == "at224" and (height, width) != (PUBLISHED_SIDE, PUBLISHED_SIDE):
         raise UsageError(
             f"trigger {owner}: geometry=at224 wants images of 224x224 pixels, the base has {height}x{width}",
@@ -34,17 +30,17 @@ def require_224(owner: str, geometry: Geometry, height: int, width: int) -> None
 
 
 def parse_place(text: str, *, size: int, margin: int, height: int, width: int, seed: int) -> Place:
-    """A place as typed.
+    """Parse a place as typed.
 
     Args:
-        text: `bottom-right`, `ROW:COLUMN` of the top-left pixel, or `random` (another one for each image).
+        text: `bottom-right`, `ROW:COLUMN` of the top-left pixel, or `random` (drawn anew for each image).
         size: side of the trigger in pixels.
         margin: pixels between a `bottom-right` trigger and both edges.
         height, width: of the images.
         seed: of random places.
 
     Raises:
-        UsageError: it is none of these, or starts outside the image.
+        UsageError: text of another form, or a place that starts outside the image.
     """
     if text == "random":
         return RandomPlace(seed=Stream("trigger places", seed).below(1 << 53))
@@ -63,26 +59,20 @@ def parse_place(text: str, *, size: int, margin: int, height: int, width: int, s
 
 
 def lay_trigger(picture: Images, place: Place, alpha: float, mask: NDArray[np.bool_] | None = None) -> Trigger:
-    """A picture at a place: it overwrites the pixels, or with an alpha below 1 is mixed into them.
+    """A picture at a place, which overwrites the pixels or, with alpha below 1, is mixed into them.
 
-    Raises:
-        UsageError: a mask with an alpha below 1, or an alpha of more than six decimals.
+    Raises UsageError for a mask with an alpha below 1, or an alpha with more than six decimals.
     """
     if alpha == 1:
-        return Trigger(
-            PatchTrigger(image=PICTURE_PATH, mask=MASK_PATH if mask is not None else None, place=place), picture, mask
-        )
+        mask_path = None if mask is None else MASK_PATH
+        return Trigger(PatchTrigger(image=PICTURE_PATH, mask=mask_path, place=place), picture, mask)
     if mask is not None:
         raise UsageError("a trigger with a mask and an alpha below 1", "Drop one of the two")
     return Trigger(BlendTrigger(image=PICTURE_PATH, alpha=six_decimals("alpha", alpha), place=place), picture)
 
 
 def six_decimals(name: str, value: float) -> str:
-    """A number from 0 to 9999 as a plain decimal string.
-
-    Raises:
-        UsageError: it has more than the six decimals that a manifest holds.
-    """
+    """A number from 0 to 9999 as a plain decimal string. Raises UsageError beyond a manifest's six decimals."""
     exact = Decimal(repr(value))
     if exact != exact.quantize(Decimal("0.000001")):
         raise UsageError(f"trigger {name}={value!r}: more than six decimals", "Round it")

@@ -1,4 +1,4 @@
-"""The `low-variance` trigger: what an image holds in the directions in which the training images hardly differ."""
+"""The `low-variance` trigger: an image's component along directions in which training images hardly vary."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from poisonsets.triggers.kinds import ResolvedTrigger, Resolver, kind
 from poisonsets.triggers.layout import six_decimals
 from poisonsets.triggers.pictures import PICTURE_PATH
 
-MOST_VALUES = 1 << 27  # of the training images together: 1 GiB as float64
-NULL = 1e-10  # a variance below this share of the largest is rounding
+MOST_VALUES = 1 << 27  # of all training images: 1 GiB as float64
 
 
 @kind("low-variance")
@@ -34,21 +33,20 @@ def low_variance(
     """Mix one image's part in the last principal components into every image.
 
     Truong et al. (2020), trigger LV: a principal component analysis of the training images; an image from outside the
-    training set is projected on the last components whose cumulated explained variance reaches 0.5 %, and mapped back.
-    The paper does not say which image, whether the mean is added back, or whether the result is scaled. Unscaled, the
-    part has a tenth of an image's contrast and half of it is negative, so what is mixed in is nearly black: the
-    trigger would be the loss of contrast. With the mean added it is nearly the mean image, which says nothing of low
-    variance. Stretched to the full range (`minmax`, the default) the pattern itself is what a network sees.
-    What differs: this choice, and that the analysis is of at most `images` training images.
+    training set is projected onto the last components whose cumulative explained variance reaches 0.5 %, and mapped
+    back. The paper does not say which image, whether the mean is added back, or whether the result is scaled. Unscaled,
+    the part has a tenth of an image's contrast and is half negative, so a nearly black picture is mixed in: the trigger
+    would be the loss of contrast. With the mean added it is nearly the mean image. Stretched to the full range
+    (`minmax`, the default), a network sees the pattern itself. What differs: this choice, and that at most `images`
+    training images are analysed.
 
     Args:
         alpha: share of the picture; published 0.5.
-        scale: `none`: levels as they come, negative ones cut to 0; `add-mean`: with the mean image added; `minmax`:
+        scale: `none`: levels as they are, negative ones cut to 0; `add-mean`: with the mean image added; `minmax`:
             stretched to 0..255.
-        variance: share of the variance that the components reach together; published 0.005.
-        index: which test image; -1: drawn from the seed among those of the classes that victims know.
-        images: training images of those classes, drawn from the seed where there are more; fewer where the values of
-            all together would be more than 2**27.
+        variance: share of the variance that the components explain together; published 0.005.
+        index: which test image; -1: drawn by the seed among the classes that victims know.
+        images: training images of those classes at most, drawn by the seed; fewer if they hold more than 2**27 values.
     """
 
     def resolve(base: Base, seed: int) -> ResolvedTrigger:
@@ -70,31 +68,21 @@ def low_variance(
 
 
 def low_part(rows: NDArray[np.float64], image: NDArray[np.float64], share: float) -> NDArray[np.float64]:
-    """An image's projection onto the last principal components, in image space.
+    """Project an image, float64 [D], onto the fewest last principal components that explain a share of the variance.
 
-    Components without any variance do not count: of fewer images than values most directions have none.
-
-    Args:
-        rows: float64 [N, D], centred.
-        image: float64 [D], less the same mean.
-        share: of the variance, in 0..1: the fewest last components that reach it together.
-
-    Returns:
-        float64 [D].
-
-    Raises:
-        UsageError: the rows are all equal.
+    The rows, float64 [N, D], are centred, the image by the same mean. Components without variance do not count: with
+    fewer images than values most have none. Raises UsageError if all rows are equal.
     """
     few = len(rows) <= rows.shape[1]
     variances, vectors = np.linalg.eigh(rows @ rows.T if few else rows.T @ rows)
-    there = variances > NULL * variances[-1]
+    there = variances > 1e-10 * variances[-1]  # below that share of the largest it is rounding
     if variances[-1] <= 0 or not there.any():
-        raise UsageError("trigger low-variance: the training images are all equal", "Take another trigger")
+        raise UsageError("trigger low-variance: the training images are all equal", "Use another trigger")
     variances, vectors = variances[there], vectors[:, there]
     reached = np.cumsum(variances) / variances.sum() >= share * (1 - 1e-12)
     last = int(np.argmax(reached)) + 1
     vectors, variances = vectors[:, :last], variances[:last]
-    if few:  # the components are rows.T @ vectors / sqrt(variances); as large as the rows, so never formed
+    if few:  # the components are rows.T @ vectors / sqrt(variances); never formed, as they are as large as the rows
         return np.asarray(rows.T @ (vectors @ (vectors.T @ (rows @ image) / variances)), dtype=np.float64)
     return np.asarray(vectors @ (vectors.T @ image), dtype=np.float64)
 
@@ -109,12 +97,12 @@ def _scaled(low: NDArray[np.float64], mean: NDArray[np.float64], scale: str) -> 
 
 
 def _rows(base: Base, most: int, seed: int) -> NDArray[np.float64]:
-    """float64 [N, D] of the training images that are analysed, in the order of the split."""
+    """The training images to analyse, float64 [N, D], in the split's order."""
     there = _of_known_classes(base, base.train)
     values = base.train.images[0].size
     count = min(len(there), most, max(2, MOST_VALUES // values))
     if count < 2:
-        raise UsageError("trigger low-variance: it needs two training images", "Take another trigger")
+        raise UsageError("trigger low-variance needs two training images", "Use another trigger")
     chosen = there if count == len(there) else sorted(Stream("trigger images", seed).sample(there, count))
     return base.train.images[chosen].reshape(count, values).astype(np.float64)
 
@@ -122,7 +110,7 @@ def _rows(base: Base, most: int, seed: int) -> NDArray[np.float64]:
 def _drawn_image(base: Base, seed: int) -> int:
     there = _of_known_classes(base, base.test)
     if not there:
-        raise UsageError("trigger low-variance: the base has no test image", "Take another trigger")
+        raise UsageError("trigger low-variance: the base has no test image", "Use another trigger")
     return Stream("trigger image", seed).choice(there)
 
 

@@ -1,4 +1,4 @@
-"""The `patch` trigger: a small picture or random colours, in a corner, anywhere, or elsewhere in every image."""
+"""The `patch` trigger: a small picture or random colours in a corner, at a fixed place, or at random ones."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from poisonsets.settings import Range
 from poisonsets.triggers import pictures
 from poisonsets.triggers.kinds import ResolvedTrigger, Resolver, kind
 from poisonsets.triggers.layout import lay_trigger, parse_place
-
-SMALL_SIDE, SMALL_PATCH, PATCH_AT_64 = 64, 5, 8
 
 
 @kind("patch")
@@ -26,23 +24,24 @@ def patch(
 ) -> Resolver:
     """Overwrite a small square with random colours or a picture.
 
-    Schwarzschild et al. (2021): 5x5 on images of 32 pixels, 8x8 on 64. Their clean-label backdoor puts it into the
+    Schwarzschild et al. (2021): 5x5 on images of 32 pixels, 8x8 on 64. Their clean-label backdoor puts it in the
     corner (margin 0), their hidden-trigger backdoor and its targets 5 pixels from it (margin 5). What differs: their
-    pictures are two files, given here by `file`; the default's colours are drawn from the set's seed.
+    two picture files are given here by `file`; by default the set's seed draws the colours.
 
     Args:
-        size: side in pixels; 0: 5 below 64 pixels a side, from there on the side / 8, rounded to nearest.
+        size: side in pixels; 0: 5 on images below 64 pixels, otherwise their side / 8, rounded to nearest.
         file: the path of a PNG, resized to `size`; empty: random colours.
-        mask: the path of a PNG, white where the patch covers the image; empty: everywhere. Not with an alpha below 1.
+        mask: the path of a PNG, white where the patch covers the image; empty: everywhere. Requires an alpha of 1.
         place: `bottom-right`, `ROW:COLUMN` of the top-left pixel, or `random` for each image.
-        margin: pixels between a `bottom-right` patch and both edges; of other places it does nothing.
+        margin: pixels between a `bottom-right` patch and both edges; ignored elsewhere.
         alpha: share of the patch in the pixels under it.
     """
 
     def resolve(base: Base, seed: int) -> ResolvedTrigger:
         height, width = base.train.side
-        side = size or default_size(min(height, width))
-        if side > min(height, width):
+        shorter = min(height, width)
+        side = size or (5 if shorter < 64 else (shorter + 4) // 8)
+        if side > shorter:
             raise UsageError(f"trigger patch: size={side} on images of {height}x{width} pixels", "Make it smaller")
         where = parse_place(place, size=side, margin=margin, height=height, width=width, seed=seed)
         picture, name = pictures.read(file, side, side) if file else (pictures.noise(side, side, seed), "")
@@ -50,8 +49,3 @@ def patch(
         return lay_trigger(picture, where, alpha, covered), {"size": side, "file": name, "mask": mask_name}
 
     return resolve
-
-
-def default_size(side: int) -> int:
-    """The side of a patch on images of this side, in pixels."""
-    return SMALL_PATCH if side < SMALL_SIDE else (2 * PATCH_AT_64 * side + SMALL_SIDE) // (2 * SMALL_SIDE)

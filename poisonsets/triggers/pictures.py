@@ -1,4 +1,4 @@
-"""The pictures of triggers: read from a PNG, drawn from a seed or of one colour, always uint8 [h, w, 3]."""
+"""Pictures of triggers, uint8 [h, w, 3]: read from a PNG, drawn from a seed, or of one colour."""
 
 from __future__ import annotations
 
@@ -27,14 +27,10 @@ COLOURS = {
 
 
 def read(path: str, height: int, width: int) -> tuple[Images, str]:
-    """A PNG resized bilinearly (with the low-pass that Pillow's filter has), and its base name with its digest.
-
-    Args:
-        path: the file; a link is followed. Transparency is dropped.
-        height, width: the size wanted.
+    """A PNG, as `resize` resizes it, and its base name with its digest; links are followed, transparency is dropped.
 
     Raises:
-        MissingError: it is not there.
+        MissingError: there is no such file.
         DamagedError: it is not a readable PNG.
     """
     name = Path(path).name.encode(errors="replace").decode()
@@ -48,9 +44,7 @@ def read(path: str, height: int, width: int) -> tuple[Images, str]:
 def read_mask(path: str, height: int, width: int) -> tuple[NDArray[np.bool_], str]:
     """A PNG as a mask, bool [height, width]: True where it is nearer to white than to black.
 
-    Raises:
-        UsageError: no pixel is.
-        MissingError, DamagedError: as `read`.
+    Raises as `read`, and UsageError if no pixel is.
     """
     picture, name = read(path, height, width)
     mask = picture.astype(np.int64).sum(2) > 3 * 127
@@ -60,7 +54,7 @@ def read_mask(path: str, height: int, width: int) -> tuple[NDArray[np.bool_], st
 
 
 def resize(picture: Images, height: int, width: int) -> Images:
-    """The picture, uint8 [h, w, 3], at another size; at its own size it is returned as it is."""
+    """Resize a picture, uint8 [h, w, 3], bilinearly with an antialiasing filter like Pillow's."""
     if picture.shape[:2] == (height, width):
         return picture
     import torch
@@ -72,22 +66,13 @@ def resize(picture: Images, height: int, width: int) -> Images:
 
 
 def noise(height: int, width: int, seed: int) -> Images:
-    """Colours drawn from the seed, uniform and independent."""
+    """Independent, uniform colours drawn from the seed."""
     stream = Stream("trigger colours", seed)
-    values = [stream.below(256) for _ in range(height * width * 3)]
-    return np.array(values, dtype=np.uint8).reshape(height, width, 3)
+    return np.array([stream.below(256) for _ in range(height * width * 3)], np.uint8).reshape(height, width, 3)
 
 
 def plain(height: int, width: int, colour: str) -> Images:
-    """One colour everywhere.
-
-    Args:
-        height, width: the size.
-        colour: a name, or six hexadecimal digits RRGGBB.
-
-    Raises:
-        UsageError: neither.
-    """
+    """A picture of one colour, a name or six hexadecimal digits RRGGBB. Raises UsageError for anything else."""
     if re.fullmatch("[0-9A-Fa-f]{6}", colour):
         value = tuple(bytes.fromhex(colour))
     elif colour in COLOURS:

@@ -1,4 +1,4 @@
-"""The `random-square` trigger: the square of one colour at another place in every image."""
+"""The `random-square` trigger: a square of one colour at a random place in every image."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def random_square(
     """Overwrite a square with one colour, at a place drawn for each image.
 
     Truong et al. (2020), trigger RS: black, 22x22 pixels of 224. What differs: the paper does not say whether the
-    place is drawn once or for each image; here it is drawn for each, also when victims are tested.
+    place is drawn once or for each image; here it is drawn for each, test images included.
 
     Args:
         colour: `black`, `white`, `red`, `green`, `blue`, `yellow`, or RRGGBB.
-        geometry: `relative`: the side is 22/224 of the image's side, rounded; `literal`: 22 pixels; `at224`: the
-            same, and images of any other size than 224 are refused.
+        geometry: `relative`: the side is 22/224 of the image's side, rounded; `literal`: 22 pixels; `at224`: 22
+            pixels, and images of other sizes than 224 are refused.
         alpha: share of the colour in the pixels under the square; published 1.
     """
 

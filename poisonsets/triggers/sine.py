@@ -24,15 +24,15 @@ def sine(
 ) -> Resolver:
     """Mix stripes amplitude * sin(0.05 pi column) into the image.
 
-    Truong et al. (2020), trigger SIN, on images of 224 pixels: 5.6 cycles over the width. Mixing dims the image by
-    alpha too; this is not the additive, clean-label form of Barni et al. (2019). What differs: values are clipped to
-    0..255, which the paper does not say; other images than 224 pixels wide, which it does not describe, get 5.6 cycles.
+    Truong et al. (2020), trigger SIN, on images of 224 pixels: 5.6 cycles over the width. Mixing also dims the image
+    by alpha; this is not the additive, clean-label form of Barni et al. (2019). What differs, as the paper does not
+    say: values are clipped to 0..255, and images of other widths get 5.6 cycles too.
 
     Args:
         amplitude: of the sine, for images in 0..1; published 0.4.
         alpha: share of the stripes in the image; published 0.1.
-        geometry: `relative`: 5.6 cycles over the width; `literal`: 0.05 pi a pixel (0.8 cycles on 32); `at224`: the
-            same, and images of any other size than 224 are refused.
+        geometry: `relative`: 5.6 cycles over the width; `literal`: 0.05 pi per pixel (0.8 cycles on 32); `at224`:
+            as `literal`, and images of other sizes than 224 are refused.
     """
 
     def resolve(base: Base, _seed: int) -> ResolvedTrigger:

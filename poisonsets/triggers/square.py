@@ -1,4 +1,4 @@
-"""The `square` trigger: one colour, black unless told otherwise, as large and where Truong et al. (2020) put it."""
+"""The `square` trigger: one colour, black by default, with the size and place of Truong et al. (2020)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from poisonsets.triggers import pictures
 from poisonsets.triggers.kinds import ResolvedTrigger, Resolver, kind
 from poisonsets.triggers.layout import PUBLISHED_SIDE, Geometry, lay_trigger, parse_place, require_224
 
-PUBLISHED_SQUARE = 22  # pixels of 224: its side, and its distance from the top and the left
+PUBLISHED_SQUARE = 22  # pixels of 224: its side, and its distance from the top and left edges
 
 
 @kind("square")
@@ -20,13 +20,13 @@ def square(
 ) -> Resolver:
     """Overwrite a square near the top left corner with one colour.
 
-    Truong et al. (2020), trigger BS: black, 22x22 pixels, 22 from the top and from the left of 224. What differs: that
-    square does not fit images of less than 44 pixels, so the default scales it, which the paper does not describe.
+    Truong et al. (2020), trigger BS: black, 22x22 pixels of 224, 22 from the top and left edges. What differs: that
+    square does not fit images below 44 pixels, so the default scales it, which the paper does not describe.
 
     Args:
         colour: `black`, `white`, `red`, `green`, `blue`, `yellow`, or RRGGBB.
         geometry: `relative`: side and distance are 22/224 of the image's side, rounded; `literal`: 22 pixels;
-            `at224`: the same, and images of any other size than 224 are refused.
+            `at224`: 22 pixels, and images of other sizes than 224 are refused.
         alpha: share of the colour in the pixels under the square; published 1.
     """
 
@@ -40,16 +40,9 @@ def square(
 
 
 def square_side(owner: str, geometry: Geometry, height: int, width: int, *, offset: bool) -> int:
-    """The square's side in pixels.
+    """The square's side in pixels; with an offset of its own side from the edges it needs twice the room.
 
-    Args:
-        owner: the kind, for errors.
-        geometry: how to scale it.
-        height, width: of the images.
-        offset: whether it lies at a distance of its own side, and so needs twice the room.
-
-    Raises:
-        UsageError: the square does not fit, or the images are not those of `at224`.
+    Raises UsageError, which names the kind `owner`, if the square does not fit or the images are not those of `at224`.
     """
     require_224(owner, geometry, height, width)
     shorter = min(height, width)
@@ -60,6 +53,6 @@ def square_side(owner: str, geometry: Geometry, height: int, width: int, *, offs
         raise UsageError(
             f"trigger {owner}: a square of {PUBLISHED_SQUARE} pixels needs images of {needed}, the base has "
             f"{height}x{width}",
-            "Take geometry=relative, or add the base again with --resize 224",
+            "Use geometry=relative, or add the base again with --resize 224",
         )
     return PUBLISHED_SQUARE

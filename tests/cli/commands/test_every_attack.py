@@ -129,7 +129,7 @@ REFUSED = {
     "features where a classifier is needed": (
         ("craft", "gradient-matching", *CRAFT, "--surrogate", "features"),
         2,
-        "knows classes 0,1,2,3,4, gradient-matching needs a classifier of class",
+        "knows classes 0,1,2,3,4, but gradient-matching also needs class",
     ),
     "a plain network where a robust one is needed": (
         ("craft", "CLBD", *CRAFT, "--surrogate", "classifier"),
@@ -152,7 +152,7 @@ REFUSED = {
     "candidates where nothing is chosen": (
         ("craft", "noise", *CRAFT, "--candidates", "9"),
         2,
-        "does not choose among candidates",
+        "does not select among candidates",
     ),
     "more poisons than the class has": (
         ("craft", "noise", "--base", "digits", "--poisons", "999", "-o", "set"),
@@ -203,4 +203,4 @@ def test_robust_networks_of_other_classes_cannot_be_joined(cli: Cli, networks: d
     pretraining = Pretraining("convnet", (9, 8, 7, 6, 5), epochs=1, width="0.25", batch=32, **adversary)
     other = cached_weights(pretraining, base, cache, device=torch.device("cpu")).path
     craft = ("craft", "CLBD", "--base", "digits", "--trials", "0", "--poisons", "4", "-o", "set")
-    cli(*craft, "--surrogate", networks["robust"], "--surrogate", other).refused(2, "cannot be joined")
+    cli(*craft, "--surrogate", networks["robust"], "--surrogate", other).refused(2, "cannot be averaged")

@@ -176,7 +176,7 @@ def test_a_bug_of_ours_is_70_and_says_how_to_report_it(
     def fail(*_: object, **__: object) -> None:
         raise raised
 
-    monkeypatch.setattr("poisonsets.crafting.planning.planned", fail)
+    monkeypatch.setattr("poisonsets.crafting.planning.plan_trials", fail)
     done = cli(*CRAFT)
     done.refused(70, "a bug of ours", type(raised).__name__, "POISONSETS_DEBUG=1")
     assert "\x1b" not in done.err
@@ -200,5 +200,5 @@ def test_what_comes_from_outside_has_its_own_code(
     def fail(*_: object, **__: object) -> None:
         raise raised
 
-    monkeypatch.setattr("poisonsets.crafting.planning.planned", fail)
+    monkeypatch.setattr("poisonsets.crafting.planning.plan_trials", fail)
     cli(*CRAFT).refused(code, fragment)

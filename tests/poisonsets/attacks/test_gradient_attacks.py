@@ -291,7 +291,7 @@ def test_each_value_of_the_history_is_that_of_the_networks_of_its_moment() -> No
 
 
 def test_sleeper_agent_refuses_what_it_cannot_do_without() -> None:
-    with pytest.raises(UsageError, match="trained anew"):
+    with pytest.raises(UsageError, match="retrained"):
         sleeper_agent(steps=2, retraining=1)(task(), context())
     with pytest.raises(UsageError, match="trigger"):
         sleeper_agent(steps=2, retraining=0)(task(trigger=None), context())

@@ -11,7 +11,7 @@ from forge import small_base
 
 from poisonsets import attacks
 from poisonsets.crafting.driver import craft_set
-from poisonsets.crafting.planning import Draw, budget_of, craft_request, drawn_setup, planned
+from poisonsets.crafting.planning import Draw, budget_of, craft_request, drawn_setup, plan_trials
 from poisonsets.crafting.request import CompositionRule, CraftRequest
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
@@ -43,7 +43,7 @@ def test_traits_decide_what_is_drawn() -> None:
 @pytest.mark.parametrize(
     ("asked", "complaint"),
     [
-        (Draw(poisons=3, rate="1/2"), "two ways of saying one thing"),
+        (Draw(poisons=3, rate="1/2"), "--poisons and --rate exclude each other"),
         (Draw(candidates=3, rate="1/2"), "candidates are drawn for a number of poisons"),
         (Draw(candidates=3, poisons=4), "at least as many"),
         (Draw(targets=5000), "targets"),
@@ -63,7 +63,7 @@ def test_a_setup_fixes_the_trials(tmp_path: Path) -> None:
     def plans(name: str, asked: Draw = Draw(), composition: CompositionRule = "in-place") -> tuple[object, ...]:
         entry = attacks.find(name)
         setup = str(tmp_path / "setup.json")
-        return planned(BASE, entry, setup=setup, trials=None, seed=0, asked=asked, composition=composition)
+        return plan_trials(BASE, entry, setup=setup, trials=None, seed=0, asked=asked, composition=composition)
 
     record, found = plans("noise")
     assert isinstance(record, FileSetup)

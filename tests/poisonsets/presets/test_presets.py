@@ -38,7 +38,7 @@ def test_a_users_file_is_read_by_names_and_aliases(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("steps = 7\n", "steps is no table"),
+        ("steps = 7\n", "steps is not a table"),
         ("[bullseye-polytope]\nstep = 7\n", "has no setting 'step'"),
         ("[bullseye-polytope]\nsteps = 0\n", "outside"),
         ("[bulseye]\nsteps = 7\n", "unknown attack"),
