@@ -49,7 +49,7 @@ def tell(report: Report) -> None:
     if report.clean:
         print(f"{report.path}: {report.holding} ({counted})")
         print(f"content digest {report.content_digest}")
-        print(f"poisons a trial: {report.rates_line()}")
+        print(f"poisons per trial: {report.rates_line()}")
         if report.exempt:
             print(
                 f"trials whose budget leaves out the pixels under the trigger: {spelling.format_numbers(report.exempt)}"

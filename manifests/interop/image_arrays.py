@@ -56,7 +56,7 @@ def indices(array: NDArray[Any], where: str) -> tuple[int, ...]:
         DamagedError: it is no such array.
     """
     if array.ndim != 1 or array.dtype.kind not in "iuf" or len(array) > limits.SLOTS_PER_TRIAL:
-        raise DamagedError(f"{where}: an array of {array.dtype} {list(array.shape)}, wanted one integer a poison")
+        raise DamagedError(f"{where}: an array of {array.dtype} {list(array.shape)}, wanted one integer per poison")
     if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.rint(array)).all()):
         raise DamagedError(f"{where}: numbers that are not whole")
     return tuple(int(one) for one in array)

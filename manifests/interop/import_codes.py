@@ -12,8 +12,8 @@ CODES: Final = {
     "V704": "Labels are classes of the base, and the files, --setup or --adversarial-label say which is adversarial.",
     "V705": "The files, --setup or --target say at least one target or source class, and each target has its place.",
     "H701": "The files name the base of every poison.",
-    "H702": "The files hold poisons alone, and not a whole training set of which those that differ are taken.",
+    "H702": "The files hold poisons only, not a whole training set whose changed images are taken as the poisons.",
     "H703": "Every target is the test image that the files name, pixel for pixel, under a label and with its trigger.",
     "H704": "All values are whole levels from 0 to 255.",
-    "H705": "perturbation_norms.pickle, where it is there, has a value a poison.",
+    "H705": "perturbation_norms.pickle, if present, has one value per poison.",
 }

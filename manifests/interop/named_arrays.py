@@ -48,7 +48,7 @@ def trial_from_arrays(found: Mapping[str, NDArray[Any]], where: str) -> ForeignT
     """
     strange = sorted(set(found) - set(RANKS))
     if strange or "poisons" not in found:
-        what = f"an array {strange[0][:60]}, which is not known" if strange else "no array poisons"
+        what = f"an unknown array {strange[0][:60]}" if strange else "no array poisons"
         raise DamagedError(f"{where}: {what}", f"Known are {', '.join(RANKS)}")
     pixels = channels_last(found["poisons"], "poisons")
     labels = indices(found["labels"], "labels") if "labels" in found else None

@@ -31,7 +31,7 @@ class TrainedOnImage:
         """The warning in words."""
         return (
             f"trial {self.trial}: {self.image}{' with the trigger on' if self.stamped else ''} is among the training "
-            f"images, as class {self.label}: what its victim says of it is no generalisation"
+            f"images, as class {self.label}: its victim's prediction shows no generalisation"
         )
 
 
@@ -87,7 +87,7 @@ class TrainingSetContents:
         """What weakens a score of this set."""
         lines = [target.line() for target in self.targets_trained_on]
         if self.source_images:
-            lines.append(f"{self.source_images} images of source classes that victims are asked for are trained on")
+            lines.append(f"victims train on {self.source_images} of the source-class images that they are scored on")
         if self.test_images:
             lines.append(f"{self.test_images} test images of the base are among the training images")
         return tuple(lines)

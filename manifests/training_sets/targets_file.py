@@ -57,9 +57,9 @@ class TargetsFile(Strict):
         if bool(self.source_classes) == (self.adversarial_label is None):
             raise ValueError("adversarial_label goes with source_classes; each of the targets has its own")
         if len({(one.split, one.index, one.adversarial_label) for one in self.targets}) < len(self.targets):
-            raise ValueError("a target stands twice with one adversarial label")
+            raise ValueError("a target repeats with the same adversarial label")
         if len(set(self.source_classes)) < len(self.source_classes):
-            raise ValueError("a source class stands twice")
+            raise ValueError("a source class repeats")
         if self.adversarial_label in self.source_classes:
             raise ValueError(f"class {self.adversarial_label} is to be taken for itself")
         for number, one in enumerate(self.targets):

@@ -143,7 +143,7 @@ def _summary(report: Report) -> Iterator[str]:
     rows = [("set", report.path), ("content digest", report.content_digest or "none: the manifest cannot be read")]
     rows += [(name, str(value)) for name, value in report.checked.items()]
     if report.rates:
-        rows.append(("poisons a trial", report.rates_line()))
+        rows.append(("poisons per trial", report.rates_line()))
     yield _table(rows)
     if report.sample is not None:
         yield from (f"<p>{_safe(line)}</p>" for line in report.sample.lines())

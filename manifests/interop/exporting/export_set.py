@@ -105,7 +105,7 @@ def _readme(opened: PoisonSet, numbers: Sequence[int], what: str, lost: Sequence
 **{manifest.notice or NOTICE}**
 
 Trials {trials} of the poison set {manifest.name}, content digest `{manifest.content_digest}`, exported by
-poisonsets as {what}; base dataset {manifest.base.name}. A folder a trial.
+poisonsets as {what}; base dataset {manifest.base.name}. One folder per trial.
 
 What the set says and this export does not:
 

@@ -40,7 +40,7 @@ def find_format(name: str, path: Path) -> Format:
         return formats()[name]
     found = sniff_format(path)
     if found is None:
-        raise UsageError(f"{path}: of no format that is known by its looks", f"Name one of {', '.join(formats())}")
+        raise UsageError(f"{path}: its format is not recognised", f"Name one of {', '.join(formats())}")
     return found
 
 

@@ -60,7 +60,7 @@ def read_folder(path: Path, base: Base) -> ForeignTrial:
             labels.append(label)
             bases.append(index)
     targets, adversarial = _targets(path / TARGETS, base)
-    text = f"{len(files)} images, of which {len(images)} are not the base's own: they are taken for the poisons"
+    text = f"{len(files)} images, of which {len(images)} are not the base's own: they are taken as the poisons"
     return ForeignTrial(
         pixels=np.stack(images) if images else NO_IMAGES,
         labels=tuple(labels),

@@ -75,7 +75,7 @@ def _whole(path: Path, base: Base) -> ForeignTrial:
             stated.append(int(row_labels[row]))
     if peak < units.LEAST_WHITE:
         raise DamagedError(f"{WHOLE[0]}: values up to {peak:.4g}, this format holds levels 0 to 255")
-    text = f"{len(images)} rows, of which {len(found)} are not the base's own: they are taken for the poisons"
+    text = f"{len(images)} rows, of which {len(found)} are not the base's own: they are taken as the poisons"
     return ForeignTrial(
         pixels=np.stack(pixels) if pixels else NO_IMAGES,
         labels=tuple(stated),

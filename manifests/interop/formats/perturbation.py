@@ -42,7 +42,7 @@ def read_perturbation(path: Path, base: Base) -> ForeignTrial:
     found = npy.read_zip(path) if zipped else {DELTAS[0]: npy.read(path)}
     strange = sorted(set(found) - {*DELTAS, *BASES, "labels"})
     if strange:
-        raise DamagedError(f"an array {strange[0][:60]}, which is not known", f"Known are {', '.join(DELTAS + BASES)}")
+        raise DamagedError(f"an unknown array {strange[0][:60]}", f"Known are {', '.join(DELTAS + BASES)}")
     delta, ids = _one(found, DELTAS), _one(found, BASES)
     if delta is None:
         raise DamagedError(f"no array of differences ({', '.join(DELTAS)})")
@@ -51,7 +51,7 @@ def read_perturbation(path: Path, base: Base) -> ForeignTrial:
     hints: tuple[Finding, ...] = ()
     if bases is None and len(pixels) == len(base.train.labels):
         moved = np.flatnonzero(pixels.any(axis=(1, 2, 3)))
-        hints = (Finding("H702", "a row a training image; those that are not all zero are taken for the poisons"),)
+        hints = (Finding("H702", "one row per training image; those that are not all zero are taken as the poisons"),)
         pixels, bases = pixels[moved], tuple(int(index) for index in moved)
     labels = found.get("labels")
     stated = (None,) * len(pixels) if labels is None else indices(labels, "labels")
@@ -63,7 +63,7 @@ def read_perturbation(path: Path, base: Base) -> ForeignTrial:
 def _one(found: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> NDArray[Any] | None:
     present = [name for name in names if name in found]
     if len(present) > 1:
-        raise DamagedError(f"arrays {present[0]} and {present[1]} for one thing")
+        raise DamagedError(f"arrays {present[0]} and {present[1]} mean the same")
     return found[present[0]] if present else None
 
 

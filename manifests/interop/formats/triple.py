@@ -162,7 +162,7 @@ def _written_target(target: TargetImage, trigger: Trigger | None) -> tuple[Any, 
 
 
 SUMMARY: Final = (
-    "poisons.pickle, base_indices.pickle, target.pickle (or source.pickle) a trial: the published benchmark"
+    "poisons.pickle, base_indices.pickle, target.pickle (or source.pickle) per trial: the published benchmark"
 )
 CARRIES: Final = frozenset({"bases", "target", "patch"})
 FORMAT: Final = Format("triple", SUMMARY, sniff_triple, read_triple, write_triple, CARRIES)

@@ -126,7 +126,7 @@ def _images(
         message = f"images of {found[1]}x{found[0]} pixels, those of {base.name} have {side[1]}x{side[0]}"
         raise UnresolvedError("V703", message)
     if trial.adds and None in bases:
-        raise UnresolvedError("V701", "differences from bases that nobody names", "Give --setup")
+        raise UnresolvedError("V701", "differences, but no bases are named", "Give --setup")
     unit = units.unit_of(trial.pixels, claims.unit, adds=trial.adds, where="its pixels")
     under = base.train.images[[index for index in bases if index is not None]] if trial.adds else None
     return units.levels_in(trial.pixels, unit, under)

@@ -11,7 +11,7 @@ from poisonsets.manifests.verification.findings import Finding
 
 @check_figures("H302")
 def published_checker(figures: Figures) -> Iterator[Finding]:
-    """With --compat: what the published checker of Schwarzschild et al. (2021) says; always said, never a fault.
+    """With --compat: what the published checker of Schwarzschild et al. (2021) says; always reported, never a fault.
 
     It asserts max |poison - base| / 255 - 9/255 < 1e-5 over the poisons with a named base, trigger pixels included:
     nine levels for a budget of eight (`learning_module.py`, lines 499 to 514). It checks neither labels nor counts.

@@ -44,6 +44,6 @@ def lists_exist(trial: CheckedTrial) -> Iterator[Finding]:
         if outside := [index for index in indices if index >= count]:
             yield trial.finding("V405", f"list {name}: {split}/{outside[0]} does not exist; there are {count} images")
         if len(before | set(indices)) < len(before) + len(indices):
-            message = f"list {name}: an image of the {split} split stands in two lists, or twice in one"
+            message = f"list {name}: an image of the {split} split appears in two lists, or twice in one"
             yield trial.finding("V405", message)
         before.update(indices)

@@ -12,7 +12,7 @@ from poisonsets.manifests.verification.subjects import CheckedTrial
 
 @check("H401")
 def targets_stand_in_one_split(trial: CheckedTrial) -> Iterator[Finding]:
-    """No target has the pixels of a training image that the base holds too and victims keep."""
+    """No target has the pixels of a training image of the base that victims keep."""
     for target in trial.record.targets:
         if (
             not isinstance(target, SplitTarget)

@@ -26,7 +26,7 @@ def slots_complete(trial: CheckedTrial) -> Iterator[Finding]:
             message = f"the shards hold sample {key_of(number, slot)}, the manifest declares slots 0..{count - 1}"
             yield trial.finding("V201", message, slot=slot)
         elif found[number, slot] > 1:
-            yield trial.finding("V201", f"stands {found[number, slot]} times in the shards", slot=slot)
+            yield trial.finding("V201", f"appears {found[number, slot]} times in the shards", slot=slot)
     for slot in range(count):
         if (trial.number, slot) not in found:
             yield trial.finding("V201", "declared, but not in the shards", slot=slot)

@@ -35,7 +35,7 @@ def target_file_as_declared(checked: CheckedSet) -> Iterator[Finding]:
         yield Finding("V105", f"sample {key} is no declared target", part=TARGETS)
     for key, times in sorted(found.items()):
         if times > 1:
-            yield Finding("V105", f"sample {key} stands {times} times", part=TARGETS)
+            yield Finding("V105", f"sample {key} appears {times} times", part=TARGETS)
     for number, target in declared:
         if target.key not in row_of:
             yield Finding("V105", f"{TARGETS} has no sample {target.key}", trial=number)

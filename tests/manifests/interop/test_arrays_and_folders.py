@@ -110,7 +110,7 @@ def test_h702_witches_brew_full(tmp_path: Path, made: Poisoned, importing: Impor
             png(folder / "train" / made.base.classes[label] / f"{index}.png", image)
     png(folder / "test" / "class 0" / "1.png", made.base.test.images[1])
     done = importing(folder)
-    assert done.findings[0].message == "36 images, of which 5 are not the base's own: they are taken for the poisons"
+    assert done.findings[0].message == "36 images, of which 5 are not the base's own: they are taken as the poisons"
     made.check_import(tmp_path / "set")
 
 
@@ -175,7 +175,7 @@ def test_h701_perturbations_a_row_a_base_of_the_setup(tmp_path: Path, made: Pois
     np.save(tmp_path / "noise.npy", made.delta().astype(np.float32))
     done = importing(tmp_path / "noise.npy", target=made.target)
     assert [one.line() for one in done.findings] == [
-        "V701 trial 0: differences from bases that nobody names. Give --setup"
+        "V701 trial 0: differences, but no bases are named. Give --setup"
     ]
     done = importing(tmp_path / "noise.npy", setup=setup)
     assert [one.code for one in done.findings] == ["H701"]

@@ -47,7 +47,7 @@ def test_declared_targets_of_any_trial_number_are_accepted(honest: Path, tmp_pat
     ("held", "place", "message"),
     [
         ([(3, PHOTO, 0), (4, OTHER, 0)], "targets.tar", "sample 00007-00000004 is no declared target"),
-        ([(3, PHOTO, 0), (3, PHOTO, 0)], "targets.tar", "sample 00007-00000003 stands 2 times"),
+        ([(3, PHOTO, 0), (3, PHOTO, 0)], "targets.tar", "sample 00007-00000003 appears 2 times"),
         ([(4, PHOTO, 0)], "trial 0", "has no sample 00007-00000003"),
         ([(3, OTHER, 0)], "trial 0", "other pixels than declared"),
         ([(3, PHOTO, 5)], "trial 0", "in targets.tar"),

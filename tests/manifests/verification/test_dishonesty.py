@@ -256,7 +256,7 @@ LIES: dict[Callable[[Draft], None], tuple[str, str, str]] = {
     supplanted_outside: ("V601", "trial 0", "train/36 does not exist"),
     supplanted_too_few: ("V601", "trial 0", "1 images removed for 4 poisons"),
     l2_exceeded: ("V301", "trial 0 slot 0", "squared distance"),
-    slot_twice: ("V201", "trial 0 slot 0", "stands 2 times"),
+    slot_twice: ("V201", "trial 0 slot 0", "appears 2 times"),
 }
 
 
