@@ -16,9 +16,15 @@ from poisonsets.manifests.interop.image_arrays import channels_last, indices, op
 from poisonsets.manifests.overlay.targets import stacked
 from poisonsets.manifests.sets.reader import OpenTrial
 
-RANKS: Final = {"poisons": 4, "labels": 1, "bases": 1, "targets": 4} | dict.fromkeys(
-    ("target_labels", "target_indices", "adversarial_label"), 1
-)
+RANKS: Final = {
+    "poisons": 4,
+    "labels": 1,
+    "bases": 1,
+    "targets": 4,
+    "target_labels": 1,
+    "target_indices": 1,
+    "adversarial_label": 1,
+}
 
 
 def trial_arrays(trial: OpenTrial, base: Base) -> dict[str, NDArray[Any]]:

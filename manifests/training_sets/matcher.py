@@ -72,7 +72,7 @@ class ImageMatcher:
     def _keep(self, image: Images, label: int, where: str) -> None:
         if len(self._labels) == limits.SLOTS_PER_TRIAL or len(self._pixels) + image.size > limits.FILE_BYTES:
             raise UsageError(
-                f"{where}: more than {len(self._labels)} images are not of {self._base.name}, too many to keep",
+                f"{where}: more than {len(self._labels)} images are not those of {self._base.name}, too many to keep",
                 "Name the base it was made from",
             )
         self._pixels += image.tobytes()

@@ -19,12 +19,12 @@ FindingKind = Literal["damage", "violation", "hint"]
 KINDS: Final[dict[str, FindingKind]] = {"D": "damage", "V": "violation", "H": "hint"}
 EXIT_CODES: Final[dict[FindingKind, int]] = {"damage": 3, "violation": 1, "hint": 0}
 SHOWN: Final = 10
-"""Findings of one code that are printed, one a line; of a hint, only the first is."""
+"""Findings of one code that are printed, one per line; of a hint, only the first is."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong or worth knowing: the check's code, and a `part` of the set such as a file."""
+    """One thing that is wrong or worth knowing; `code` is the check's, `part` a file or another part of the set."""
 
     code: str
     message: str
@@ -95,7 +95,7 @@ class CodeFindings:
 
 
 class Findings:
-    """Counts findings and keeps the first of each code and the trials of all, so that a hostile set cannot flood it."""
+    """Counts findings and keeps the first of each code and the trials of all: a hostile set cannot flood the report."""
 
     def __init__(self) -> None:
         self._first: defaultdict[str, list[Finding]] = defaultdict(list)

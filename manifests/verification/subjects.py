@@ -60,7 +60,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Distances:
-    """The distance of each of a trial's `Pairs`, in levels: its largest channel difference and its squared distance."""
+    """For each of a trial's `Pairs`, its largest channel difference in levels and its squared distance: [P] each."""
 
     largest: NDArray[np.uint8]
     squared: NDArray[np.int64]

@@ -174,9 +174,7 @@ def test_h701_perturbations_a_row_a_base_of_the_setup(tmp_path: Path, made: Pois
     setup = open_setup(str(dumped(tmp_path / "setup.pickle", [entry])))
     np.save(tmp_path / "noise.npy", made.delta().astype(np.float32))
     done = importing(tmp_path / "noise.npy", target=made.target)
-    assert [one.line() for one in done.findings] == [
-        "V701 trial 0: differences, but no bases are named. Give --setup"
-    ]
+    assert [one.line() for one in done.findings] == ["V701 trial 0: differences, but no bases are named. Give --setup"]
     done = importing(tmp_path / "noise.npy", setup=setup)
     assert [one.code for one in done.findings] == ["H701"]
     made.check_import(tmp_path / "set")

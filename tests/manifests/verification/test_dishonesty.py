@@ -24,7 +24,7 @@ def base() -> Base:
     return Base(
         base.name,
         base.classes,
-        type(base.train).of(base.train.images, base.train.labels),
+        type(base.train)(base.train.images, base.train.labels),
         base.test,
         base.victim_classes,
         base.pretrain_classes,
