@@ -66,7 +66,7 @@ def refuse_single(network: Classifier, side: tuple[int, int], *, images: int, ba
 
 
 def _other(images: int, batch: int) -> int:
-    """The next larger batch size, not above all images, that leaves no single image."""
+    """The next larger batch size that leaves no single image, at the latest one of all images."""
     return next(size for size in range(max(batch, 1) + 1, images + batch + 2) if images % size != 1)
 
 

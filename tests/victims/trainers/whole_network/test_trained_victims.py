@@ -251,9 +251,11 @@ def test_what_cannot_be_trained_is_refused_before(tiny_base: Base, makers: Any, 
         preflight(opened, replace(tiny_base, mirror=False), [replace(SCRATCH, flip_target=True)], None)
     # Four halvings leave one pixel of 16 in the last maps of a MobileNetV2: batch normalisation needs two values.
     lonely = parse("cifar10-scratch/mobilenetv2@composition=in-place,width=0.02,batch=39")
-    small = replace(tiny_base.train, images=np.ascontiguousarray(tiny_base.train.images[:, ::8, ::8]))
+    splits = {name: tiny_base.split(name) for name in ("train", "test")}
+    small = {name: replace(split, images=split.images[:, ::8, ::8].copy()) for name, split in splits.items()}
+    shrunk = replace(tiny_base, **small)
     with pytest.raises(UsageError, match="leave a step of one image"):
-        preflight(opened, replace(tiny_base, train=small), [lonely], None)
+        preflight(type(makers)(shrunk).set_of(makers.trial()), shrunk, [lonely], None)
     with pytest.raises(MissingError, match="normalises its images"):
         matched([replace(WHOLE, normalise="none")], [extractor], tiny_base)
     with pytest.raises(MissingError, match=r"head is for classes \[0, 1\]"):
