@@ -4,35 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from poisonsets.manifests.bases.dataset import Split
-from poisonsets.manifests.files.pixels import Images, Labels
+from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.stamp import Trigger, stamp_all, train_id
 
 
 class TrainingImages:
-    """The base's training split by index."""
+    """The base's training split by index; its labels are int64 [N]."""
 
     def __init__(self, split: Split, device: torch.device) -> None:
-        self._split = split
+        self.labels = split.labels
+        self._levels = split.images
         self._device = device
-
-    @property
-    def labels(self) -> Labels:
-        """int64 [N]."""
-        return self._split.labels
 
     def images(self, ids: Sequence[int]) -> Tensor:
         """float32 [n, 3, H, W] in 0..1 on the device."""
-        return as_floats(self._split.images[np.array(ids, dtype=np.int64)], self._device)
+        return as_floats(self._levels[list(ids)], self._device)
 
     def stamped(self, ids: Sequence[int], trigger: Trigger) -> Tensor:
         """The same images with a trigger, placed by each image's id."""
-        clean = self._split.images[np.array(ids, dtype=np.int64)]
-        return as_floats(stamp_training(clean, trigger, ids), self._device)
+        return as_floats(stamp_training(self._levels[list(ids)], trigger, ids), self._device)
 
 
 def as_floats(images: Images, device: torch.device) -> Tensor:

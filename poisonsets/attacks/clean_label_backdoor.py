@@ -12,7 +12,6 @@ from poisonsets.settings import Range
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from poisonsets.surrogates import Surrogate
 
 
 @attack(
@@ -62,7 +61,12 @@ def clean_label_backdoor(
         bases = task.bases.flatten(0, 1)
         inside = partial(project, bases=bases, budget=task.budget)
         positions = context.surrogates[0].positions(task.labels.flatten())
-        logits = partial(_mean_log_probabilities, networks=context.surrogates)
+
+        def logits(images: Tensor) -> Tensor:
+            """Log-probabilities, the mean over the networks."""
+            each = [torch.log_softmax(network.logits(images), dim=1) for network in context.surrogates]
+            return torch.stack(each).mean(0)
+
         images = inside(_random_start(task, context)) if start == "random" else bases
         history = []
         for step in range(steps):
@@ -76,16 +80,9 @@ def clean_label_backdoor(
             last = torch.softmax(logits(images), dim=1).gather(1, positions[:, None])
         history.append(last.view(trials, poisons).mean(1))
         curves = torch.stack(history, dim=1).tolist()
-        return Crafted(images.view_as(task.bases), tuple(tuple(curve) for curve in curves))
+        return Crafted(images.view_as(task.bases), tuple(map(tuple, curves)))
 
     return craft
-
-
-def _mean_log_probabilities(images: Tensor, networks: tuple[Surrogate, ...]) -> Tensor:
-    """float32 [N, C], the mean over the networks."""
-    import torch
-
-    return torch.stack([torch.log_softmax(network.logits(images), dim=1) for network in networks]).mean(0)
 
 
 def _random_start(task: Task, context: Context) -> Tensor:

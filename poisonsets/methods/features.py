@@ -44,12 +44,8 @@ class FeatureSpec:
         return tuple(torch.stack(layer) for layer in zip(*each, strict=True))
 
     def _average(self, network: Surrogate, images: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
-        passes = [
-            network.stages(images, dropout=self.dropout, generator=generator)
-            if self.maps
-            else (network.features(images, dropout=self.dropout, generator=generator),)
-            for _ in range(self.draws)
-        ]
+        first = 0 if self.maps else 1
+        passes = [network.stages(images, dropout=self.dropout, generator=generator)[first:] for _ in range(self.draws)]
         return tuple(torch.stack(layer).mean(0) for layer in zip(*passes, strict=True))
 
 
