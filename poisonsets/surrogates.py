@@ -93,7 +93,7 @@ class Surrogate:
         network: not modified; nothing else may modify it while it is in use.
         classes: the label of each output of `logits`.
         device: where the copies live.
-        precision: of the passes; results are float32 in any case.
+        precision: of the passes; results are always float32.
 
     Attributes:
         mean, std: of the normalisation, float32 [1, 3, 1, 1] in 0..1.

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-
 @attack(
     "clean-label-backdoor",
     version=1,
