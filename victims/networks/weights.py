@@ -158,7 +158,7 @@ def _specs(path: Path, record: dict[str, Any]) -> dict[str, ArraySpec]:
     try:
         state = skeleton(_network_spec(record)).state_dict()
     except (PoisonsetsError, KeyError, TypeError, ValueError) as error:
-        raise DamagedError(f"{path}: describes no network that can be built ({str(error)[:200]})") from error
+        raise DamagedError(f"{path}: its record describes no valid network ({str(error)[:200]})") from error
     return {name: ArraySpec(_DTYPES[tensor.dtype], tuple(tensor.shape)) for name, tensor in state.items()}
 
 

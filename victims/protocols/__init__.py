@@ -117,7 +117,7 @@ class Protocol:
             raise UsageError(f"momentum is {self.momentum}, wanted below 1")
         if self.nesterov and (self.optimiser != "sgd" or self.momentum == "0"):
             found = f"nesterov with optimiser {self.optimiser} and momentum {self.momentum}"
-            raise UsageError(found, "Nesterov's momentum is that of sgd, above 0")
+            raise UsageError(found, "Use `optimiser=sgd` with a momentum above 0, or `nesterov=false`")
         if self.augment == "none" and (self.pad or self.flip):
             found = f"augment is none, with pad {self.pad} and flip {shown(self.flip)}"
             raise UsageError(found, "Add `augment=crop`, or neither")
@@ -127,7 +127,7 @@ class Protocol:
             found = f"normalise is {self.normalise}, the extractor of {self.training} training has its own"
             raise UsageError(found, "Use `normalise=own`, or none where the extractor has none")
         if self.head == "kept" and self.training != "end-to-end":
-            raise UsageError(f"head is kept in {self.training} training", "Only end-to-end training can keep it")
+            raise UsageError(f"head is kept in {self.training} training", "Use `training=end-to-end`, or `head=fresh`")
 
     @property
     def id(self) -> str:

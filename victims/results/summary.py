@@ -116,7 +116,7 @@ def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:
         classes.add(row.victim_classes)
         groups.setdefault((row.protocol, row.extractor), []).append(row)
     if len(sets) > 1:
-        raise UsageError(f"rows of {len(sets)} poison sets, a rate is of one")
+        raise UsageError(f"rows of {len(sets)} poison sets, wanted one")
     if len(classes) > 1:
         raise UsageError(f"rows of victims that know different classes: {sorted(map(list, classes))}")
     return tuple(_summary(group) for group in groups.values())

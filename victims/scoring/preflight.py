@@ -48,7 +48,7 @@ def preflight(
         for name in ("flip", "flip_target"):
             if getattr(protocol, name) and not base.mirror:
                 raise UsageError(
-                    f"protocol {protocol.id} mirrors images, those of {base.name} have no meaning in a mirror",
+                    f"protocol {protocol.id} mirrors images, but those of {base.name} change meaning in a mirror",
                     f"Add `{name}=false` to the protocol",
                 )
         lengths = {length for record in alike.values() for length in _lengths(record, protocol, base)}
@@ -115,7 +115,7 @@ def _check_trial(record: Trial, base: Base) -> None:
     where, count = f"trial {record.trial}", len(record.targets)
     if count != 1:
         found = f"{count} targets" if count else "no target"
-        raise UsageError(f"{where} has {found}", "Protocols score single targets only")
+        raise UsageError(f"{where} has {found}", "Score sets whose trials have one target each")
     strange = {record.adversarial_label, *record.slots.labels} - set(base.victim_classes)
     if strange:
         raise UsageError(f"{where} uses label {min(strange)}, victims know {list(base.victim_classes)}")

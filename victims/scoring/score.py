@@ -96,7 +96,7 @@ def score_set(
         DamagedError: a file of the set, a stored row or, where asked for, its trajectory is damaged.
     """
     if trajectories and results is None:
-        raise UsageError("trajectories are kept in a results folder, and there is none", "Name a results folder")
+        raise UsageError("trajectories need a results folder, and there is none", "Name a results folder")
     chosen = preflight(opened, base, protocols, trials)
     pairs = matched(protocols, extractors, base)
     seeds = tuple(dict.fromkeys(victim_seeds))

@@ -97,7 +97,7 @@ class Checkpoint:
 
     def _refuse_other(self, record: dict[str, Any]) -> None:
         if record.get("key") != self.key or type(record.get("epochs")) is not int:
-            raise DamagedError(f"{self.path}: no checkpoint of this victim (it is of another run)")
+            raise DamagedError(f"{self.path}: the checkpoint of another run")
 
 
 def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> dict[str, Tensor]:

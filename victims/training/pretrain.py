@@ -88,7 +88,7 @@ def fitted_network(
             diverged.
     """
     if pretraining.flip and not base.mirror:
-        raise UsageError(f"the pretraining mirrors images, those of {base.name} have no meaning in a mirror")
+        raise UsageError(f"the pretraining mirrors images, but those of {base.name} change meaning in a mirror")
     images, labels = training_images(pretraining, base)
     mean, std = normalisation(pretraining.normalise, images)
     generator = torch.Generator().manual_seed(Stream("train", pretraining.seed).seed())
@@ -153,7 +153,7 @@ def cached_weights(
         raise DamagedError(error.message, remedy) from error
     made_by, made_from = weights.record["pretraining"], weights.record["provenance"]
     if made_by != pretraining.record():
-        raise DamagedError(f"{path}: made by another pretraining than the one that names it", remedy)
+        raise DamagedError(f"{path}: made by another pretraining than its name says", remedy)
     for name in ("train", "test"):
         if made_from.get(name) != base.split(name).digest:
             raise DamagedError(

@@ -85,7 +85,7 @@ class Pretraining:
         if Decimal(self.dropout) >= 1:
             raise UsageError(f"dropout is {self.dropout}, wanted below 1")
         if self.images % len(self.classes):
-            raise UsageError(f"images are {self.images}, which is no multiple of the {len(self.classes)} classes")
+            raise UsageError(f"images is {self.images}, no multiple of the {len(self.classes)} classes")
         self._refuse_adversary()
 
     def _refuse_adversary(self) -> None:
@@ -124,7 +124,7 @@ class Pretraining:
         try:
             return cls(**values)
         except UsageError as error:
-            raise DamagedError(f"a pretraining that cannot be followed: {error.message}", error.remedy) from error
+            raise DamagedError(f"an invalid pretraining: {error.message}", error.remedy) from error
 
     def record(self) -> dict[str, Any]:
         """Every setting as integers, strings, booleans and lists, for manifests and weights files."""
