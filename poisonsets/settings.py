@@ -36,9 +36,7 @@ Batch: TypeAlias = Annotated[
     int, Range(1, 100_000), "poisons matched together, in slot order; larger sets take several batches; published 512"
 ]
 Restarts: TypeAlias = Annotated[
-    int,
-    Range(1, 100),
-    "random starts, of which the lowest objective wins; 1 with `adam` starts at the bases",
+    int, Range(1, 100), "random starts, of which the lowest objective wins; 1 with `adam` starts at the bases"
 ]
 Choice: TypeAlias = Annotated[
     Literal["evaluated", "published"],

@@ -226,6 +226,22 @@ def test_nothing_can_run_what_it_reads() -> None:
     assert not faults
 
 
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its signature and docstring."""
+    first = function.body[1] if ast.get_docstring(function) and len(function.body) > 1 else function.body[0]
+    return (function.end_lineno or first.lineno) - first.lineno + 1
+
+
+def test_no_function_is_longer_than_sixty_lines() -> None:
+    functions = [(path, node) for path, tree in trees() for node in ast.walk(tree)]
+    faults = [
+        f"{path}:{node.lineno} {node.name} has {body_lines(node)} lines"
+        for path, node in functions
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and body_lines(node) > 60
+    ]
+    assert not faults
+
+
 @pytest.mark.parametrize(("folder", "most"), [("manifests", 17), ("victims", 13), ("poisonsets", 14)])
 def test_a_folder_shows_few_entries(folder: str, most: int) -> None:
     """What a newcomer sees first; data files and the three links do not count."""

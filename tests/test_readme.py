@@ -66,18 +66,19 @@ def test_every_file_on_the_walk_exists() -> None:
     assert len({path for _, (path,) in steps}) == len(steps)
 
 
-@pytest.mark.parametrize(
-    ("word", "path", "definition"),
-    [
-        ("rounded", "poisonsets/budget.py", "def to_levels("),
-        ("stamped", "manifests/overlay/stamp.py", "def stamp("),
-        ("is decided", "manifests/overlay/compose.py", "def compose("),
-        ("put together", "manifests/overlay/targets.py", "def target_images("),
-        ("The bound", "manifests/verification/checks/constraint.py", "def inside_the_ball("),
-        ("row is written", "victims/results/folder.py", "def write(self, row: Row)"),
-    ],
-)
-def test_the_walk_leads_to_what_it_says(word: str, path: str, definition: str) -> None:
+LEADS = {
+    "rounded": "poisonsets/budget.py: def to_levels(",
+    "stamped": "manifests/overlay/stamp.py: def stamp(",
+    "is decided": "manifests/overlay/compose.py: def compose(",
+    "put together": "manifests/overlay/targets.py: def target_images(",
+    "The bound": "manifests/verification/checks/constraint.py: def inside_the_ball(",
+    "row is written": "victims/results/folder.py: def write(self, row: Row)",
+}
+
+
+@pytest.mark.parametrize(("word", "place"), LEADS.items())
+def test_the_walk_leads_to_what_it_says(word: str, place: str) -> None:
+    path, definition = place.split(": ", 1)
     assert [paths for step, paths in walk() if word in step] == [[path]]
     assert definition in (ROOT / path).read_text()
 
