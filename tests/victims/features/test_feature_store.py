@@ -441,5 +441,5 @@ class TestScoring:
     ) -> None:
         opened = self.opened(makers, 1)
         self.score(opened, tiny_base, extractor, results=tmp_path / "r")
-        with pytest.raises(MissingError, match=r"cache is fp16, now fp32"):
+        with pytest.raises(MissingError, match=r"features is fp16, now fp32"):
             self.score(opened, tiny_base, extractor, results=tmp_path / "r", resume=True, features="fp32")
