@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,9 +17,11 @@ from typing import Annotated, Any
 import typer
 
 from poisonsets import __version__
+from poisonsets.cli.cache import naming_cache
 from poisonsets.cli.commands import base, craft, demo, export, import_, lists, score, show, train, verify
 from poisonsets.cli.config import defaults, name_environment
-from poisonsets.manifests.errors import PoisonsetsError
+from poisonsets.manifests.errors import MissingError, PoisonsetsError
+from poisonsets.manifests.files.store import PERMISSIONS
 from poisonsets.manifests.plugins import PluginWarning
 from poisonsets.manifests.spelling import printable
 
@@ -109,18 +113,22 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return code
     except PoisonsetsError as error:
-        return _fail(str(error), error.exit_code, arguments)
+        named = naming_cache(error)
+        return _fail(named.message, error.exit_code, arguments, remedy=named.remedy)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; where there is --resume, it goes on where this stopped", INTERRUPTED, arguments)
+        command = _continuation(arguments)
+        remedy = f"To go on, type `{command}`" if command else ""
+        return _fail("interrupted", INTERRUPTED, arguments, remedy=remedy)
     except BrokenPipeError:
         # The reader of our output has gone (`| head`). Not 0: that would say that all constraints hold.
         _discard_output()
         return 4
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{place}{error.strerror or error}. Check permissions and free space", 4, arguments)
+        named = naming_cache(MissingError(f"{place}{error.strerror or error}", PERMISSIONS))
+        return _fail(named.message, 4, arguments, remedy=named.remedy)
     except MemoryError:
-        return _fail("out of memory. Use fewer --workers or a smaller network", 4, arguments)
+        return _fail("out of memory", 4, arguments, remedy="Use fewer `--workers` or a smaller network")
     except Exception as error:  # noqa: BLE001  the edge: whatever is left is a bug of ours
         return _unexpected(error, arguments)
 
@@ -130,8 +138,10 @@ def _invoke(arguments: Sequence[str]) -> int:
         command = typer.main.get_command(app)
         name_environment(command)
         code = command.main(list(arguments), prog_name="poisonsets", standalone_mode=False)
-    except SystemExit as error:  # typer's answer to a reader that has gone, whatever was being done
-        raise BrokenPipeError from error
+    except SystemExit as error:
+        if not error.code:  # completions were installed, shown or made
+            return 0
+        raise BrokenPipeError from error  # typer's answer to a reader that has gone, whatever was being done
     if code == INTERRUPTED:  # typer's answer to Ctrl-C; it says nothing
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
@@ -162,15 +172,27 @@ def _unexpected(error: Exception, arguments: Sequence[str]) -> int:
         return _fail(message, 2, arguments)
     if os.environ.get("POISONSETS_DEBUG"):
         raise error
-    return _fail(
-        f"a bug of ours: {type(error).__name__}: {error}. Repeat with POISONSETS_DEBUG=1 and report what it prints",
-        BUG,
-        arguments,
+    remedy = "Repeat with `export POISONSETS_DEBUG=1` and report what it prints"
+    return _fail(f"a bug of ours: {type(error).__name__}: {error}", BUG, arguments, remedy=remedy)
+
+
+def _continuation(arguments: Sequence[str]) -> str:
+    """The command that goes on where an interrupted one stopped; empty where none does."""
+    commands = getattr(typer.main.get_command(app), "commands", {})
+    options: list[Any] = next((commands[word].params for word in arguments if word in commands), [])
+    resumes = any("--resume" in one.opts for one in options)
+    kept = any("--output" in one.opts and one.required for one in options) or any(
+        word.startswith("--output") or re.match("-o", word) for word in arguments
     )
+    if not resumes or not kept:
+        return ""
+    return shlex.join(["poisonsets", *arguments, *(() if "--resume" in arguments else ("--resume",))])
 
 
-def _fail(message: str, code: int, arguments: Sequence[str]) -> int:
+def _fail(message: str, code: int, arguments: Sequence[str], *, remedy: str = "") -> int:
     line = printable(" ".join(message.split()))
+    if remedy:  # may hold a command with long paths, which must be whole to be of use
+        line += f". {printable(' '.join(remedy.split()), most=10_000)}"
     with suppress(OSError):
         print(f"poisonsets: {line}", file=sys.stderr)
     if "--json" in arguments:

@@ -25,10 +25,10 @@ def unknown(what: str, word: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"no {what} is called {word[:100]!r}", remedy)
 
 
-def printable(text: str) -> str:
-    """Text from an untrusted source as one line without control characters, at most 400 characters."""
+def printable(text: str, most: int = 400) -> str:
+    """Text from an untrusted source as one line without control characters, at most so many characters."""
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return escaped if len(escaped) <= 400 else escaped[:397] + "..."
+    return escaped if len(escaped) <= most else escaped[: most - 3] + "..."
 
 
 def parse_share(text: str, option: str) -> Fraction:

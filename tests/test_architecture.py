@@ -19,6 +19,7 @@ from forge import small_set
 from poisonsets.manifests.bases.cache import open_base
 
 ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = ROOT / "poisonsets" / "__main__.py"  # starts the command line, so it stands above every folder
 FOLDERS = {"manifests": "manifests", "victims": "victims", "poisonsets": "crafting", "cli": "cli"}
 # The way of the data, ground up: an entry may import those before it. Loose modules stand below the first folder.
 # `publishing`, `defences`, `own`, `comparison`, `experiments` and `door` are not built yet; their places are kept.
@@ -73,7 +74,7 @@ class Import:
 @cache
 def trees() -> tuple[tuple[str, ast.Module], ...]:
     """Every module of the four folders, by its path from the root."""
-    paths = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+    paths = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if path != PROGRAM)
     return tuple((str(path.relative_to(ROOT)), ast.parse(path.read_text())) for path in paths)
 
 

@@ -142,7 +142,7 @@ def test_a_hostile_name_is_refused_before_anything_is_written(cli: Cli, tmp_path
 
 def _program(*arguments: str, cache: Path, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "poisonsets.cli", *arguments],
+        [sys.executable, "-m", "poisonsets", *arguments],
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,

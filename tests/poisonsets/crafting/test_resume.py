@@ -69,7 +69,7 @@ def heed_interrupts() -> None:
 def started(craft: tuple[str, ...], out: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """The same command in a session of its own, killed whole at the end."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "poisonsets.cli", *craft, "-o", str(out), *options],
+        [sys.executable, "-m", "poisonsets", *craft, "-o", str(out), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
