@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from poisonsets.victims.training.pretraining import Role
 
 WHAT = {
-    "features": ("network", ""),
-    "classifier": ("classifier of the victims' classes", ""),
-    "robust": ("adversarially trained classifier", " --adversarial"),
+    "features": ("network",),
+    "classifier": ("classifier of the victims' classes",),
+    "robust": ("adversarially trained classifier", "--adversarial"),
 }
 
 
@@ -78,11 +78,14 @@ def default_network(base: Base, option: str, *, role: Role = "features", quiet: 
     from poisonsets.victims.training.pretraining import default_pretraining
 
     pretraining = default_pretraining(base, role)
-    what, flag = WHAT[role]
+    what, *flags = WHAT[role]
     if pretraining is None:
+        training = spelling.command(
+            "train", "--base", base.name, "--net", "resnet18", *flags, "-o", "weights.safetensors"
+        )
         raise MissingError(
             f"a {what} is needed and the base {base.name} has no default one",
-            f"Type: poisonsets train --base {base.name} --net resnet18{flag} -o weights.safetensors, then {option} it",
+            f"Type {training}, then add `{option} weights.safetensors`",
         )
     with output.progress(f"training the default {base.name} {what}", quiet=quiet) as report:
         weights = cached_weights(pretraining, base, cache_folder(), device=torch.device("cpu"), progress=report)
@@ -108,6 +111,6 @@ def protocols(base: Base, ids: list[str], suites: list[str]) -> list[Protocol]:
     if default not in registry.suites():
         raise UsageError(
             f"which protocol? The base {base.name} has none of its own",
-            f"Give --protocol, for instance {registry.suite(registry.suites()[0])[0].id} (`list protocols`)",
+            f"Give --protocol, for instance {registry.suite(registry.suites()[0])[0].id} (`poisonsets list protocols`)",
         )
     return list(registry.suite(default))

@@ -107,7 +107,7 @@ Numbers: TypeAlias = Sequence[int]
 Precision: TypeAlias = Literal["fp32", "bf16"]
 in_bases = partial(in_what, "--base", autocompletion=completion.bases)
 in_numbers = partial(in_trials, metavar="NUMBERS")
-BaseName = Annotated[str, in_bases(help="A base of `base list`, or digits.")]
+BaseName = Annotated[str, in_bases(help="A base of `poisonsets base list`, or digits.")]
 PinnedBase = Annotated[str | None, in_bases(help="The base. Default: the one in the cache that the set pins.")]
 Trials = Annotated[
     Numbers | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable
 from fractions import Fraction
 
@@ -23,6 +24,11 @@ def unknown(what: str, word: str, known: Iterable[str]) -> UsageError:
     near = nearest(word, choices)
     remedy = f"Did you mean {near}?" if near else f"Known: {', '.join(choices)}"
     return UsageError(f"no {what} is called {word[:100]!r}", remedy)
+
+
+def command(*words: object) -> str:
+    """A command line of ours in backticks, quoted so that it can be pasted."""
+    return f"`{shlex.join(['poisonsets', *map(str, words)])}`"
 
 
 def printable(text: str, most: int = 400) -> str:

@@ -96,7 +96,7 @@ def list_(as_json: options.Json = False) -> None:
 
 @app.command("remove")
 def remove(
-    name: Annotated[str, typer.Argument(autocompletion=completion.bases, help="A name of `base list`.")],
+    name: Annotated[str, typer.Argument(autocompletion=completion.bases, help="A name of `poisonsets base list`.")],
     as_json: options.Json = False,
 ) -> None:
     """Remove a base from the cache; nothing is asked, and adding it again brings it back."""

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 def craft(
     attack: Annotated[
-        str, typer.Argument(autocompletion=completion.attacks, help="Attack name or abbreviation (`list attacks`).")
+        str,
+        typer.Argument(
+            autocompletion=completion.attacks, help="Attack name or abbreviation (`poisonsets list attacks`)."
+        ),
     ],
     *,
     base: options.BaseName,
@@ -69,7 +72,7 @@ def craft(
         in_trigger(
             autocompletion=completion.triggers,
             metavar="KIND[,key=value...]",
-            help="A backdoor's trigger (`list triggers`). Default: the attack's own.",
+            help="A backdoor's trigger (`poisonsets list triggers`). Default: the attack's own.",
         ),
     ] = None,
     surrogate: Annotated[
@@ -83,7 +86,10 @@ def craft(
     ] = False,
     precision: Annotated[options.Precision, in_networks(help="The arithmetic of the surrogates' passes.")] = "fp32",
     preset: Annotated[
-        str, in_settings(autocompletion=completion.presets, help="Settings by name (`list presets`) or TOML file.")
+        str,
+        in_settings(
+            autocompletion=completion.presets, help="Settings by name (`poisonsets list presets`) or TOML file."
+        ),
     ] = "published",
     setting: Annotated[
         list[str] | None,

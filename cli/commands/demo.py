@@ -16,6 +16,7 @@ from poisonsets.cli.options import in_budget, in_output, in_trials
 from poisonsets.cli.reports import checked
 from poisonsets.cli.score_table import clean_cell, rate_cell
 from poisonsets.manifests.errors import ViolationError
+from poisonsets.manifests.spelling import command
 
 if TYPE_CHECKING:
     from poisonsets.crafting.request import CraftRequest
@@ -106,7 +107,7 @@ def _step(request: CraftRequest, folder: Path, network: Weights, *, workers: int
         craft_set(path, request, workers=workers, progress=report)
     crafting = time.perf_counter() - started
     if not checked(path, lambda pin: request.base, quiet=quiet).clean:
-        raise ViolationError(f"{path}: the set just written does not verify", "Run `poisonsets verify` on it")
+        raise ViolationError(f"{path}: the set just written does not verify", f"Type {command('verify', path)}")
     started = time.perf_counter()
     with output.progress(f"scoring {attack}", quiet=quiet) as report:
         score = score_set(

@@ -21,7 +21,10 @@ def export(
     path: Annotated[Path, typer.Argument(help="The set's folder.")],
     *,
     to: Annotated[
-        str, in_what(autocompletion=completion.written_formats, help="A format of `list formats` that is written.")
+        str,
+        in_what(
+            autocompletion=completion.written_formats, help="A format of `poisonsets list formats` that is written."
+        ),
     ] = "webdataset",
     full: Annotated[
         bool, in_what("--full", help="The whole poisoned training set of each trial, as WebDataset shards.")

@@ -25,7 +25,7 @@ def import_(
     form: Annotated[
         str,
         typer.Argument(
-            metavar="FORMAT", autocompletion=completion.formats, help="A format of `list formats`, or auto."
+            metavar="FORMAT", autocompletion=completion.formats, help="A format of `poisonsets list formats`, or auto."
         ),
     ],
     source: Annotated[Path, typer.Argument(help="The file, a trial's folder, or a folder of numbered trials.")],
@@ -153,4 +153,6 @@ def _tell(done: Imported, judged: Report | None, out: Path, *, as_json: bool) ->
     left = f", {len(done.kept_out)} left out ({spelling.format_numbers(done.kept_out)})" if done.kept_out else ""
     print(f"{out}: {len(done.trials)} trials of the format {done.format} imported{left}")
     print(f"content digest {done.content_digest}")
-    print(judged.holding if judged.clean else "not every claim holds (`verify` has all of it)")
+    print(
+        judged.holding if judged.clean else f"not every claim holds ({spelling.command('verify', out)} has all of it)"
+    )

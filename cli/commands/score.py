@@ -31,7 +31,9 @@ def score(
     path: Annotated[Path, typer.Argument(help="A poison set; or whole shards: see --targets.")],
     protocol: Annotated[
         list[str] | None,
-        in_what(autocompletion=completion.protocols, help="A protocol id of `list protocols`; may be repeated."),
+        in_what(
+            autocompletion=completion.protocols, help="A protocol id of `poisonsets list protocols`; may be repeated."
+        ),
     ] = None,
     suite: Annotated[
         list[str] | None, in_what(autocompletion=completion.suites, help="A suite of protocols; may be repeated.")
@@ -52,7 +54,7 @@ def score(
         in_trigger(
             autocompletion=completion.triggers,
             metavar="KIND[,key=value...]",
-            help="Stamped on what victims of such shards are asked for (`list triggers`).",
+            help="Stamped on what victims of such shards are asked for (`poisonsets list triggers`).",
         ),
     ] = None,
     trials: options.Trials = None,

@@ -27,7 +27,7 @@ ADVERSARY_STEPS = 7
 def train(
     *,
     base: options.BaseName,
-    net: Annotated[str, in_what(autocompletion=completion.networks, help="A network of `list networks`.")],
+    net: Annotated[str, in_what(autocompletion=completion.networks, help="A network of `poisonsets list networks`.")],
     classes: Annotated[str | None, in_what(help="Classes to train on: 0-4. Default: the base's own choice.")] = None,
     images: Annotated[int, in_what(min=0, help="Train on the first N images, equally many a class; 0: all.")] = 0,
     width: Annotated[str, in_what(help="Channel multiplier: 0.25 makes resnet18 16 channels wide.")] = "1",

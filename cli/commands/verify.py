@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(help="The set's folder, or a foreign set: see `list formats`.")],
+    path: Annotated[Path, typer.Argument(help="The set's folder, or a foreign set: see `poisonsets list formats`.")],
     base: options.PinnedBase = None,
     setup: Annotated[
         str | None,

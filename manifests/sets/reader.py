@@ -29,7 +29,7 @@ from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.records.unsupported import refuse_unsupported
 from poisonsets.manifests.sets import shard
 from poisonsets.manifests.sets.writer import CARD, MANIFEST
-from poisonsets.manifests.spelling import format_numbers
+from poisonsets.manifests.spelling import command, format_numbers
 
 TARGETS = "targets.tar"
 
@@ -65,7 +65,7 @@ class OpenTrial:
         if not (samples.trials == self.number).all() or not np.array_equal(samples.slots, slots):
             raise DamagedError(
                 f"{self._owner.path}: trial {self.number}: its shards hold other slots than 0..{len(slots) - 1}",
-                "`poisonsets verify` lists them",
+                f"{command('verify', self._owner.path)} lists them",
             )
         return samples.images, samples.labels
 
@@ -233,7 +233,7 @@ def read_manifest(folder: Path) -> Manifest:
     except MissingError as error:
         raise DamagedError(
             f"{where}: missing or unreadable, so this is not a finished poison set",
-            "An unfinished one ends in .partial: `poisonsets craft ... --resume`",
+            "An unfinished one ends in .partial: repeat its command with --resume",
         ) from error
     document = canonical_json.loads(data, where)
     try:

@@ -8,8 +8,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from poisonsets.crafting.request import TRIGGER, CraftRequest
 from poisonsets.manifests import limits
+from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.records.fields import Title, first_fault
+from poisonsets.manifests.spelling import command, format_numbers
 from poisonsets.surrogates import Weights
 
 
@@ -87,9 +89,7 @@ def _check_networks(request: CraftRequest) -> None:
     if not needs:
         return
     if not request.surrogates.weights:
-        raise MissingError(
-            f"{request.attack.name} needs a surrogate network", "Give --surrogate FILE, made by `poisonsets train`"
-        )
+        raise MissingError(f"{request.attack.name} needs a surrogate network", _training(request.base))
     first = request.surrogates.weights[0].record["classes"]
     for one in request.surrogates.weights:
         if one.side not in (None, request.base.train.side):
@@ -102,7 +102,7 @@ def _check_networks(request: CraftRequest) -> None:
         if "robust" in needs and not one.record["pretraining"].get("adversary"):
             raise UsageError(
                 f"{one.path}: not adversarially trained, as {request.attack.name} needs",
-                "Train one: poisonsets train --adversarial ...",
+                _training(request.base, "--adversarial"),
             )
         if "robust" in needs and one.record["classes"] != first:
             raise UsageError(
@@ -119,7 +119,7 @@ def _check_classifier(request: CraftRequest, one: Weights) -> None:
         raise UsageError(
             f"{one.path}: trained on another base, whose class numbers differ in meaning from those of "
             f"{request.base.name}",
-            f"Train one: poisonsets train --base {request.base.name} ...",
+            _training(request.base),
         )
     asked: set[int] = set()
     for plan in request.plans:
@@ -128,8 +128,14 @@ def _check_classifier(request: CraftRequest, one: Weights) -> None:
         raise UsageError(
             f"{one.path}: knows classes {_few(one.record['classes'])}, but {request.attack.name} also needs class "
             f"{unknown[0]}",
-            f"Train one: poisonsets train --base {request.base.name} --classes {_few(request.base.victim_classes)} ...",
+            _training(request.base, "--classes", format_numbers(request.base.victim_classes)),
         )
+
+
+def _training(base: Base, *flags: str) -> str:
+    """The remedy that makes the attacker a network."""
+    made = command("train", "--base", base.name, "--net", "resnet18", *flags, "-o", "weights.safetensors")
+    return f"Train one: {made}, then add `--surrogate weights.safetensors`"
 
 
 def _few(labels: Iterable[int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from forge import Draft, forge
+from typed import refuse_unparsed
 
 from poisonsets.cli.main import run
 
@@ -37,6 +39,8 @@ class Outcome:
         assert "Traceback" not in line
         for fragment in fragments:
             assert fragment in line
+        for command in re.findall("`(poisonsets [^`]*)`", line):
+            refuse_unparsed(command)
 
 
 Cli = Callable[..., Outcome]

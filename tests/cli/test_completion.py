@@ -61,5 +61,7 @@ def test_a_shell_is_taught_by_an_option(tmp_path: Path, option: str) -> None:
     command = ["bash", "-c", f"{sys.executable} -m poisonsets {option}; exit $?"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
-    script = done.stdout if option == "--show-completion" else (tmp_path / ".bash_completions/poisonsets.sh").read_text()
+    script = (
+        done.stdout if option == "--show-completion" else (tmp_path / ".bash_completions/poisonsets.sh").read_text()
+    )
     assert "complete -o default -F _poisonsets_completion poisonsets" in script

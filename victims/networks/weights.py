@@ -24,7 +24,7 @@ from poisonsets.manifests.records.fields import Index, Label, Name, Strict, Text
 from poisonsets.victims.networks import Classifier, NetworkSpec, skeleton
 from poisonsets.victims.networks.classifier import channel_values
 
-_REMEDY: Final = "Get the file again, or train the network again with `poisonsets train`"
+_REMEDY: Final = "Get the file again, or train the network again"
 _DTYPES: Final = {torch.float32: "F32", torch.int64: "I64"}
 _Number: TypeAlias = Annotated[str, Field(pattern=r"^([0-9]\.[0-9]{1,12}|[01])$")]
 _Three: TypeAlias = Annotated[list[_Number], Field(min_length=3, max_length=3)]

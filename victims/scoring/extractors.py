@@ -45,7 +45,7 @@ def matched(
         if not any(extractor is pair[1] for pair in pairs):
             raise UsageError(
                 f"{extractor.path}: no protocol uses a {_spelled(_shape(extractor))}",
-                "Leave it out, or name a protocol of its network with `@width=`",
+                "Leave it out, or name a protocol of its network and width",
             )
     return tuple(pairs)
 
@@ -58,7 +58,7 @@ def refuse_unmet(protocols: Sequence[Protocol], shapes: Sequence[Shape]) -> None
             found = ", ".join(map(_spelled, shapes)) or "none"
             raise MissingError(
                 f"protocol {protocol.id} needs an extractor {_spelled(wanted)}, given: {found}",
-                "Give weights of that network, or a protocol with another network or `@width=`",
+                "Give weights of that network, or a protocol with another network or width",
             )
 
 
@@ -69,7 +69,7 @@ def _refuse_size(extractor: Weights, base: Base) -> None:
         raise MissingError(
             f"{extractor.path}: trained on images of {extractor.side} pixels, "
             f"those of {base.name} have {base.train.side}",
-            "Give an extractor trained on images of that size, or another size of the base (`base add` with --resize)",
+            "Give an extractor trained on images of that size, or add the base again with --resize",
         )
 
 
@@ -79,7 +79,7 @@ def _refuse_misfit(protocol: Protocol, extractor: Weights, base: Base) -> None:
     if protocol.normalise == "none" and (channel_values(spec.mean).any() or (channel_values(spec.std) != 1).any()):
         raise MissingError(
             f"{extractor.path}: normalises its images, protocol {protocol.id} wants an extractor that does not",
-            "Train one with `train --normalise none`, or add `normalise=own` to the protocol",
+            "Train one with --normalise none, or add `normalise=own` to the protocol",
         )
     labels = tuple(extractor.record["classes"])
     if protocol.head == "kept" and labels != base.victim_classes:

@@ -12,7 +12,7 @@ from poisonsets.manifests.errors import ViolationError
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.trainers.curves import Curves
 
-SMALLER: Final = "Choose a smaller learning rate, for instance `@learning_rate=0.001`"
+SMALLER: Final = "Choose a smaller learning rate: add `learning_rate=0.001` to the protocol"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.errors import DamagedError, UsageError, ViolationError
+from poisonsets.manifests.files import store
 from poisonsets.manifests.files.pixels import Images, Labels
 from poisonsets.manifests.stream import Stream
 from poisonsets.manifests.workers import Progress, silent
@@ -143,6 +144,7 @@ def cached_weights(
     """
     path = cache / "weights" / f"{pretraining.digest(base.train.digest)}.safetensors"
     if not path.exists():
+        store.refuse_unwritable(path)
         trained = train_network(pretraining, base, device=device, progress=progress)
         # Another process may have stored them meanwhile: equal pretrainings give equal bytes, so replacing is harmless.
         save_weights(path, trained.network, pretraining.record(), provenance(base, trained), overwrite=True)

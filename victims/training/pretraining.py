@@ -113,7 +113,7 @@ class Pretraining:
         wanted |= {"network": str, "classes": tuple, "epochs": int}
         values: dict[str, Any] = {"normalise": "own"}
         values |= {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
-        remedy = "Use weights made by `train` of this version"
+        remedy = "Train the network again with this version"
         for name in sorted(wanted.keys() ^ values.keys()):
             raise DamagedError(f"a pretraining {'without' if name in wanted else 'with'} {name[:80]!r}", remedy)
         for name, kind in wanted.items():

@@ -15,6 +15,7 @@ from poisonsets.manifests.interop.formats import sniff_format
 from poisonsets.manifests.interop.importing.claims import Claims
 from poisonsets.manifests.interop.importing.import_set import Imported, import_set
 from poisonsets.manifests.sets.writer import MANIFEST
+from poisonsets.manifests.spelling import command
 
 PUBLISHED_CLAIMS: Final = Claims()
 
@@ -48,20 +49,21 @@ def open_any(
         raise UsageError(f"{path}: a set of the format {found.name}, which names no base", "Give --base")
     with tempfile.TemporaryDirectory(prefix="poisonsets-") as scratch:
         output, base = Path(scratch) / "set", find_base()
+        importing = command("import", found.name, path, "--base", base.name, "-o", "imported")
         try:
             done = import_set(output, found, path, base, claims, name="imported")
         except UsageError as error:
             remedy = error.remedy
             if "--" in remedy:  # an option of `import`, which verify and score do not have
-                remedy = f"`poisonsets import {found.name}` takes --unit, --setup and --target; verify what it writes"
+                remedy = f"{importing} takes --unit, --setup and --target; verify what it writes"
             raise UsageError(error.message, remedy) from error
-        _refuse_bad(done, path)
-        assumed = f"assumed: {claims.line()} (`import` takes other claims)"
+        _refuse_bad(done, path, importing)
+        assumed = f"assumed: {claims.line()} ({importing} takes other claims)"
         assumed = f"{path}: a set of the format {found.name}, imported for this; {assumed}"
         yield NativeSet(output, (assumed, *(line for one in done.by_code for line in one.lines())))
 
 
-def _refuse_bad(done: Imported, path: Path) -> None:
+def _refuse_bad(done: Imported, path: Path, importing: str) -> None:
     if not done.kept_out:
         return
     first, more = done.findings[0], len(done.kept_out) - 1
@@ -69,5 +71,5 @@ def _refuse_bad(done: Imported, path: Path) -> None:
     raise error(
         f"{path}: a set of the format {done.format}, of which {len(done.kept_out)} trials cannot be imported: "
         f"{first.code} {first.place}: {first.message}{f', and {more} more' if more else ''}",
-        f"`poisonsets import {done.format}` lists all, takes --setup and --target, and with --skip-bad leaves them out",
+        f"{importing} lists all, takes --setup and --target, and with --skip-bad leaves them out",
     )

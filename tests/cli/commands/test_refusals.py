@@ -161,6 +161,39 @@ def test_a_folder_that_may_not_be_written_is_refused_before_work(
     assert names == ["cache"]
 
 
+@pytest.mark.parametrize("command", [CRAFT, TRAIN, ("base", "add", "digits"), ("demo",)])
+def test_a_cache_that_cannot_be_written_is_named_before_work(
+    cli: Callable[..., Any], here: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("POISONSETS_CACHE", "/proc/1/nope")
+    cli(*command).refused(4, "/proc/1/nope", "`export POISONSETS_CACHE=FOLDER`")
+    assert not list(here.iterdir())
+
+
+def test_a_default_network_that_cannot_be_kept_is_not_trained(
+    cli: Callable[..., Any], here: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli("craft", "noise", "--base", "digits", "--trials", "0", "--poisons", "2", "-o", "first").code == 0
+    shutil.copytree(cache / "bases", here / "cache" / "bases")
+    (here / "cache" / "weights").touch()
+    monkeypatch.setenv("POISONSETS_CACHE", "cache")
+    monkeypatch.setattr("poisonsets.victims.training.pretrain.train_network", lambda *_, **__: pytest.fail("trained"))
+    cli(*BULLSEYE).refused(4, "cache/weights: a file stands where a folder is needed")
+
+
+def test_somebody_without_a_home_is_asked_for_a_cache(
+    cli: Callable[..., Any], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("POISONSETS_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    cli(*CRAFT).refused(4, "no home folder", "`export POISONSETS_CACHE=FOLDER`")
+    assert not list(here.iterdir())
+
+
 def test_weights_are_not_written_over(cli: Callable[..., Any], here: Path) -> None:
     (here / "new.safetensors").write_bytes(b"mine")
     cli(*TRAIN).refused(4, "exists already")

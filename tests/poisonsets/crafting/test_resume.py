@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -196,7 +197,8 @@ def test_ctrl_c_says_one_line_and_the_set_resumes(
         os.killpg(process.pid, signal.SIGCONT)
         text, notes = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert notes == "poisonsets: interrupted; where there is --resume, it goes on where this stopped\n"
+    goes_on = shlex.join(["poisonsets", *craft, "-o", str(out), *LONG, "--workers", workers, "--resume"])
+    assert notes == f"poisonsets: interrupted. To go on, type `{goes_on}`\n"
     assert json.loads(text)["exit_code"] == 130
     assert not out.exists()
     assert crafted(craft, out, *LONG, "--resume") == whole
