@@ -134,7 +134,7 @@ REFUSED = {
     "a plain network where a robust one is needed": (
         ("craft", "CLBD", *CRAFT, "--surrogate", "classifier"),
         2,
-        "poisonsets train --adversarial",
+        "--adversarial -o weights.safetensors`",
     ),
     "a network where none is used": (("craft", "watermark", *CRAFT, "--surrogate", "features"), 2, "uses no network"),
     "a trigger where none is used": (("craft", "noise", *CRAFT, "--trigger", "patch"), 2, "uses no trigger"),
