@@ -18,7 +18,7 @@ import typer
 
 from poisonsets import __version__
 from poisonsets.cli.cache import naming_cache
-from poisonsets.cli.commands import base, craft, demo, export, import_, lists, score, show, train, verify
+from poisonsets.cli.commands import base, craft, demo, export, import_, list_, score, show, train, verify
 from poisonsets.cli.config import defaults, name_environment
 from poisonsets.manifests.errors import MissingError, PoisonsetsError
 from poisonsets.manifests.files.store import PERMISSIONS
@@ -40,7 +40,7 @@ app.command("verify")(verify.verify)
 app.command("score")(score.score)
 app.command("import")(import_.import_)
 app.command("export")(export.export)
-app.command("list")(lists.list_things)
+app.command("list")(list_.list_)
 app.command("show")(show.show)
 
 BUG = 70

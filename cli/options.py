@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import typer
 
-from poisonsets.cli import completion
+from poisonsets.cli.listings import names
 from poisonsets.manifests import limits, spelling
 from poisonsets.manifests.errors import UsageError
 
@@ -105,8 +105,9 @@ def _trials(text: str) -> Sequence[int]:
 
 Numbers: TypeAlias = Sequence[int]
 Precision: TypeAlias = Literal["fp32", "bf16"]
-in_bases = partial(in_what, "--base", autocompletion=completion.bases)
+in_bases = partial(in_what, "--base", autocompletion=names("bases"))
 in_numbers = partial(in_trials, metavar="NUMBERS")
+in_triggers = partial(in_trigger, autocompletion=names("triggers"), metavar="KIND[,key=value...]")
 BaseName = Annotated[str, in_bases(help="A base of `poisonsets base list`, or digits.")]
 PinnedBase = Annotated[str | None, in_bases(help="The base. Default: the one in the cache that the set pins.")]
 Trials = Annotated[

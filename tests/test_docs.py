@@ -95,7 +95,7 @@ def test_every_option_is_documented_as_the_command_line_takes_it(name: str, comm
 
 
 def test_every_list_is_documented() -> None:
-    from poisonsets.cli.commands.lists import LISTS
+    from poisonsets.cli.listings import LISTS
 
     for name in LISTS:
         assert name in sections()["poisonsets list"]

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from poisonsets.cli import completion, options, output
+from poisonsets.cli import options, output
 from poisonsets.cli.cache import cache_folder
+from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_settings, in_what
 
 app = typer.Typer(help="Base datasets: fill the cache, list it, empty it.", no_args_is_help=True)
@@ -96,7 +97,7 @@ def list_(as_json: options.Json = False) -> None:
 
 @app.command("remove")
 def remove(
-    name: Annotated[str, typer.Argument(autocompletion=completion.bases, help="A name of `poisonsets base list`.")],
+    name: Annotated[str, typer.Argument(autocompletion=names("bases"), help="A name of `poisonsets base list`.")],
     as_json: options.Json = False,
 ) -> None:
     """Remove a base from the cache; nothing is asked, and adding it again brings it back."""

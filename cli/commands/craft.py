@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from poisonsets.cli import classes, completion, options, output
+from poisonsets.cli import classes, options, output
 from poisonsets.cli.bases import named_base, refuse_unknown
 from poisonsets.cli.default_networks import attackers
-from poisonsets.cli.options import in_budget, in_networks, in_settings, in_trials, in_trigger
+from poisonsets.cli.listings import names
+from poisonsets.cli.options import in_budget, in_networks, in_settings, in_trials, in_triggers
 from poisonsets.manifests import spelling
 
 if TYPE_CHECKING:
@@ -24,13 +25,13 @@ def craft(
     attack: Annotated[
         str,
         typer.Argument(
-            autocompletion=completion.attacks, help="Attack name or abbreviation (`poisonsets list attacks`)."
+            autocompletion=names("attacks"), help="Attack name or abbreviation (`poisonsets list attacks`)."
         ),
     ],
     *,
     base: options.BaseName,
     setup: Annotated[
-        str | None, in_trials(autocompletion=completion.setups, help="A published setup by name or file (setups.md).")
+        str | None, in_trials(autocompletion=names("setups"), help="A published setup by name or file (setups.md).")
     ] = None,
     trials: options.Trials = None,
     targets: Annotated[int | None, in_trials(min=1, help="Targets of one class a trial. Default: 1.")] = None,
@@ -68,12 +69,7 @@ def craft(
         ),
     ] = None,
     trigger: Annotated[
-        str | None,
-        in_trigger(
-            autocompletion=completion.triggers,
-            metavar="KIND[,key=value...]",
-            help="A backdoor's trigger (`poisonsets list triggers`). Default: the attack's own.",
-        ),
+        str | None, in_triggers(help="A backdoor's trigger (`poisonsets list triggers`). Default: the attack's own.")
     ] = None,
     surrogate: Annotated[
         list[Path] | None, in_networks(help="A network of the attacker; may be repeated, every trial has all of them.")
@@ -87,9 +83,7 @@ def craft(
     precision: Annotated[options.Precision, in_networks(help="The arithmetic of the surrogates' passes.")] = "fp32",
     preset: Annotated[
         str,
-        in_settings(
-            autocompletion=completion.presets, help="Settings by name (`poisonsets list presets`) or TOML file."
-        ),
+        in_settings(autocompletion=names("presets"), help="Settings by name (`poisonsets list presets`) or TOML file."),
     ] = "published",
     setting: Annotated[
         list[str] | None,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from poisonsets.cli import completion, options, output
+from poisonsets.cli import options, output
+from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_output, in_what
 from poisonsets.manifests.errors import UsageError
 
@@ -21,10 +22,7 @@ def export(
     path: Annotated[Path, typer.Argument(help="The set's folder.")],
     *,
     to: Annotated[
-        str,
-        in_what(
-            autocompletion=completion.written_formats, help="A format of `poisonsets list formats` that is written."
-        ),
+        str, in_what(autocompletion=names("formats"), help="A format of `poisonsets list formats` that is written.")
     ] = "webdataset",
     full: Annotated[
         bool, in_what("--full", help="The whole poisoned training set of each trial, as WebDataset shards.")
@@ -32,7 +30,7 @@ def export(
     protocol: Annotated[
         str | None,
         in_what(
-            autocompletion=completion.protocols,
+            autocompletion=names("protocols"),
             help="With --full: compose it as this protocol does. Default: the trial's own rule.",
         ),
     ] = None,

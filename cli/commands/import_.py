@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from poisonsets.cli import completion, options, output
+from poisonsets.cli import options, output
 from poisonsets.cli.bases import named_base
 from poisonsets.cli.classes import ADVERSARIAL, label
+from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_budget, in_running, in_trials, in_what
 from poisonsets.manifests import limits, spelling
 from poisonsets.manifests.errors import UsageError
@@ -25,7 +26,7 @@ def import_(
     form: Annotated[
         str,
         typer.Argument(
-            metavar="FORMAT", autocompletion=completion.formats, help="A format of `poisonsets list formats`, or auto."
+            metavar="FORMAT", autocompletion=names("formats"), help="A format of `poisonsets list formats`, or auto."
         ),
     ],
     source: Annotated[Path, typer.Argument(help="The file, a trial's folder, or a folder of numbered trials.")],
@@ -34,7 +35,7 @@ def import_(
     setup: Annotated[
         str | None,
         in_trials(
-            autocompletion=completion.setups,
+            autocompletion=names("setups"),
             help="The published setup it was made for, by name or file; bases and targets must be that one's.",
         ),
     ] = None,

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from poisonsets.cli import completion, options, output, training_sets
+from poisonsets.cli import options, output, training_sets
 from poisonsets.cli.cache import cache_folder
 from poisonsets.cli.default_networks import default_network, protocols
-from poisonsets.cli.options import in_networks, in_output, in_running, in_trials, in_trigger, in_what
+from poisonsets.cli.listings import names
+from poisonsets.cli.options import in_networks, in_output, in_running, in_trials, in_triggers, in_what
 from poisonsets.cli.score_table import document, table
 from poisonsets.cli.subjects import Subject, subject
 from poisonsets.cli.training_sets import TargetOptions
@@ -32,11 +33,11 @@ def score(
     protocol: Annotated[
         list[str] | None,
         in_what(
-            autocompletion=completion.protocols, help="A protocol id of `poisonsets list protocols`; may be repeated."
+            autocompletion=names("protocols"), help="A protocol id of `poisonsets list protocols`; may be repeated."
         ),
     ] = None,
     suite: Annotated[
-        list[str] | None, in_what(autocompletion=completion.suites, help="A suite of protocols; may be repeated.")
+        list[str] | None, in_what(autocompletion=names("suites"), help="A suite of protocols; may be repeated.")
     ] = None,
     base: options.PinnedBase = None,
     targets: Annotated[
@@ -51,11 +52,7 @@ def score(
     ] = None,
     trigger: Annotated[
         str | None,
-        in_trigger(
-            autocompletion=completion.triggers,
-            metavar="KIND[,key=value...]",
-            help="Stamped on what victims of such shards are asked for (`poisonsets list triggers`).",
-        ),
+        in_triggers(help="Stamped on what victims of such shards are asked for (`poisonsets list triggers`)."),
     ] = None,
     trials: options.Trials = None,
     victim_seeds: Annotated[

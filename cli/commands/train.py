@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from poisonsets.cli import completion, options, output
+from poisonsets.cli import options, output
 from poisonsets.cli.bases import named_base
 from poisonsets.cli.classes import labels
+from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_output, in_settings, in_what
 from poisonsets.manifests.errors import UsageError
 
@@ -27,7 +28,7 @@ ADVERSARY_STEPS = 7
 def train(
     *,
     base: options.BaseName,
-    net: Annotated[str, in_what(autocompletion=completion.networks, help="A network of `poisonsets list networks`.")],
+    net: Annotated[str, in_what(autocompletion=names("networks"), help="A network of `poisonsets list networks`.")],
     classes: Annotated[str | None, in_what(help="Classes to train on: 0-4. Default: the base's own choice.")] = None,
     images: Annotated[int, in_what(min=0, help="Train on the first N images, equally many a class; 0: all.")] = 0,
     width: Annotated[str, in_what(help="Channel multiplier: 0.25 makes resnet18 16 channels wide.")] = "1",

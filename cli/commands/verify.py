@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from poisonsets.cli import any_set, completion, options, output
+from poisonsets.cli import any_set, options, output
 from poisonsets.cli.bases import finder
+from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_output, in_trials, in_what
 from poisonsets.cli.reports import checked, tell
 from poisonsets.manifests.errors import UsageError
@@ -28,7 +29,7 @@ def verify(
     setup: Annotated[
         str | None,
         in_what(
-            autocompletion=completion.setups,
+            autocompletion=names("setups"),
             help="Compare targets, labels, bases and their number with this published setup, a name or a file.",
         ),
     ] = None,

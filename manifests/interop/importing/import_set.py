@@ -125,11 +125,13 @@ def _start_over(output: Path, request: dict[str, Any]) -> None:
             left = partial / writer.REQUEST
             if not left.exists():
                 return
-            if store.read_file(left, limits.MANIFEST_BYTES) == canonical_json.dumps(request):
+            found = canonical_json.loads(store.read_file(left, limits.MANIFEST_BYTES), str(left))
+            if not (differing := canonical_json.difference(found, request)):
                 _remove(output)
                 return
         store.refuse_nonempty(output)
-        raise MissingError(f"{partial}: an unfinished set is here, of another command", f"Remove {partial.name}")
+        place = f"{partial}: an unfinished set is here, of another command ({differing})"
+        raise MissingError(place, f"Remove {partial.name}")
 
 
 def _remove(output: Path) -> None:

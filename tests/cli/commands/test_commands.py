@@ -28,7 +28,7 @@ def test_every_list_is_a_table_and_a_document(cli: Cli, what: str) -> None:
 
 
 def test_the_lists_are_those_of_the_help(cli: Cli) -> None:
-    from poisonsets.cli.commands.lists import LISTS as KNOWN
+    from poisonsets.cli.listings import LISTS as KNOWN
 
     assert set(KNOWN) == set(LISTS)
     helped = cli("list", "--help").out

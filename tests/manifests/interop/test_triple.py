@@ -349,7 +349,7 @@ def test_a_killed_import_is_begun_again_and_another_commands_is_left_alone(
         with pytest.raises(KeyboardInterrupt):
             importing(tmp_path / "all")
     assert (tmp_path / "set.partial").exists()
-    with pytest.raises(MissingError, match="an unfinished set is here") as caught:
+    with pytest.raises(MissingError, match=r"of another command \(attack name is unknown, now another\)") as caught:
         importing(tmp_path / "all", attack="another")
     assert caught.value.remedy == "Remove set.partial"
     assert importing(tmp_path / "all").worst == 0

@@ -1,38 +1,29 @@
-"""`poisonsets list`: what there is to choose from."""
+"""What there is to choose from: the tables of `poisonsets list`, and the names that a shell completes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
-
-import typer
-
-from poisonsets.cli import options, output
-from poisonsets.manifests.errors import UsageError
+from typing import Any
 
 Table = list[dict[str, Any]]
 
 
-def list_things(
-    what: Annotated[
-        str, typer.Argument(autocompletion=lambda: [*LISTS], help="attacks, presets, triggers, setups, bases ...")
-    ],
-    as_json: options.Json = False,
-) -> None:
-    """List attacks, bases, networks, protocols, suites, setups, presets, triggers, formats or checks."""
-    if what not in LISTS:
-        from poisonsets.manifests.spelling import nearest
+def names(what: str) -> Callable[[], list[str]]:
+    """What completes a name of one of the `LISTS`: of bases those at hand, of setups those that are no files."""
 
-        near = nearest(what, LISTS)
-        raise UsageError(
-            f"cannot list {what!r}", f"Did you mean {near}?" if near else f"Choose one of {', '.join(LISTS)}"
-        )
-    rows = LISTS[what]()
-    if as_json:
-        output.document({"schema_version": 1, what: rows})
-        return
-    columns = tuple(rows[0]) if rows else ("none",)
-    output.table("", columns, [[_cell(row[column]) for column in columns] for row in rows])
+    def complete() -> list[str]:
+        if what == "bases":
+            from poisonsets.cli.cache import cache_folder
+            from poisonsets.manifests.bases.cache import list_bases
+
+            return [entry.name for entry in list_bases(cache_folder()) if entry.problem is None]
+        if what == "setups":
+            from poisonsets.manifests.trials.published import RULES
+
+            return [*RULES]
+        return [str(row.get("name") or row["id"]) for row in LISTS[what]()]
+
+    return complete
 
 
 def _attacks() -> Table:
@@ -176,13 +167,3 @@ LISTS: dict[str, Callable[[], Table]] = {
     "formats": _formats,
     "checks": _checks,
 }
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, dict):
-        return "\n".join(
-            f"{key}={str(item).lower() if isinstance(item, bool) else item}" for key, item in value.items()
-        )
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
