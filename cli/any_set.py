@@ -1,7 +1,5 @@
 """Foreign sets in the place of our own: what `verify` and `score` do with a path that has no manifest."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial

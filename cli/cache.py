@@ -1,7 +1,5 @@
 """Where bases, default networks and features are kept: POISONSETS_CACHE, or poisonsets in the user's cache folder."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Precedence: option, environment (`POISONSETS_CRAFT_EPSILON`), file, default. What was used is recorded in the output.
 """
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Fetch the archives that torchvision knows. The only code of the project that touches the network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from urllib.error import URLError
 

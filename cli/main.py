@@ -1,7 +1,5 @@
 """The command `poisonsets`: its subcommands, and what every failure looks like to the person at the terminal."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -4,8 +4,6 @@ A parser is called with what was typed, or with a default that is a value alread
 above all, is parsed where the base is open (`classes.py`).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction

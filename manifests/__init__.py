@@ -8,8 +8,6 @@
 Nothing in this folder imports torch, so a set can be read and verified without it.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

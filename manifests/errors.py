@@ -1,7 +1,5 @@
 """The one family of errors people see: a sentence with a place, a cause and a remedy, and an exit code."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 

@@ -1,7 +1,5 @@
 """Every limit that a reader of poison sets checks before it allocates or loops (SPEC.md section 9)."""
 
-from __future__ import annotations
-
 from typing import Final
 
 MANIFEST_BYTES: Final = 64 << 20

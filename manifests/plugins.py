@@ -4,8 +4,6 @@ It searches installed packages, never a working folder, and loads a whole folder
 weights file decides what is imported.
 """
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 import warnings

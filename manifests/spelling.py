@@ -1,7 +1,5 @@
 """How names, numbers and settings are typed, and the errors that answer a wrong spelling."""
 
-from __future__ import annotations
-
 import difflib
 import re
 import shlex

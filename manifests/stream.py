@@ -3,8 +3,6 @@
 NumPy's and PyTorch's generators change their streams between releases; a trial drawn here is the same in ten years.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Work done in worker processes, with results in order and progress on the way; one worker means this process."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -5,8 +5,6 @@ level (the published checker accepts 9/255 for 8/255), and shifts up to a quarte
 a round trip through normalisation.
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from typing import TypeAlias

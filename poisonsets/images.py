@@ -1,7 +1,5 @@
 """The base's training split as an attack reads it: floats on the device, stamped with a trigger on request."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Registered attacks: one decorated factory per file of `poisonsets/attacks/`, or another package's entry point."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias

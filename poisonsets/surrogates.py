@@ -1,7 +1,5 @@
 """The attacker's networks. Only this module of the crafting package imports `poisonsets.victims`."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """Where victims compute: a device by name, and arithmetic that is float32 on every device."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """`poisonsets base`: fill the cache of base datasets, see what is in it, and empty it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

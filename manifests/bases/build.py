@@ -1,7 +1,5 @@
 """Read a base dataset from its source, check it and split it; equal sources give equal pixels."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """The cache of bases: each is built once, and every later use reads the same pixels or fails."""
 
-from __future__ import annotations
-
 import shlex
 from contextlib import suppress
 from pathlib import Path

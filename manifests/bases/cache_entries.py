@@ -1,7 +1,5 @@
 """The files in the cache of bases, and which of them a name opens."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import shlex

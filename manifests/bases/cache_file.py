@@ -4,8 +4,6 @@ The file is HDF5 with contiguous uncompressed `train/images`, `train/labels`, `t
 `record`, the canonical JSON of a `CacheRecord` as bytes (an attribute could not hold the names of many classes).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Image files as one uint8 RGB array: all must have one size, or be resized to it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final

@@ -1,7 +1,5 @@
 """What a file in `kinds/` provides: `BaseKind` values in a tuple called KINDS. The folder listing is the registry."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Every kind of base dataset by name, listed by the files of `kinds/`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 

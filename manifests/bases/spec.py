@@ -1,7 +1,5 @@
 """A base as users name it, with the options that change its pixels or splits: `folder:PATH@holdout=1/5,resize=32`."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterable, Mapping

@@ -4,8 +4,6 @@ The file's metadata has one key, `poisonsets`: the record as canonical JSON, wit
 checksum of all the rest of it. Equal arrays and records give equal bytes, and every safetensors library reads them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping

@@ -5,8 +5,6 @@ standard one lets pass: duplicate keys, NaN and infinities, floats, other encodi
 own RecursionError, a refusal like the others.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from typing import Any, NoReturn

@@ -3,8 +3,6 @@
 `store.disk` is the one in use. Tests put a subclass there whose k-th call raises, or kills the process, for every k.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from io import BufferedWriter, FileIO

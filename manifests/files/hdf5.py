@@ -5,8 +5,6 @@ filters other than gzip and shuffle, anything but integers, storage that is not 
 limit.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Image files as uint8 RGB; a file that is not a plain PNG or JPEG is refused by name."""
 
-from __future__ import annotations
-
 import io
 import struct
 import warnings

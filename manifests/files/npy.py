@@ -1,7 +1,5 @@
 """NumPy's `.npy` and `.npz` read by their header: no object arrays, no more memory than the file has bytes."""
 
-from __future__ import annotations
-
 import io
 import math
 import os

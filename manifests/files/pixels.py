@@ -1,7 +1,5 @@
 """Images and labels as arrays, and the digest that names them by what they show."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

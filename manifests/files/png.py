@@ -4,8 +4,6 @@ Compressed PNG bytes change with the zlib build, so a shard's hash would hold on
 about 5 % on photographs and encode an order of magnitude faster. Any PNG reader reads them.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 

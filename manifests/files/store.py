@@ -3,8 +3,6 @@
 A folder is locked itself, so no lock file is left behind. System calls that write go through `disk`.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """Samples of image and label from plain WebDataset shards, by a bounded tar reader of our own; nothing is executed."""
 
-from __future__ import annotations
-
 import os
 import re
 import tarfile

@@ -3,8 +3,6 @@
 Headers come from the standard library's `tarfile`, which is never given untrusted bytes.
 """
 
-from __future__ import annotations
-
 import functools
 import tarfile
 from collections.abc import Iterable

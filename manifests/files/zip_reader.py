@@ -3,8 +3,6 @@
 PyTorch's files and NumPy's `.npz` are zips. Links, folders and paths mean nothing here: a member is a name and bytes.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 import zipfile

@@ -1,7 +1,5 @@
 """A trial's targets as other formats can express them: test images, or separate images."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from poisonsets.manifests.bases.dataset import Base

@@ -1,7 +1,5 @@
 """What all formats share: a trial of a foreign set exactly as its files have it, and what a format is."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What several formats share: image arrays, channels first or last, and the files of a folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, Final
 

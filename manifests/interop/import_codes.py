@@ -1,7 +1,5 @@
 """The codes of findings in imported files; `verify` judges the claims."""
 
-from __future__ import annotations
-
 from typing import Final
 
 CODES: Final = {

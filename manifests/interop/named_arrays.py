@@ -1,7 +1,5 @@
 """A trial as named arrays, for the formats `numpy` and `hdf5`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Final
 

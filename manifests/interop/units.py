@@ -4,8 +4,6 @@ Published sets hold levels 0-255, shares of 1, or values normalised by a network
 would change every pixel and still give an image, so nothing is guessed.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from typing import Any, Final

@@ -4,8 +4,6 @@ Score, clean control and export all call `compose`. A protocol's `keep` then rem
 (`victims/trainers/training_rows.py`).
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How many poisons a trial has, in every unit the field uses, as exact fractions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """The images that a trial's victims are scored on: its targets and the test images of its source classes, stamped."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Field types of the manifest, and `Strict`, which all of its records derive from."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError

@@ -1,7 +1,5 @@
 """The content digest: the identity of a poison set, whatever tool, settings, hosts, times or sharding it came from."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The JSON Schema of `manifest.json`, written to `schema.json` by `make schema`."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

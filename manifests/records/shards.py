@@ -1,7 +1,5 @@
 """The index of shards in a manifest, so that no reader has to guess from file names which trial a shard holds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Annotated
 

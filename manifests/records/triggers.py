@@ -1,7 +1,5 @@
 """Triggers as a manifest declares them; `overlay/stamp.py` puts them on images."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Refuse what `poisonset/1` can say and this version does not read, so that nothing is silently ignored."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from poisonsets.manifests.errors import UnsupportedError

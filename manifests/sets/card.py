@@ -1,7 +1,5 @@
 """The dataset card of a poison set; by its front matter Hugging Face's `load_dataset(FOLDER)` finds the shards."""
 
-from __future__ import annotations
-
 from poisonsets.manifests.records.manifest import Manifest
 from poisonsets.manifests.records.trial import Constraint, Linf, Unconstrained
 

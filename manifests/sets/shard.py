@@ -4,8 +4,6 @@ The bytes are those of `webdataset.TarWriter(file, mtime=0, encoder=False)`. Rea
 compares, so a shard with a hidden, repeated, sparse or linked member cannot pass for another.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import NamedTuple

@@ -6,8 +6,6 @@ the folder is renamed to NAME. A process killed at any moment leaves something t
 finished.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress

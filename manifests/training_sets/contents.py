@@ -1,7 +1,5 @@
 """What a training set without a manifest holds, and which claims cannot be checked."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final

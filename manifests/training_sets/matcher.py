@@ -1,7 +1,5 @@
 """Tell the base's own images in a training set from all others."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 

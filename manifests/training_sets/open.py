@@ -4,8 +4,6 @@ Images of the base's own are rows of the base; all others are the slots of a tri
 base's missing images. So the clean control is the base's whole training split.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The shards that a user names: a folder, one file, or a pattern like `part-{000..009}.tar`; no URLs, no pipes."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Final

@@ -1,7 +1,5 @@
 """A third-party training set as scoring sees it: trials that all share the same slots, and no manifest."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Trials drawn from a seed: seed, number and base give the same trial on every machine and release."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a trial is before any poison exists: its target, its bases and the label the attacker wants."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 

@@ -1,7 +1,5 @@
 """Published trials, computed by a name or read from a file: one way to open either and to plan a trial of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

@@ -5,8 +5,6 @@ keys `target class`, `target index`, `base class` and `base indices`. Trials 78 
 name a base twice; that is kept.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ order, the target's class, the poisons' class among the nine others in ascending
 training images, and the target among its class's test images.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The checks by code: a decorator for each kind, and what each check promises."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 

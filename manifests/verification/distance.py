@@ -1,7 +1,5 @@
 """Exact distances between images in whole levels, block by block so that every pass stays in the cache."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Figures of a set: how many poisons moved, how far, and how similar they still look. They judge nothing."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Final

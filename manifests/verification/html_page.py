@@ -4,8 +4,6 @@ Everything from a set is escaped, pictures are PNG in `data:` URLs, and a conten
 the page of a hostile set is safe to open, send and archive.
 """
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

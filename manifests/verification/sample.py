@@ -1,7 +1,5 @@
 """A sample of a set's trials, drawn from a seed: what `verify --sample 3/10` reads, and what it may miss."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

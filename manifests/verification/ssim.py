@@ -1,7 +1,5 @@
 """Structural similarity of pairs of images, as Wang et al. (2004) define it for grey images."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Count the figures of a set trial by trial, in constant memory."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Final
 

@@ -4,8 +4,6 @@ Integrity comes first; a damaged set is not judged further. Nothing here imports
 writes a file.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress

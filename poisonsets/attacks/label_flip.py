@@ -1,7 +1,5 @@
 """Label flip: clean images of the target's class with the adversarial label, the simplest dirty-label baseline."""
 
-from __future__ import annotations
-
 from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.registry import Traits, attack
 

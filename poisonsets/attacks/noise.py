@@ -1,7 +1,5 @@
 """Uniform noise at the budget: the negative control every attack must beat."""
 
-from __future__ import annotations
-
 from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.registry import Traits, attack
 

@@ -1,7 +1,5 @@
 """Patch backdoor (dirty label): images of other classes with a trigger and the adversarial label."""
 
-from __future__ import annotations
-
 from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.registry import Traits, attack
 

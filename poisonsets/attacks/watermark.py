@@ -1,7 +1,5 @@
 """Watermark: the target shows through every base, a baseline without a network."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from poisonsets.interface import Attack, Context, Crafted, Task

@@ -1,7 +1,5 @@
 """Crafting a block of trials: attack, check, round, stamp. A bad result costs only its own trial."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

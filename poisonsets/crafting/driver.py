@@ -1,7 +1,5 @@
 """Craft a poison set: plans in, a finished set on disk out. All attacks share this driver."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

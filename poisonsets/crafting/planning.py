@@ -1,7 +1,5 @@
 """Turn what a user asks for into a craft request: its setup, trials and budget."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

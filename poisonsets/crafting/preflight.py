@@ -1,7 +1,5 @@
 """Checks before crafting: refuse requests that the attack, the base or the networks cannot meet."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from pydantic import TypeAdapter, ValidationError

@@ -1,7 +1,5 @@
 """Records of the program and the run: versions for the manifest, times and host for run.json."""
 
-from __future__ import annotations
-
 import platform
 import resource
 import shutil

@@ -5,8 +5,6 @@ at 32), bilinear between pixels and padded with the mean colour, as the code pad
 no scaling. One half of the views is mirrored, after the shift.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -5,8 +5,6 @@ gradient of a weight gradient costs seven products of a forward pass's size: one
 three for their gradients and one back to the images.
 """
 
-from __future__ import annotations
-
 from typing import Any, TypeAlias
 
 import torch

@@ -6,8 +6,6 @@ augmentations; the authors' code compares the last steps' losses, one noisy draw
 to 0..1; theirs to the budget alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

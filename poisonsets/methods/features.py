@@ -1,7 +1,5 @@
 """Shared by the feature attacks: how to read features, which targets to reach, and how to minimise."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal

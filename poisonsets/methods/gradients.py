@@ -5,8 +5,6 @@ of <v, g> with v = dB/dg held constant. Second gradients of convolutions go to t
 the values equal autograd's up to the order of float additions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias

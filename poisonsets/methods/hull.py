@@ -3,8 +3,6 @@
 Zhu et al. (2019), equation 2, and what their code computes for penultimate features.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

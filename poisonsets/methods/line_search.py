@@ -3,8 +3,6 @@
 Shafahi et al. (2018) and the benchmark's code (Schwarzschild et al. 2021); the attack says what differs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias

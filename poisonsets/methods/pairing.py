@@ -1,7 +1,5 @@
 """Pairing poisons with source images: three rules, each for all trials of a block at once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeAlias
 

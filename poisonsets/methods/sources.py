@@ -1,7 +1,5 @@
 """Training images of a backdoor's source classes, stamped with the trigger: what hidden poisons should resemble."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -3,8 +3,6 @@
 `published` has no file: it stands for the attacks' defaults, the values of their papers.
 """
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 from typing import Final

@@ -1,7 +1,5 @@
 """Triggers by name: resolve what a user types after `--trigger` into a trigger that fits the base."""
 
-from __future__ import annotations
-
 from poisonsets.manifests import spelling
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError

@@ -1,7 +1,5 @@
 """The `image` trigger: a full picture mixed into the image."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from poisonsets.manifests.bases.dataset import Base

@@ -1,7 +1,5 @@
 """The kinds of triggers: one decorated factory per file of this folder, found by name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache

@@ -1,7 +1,5 @@
 """Where a trigger goes and how large it is: places as typed, and sizes published for images of 224 pixels."""
 
-from __future__ import annotations
-
 import re
 from decimal import Decimal
 from typing import Literal, TypeAlias

@@ -1,7 +1,5 @@
 """The `low-variance` trigger: an image's component along directions in which training images hardly vary."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import numpy as np

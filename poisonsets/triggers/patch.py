@@ -1,7 +1,5 @@
 """The `patch` trigger: a small picture or random colours in a corner, at a fixed place, or at random ones."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from poisonsets.manifests.bases.dataset import Base

@@ -1,7 +1,5 @@
 """Pictures of triggers, uint8 [h, w, 3]: read from a PNG, drawn from a seed, or of one colour."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from pathlib import Path

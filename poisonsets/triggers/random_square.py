@@ -1,7 +1,5 @@
 """The `random-square` trigger: a square of one colour at a random place in every image."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from poisonsets.manifests.bases.dataset import Base

@@ -1,7 +1,5 @@
 """The `sine` trigger: vertical stripes over the whole image, the same in every row and channel."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from typing import Annotated
 

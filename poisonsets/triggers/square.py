@@ -1,7 +1,5 @@
 """The `square` trigger: one colour, black by default, with the size and place of Truong et al. (2020)."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from poisonsets.manifests.bases.dataset import Base

@@ -4,8 +4,6 @@ In eval mode a feature depends on the image and its view alone, so remembering i
 transfer protocol see each image in about 32 of 81 views, and all trials share the clean images.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

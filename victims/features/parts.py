@@ -5,8 +5,6 @@
 Parts are removed when the file is complete, so the disk holds up to twice the array.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path

@@ -8,8 +8,6 @@ KEY is the sha256 of what its record says it is: extractor, training split, view
 version of torch. With 162 views, 2,500 images of 512 features take 396 MiB in float16.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from functools import partial

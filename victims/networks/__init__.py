@@ -4,8 +4,6 @@ A family registers a function from the width multiplier to (`Body`, number of fe
 collected under a prefix. Weights are drawn from the generator passed in, never from torch's global random state.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache

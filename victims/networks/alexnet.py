@@ -8,8 +8,6 @@ which act in training only and draw from PyTorch's global generator. A pretraini
 it acts on the output of every layer.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch.nn.functional as F

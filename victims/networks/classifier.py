@@ -1,7 +1,5 @@
 """The one shape of a network here: normalisation of pixels in 0..1, a body that gives features, a head."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from decimal import Decimal
 

@@ -9,8 +9,6 @@ differs from the published code: the last map is averaged to 3x3 for images of o
 fails.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch.nn.functional as F

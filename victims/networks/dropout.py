@@ -5,8 +5,6 @@ train and craft on. What differs: masks come from a generator that is passed in,
 folded networks as on live ones, because the network itself is left as it is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

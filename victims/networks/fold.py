@@ -1,7 +1,5 @@
 """A frozen copy of a network with every batch normalisation folded into its convolution."""
 
-from __future__ import annotations
-
 import copy
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """Whether a network can take images of a given size, checked before training."""
 
-from __future__ import annotations
-
 import copy
 from typing import Final
 

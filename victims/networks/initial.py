@@ -1,7 +1,5 @@
 """Initial weights, drawn from a generator that is passed in."""
 
-from __future__ import annotations
-
 import math
 
 import torch

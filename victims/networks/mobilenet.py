@@ -8,8 +8,6 @@ default initialisation. What differs from the benchmark's code: one adaptive ave
 ones (the same at 32x32 and 64x64), and no random numbers are drawn for its layer drop of probability 0.
 """
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """The normalisation of a network trained from scratch: the statistics of its images, none, or published constants."""
 
-from __future__ import annotations
-
 from typing import Final, TypeAlias
 
 import numpy as np

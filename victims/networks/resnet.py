@@ -6,8 +6,6 @@ Source: He et al. (2016, "Deep Residual Learning for Image Recognition"), in the
 probability 0.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

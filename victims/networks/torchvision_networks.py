@@ -5,8 +5,6 @@ from torchvision's networks: there are no auxiliary classifiers, no dropout and 
 from PyTorch's global generator; the head is ours, with PyTorch's default initialisation. There is no width multiplier.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -7,8 +7,6 @@ no fully connected layers but the head, no dropout, PyTorch's default initialisa
 code: maps that are still larger than one pixel at the end are averaged, where that code fails.
 """
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -5,8 +5,6 @@ Equal networks and records give equal bytes. Nothing in a file is executed, and 
 and shape are known to be those of the network that the file claims to hold.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

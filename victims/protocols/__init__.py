@@ -4,8 +4,6 @@ A protocol is one network and every setting its victim is trained with: `cifar10
 `cifar10-transfer/resnet18@epochs=20,width=0.25`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """How a protocol's id writes its settings: one spelling a value."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Final
 

@@ -5,8 +5,6 @@ trained for 60 epochs with Adam at 0.0001, tenfold lower from epochs 30 and 45, 
 without augmentation and with the network in eval mode. The networks are those of `cifar10-transfer`: our choice.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from poisonsets.victims.protocols import Protocol

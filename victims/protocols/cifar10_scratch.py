@@ -5,8 +5,6 @@ drops at 100 and 150, normalisation by the code's constants, whose deviations ar
 published rate is the mean over the three networks.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from poisonsets.victims.protocols import Protocol

@@ -6,8 +6,6 @@ is the white-box victim, `vgg11` and `mobilenetv2` are the black-box ones; here 
 ours and has no published figure.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from poisonsets.victims.protocols import Protocol

@@ -3,8 +3,6 @@
 It is not published. It has the images of `digits-transfer` and the epochs of the base's default pretrainings.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from poisonsets.victims.protocols import Protocol

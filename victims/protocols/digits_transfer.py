@@ -4,8 +4,6 @@ Settings are those of `cifar10-transfer` but for the size, 500 images of the fiv
 seen, and for mirror images, which show no digits.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from poisonsets.victims.protocols import Protocol

@@ -4,8 +4,6 @@ Source: Schwarzschild et al. (2021), section 4 and its code: as `cifar10-scratch
 classes and `vgg16` alone.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Final
 

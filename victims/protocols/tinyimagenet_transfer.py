@@ -4,8 +4,6 @@ Source: Schwarzschild et al. (2021), section 4 and its code. As `cifar10-transfe
 classes. In the benchmark `vgg16` is the white-box victim, `resnet34` and `mobilenetv2` are the black-box ones.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from poisonsets.victims.protocols import Protocol

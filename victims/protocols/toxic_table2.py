@@ -5,8 +5,6 @@ Source: Schwarzschild et al. (2021), Tables 1 and 2, and for what they leave ope
 and `alexnet-htbd` that of hidden-trigger backdoors. Each victim is for sets of its attack.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Final
 

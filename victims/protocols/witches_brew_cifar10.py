@@ -6,8 +6,6 @@ their bases. The published rates are means over 8 victims a trial: score with `-
 constants are the statistics of CIFAR-10's training images, so `own` is what it does.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from poisonsets.victims.protocols import Protocol

@@ -4,8 +4,6 @@ Source: Geiping et al. (2021), "Witches' Brew": the settings of `witches-brew-ci
 pixels and ImageNet's usual normalisation. No base of this project has such images yet: the suite is a preset.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Final
 

@@ -8,8 +8,6 @@
 Trials and victim seeds are not settings: a later call may add some.
 """
 
-from __future__ import annotations
-
 import fnmatch
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """A job's name, and that of its row and trajectory."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any, Self
 

@@ -1,7 +1,5 @@
 """Intervals and tests for success rates: Wilson, exact McNemar, bootstrap over trials."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

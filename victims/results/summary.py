@@ -1,7 +1,5 @@
 """Rows to rates: per protocol and extractor the success rate beside its clean control, with intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias

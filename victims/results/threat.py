@@ -1,7 +1,5 @@
 """What the attacker knew of a victim's extractor, computed from digests of the surrogates that the set declares."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 

@@ -4,8 +4,6 @@ Its arrays are named `poisoned.cosine`, `control.true_loss` and so on: the curve
 then those of any clean control. Its record is a `TrajectoryRecord`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal

@@ -1,7 +1,5 @@
 """Which extractor goes with which protocol; misfits are refused before any training."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TypeAlias
 

@@ -1,7 +1,5 @@
 """One job: its name, its row on disk, its pixels. Jobs are independent of each other."""
 
-from __future__ import annotations
-
 import resource
 import sys
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Refuse before training what cannot be scored: another base, other classes, protocols that do not fit."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ A block's rows are stored when it is done: a kill loses at most one block, and `
 that can be refused is refused before any training.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass

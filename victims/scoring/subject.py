@@ -1,7 +1,5 @@
 """What scoring needs of a poison set, from any reader."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 

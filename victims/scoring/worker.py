@@ -1,7 +1,5 @@
 """Blocks of jobs to rows, in whichever process trains the victims."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The course of a victim in training: a few numbers after each epoch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 

@@ -1,7 +1,5 @@
 """What trained victims predict; one that diverged predicts nothing."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Final
 

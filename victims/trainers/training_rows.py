@@ -1,7 +1,5 @@
 """The training rows of a victim and its clean control: the composition rule's, less the share the victim lacks."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 import numpy as np

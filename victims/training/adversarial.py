@@ -6,8 +6,6 @@ open: here examples are made in eval mode, so that none depends on its batch and
 training step alone. They stay float32 and are not rounded to levels.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

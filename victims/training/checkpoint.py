@@ -4,8 +4,6 @@ Its arrays are the model, the optimiser's buffers, the generator's state and wha
 run's key and the number of epochs done. Nothing in it is executed.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol

@@ -1,7 +1,5 @@
 """Any poisoned training set as a torch Dataset, for other training code."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import numpy as np

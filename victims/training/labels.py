@@ -1,7 +1,5 @@
 """Labels as positions among a victim's classes, and the images of some classes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ The model, a step's inputs and the place a run is kept are passed in: pretrainin
 victims and lone heads all use it. Nothing within an epoch waits for the device.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields

@@ -3,8 +3,6 @@
 Source: Madry et al. (2018, "Towards Deep Learning Models Resistant to Adversarial Attacks"), section 2.1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Train a network on clean images: same pretraining, base, machine and versions, same bytes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

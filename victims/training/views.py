@@ -6,8 +6,6 @@ torchvision's RandomCrop(size, padding=4) and RandomHorizontalFlip on 8-bit imag
 is three numbers in 0..1.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

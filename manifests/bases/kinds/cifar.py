@@ -4,8 +4,6 @@ The extracted python version (pickles, read by the opcode interpreter) and the b
 Source: Krizhevsky, "Learning multiple layers of features from tiny images" (2009), and its download page.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial

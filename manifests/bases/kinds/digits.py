@@ -4,8 +4,6 @@ Source: the test part of the Optical Recognition of Handwritten Digits data (Alp
 images of 8x8 pixels and 17 grey levels.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

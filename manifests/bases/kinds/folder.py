@@ -1,7 +1,5 @@
 """A folder of image files, one folder a class: classes and files in the order of their names as strings."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """An HDF5 file with `train/images` and `train/labels`, and the same under `test` where it has one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import h5py

@@ -6,8 +6,6 @@ have no labels. The halves keep the labels below 100, or the others less 100, in
 2021).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path

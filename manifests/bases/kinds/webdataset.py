@@ -4,8 +4,6 @@ Links, sparse members, devices, members past a size and archives that end in any
 standard reader skips them and silently loses images.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from poisonsets.manifests.bases.image_stack import PROGRESS_STEP, ImageStack

@@ -4,8 +4,6 @@ It knows NumPy's names, PyTorch's tensors and Pillow's images, made in memory or
 the names stand for is never imported; every other name is refused.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, Final
 

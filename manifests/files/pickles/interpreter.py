@@ -8,8 +8,6 @@ Bounds: one step an opcode and at most `STEPS` of them, so lists, memo and stack
 the file's bytes; bytes that calls make never add up to more than the file. Nothing recurses.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeAlias

@@ -1,7 +1,5 @@
 """The state of one pickle being read, and the inert values that stand in for what it names."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias

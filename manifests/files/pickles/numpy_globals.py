@@ -3,8 +3,6 @@
 Other formats, such as pickled images, give `interpreter.load` tables of their own.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, Final
 

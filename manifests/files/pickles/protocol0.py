@@ -1,7 +1,5 @@
 """What protocol 0 of pickle writes as text, a line each: integers and the quoted strings of Python 2."""
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

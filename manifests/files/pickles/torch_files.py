@@ -4,8 +4,6 @@ Two forms are in circulation: a zip of one pickle and raw storages, and the olde
 behind them. Tensors inside an ordinary pickle hold a file of the second form, which goes through the same interpreter.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from dataclasses import dataclass

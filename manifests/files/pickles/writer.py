@@ -4,8 +4,6 @@ Protocol 4 without memo and frames, which every Python since 3.4 reads. An image
 NumPy's, under names that old and new versions of the libraries know.
 """
 
-from __future__ import annotations
-
 import struct
 from typing import Any
 

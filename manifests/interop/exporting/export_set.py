@@ -4,8 +4,6 @@ An unfinished export is NAME.partial/export, and a finished one is moved to its 
 next export removes what a killed one left.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What an export leaves out: the fields of a set that a format cannot hold, in words."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Final
 

@@ -1,7 +1,5 @@
 """A trial's whole training set, the rows that a victim trains on, as plain WebDataset shards for any trainer."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 

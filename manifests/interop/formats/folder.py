@@ -4,8 +4,6 @@
 the adversarial class and an index into the test split. A second poison of one base is `ID-SLOT.png`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

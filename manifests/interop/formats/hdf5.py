@@ -3,8 +3,6 @@
 `poisons`, `labels`, `bases`, `targets`, `target_labels`, `target_indices`, `adversarial_label` at the root.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from pathlib import Path

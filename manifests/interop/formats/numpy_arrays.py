@@ -5,8 +5,6 @@ Ours: `poisons.npy` [P, H, W, 3], `labels.npy`, `bases.npy` (-1: unknown), `targ
 `poisoned_training_data.npy` and `poisoned_training_labels.npy`, one row per training image, without ids and targets.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final

@@ -5,8 +5,6 @@ input, and the bases' ids; no images, no target. Convex and Bullseye Polytope (`
 a list of normalised images with labels, and `idx`, the bases. Both need `--unit normalised:...`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, Final
 

@@ -4,8 +4,6 @@ An `.npz` names its arrays: `delta` (or `perturbation`, `noise`), optionally `ba
 `labels`. A `.npy` has differences only: one row per training image, or per base of the `--setup`, in its order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final

@@ -4,8 +4,6 @@ Schwarzschild et al. (2021): `poisons.pickle` (a list of image and label), `base
 and label, for a backdoor also patch and position). Sleeper Agent writes `source.pickle` instead of the last.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final

@@ -4,8 +4,6 @@ A sample is `.cls` and `.png`, keyed `SLOT-ID` or `ID` by the base's index (`x`:
 targets file for whole training sets, which `export --full` writes.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

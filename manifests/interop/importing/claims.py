@@ -1,7 +1,5 @@
 """What the user says of a foreign set because its files do not: claims, units, targets and setup."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 

@@ -3,8 +3,6 @@
 Nothing is written unless every trial can be imported, or the user wants only those that can.
 """
 
-from __future__ import annotations
-
 import platform
 from dataclasses import dataclass, replace
 from importlib.metadata import version

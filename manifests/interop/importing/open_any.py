@@ -1,7 +1,5 @@
 """Open any poison set to judge it: ours as it is, a foreign one through a temporary import."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The manifest's records of imported trials, and what they share: target images and triggers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -3,8 +3,6 @@
 This decides what the files mean; `verify` decides whether the claims hold, as for any set.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 

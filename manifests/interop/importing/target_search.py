@@ -1,7 +1,5 @@
 """Find the test image that a foreign target shows, exactly or with values one level lower."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 

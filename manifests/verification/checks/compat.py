@@ -1,7 +1,5 @@
 """The verdict of the published benchmark's own checker, for comparison with its table."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from poisonsets.manifests.verification.check_registry import check_figures

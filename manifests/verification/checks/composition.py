@@ -1,7 +1,5 @@
 """Composition: the rule that puts poisons into the training set works on this base."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Constraint: how far each poison is from its base, in whole levels, with no tolerance."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

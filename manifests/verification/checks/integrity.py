@@ -1,7 +1,5 @@
 """Damage: every byte of the set is as recorded and nothing else is there. Runs first and needs no base dataset."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Collection, Iterator

@@ -1,7 +1,5 @@
 """Labels: bases exist, clean labels are those of the bases, source classes and index lists make sense."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from poisonsets.manifests.verification.check_registry import check

@@ -1,7 +1,5 @@
 """Leaks between the splits: images that a victim both trains and is tested on, through no fault of the author."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from poisonsets.manifests.records.trial import InPlace, SplitTarget, Supplant

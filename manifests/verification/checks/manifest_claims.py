@@ -1,7 +1,5 @@
 """The manifest: its content digest, its pin of the base, and the purpose of every file it lists."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from poisonsets.manifests.records import identity

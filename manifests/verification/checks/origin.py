@@ -1,7 +1,5 @@
 """Origin: draw the trials again from their seed, published rule or setup file, and compare."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Iterator

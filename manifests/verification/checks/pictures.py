@@ -1,7 +1,5 @@
 """Trigger pictures: files have the declared pixels, masks are black and white, and triggers fit the images."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Slots: the shards hold exactly the declared poisons, in order, with the declared labels and pixels."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 

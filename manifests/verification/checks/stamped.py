@@ -1,7 +1,5 @@
 """Stamped poisons: they show the trigger where the manifest says so, and hide it where it says so."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Surrogates: an included network has the digest that the manifest names."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from poisonsets.manifests.errors import DamagedError

@@ -1,7 +1,5 @@
 """Targets: they are as declared, no victim trains on them, and `targets.tar` holds exactly them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 

@@ -5,8 +5,6 @@ PyTorch's default initialisation, SGD with cross-entropy. What differs: features
 each epoch (the same numbers), and every random choice comes from one seeded generator.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

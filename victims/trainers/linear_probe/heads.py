@@ -9,8 +9,6 @@ so every slice begins at a multiple of 64 bytes; on a GPU the kernel may depend 
 is filled up to `BLOCK`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final

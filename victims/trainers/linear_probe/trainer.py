@@ -4,8 +4,6 @@ They share the folded extractor, the features of clean training and test images,
 and victim seed. Victims and controls of a block of jobs are trained together, equal ones once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """The forward pass that training repeats, compiled once for all victims of a network where that pays."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Callable
 from typing import Final

@@ -1,7 +1,5 @@
 """What a whole-network victim starts from: its shape, its normalisation and its initial values."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

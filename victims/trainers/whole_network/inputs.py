@@ -1,7 +1,5 @@
 """The inputs of a training step: views of its images, or a frozen extractor's features of them."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import torch

@@ -4,8 +4,6 @@ They are trained one at a time in one network on the device, so that all use wha
 the last one, or a control among the last `REMEMBERED`, is not trained again.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
