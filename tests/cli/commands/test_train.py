@@ -103,3 +103,11 @@ def test_what_makes_no_sense_is_refused(
 ) -> None:
     cli(*QUICK, *OUT, *options).refused(2, said)
     assert not list(here.iterdir())
+
+
+def test_a_share_is_recorded_as_the_decimal_it_is() -> None:
+    from poisonsets.cli.commands.train import _decimal
+    from poisonsets.manifests.spelling import parse_share
+
+    spelled = ("0.10", "1/10", "10%", "0", "1/8", "12.5%")
+    assert [_decimal(parse_share(text, "--dropout")) for text in spelled] == ["0.1"] * 3 + ["0"] + ["0.125"] * 2
