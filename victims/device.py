@@ -1,8 +1,9 @@
 """Where victims compute: a device by name, and arithmetic that is float32 on every device."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import torch
 
@@ -31,16 +32,57 @@ def resolve(name: str) -> torch.device:
 
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
-    """Within the block: one CPU thread, and GPU convolutions without TF32, algorithm search or random order.
+    """Within the block: one CPU thread, all of float32, and GPU convolutions without algorithm search or random order.
 
     The number of threads changes the order of sums, so equal inputs would give other bytes on a machine with other
     cores; under load one thread is also faster. TF32 keeps 10 bits of the mantissa, which makes features a thousand
     times less exact than float32 does.
     """
-    threads = torch.get_num_threads()
+    threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
+    wanted = {"enabled": True, "benchmark": False, "deterministic": True}
+    before = {name: getattr(cudnn, name) for name in wanted}
     torch.set_num_threads(1)
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        with _all_of_float32():
+            _set(cudnn, wanted)
             yield
     finally:
+        _set(cudnn, before)
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def _all_of_float32() -> Iterator[None]:
+    """Within the block no product and no convolution of float32 is rounded to TF32 or bfloat16.
+
+    PyTorch can be told to in three ways: by an environment variable with `set_float32_matmul_precision` and
+    `allow_tf32`, by a `fp32_precision` for each operation, and by one for all of them. It refuses to answer for the
+    first where the second contradicts it, so both are set. `cudnn.flags` overlooks the third.
+    """
+    cudnn, cuda, mkldnn = torch.backends.cudnn, torch.backends.cuda, torch.backends.mkldnn
+    operations: list[Any] = [cuda.matmul]
+    operations += [getattr(backend, name) for backend in (cudnn, mkldnn) for name in ("conv", "rnn")]
+    operations.append(getattr(mkldnn, "matmul"))  # noqa: B009  torch does not declare it
+    before = [operation.fp32_precision for operation in operations]
+    level, convolutions = "highest", False  # where they contradict what is in force
+    with suppress(RuntimeError):
+        level = torch.get_float32_matmul_precision()
+    with suppress(RuntimeError):
+        convolutions = cudnn.allow_tf32
+
+    def set_all(level: str, convolutions: bool, precisions: Iterable[str]) -> None:
+        torch.set_float32_matmul_precision(level)
+        cudnn.allow_tf32 = convolutions
+        for operation, precision in zip(operations, precisions, strict=True):
+            operation.fp32_precision = precision
+
+    set_all("highest", False, ["ieee"] * len(operations))
+    try:
+        yield
+    finally:
+        set_all(level, convolutions, before)
+
+
+def _set(owner: object, values: dict[str, bool]) -> None:
+    for name, value in values.items():
+        setattr(owner, name, value)

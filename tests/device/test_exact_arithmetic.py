@@ -1,0 +1,76 @@
+"""Arithmetic is float32 whatever PyTorch was told before, and that is in force again afterwards."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from poisonsets.victims.device import exact_arithmetic
+
+BACKENDS: Any = torch.backends
+OPERATIONS = (
+    *(BACKENDS.cuda.matmul, BACKENDS.cudnn.conv, BACKENDS.cudnn.rnn),
+    *(BACKENDS.mkldnn.matmul, BACKENDS.mkldnn.conv, BACKENDS.mkldnn.rnn),
+)
+TELL: dict[str, Callable[[], object]] = {
+    "nothing": lambda: None,
+    "high": lambda: torch.set_float32_matmul_precision("high"),
+    "medium": lambda: torch.set_float32_matmul_precision("medium"),
+    "allow_tf32": lambda: setattr(BACKENDS.cuda.matmul, "allow_tf32", True),
+    "one operation": lambda: setattr(BACKENDS.cuda.matmul, "fp32_precision", "tf32"),
+    "convolutions alone": lambda: setattr(BACKENDS.cudnn.rnn, "fp32_precision", "ieee"),
+    "all operations": lambda: setattr(BACKENDS, "fp32_precision", "tf32"),
+}
+
+
+def precisions() -> list[str]:
+    return [operation.fp32_precision for operation in OPERATIONS]
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    before = precisions()
+    yield
+    BACKENDS.fp32_precision = "none"
+    torch.set_float32_matmul_precision("highest")
+    BACKENDS.cudnn.allow_tf32 = True
+    for operation, precision in zip(OPERATIONS, before, strict=True):
+        operation.fp32_precision = precision
+
+
+@pytest.mark.parametrize("way", TELL)
+def test_nothing_is_rounded_to_tf32_or_bfloat16(way: str) -> None:
+    TELL[way]()
+    before = precisions()
+    with exact_arithmetic(), exact_arithmetic():
+        assert precisions() == ["ieee"] * len(OPERATIONS)
+        # What a compiler asks; they raise where the ways of saying it contradict each other.
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert (BACKENDS.cuda.matmul.allow_tf32, BACKENDS.cudnn.allow_tf32) == (False, False)
+    assert precisions() == before
+
+
+@pytest.mark.parametrize("level", ["highest", "high", "medium"])
+def test_a_level_for_products_is_put_back(level: str) -> None:
+    torch.set_float32_matmul_precision(level)
+    with pytest.raises(ZeroDivisionError), exact_arithmetic():
+        raise ZeroDivisionError
+    assert torch.get_float32_matmul_precision() == level
+    assert BACKENDS.cuda.matmul.allow_tf32 == (level != "highest")
+    assert BACKENDS.cudnn.allow_tf32
+
+
+def test_the_environment_does_not_count_either() -> None:
+    program = (
+        "import torch; from poisonsets.victims.device import exact_arithmetic\n"
+        "asked = lambda: print(torch.backends.cuda.matmul.allow_tf32)\n"
+        "asked()\nwith exact_arithmetic(): asked()\nasked()"
+    )
+    environment = os.environ | {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False", "True"]
