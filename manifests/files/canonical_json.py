@@ -1,8 +1,8 @@
 """Canonical JSON: one spelling for one document, so that bytes can be hashed and compared.
 
 Keys sorted, no white space, ASCII only, one line feed at the end, integers only. The strict parser refuses what the
-standard one lets pass: duplicate keys, NaN and infinities, floats, other encodings. Deep nesting raises the parser's
-own RecursionError, a refusal like the others.
+standard one lets pass: duplicate keys, NaN and infinities, floats, other encodings. A document nested too deeply for
+the parser is refused like the others.
 """
 
 import hashlib

@@ -32,7 +32,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
     """The file, open for reading.
 
     Raises:
-        MissingError: it does not exist.
+        MissingError: it does not exist or may not be opened.
         DamagedError: it is no regular file or no HDF5 file.
     """
     if not path.exists():

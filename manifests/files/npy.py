@@ -45,7 +45,7 @@ class Header:
 def parse_header(data: bytes, where: str) -> Header:
     """The header of the `.npy` file that begins with these bytes.
 
-    Raises DamagedError where it is none, or of an array of anything but integers and floats.
+    Raises DamagedError where it is none, or its array holds anything but integers and floats, or is too large.
     """
     version, width = data[6:7], 2 if data[6:7] == b"\x01" else 4
     length = int.from_bytes(data[8 : 8 + width], "little")
@@ -58,7 +58,11 @@ def parse_header(data: bytes, where: str) -> Header:
     shape = tuple(int(part) for part in match[3].decode().replace(" ", "").split(",") if part)
     if len(shape) > DIMENSIONS:
         raise DamagedError(f"{where}: an array of {len(shape)} dimensions, at most {DIMENSIONS} are read")
-    return Header(np.dtype(match[1].decode()), shape, match[2] == b"True", start)
+    dtype = np.dtype(match[1].decode())
+    # numpy refuses some empty arrays for their other axes.
+    if math.prod(max(side, 1) for side in shape) * dtype.itemsize > limits.FILE_BYTES:
+        raise DamagedError(f"{where}: an array of shape {list(shape)}, at most {limits.FILE_BYTES} bytes are read")
+    return Header(dtype, shape, match[2] == b"True", start)
 
 
 def parse(data: bytes, where: str) -> NDArray[Any]:

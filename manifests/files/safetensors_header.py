@@ -35,6 +35,9 @@ DTYPES: Final[dict[str, np.dtype[Any]]] = {
 NAME: Final = re.compile(r"[!-~]{1,200}")
 """An array's name. A space or a line feed in it could spell another array's line, and two files share a digest."""
 DIGEST_BEGINS: Final = b"weights/1\n"
+DIMENSIONS: Final = 8
+LARGEST: Final = 2**53
+"""The most values of an array, empty axes counted as 1: numpy refuses some empty arrays for their other axes."""
 _DTYPE_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -182,6 +185,8 @@ def _entry(entry: Any) -> tuple[ArraySpec, int]:
     dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     if type(shape) is not list or any(type(number) is not int or number < 0 for number in (*shape, start, end)):
         raise ValueError("a shape or an offset is no list of whole numbers")
+    if len(shape) > DIMENSIONS or math.prod(max(number, 1) for number in shape) > LARGEST:
+        raise ValueError(f"a shape of more than {DIMENSIONS} dimensions or {LARGEST} values")
     spec = ArraySpec(dtype, tuple(shape))
     if end - start != spec.size:
         raise ValueError(f"a tensor {dtype} {shape} cannot have {end - start} bytes")

@@ -92,7 +92,7 @@ def train_id(index: int) -> str:
 
 
 def stamp_all(images: Images, trigger: Trigger, ids: Sequence[str]) -> Images:
-    """`stamp` for each of uint8 [N, H, W, 3]."""
+    """`stamp` for each of uint8 [N, H, W, 3]; raises as it."""
     stamped = [stamp(image, trigger, image_id) for image, image_id in zip(images, ids, strict=True)]
     return np.stack(stamped) if stamped else images.copy()
 

@@ -98,11 +98,14 @@ class OpenTrial:
         return target_images(self.record.targets, base, self.trigger(), self._owner.target_file)
 
     def target_images(self, base: Base) -> Images:
-        """The targets uint8 [K, H, W, 3] as victims meet them: with the trigger on, if there is one."""
+        """The targets uint8 [K, H, W, 3] as victims meet them, with any trigger on. Raises as `targets`."""
         return stacked(self.targets(base), base)
 
     def source_images(self, base: Base) -> Images:
-        """Every test image of the trial's source classes, uint8 [S, H, W, 3], likewise; S is 0 without such classes."""
+        """Every test image of the trial's source classes, uint8 [S, H, W, 3], likewise; S is 0 without such classes.
+
+        Raises UsageError where the trigger does not fit.
+        """
         sources = source_class_targets(self.record, base)
         return stacked(target_images(sources, base, self.trigger(), self._owner.target_file), base)
 
@@ -112,6 +115,7 @@ class OpenTrial:
         Raises:
             MissingError: it is another base.
             UsageError: the rule cannot be met.
+            DamagedError: as `poisons`.
         """
         base = base.as_pinned(self._owner.manifest.base)
         rows = compose(base.train.labels, self.record, rule or self.record.composition, base.victim_classes)

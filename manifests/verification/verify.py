@@ -48,7 +48,7 @@ def verify(
     """Check a poison set.
 
     Args:
-        find_base: gives the base dataset that a manifest pins, or raises MissingError.
+        find_base: gives the base dataset that a manifest pins, or raises MissingError or DamagedError.
         progress: called with (trials done, trials in all).
         setup: compare the trials with this setup too.
         sample: read and judge these trials only; of the others, check the files' names and sizes.
@@ -56,6 +56,7 @@ def verify(
 
     Raises:
         MissingError: there is no such folder or base.
+        DamagedError: as `find_base`; what is damaged in the set is a finding.
     """
     judged = _Judged()
     try:

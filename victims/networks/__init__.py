@@ -64,8 +64,10 @@ def register(name: str) -> Callable[[Family], Family]:
 
 
 def collect(prefix: str, collection: Collection) -> None:
-    """Put a collection under its prefix."""
-    _COLLECTIONS[prefix] = collection
+    """Put a collection under its prefix; UsageError where another one has the prefix."""
+    other = _COLLECTIONS.setdefault(prefix, collection)
+    if other is not collection:
+        raise clash("collections of networks", prefix, collection.make.__module__, other.make.__module__)
 
 
 @cache

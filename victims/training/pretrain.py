@@ -121,7 +121,7 @@ def training_ids(pretraining: Pretraining, base: Base) -> NDArray[np.int64]:
 
 
 def training_images(pretraining: Pretraining, base: Base) -> tuple[Images, Labels]:
-    """The images of `training_ids` and their labels' positions in the pretraining's classes."""
+    """The images of `training_ids` and their labels' positions in the pretraining's classes. Raises as it."""
     ids = training_ids(pretraining, base)
     return images_of(Split(base.train.images[ids], base.train.labels[ids]), pretraining.classes)
 

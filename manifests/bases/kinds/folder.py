@@ -13,7 +13,12 @@ from poisonsets.manifests.workers import Progress
 def read_folder(source: Path, resize: int | None, progress: Progress) -> Contents:
     """The PNG and JPEG files of `train/CLASS/` and `test/CLASS/` (or `val/CLASS/`), or of `CLASS/` directly.
 
-    Other files, hidden folders and deeper folders are passed over. A class of the test split must be one of train.
+    Other files, hidden folders and deeper folders are passed over.
+
+    Raises:
+        MissingError: a folder cannot be read, or a split has no image.
+        DamagedError: a class of the test split is not one of train, or as `decode_splits`.
+        UsageError: as `decode_splits`.
     """
     folders = _split_folders(source)
     classes = _classes(folders[0])

@@ -11,7 +11,7 @@ from typing import Final
 import h5py
 
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.errors import MissingError
+from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import hdf5, npy
 from poisonsets.manifests.interop.format import PLAIN_FIELDS, ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import begins
@@ -32,11 +32,11 @@ def read_hdf5(path: Path, _base: Base) -> ForeignTrial:
 
     Raises:
         MissingError: there is no such file.
-        DamagedError: it is no HDF5 file of a trial, or uses refused storage features.
+        DamagedError: it is a link in the folder, no HDF5 file of a trial, or uses refused storage features.
     """
     file = path / NAME if path.is_dir() else path
     if path.is_dir() and file.is_symlink():
-        raise MissingError(f"{file}: a link; only regular files are read")
+        raise DamagedError(f"{file}: a link; only regular files are read")
     with hdf5.opened(file) as opened:
         found = {
             name: hdf5.read(opened, name, rank=rank, limit=npy.ARRAY_BYTES)

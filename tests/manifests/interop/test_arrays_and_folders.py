@@ -19,6 +19,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.files import npy
 from poisonsets.manifests.files.pixels import Images
+from poisonsets.manifests.interop.formats import formats
 from poisonsets.manifests.sets.reader import open_set
 from poisonsets.manifests.trials.published import open_setup
 
@@ -186,6 +187,12 @@ def test_hdf5_of_named_arrays(tmp_path: Path, made: Poisoned, importing: Import)
         file["anything"] = [1.5]
     assert importing(tmp_path / "theirs.h5").format == "hdf5"
     made.check_import(tmp_path / "set")
+
+
+def test_a_link_in_the_place_of_an_hdf5_file_is_refused(tmp_path: Path, base: Base) -> None:
+    (tmp_path / "poisons.h5").symlink_to(tmp_path / "elsewhere.h5")
+    with pytest.raises(DamagedError, match="a link; only regular files are read"):
+        formats()["hdf5"].read(tmp_path, base)
 
 
 def test_hdf5_of_floats_is_refused(tmp_path: Path, made: Poisoned, importing: Import) -> None:

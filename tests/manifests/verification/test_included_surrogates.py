@@ -11,14 +11,19 @@ from forge import Draft, check, forge, small_base, small_set
 from poisonsets.manifests.files.safetensors_header import tensors_digest
 
 
-def network(value: int) -> bytes:
-    header = json.dumps({"a": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}}).encode()
+def network(value: int, shape: tuple[int, ...] = (1,)) -> bytes:
+    header = json.dumps({"a": {"dtype": "I64", "shape": shape, "data_offsets": [0, 8]}}).encode()
     return len(header).to_bytes(8, "little") + header + value.to_bytes(8, "little")
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(network(1), ""), (network(2), "its tensors have digest"), (b"no network", "not a safetensors file")],
+    [
+        (network(1), ""),
+        (network(2), "its tensors have digest"),
+        (network(1, (1,) * 65), "a shape of more than 8 dimensions"),
+        (b"no network", "not a safetensors file"),
+    ],
 )
 def test_v107_a_surrogate_is_the_one_it_is_called(tmp_path: Path, data: bytes, message: str) -> None:
     base = small_base()

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from poisonsets.manifests.errors import UsageError
-from poisonsets.victims.networks import Classifier, build, names
-from poisonsets.victims.networks.classifier import channels
+from poisonsets.victims.networks import Classifier, Collection, NetworkSpec, build, collect, names, skeleton
+from poisonsets.victims.networks.classifier import Body, channels
 
 ZERO, HALF, ONE = ("0", "0", "0"), ("0.5", "0.5", "0.5"), ("1", "1", "1")
 
@@ -122,3 +122,13 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 def test_a_width_out_of_range_is_refused(width: str) -> None:
     with pytest.raises(UsageError, match="width"):
         build("convnet", 2, width, HALF, HALF)
+
+
+def test_a_second_collection_cannot_take_a_prefix() -> None:
+    def make(_name: str, _width: str) -> tuple[Body, int]:
+        raise AssertionError("taken over")
+
+    names()
+    with pytest.raises(UsageError, match=r"^two collections of networks are called torchvision: "):
+        collect("torchvision", Collection(tuple, make))
+    assert skeleton(NetworkSpec("torchvision:resnet18", 2, "1", ZERO, ONE)).feature_width == 512
