@@ -43,6 +43,7 @@ app.command("show")(show.show)
 
 BUG = 70
 INTERRUPTED = 130
+LESS_MEMORY = "Use fewer `--workers` or a smaller network"
 
 
 def _version(wanted: bool) -> None:
@@ -126,7 +127,7 @@ def run(arguments: Sequence[str]) -> int:
         named = naming_cache(MissingError(f"{place}{error.strerror or error}", PERMISSIONS))
         return _fail(named.message, 4, arguments, remedy=named.remedy)
     except MemoryError:
-        return _fail("out of memory", 4, arguments, remedy="Use fewer `--workers` or a smaller network")
+        return _fail("out of memory", 4, arguments, remedy=LESS_MEMORY)
     except Exception as error:  # noqa: BLE001  the edge: whatever is left is a bug of ours
         return _unexpected(error, arguments)
 
@@ -168,6 +169,11 @@ def _unexpected(error: Exception, arguments: Sequence[str]) -> int:
         if not message.strip():  # help was asked for by giving nothing, and is printed already
             return 2
         return _fail(message, 2, arguments)
+    if "torch" in sys.modules:  # else it is no error of a device
+        from poisonsets.victims.device import device_refusal
+
+        if refusal := device_refusal(error, "the device", LESS_MEMORY):
+            return _fail(refusal.message, refusal.exit_code, arguments, remedy=refusal.remedy)
     if os.environ.get("POISONSETS_DEBUG"):
         raise error
     remedy = "Repeat with `export POISONSETS_DEBUG=1` and report what it prints"

@@ -3,11 +3,15 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from poisonsets.manifests.errors import MissingError, UsageError
+
+_NO_MEMORY: Final = ("out of memory", "allocate memory", "not enough memory", "alloc_failed", "bad_alloc")
+_RESTART: Final = "Look at it with `nvidia-smi` and repeat the command; craft and score go on with --resume"
+_FAILED: Final = ("CUDA error:", "cuDNN error:", "HIP error:")
 
 
 def resolve(name: str) -> torch.device:
@@ -28,6 +32,34 @@ def resolve(name: str) -> torch.device:
     if index >= count:
         raise MissingError(f"device {name} was asked for, this machine has {count} CUDA devices", "Use --device cpu")
     return torch.device("cuda", index)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the CPU or a device: each library, driver and platform has its own words for it."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError | OSError) and any(words in said for words in _NO_MEMORY)
+
+
+def device_refusal(error: BaseException, place: str, remedy: str) -> MissingError | None:
+    """What to tell where memory ran out or the device failed; None for any other error.
+
+    After most failures a process can use its GPU no more: whatever it tries next would fail too.
+
+    Args:
+        error: as PyTorch raised it.
+        place: the device, for the message.
+        remedy: what to lower where memory ran out.
+    """
+    if is_out_of_memory(error):
+        return MissingError(f"{place}: out of memory", remedy)
+    if isinstance(error, torch.AcceleratorError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _FAILED)
+    ):
+        cause = (str(error).splitlines() or [""])[0][:200]
+        return MissingError(f"{place}: the device failed ({cause})", _RESTART)
+    return None
 
 
 @contextmanager

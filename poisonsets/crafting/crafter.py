@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -18,7 +19,9 @@ from poisonsets.manifests.records.trial import Slots
 from poisonsets.manifests.stream import Stream
 from poisonsets.manifests.trials.plan import Plan, composition_of
 from poisonsets.manifests.workers import Progress, silent
-from poisonsets.surrogates import Surrogate, exact_arithmetic, retrain_surrogate
+from poisonsets.surrogates import Surrogate, device_refusal, exact_arithmetic, is_out_of_memory, retrain_surrogate
+
+_LESS_MEMORY: Final = "Use fewer --workers or a smaller network, go on with --resume"
 
 
 @dataclass(frozen=True)
@@ -64,22 +67,24 @@ class Crafter:
         """Craft a block; if memory runs out, its halves.
 
         Raises:
-            MissingError: memory ran out and the block cannot be halved again.
+            MissingError: memory ran out and the block cannot be halved again, or the device failed.
             OSError, MissingError, DamagedError: as the attack raised them; other errors refuse the block's trials.
         """
         try:
             with exact_arithmetic():
                 crafted = self._attack(self._task(block), self._context(block, progress))
         except Exception as error:
-            if not _out_of_memory(error):
+            if not is_out_of_memory(error):
                 if isinstance(error, OSError | MissingError | DamagedError):
                     raise
+                if failure := device_refusal(error, str(self._device), _LESS_MEMORY):
+                    raise failure from error
                 reason = f"the attack raised {type(error).__name__}: {error}"
                 return [RefusedTrial(plan, reason) for plan in block.plans]
         else:
             return [self._trial(block, crafted, i, halvings) for i in range(len(block.plans))]
         if len(block.plans) == 1 or halvings == limits.HALVINGS:
-            raise MissingError(f"{self._device}: out of memory", "Use fewer --workers or a smaller network, --resume")
+            raise MissingError(f"{self._device}: out of memory", _LESS_MEMORY)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         return [result for half in block.halves() for result in self.run(half, progress, halvings + 1)]
@@ -145,12 +150,6 @@ class Crafter:
         if self._trigger is not None and request.attack.traits.leaves_out(request.settings):
             images = stamp_training(images, self._trigger, bases)
         return CraftedTrial(plan, bases, images, crafted.history[i] if crafted.history else (), halvings)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    # PyTorch's CPU allocator raises a plain RuntimeError; its wording depends on the platform.
-    words = ("allocate memory", "not enough memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
 
 
 def _fault(crafted: object, block: Block, i: int) -> str:

@@ -20,6 +20,7 @@ from poisonsets.methods.pairing import greedy
 from poisonsets.victims.networks import build
 from poisonsets.victims.scoring.jobs import forget_peak
 from poisonsets.victims.trainers.whole_network import forward_pass
+from poisonsets.victims.trainers.whole_network.trainer import WholeNetworkTrainer
 from poisonsets.victims.training.checkpoint import Checkpoint
 from poisonsets.victims.training.loop import Schedule, fit, optimiser_of
 from poisonsets.victims.training.pretrain import cached_weights
@@ -50,7 +51,9 @@ def shared_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def crafted(folder: Path, attack: str, network: Path, device: str) -> Path:
     """A set of two trials with five poisons each."""
-    asked = ("--base", "digits", "--trials", "0-1", "--poisons", "5", "--set", "steps=3", "--surrogate", str(network))
+    asked = ["--base", "digits", "--trials", "0-1", "--poisons", "5"]
+    if attack != "label-flip":
+        asked += ["--set", "steps=3", "--surrogate", str(network)]
     assert run(["craft", attack, *asked, "--device", device, "-q", "-o", str(folder)]) == 0
     return folder
 
@@ -90,6 +93,45 @@ def test_a_score_predicts_what_the_cpu_does(
     assert gpu.launches.total() > 100
     assert not gpu.faults
     assert not gpu.random
+
+
+@pytest.mark.parametrize(
+    ("said", "fragment"),
+    [
+        ("CUDA out of memory. Tried to allocate 2 GiB", "out of memory. Use fewer --workers"),
+        ("CUDA error: out of memory", "out of memory. Use fewer --workers"),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "out of memory"),
+        ("CUDA error: unspecified launch failure", "the device failed (CUDA error: unspecified launch failure)"),
+    ],
+)
+def test_a_score_that_the_gpu_ends_keeps_its_finished_rows(
+    tmp_path: Path,
+    network: Path,
+    said: str,
+    fragment: str,
+    gpu: Gpu,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made, results = crafted(tmp_path / "set", "label-flip", network, "cpu"), tmp_path / "results"
+    asked = ["score", str(made), "--protocol", "digits-scratch/convnet@epochs=1,width=0.0625", "--device", "cuda", "-q"]
+    predict, calls = WholeNetworkTrainer.predictions, []
+
+    def once(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 2:
+            raise RuntimeError(said)
+        return predict(*given)
+
+    monkeypatch.setattr(WholeNetworkTrainer, "predictions", once)
+    assert run([*asked, "-o", str(results)]) == 4
+    told = capsys.readouterr().err
+    assert f"cuda:0: {fragment}" in told
+    assert "--resume" in told
+    assert len(list((results / "rows").iterdir())) == 1
+    assert run([*asked, "-o", str(results), "--resume"]) == 0
+    assert len(list((results / "rows").iterdir())) == 2
+    assert len(calls) == 3
 
 
 def test_memory_can_be_measured_before_anything_is_on_the_gpu(gpu: Gpu) -> None:

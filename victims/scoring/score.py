@@ -87,7 +87,7 @@ def score_set(
             processes tell nothing.
 
     Raises:
-        MissingError: the base is another one, or the results folder cannot be used.
+        MissingError: the base is another one, the results folder cannot be used, memory ran out or the device failed.
         UsageError: extractors and protocols do not match, a trial cannot be scored this way, or trajectories have no
             results folder.
         ViolationError: a victim diverged; it has no row.

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import torch
 
@@ -12,6 +12,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.workers import Progress, silent
+from poisonsets.victims.device import device_refusal
 from poisonsets.victims.features.store import FeatureDtype, FeatureStore
 from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder, trajectory_path
 from poisonsets.victims.results.row import Row
@@ -23,6 +24,7 @@ from poisonsets.victims.trainers.victim_pair import JobInput
 from poisonsets.victims.trainers.whole_network.trainer import WholeNetworkTrainer
 from poisonsets.victims.training.loop import Precision
 
+_LESS_MEMORY: Final = "Use fewer --workers, fewer --trials at a time or smaller networks, go on with --resume"
 Trainer: TypeAlias = LinearProbeTrainer | WholeNetworkTrainer
 
 
@@ -97,7 +99,16 @@ class RowMaker:
 
         Raises:
             UsageError, DamagedError, MissingError: as the trainer's `predictions` and `jobs.trial_images`.
+            MissingError: memory ran out or the device failed; the rows of earlier blocks are stored.
         """
+        try:
+            return self._made(block, progress)
+        except Exception as error:
+            if refusal := device_refusal(error, str(self._settings.device), _LESS_MEMORY):
+                raise refusal from error
+            raise
+
+    def _made(self, block: JobBlock, progress: Progress) -> list[Row | ViolationError]:
         started, settings = time.perf_counter(), self._settings
         forget_peak(settings.device)
         trainer = self._trainer_of(block)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 CRAFT = ("craft", "noise", "--base", "digits", "-o", "new")
 BULLSEYE = ("craft", "bullseye-polytope", "--base", "digits", "-o", "new")
@@ -223,6 +224,9 @@ def test_a_bug_of_ours_is_70_and_says_how_to_report_it(
     [
         (KeyboardInterrupt(), 130, "--resume"),
         (MemoryError(), 4, "out of memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), 4, "out of memory"),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be"), 4, "smaller network"),
+        (RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel"), 4, "failed (CUDA error: unspecified"),
         (OSError(28, "No space left on device", "a/file"), 4, "a/file: No space left on device"),
         (PermissionError(13, "Permission denied"), 4, "Permission denied"),
     ],

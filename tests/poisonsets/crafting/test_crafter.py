@@ -144,7 +144,23 @@ def test_a_random_trial_is_the_same_bytes_in_any_block() -> None:
     assert [one.images.tobytes() for one in together] == [one.images.tobytes() for one in alone]
 
 
-# --- memory ----------------------------------------------------------------------------------------------------
+# --- memory and devices ----------------------------------------------------------------------------------------
+
+NO_MEMORY = (
+    "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
+    "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "std::bad_alloc",
+)
+FAILURES = (
+    RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+    torch.AcceleratorError("device-side assert triggered"),
+)
 
 
 @pytest.mark.usefixtures("open_registry")
@@ -175,6 +191,28 @@ def test_memory_that_never_suffices_stops_the_run() -> None:
     with pytest.raises(MissingError, match="out of memory"):
         crafter_of(counting).run(split(many)[0])
     assert calls == [200, 100, 50, 25, 12, 6, 3]
+
+
+@pytest.mark.usefixtures("open_registry")
+@pytest.mark.parametrize("said", NO_MEMORY)
+def test_every_library_says_in_its_own_words_that_memory_ran_out(said: str) -> None:
+    def greedy(task: Task, context: Context) -> Crafted:
+        if len(task.bases) > 1:
+            raise RuntimeError(said)
+        return Crafted(task.bases)
+
+    found = crafter_of(greedy).run(split(PLANS)[0])
+    assert [one.halvings for one in found] == [1, 2, 2]
+
+
+@pytest.mark.usefixtures("open_registry")
+@pytest.mark.parametrize("error", FAILURES, ids=str)
+def test_a_device_that_fails_stops_the_run_and_refuses_no_trial(error: RuntimeError) -> None:
+    def dying(task: Task, context: Context) -> Crafted:
+        raise error
+
+    with pytest.raises(MissingError, match=r"cpu: the device failed \(.*\). .* go on with --resume"):
+        crafter_of(dying).run(split(PLANS)[0])
 
 
 @pytest.mark.usefixtures("open_registry")
