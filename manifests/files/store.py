@@ -183,7 +183,7 @@ def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
 def refuse_nonempty(folder: Path, remedy: str = "Choose another one or remove it") -> None:
     """Refuse an output folder that holds anything, with this remedy.
 
-    Raises MissingError where it is a file, or a folder with something in it.
+    Raises MissingError where it is a file or a link, or a folder with something in it.
     """
     with refusals(folder):
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):

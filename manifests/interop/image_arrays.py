@@ -14,6 +14,7 @@ from poisonsets.manifests.files.images import IMAGE_FILE_BYTES, decode
 from poisonsets.manifests.files.pixels import Images
 
 EIGHT_BIT_RGB: Final = b"\x08\x02"
+LARGEST: Final = 2**53  # of indices and labels, as in a manifest
 NO_IMAGES: Final = np.zeros((0, 1, 1, 3), np.uint8)
 
 
@@ -51,12 +52,14 @@ def indices(array: NDArray[Any], where: str) -> tuple[int, ...]:
     """The integers of a one-dimensional array; whole floats count.
 
     Raises:
-        DamagedError: it is no such array.
+        DamagedError: it is no such array, or a number is far beyond any index.
     """
     if array.ndim != 1 or array.dtype.kind not in "iuf" or len(array) > limits.SLOTS_PER_TRIAL:
         raise DamagedError(f"{where}: an array of {array.dtype} {list(array.shape)}, wanted one integer per poison")
     if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.rint(array)).all()):
         raise DamagedError(f"{where}: numbers that are not whole")
+    if (np.abs(array.astype(np.float64)) > LARGEST).any():
+        raise DamagedError(f"{where}: numbers beyond {LARGEST}")
     return tuple(int(one) for one in array)
 
 

@@ -73,6 +73,8 @@ def trial_from_arrays(found: Mapping[str, NDArray[Any]], where: str) -> ForeignT
 
 def _targets(found: Mapping[str, NDArray[Any]]) -> tuple[ForeignTarget, ...]:
     columns = {name: found[name] for name in ("targets", "target_labels", "target_indices") if name in found}
+    if any(array.ndim == 0 for array in columns.values()):
+        raise DamagedError("targets, target_labels or target_indices is a single value, wanted one per target")
     if len({len(array) for array in columns.values()}) > 1:
         raise DamagedError("targets, target_labels and target_indices have different lengths")
     count = max((len(array) for array in columns.values()), default=0)

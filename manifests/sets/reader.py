@@ -209,7 +209,10 @@ class PoisonSet:
         return self._target_images.keys() if TARGETS in self._files else frozenset()
 
     def target_file(self, key: str) -> Images:
-        """The sample of `targets.tar` with that key, uint8 [H, W, 3]. Raises DamagedError where there is none."""
+        """The sample of `targets.tar` with that key, uint8 [H, W, 3].
+
+        Raises DamagedError as `decode_shard`, or where there is none.
+        """
         if key not in self._target_images:
             raise DamagedError(f"{self.path}: {TARGETS} has no sample {key}")
         return self._target_images[key]

@@ -124,8 +124,11 @@ def read_targets(path: Path | str) -> TargetSpec:
     if record.trigger is None:
         return TargetSpec(record)
     refuse_trigger(record.trigger, f"{file}: trigger")
-    return TargetSpec(record, Trigger.read(record.trigger, lambda path: _picture(file.parent / path)))
+    return TargetSpec(record, Trigger.read(record.trigger, lambda path: _picture(file.parent, path)))
 
 
-def _picture(path: Path) -> Images:
-    return decode(store.read_file(path, IMAGE_FILE_BYTES), str(path), None)
+def _picture(folder: Path, path: str) -> Images:
+    picture = folder / path
+    if "/" in path and picture.parent.is_symlink():
+        raise DamagedError(f"{picture}: lies in a linked folder; only regular files are read")
+    return decode(store.read_file(picture, IMAGE_FILE_BYTES), str(picture), None)

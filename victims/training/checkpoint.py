@@ -74,7 +74,7 @@ class Checkpoint:
                     raise ValueError("not every epoch was recorded")
                 recorder.restore(tensors["recorder"])
             return int(file.record["epochs"])
-        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (ValueError, LookupError, TypeError, RuntimeError) as error:
             raise DamagedError(f"{self.path}: no checkpoint of this victim ({str(error)[:120]})", remedy) from error
 
     def save(

@@ -23,7 +23,13 @@ SUFFIX: Final = ".JPEG"
 
 
 def read_tinyimagenet(source: Path, resize: int | None, progress: Progress, *, kept: slice) -> Contents:
-    """The classes `kept` of the sorted wnids, numbered from 0; the source holds train/, val/ and wnids.txt."""
+    """The classes `kept` of the sorted wnids, numbered from 0; the source holds train/, val/ and wnids.txt.
+
+    Raises:
+        MissingError: the source is not laid out like this, or lacks these classes.
+        DamagedError: wnids.txt or the annotations do not fit the folders, or as `decode_splits`.
+        UsageError: as `decode_splits`.
+    """
     wnids = _wnids(source)[kept]
     if not wnids:
         raise MissingError(f"{source}: too few class folders in train/ for this base", "Check that it is complete")

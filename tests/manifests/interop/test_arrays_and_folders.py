@@ -132,12 +132,12 @@ def test_witches_brew_numpy(tmp_path: Path, made: Poisoned, importing: Import, d
     made.check_import(tmp_path / "set")
 
 
-@pytest.mark.parametrize("change", ["shares", "nan", "short", "labels", "cut"])
+@pytest.mark.parametrize("change", ["shares", "nan", "short", "labels", "large", "cut"])
 def test_witches_brew_numpy_that_is_none(tmp_path: Path, base: Base, importing: Import, change: str) -> None:
     images, labels = base.train.images.astype(np.float64), base.train.labels.astype(np.float64)
     images = images / 255 if change == "shares" else images[:-1] if change == "short" else images
     images[3, 3, 3, 0] = np.nan if change == "nan" else images[3, 3, 3, 0]
-    labels[5] = np.nan if change == "labels" else labels[5]
+    labels[5] = {"labels": np.nan, "large": 1e300}.get(change, labels[5])
     (tmp_path / "brew").mkdir()
     np.save(tmp_path / "brew" / "poisoned_training_data.npy", images)
     np.save(tmp_path / "brew" / "poisoned_training_labels.npy", labels)
@@ -227,6 +227,11 @@ WRONG: dict[str, dict[str, Any]] = {
         "poisons": np.full((1, 8, 8, 3), 99, np.uint8),
         "target_labels": np.zeros(2, np.int64),
         "target_indices": np.zeros(1, np.int64),
+    },
+    "a target without an axis": {"poisons": np.full((1, 8, 8, 3), 99, np.uint8), "target_labels": np.array(1)},
+    "a label past every index": {
+        "poisons": np.full((1, 8, 8, 3), 99, np.uint8),
+        "labels": np.array([2**63], np.uint64),
     },
 }
 

@@ -106,6 +106,19 @@ def test_a_linked_picture_is_not_followed(tmp_path: Path) -> None:
         read_targets(written(tmp_path, targets=[ONE], trigger={"kind": "image", "image": "t.png", "alpha": "0.1"}))
 
 
+def test_a_picture_in_a_linked_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    Image.new("RGB", (2, 2)).save(tmp_path / "real" / "t.png")
+    trigger = {"kind": "image", "image": "triggers/t.png", "alpha": "0.1"}
+    file = written(tmp_path, targets=[ONE], trigger=trigger)
+    (tmp_path / "triggers").symlink_to(tmp_path / "real")
+    with pytest.raises(DamagedError, match=r"triggers/t\.png: lies in a linked folder"):
+        read_targets(file)
+    (tmp_path / "triggers").unlink()
+    (tmp_path / "real").rename(tmp_path / "triggers")
+    assert read_targets(file).trigger is not None
+
+
 @pytest.mark.parametrize(("classes", "label"), [((), 8), ((5, 5), 8), ((8,), 8), ((5,), -1)])
 def test_source_classes_are_checked_as_in_a_file(classes: tuple[int, ...], label: int) -> None:
     with pytest.raises(UsageError, match="source classes"):

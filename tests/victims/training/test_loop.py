@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poisonsets.manifests.errors import DamagedError, ViolationError
+from poisonsets.manifests.files import array_file
 from poisonsets.methods.augment import augment_images
 from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.protocols import parse
@@ -97,6 +99,16 @@ def test_a_checkpoint_of_another_run_or_with_other_bytes_is_refused(tmp_path: Pa
     kept.path.write_bytes(data)
     with pytest.raises(DamagedError, match="no checkpoint"):
         trained(PLAIN, tiny(width="0.125"), checkpoint=kept)
+
+
+def test_a_checkpoint_with_a_buffer_of_no_parameter_is_refused(tmp_path: Path) -> None:
+    kept = Checkpoint(tmp_path / "run.safetensors", "key", every=1)
+    trained(PLAIN, checkpoint=kept)
+    record, arrays = {"key": "key", "epochs": 4}, {"optimiser.999.momentum_buffer": np.zeros(1, np.float32)}
+    whole = array_file.read(kept.path, lambda _record: None, limit=1 << 30, remedy="")
+    array_file.write(kept.path, record, whole.arrays | arrays)
+    with pytest.raises(DamagedError, match="no checkpoint of this victim"):
+        trained(PLAIN, checkpoint=kept)
 
 
 def by_hand(values: list[Tensor], gradients: Iterator[list[Tensor]], schedule: Schedule) -> None:
