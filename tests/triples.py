@@ -13,9 +13,9 @@ from PIL import Image
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.interop.importing.import_set import Imported
+from poisonsets.manifests.interop.importing.import_set import ImportResult
 
-Import = Callable[..., Imported]
+Import = Callable[..., ImportResult]
 
 
 def picture(image: Images, kind: str = "memory") -> Image.Image:

@@ -17,7 +17,7 @@ from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
-    from poisonsets.manifests.interop.importing.import_set import Imported
+    from poisonsets.manifests.interop.importing.import_set import ImportResult
     from poisonsets.manifests.records.trial import Constraint
     from poisonsets.manifests.verification.findings import Report
 
@@ -128,7 +128,7 @@ def _constraint(levels: int | None, *, exempt: bool) -> Constraint:
     return Unconstrained() if levels is None else Linf(levels=levels, exempt_trigger=exempt)
 
 
-def _tell(done: Imported, judged: Report | None, out: Path, *, as_json: bool) -> None:
+def _tell(done: ImportResult, judged: Report | None, out: Path, *, as_json: bool) -> None:
     from poisonsets.cli.reports import tell_findings
     from poisonsets.manifests.verification.findings import record
 

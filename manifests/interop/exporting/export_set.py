@@ -30,7 +30,7 @@ ROWS: Final = "which rows are poisons, and their bases"
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """The result of an export: trial numbers, how many files were written, and in words what the export leaves out."""
 
     trials: tuple[int, ...]
@@ -48,7 +48,7 @@ def export_set(
     rule: Callable[[Trial], Rule] | None = None,
     ruled_by: str = "",
     progress: Progress = silent,
-) -> Exported:
+) -> ExportResult:
     """Export trials, each into a folder named by its number, without judging their claims.
 
     Args:
@@ -82,7 +82,7 @@ def export_set(
             progress(done + 1, len(trials))
         what = chosen.name if rule is None else f"whole training sets, composed {ruled_by}"
         store.write_file(folder / writer.CARD, _readme(opened, numbers, what, lost).encode())
-    return Exported(tuple(numbers), files + 1, lost)
+    return ExportResult(tuple(numbers), files + 1, lost)
 
 
 def _files(

@@ -29,7 +29,7 @@ from poisonsets.manifests.workers import Progress, silent
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportResult:
     """The result of an import.
 
     Attributes:
@@ -69,7 +69,7 @@ def import_set(
     only: tuple[int, ...] | None = None,
     skip_bad: bool = False,
     progress: Progress = silent,
-) -> Imported:
+) -> ImportResult:
     """Read a foreign set and write it as one of ours.
 
     Args:
@@ -101,14 +101,14 @@ def import_set(
             bad = tuple(one for one in places if one not in builder.trials)
             if (bad and not skip_bad) or not builder.trials:
                 _remove(output)
-                return Imported(chosen.name, None, (), bad, findings.by_code())
+                return ImportResult(chosen.name, None, (), bad, findings.by_code())
             for path, data in builder.files():
                 unfinished.add_file(path, data)
             manifest = unfinished.publish({**head, **builder.triggers()}, {"imported_from": chosen.name})
         except PoisonsetsError:
             _remove(output)
             raise
-    return Imported(chosen.name, manifest.content_digest, tuple(builder.trials), bad, findings.by_code())
+    return ImportResult(chosen.name, manifest.content_digest, tuple(builder.trials), bad, findings.by_code())
 
 
 def _start_over(output: Path, request: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, UsageError, ViolationError
 from poisonsets.manifests.interop.formats import sniff_format
 from poisonsets.manifests.interop.importing.claims import Claims
-from poisonsets.manifests.interop.importing.import_set import Imported, import_set
+from poisonsets.manifests.interop.importing.import_set import ImportResult, import_set
 from poisonsets.manifests.sets.writer import MANIFEST
 from poisonsets.manifests.spelling import command
 
@@ -61,7 +61,7 @@ def open_any(
         yield NativeSet(output, (assumed, *(line for one in done.by_code for line in one.lines())))
 
 
-def _refuse_bad(done: Imported, path: Path, importing: str) -> None:
+def _refuse_bad(done: ImportResult, path: Path, importing: str) -> None:
     if not done.kept_out:
         return
     first, more = done.findings[0], len(done.kept_out) - 1

@@ -11,7 +11,7 @@ from triples import Import
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.interop import formats
 from poisonsets.manifests.interop.importing.claims import Claims
-from poisonsets.manifests.interop.importing.import_set import Imported, import_set
+from poisonsets.manifests.interop.importing.import_set import ImportResult, import_set
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def native(honest: Path) -> Path:
 def importing(tmp_path: Path, base: Base) -> Import:
     """Import into the test's folder `set`; keywords of `Claims` and of `import_set` alike."""
 
-    def run(source: Path, form: str = "auto", **options: Any) -> Imported:
+    def run(source: Path, form: str = "auto", **options: Any) -> ImportResult:
         own = {key: options.pop(key) for key in ("number", "only", "skip_bad") if key in options}
         against = options.pop("against", base)
         chosen = formats.find_format(form, source)

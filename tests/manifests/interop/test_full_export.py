@@ -14,7 +14,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.bases.spec import parse_spec
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.interop import formats
-from poisonsets.manifests.interop.exporting.export_set import ROWS, Exported, export_set
+from poisonsets.manifests.interop.exporting.export_set import ROWS, ExportResult, export_set
 from poisonsets.manifests.overlay.compose import ByCount
 from poisonsets.manifests.sets.reader import open_set
 from poisonsets.manifests.training_sets.open import open_training_set
@@ -23,7 +23,7 @@ from poisonsets.manifests.training_sets.targets_file import read_targets
 WEBDATASET = formats.formats()["webdataset"]
 
 
-def full(native: Path, base: Base, folder: Path, size: int | None = None) -> Exported:
+def full(native: Path, base: Base, folder: Path, size: int | None = None) -> ExportResult:
     return export_set(
         folder,
         open_set(native),

@@ -19,7 +19,7 @@ from poisonsets.manifests.files.pickles import writer
 from poisonsets.manifests.files.pixels import image_digest, pixel_digest
 from poisonsets.manifests.interop import formats
 from poisonsets.manifests.interop.export_targets import exported_targets
-from poisonsets.manifests.interop.exporting.export_set import Exported, export_set
+from poisonsets.manifests.interop.exporting.export_set import ExportResult, export_set
 from poisonsets.manifests.interop.exporting.losses import FIELDS
 from poisonsets.manifests.overlay.stamp import Trigger
 from poisonsets.manifests.records.trial import Linf
@@ -30,7 +30,7 @@ WRITTEN = [name for name, one in formats.formats().items() if one.write is not N
 ALWAYS = ("the claims on constraint, labels and composition", "name, setup, seed, attack, settings and surrogates")
 
 
-def exported(native: Path, base: Base, folder: Path, name: str) -> Exported:
+def exported(native: Path, base: Base, folder: Path, name: str) -> ExportResult:
     return export_set(folder, open_set(native), base, formats.formats()[name])
 
 
