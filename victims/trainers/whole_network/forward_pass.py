@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from poisonsets.manifests.bases.dataset import Base
+from poisonsets.victims.device import device_refusal, exact_arithmetic
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.training.loop import Precision, autocast
@@ -16,16 +17,20 @@ WORTH: Final = 2000
 """Training steps of a victim from which compiling pays: a fixed number, never a measurement."""
 
 
+@exact_arithmetic()  # what is compiled under other switches is compiled again when training begins
 def forward_of(network: Classifier, protocol: Protocol, base: Base, precision: Precision) -> Callable[[Tensor], Tensor]:
     """From images float32 [N, 3, H, W] to logits, with gradients.
 
     Compiled on a GPU for victims from scratch that take at least `WORTH` steps, never on a CPU, where that gains
-    nothing. The network itself where the compiler is missing or refuses.
+    nothing. The network itself where the compiler is missing or refuses; any other error is the caller's.
 
     Args:
         network: on the device; its values and statistics change, so initialise it afterwards.
         protocol, base: what victims are trained by and on.
         precision: of the forward pass.
+
+    Raises:
+        RuntimeError: as PyTorch, where memory ran out or the device failed.
     """
     steps = protocol.epochs * (len(base.train.labels) // protocol.batch)
     device = network.mean.device
@@ -33,6 +38,8 @@ def forward_of(network: Classifier, protocol: Protocol, base: Base, precision: P
         return network
     if importlib.util.find_spec("triton") is None:
         return network
+    from torch._dynamo.exc import TorchDynamoException  # takes a second to load
+
     compiled: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False)
     probe = torch.zeros(protocol.batch, 3, *base.train.side, device=device).contiguous(
         memory_format=torch.channels_last
@@ -42,7 +49,9 @@ def forward_of(network: Classifier, protocol: Protocol, base: Base, precision: P
         with autocast(device, precision):
             total = compiled(probe).float().sum()
         torch.autograd.backward(total)
-    except RuntimeError:  # the class of all compiler errors
+    except TorchDynamoException as error:  # the class of all compiler errors, also around what others raised
+        if device_refusal(error, str(device), ""):
+            raise
         return network
     finally:
         network.zero_grad(set_to_none=True)
