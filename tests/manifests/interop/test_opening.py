@@ -15,6 +15,7 @@ from poisonsets.manifests.interop import formats
 from poisonsets.manifests.interop.importing.claims import Claims
 from poisonsets.manifests.interop.importing.open_any import open_any
 from poisonsets.manifests.records.trial import Linf
+from poisonsets.manifests.spelling import command
 
 
 def test_our_own_sets_and_strange_things_pass_through(tmp_path: Path, native: Path) -> None:
@@ -28,11 +29,12 @@ def test_our_own_sets_and_strange_things_pass_through(tmp_path: Path, native: Pa
 def test_a_foreign_set_is_judged_as_anyones_and_then_gone(tmp_path: Path, base: Base) -> None:
     triple(tmp_path / "all" / "0", base)
     triple(tmp_path / "all" / "1", base, levels=9)
+    typed = command("import", "triple", tmp_path / "all", "--base", base.name, "-o", "imported")
     with open_any(tmp_path / "all", lambda: base) as found:
         place = found.path
         assert found.notes == (
             f"{tmp_path / 'all'}: a set of the format triple, imported for this; assumed: epsilon 8, clean labels, "
-            "composition in-place (`import` takes other claims)",
+            f"composition in-place ({typed} takes other claims)",
         )
         bad = [one for one in check(found.path, base).findings if one.kind != "hint"]
         assert {one.place.split()[1] for one in bad} == {"1"}
@@ -68,7 +70,8 @@ def test_what_to_do_about_an_open_unit_or_target_is_to_import(tmp_path: Path, ba
     for name, form, error in (("open", "numpy", UsageError), ("aimless", "numpy", ViolationError)):
         with pytest.raises(error) as caught, open_any(tmp_path / f"{name}.npz", lambda: base):
             pass
-        assert caught.value.remedy.startswith(f"`poisonsets import {form}`")
+        typed = command("import", form, tmp_path / f"{name}.npz", "--base", base.name, "-o", "imported")
+        assert caught.value.remedy.startswith(typed)
         assert "--setup and --target" in caught.value.remedy
         assert ("--unit" in caught.value.remedy) == (error is UsageError)
 
