@@ -30,4 +30,5 @@ def naming_cache(error: PoisonsetsError) -> PoisonsetsError:
         inside = error.message.startswith(f"{cache_folder()}")
     except MissingError:
         inside = False
-    return MissingError(error.message, ELSEWHERE) if inside and error.remedy == store.PERMISSIONS else error
+    refused = error.remedy in (store.PERMISSIONS, store.OTHER_PLACE)
+    return MissingError(error.message, ELSEWHERE) if inside and refused else error

@@ -70,6 +70,7 @@ def root(
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _open_closed_streams()
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -78,6 +79,13 @@ def main() -> None:
     if code == INTERRUPTED:
         _leave(code)
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Discard what is written to a stream that the caller closed (`>&-`), whose number a file would get otherwise."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _leave(code: int) -> None:
@@ -168,7 +176,9 @@ def _unexpected(error: Exception, arguments: Sequence[str]) -> int:
         message = explain().replace("Value error, ", "")  # which pydantic puts before what typer says
         if not message.strip():  # help was asked for by giving nothing, and is printed already
             return 2
-        return _fail(message, 2, arguments)
+        context = getattr(error, "ctx", None)
+        remedy = f"See `{context.command_path} --help`" if context and "Did you mean" not in message else ""
+        return _fail(message, 2, arguments, remedy=remedy)
     if "torch" in sys.modules:  # else it is no error of a device
         from poisonsets.victims.device import device_refusal
 
@@ -196,7 +206,7 @@ def _continuation(arguments: Sequence[str]) -> str:
 def _fail(message: str, code: int, arguments: Sequence[str], *, remedy: str = "") -> int:
     line = printable(" ".join(message.split()))
     if remedy:  # may hold a command with long paths, which must be whole to be of use
-        line += f". {printable(' '.join(remedy.split()), most=10_000)}"
+        line = f"{line.removesuffix('.')}. {printable(' '.join(remedy.split()), most=10_000)}"
     with suppress(OSError):
         print(f"poisonsets: {line}", file=sys.stderr)
     if "--json" in arguments:

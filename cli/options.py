@@ -48,9 +48,16 @@ def numbers(option: str) -> Callable[[str | Sequence[int]], Sequence[int]]:
     return _typed(lambda text: spelling.parse_numbers(text, option))
 
 
-def share(option: str) -> Callable[[str | Fraction], Fraction]:
-    """The parser of an option that takes a share from 0 to 1: `1/10`, `0.1` or `10%`."""
-    return _typed(lambda text: spelling.parse_share(text, option))
+def share(option: str, *, zero: bool = True) -> Callable[[str | Fraction], Fraction]:
+    """The parser of an option that takes a share from 0 (unless `zero` is False) to 1: `1/10`, `0.1` or `10%`."""
+
+    def parse(text: str) -> Fraction:
+        found = spelling.parse_share(text, option)
+        if not found and not zero:
+            raise UsageError(f"{option} {text}: a share of nothing", "Write it like 1/10, 0.1 or 10%")
+        return found
+
+    return _typed(parse)
 
 
 def levels(given: str | int) -> int:

@@ -18,7 +18,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 def unknown(what: str, word: str, known: Iterable[str]) -> UsageError:
     """The error, for the caller to raise, of a word that names no `what` (such as `protocol`) among the known ones."""
-    choices = sorted(known)
+    choices = sorted(set(known))
     near = nearest(word, choices)
     remedy = f"Did you mean {near}?" if near else f"Known: {', '.join(choices)}"
     return UsageError(f"no {what} is called {word[:100]!r}", remedy)

@@ -26,6 +26,8 @@ def refuse_unparsed(line: str) -> None:
     assert program == "poisonsets"
     command: Any = typer.main.get_command(app)
     while hasattr(command, "commands"):
+        if words == ["--help"]:  # of a group of commands
+            return
         assert words[0] in command.commands, line
         command = command.commands[words.pop(0)]
     if words != ["--help"]:

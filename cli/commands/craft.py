@@ -53,7 +53,7 @@ def craft(
     rate: Annotated[
         Fraction | None,
         in_budget(
-            parser=options.share("--rate"),
+            parser=options.share("--rate", zero=False),
             metavar="SHARE",
             help="Poisons as a share of the training images of the adversarial class, rounded down: 1/10, 0.1 or 10%.",
         ),
@@ -169,7 +169,8 @@ def announce(done: CraftSummary, out: Path, *, as_json: bool) -> None:
             }
         )
     else:
-        print(f"{out}: {done.trials} trials, content digest {done.content_digest}")
+        counted = f"{done.trials} trial{'' if done.trials == 1 else 's'}"
+        print(f"{out}: {counted}, content digest {done.content_digest}")
     for number, reason in done.refused:
         output.note(f"trial {number} was refused: {reason}")
     if done.refused:

@@ -78,7 +78,7 @@ def export(
             }
         )
         return
-    print(f"{out}: {len(done.trials)} trials, {done.files} files")
+    print(f"{out}: {len(done.trials)} trial{'' if len(done.trials) == 1 else 's'}, {done.files} files")
     print("not in the export: " + "; ".join(done.dropped))
 
 

@@ -20,6 +20,7 @@ from poisonsets.manifests.files.disk import Disk
 
 TEMPORARY = ".tmp"
 PERMISSIONS = "Check permissions and free space"
+OTHER_PLACE = "Choose another output"
 """The remedy where the operating system refuses something."""
 
 disk = Disk()
@@ -215,7 +216,7 @@ def refuse_unwritable(path: Path) -> None:
     with refusals(path):
         above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
-        raise MissingError(f"{above}: a file stands where a folder is needed", "Choose another output")
+        raise MissingError(f"{above}: a file stands where a folder is needed", OTHER_PLACE)
     if not os.access(above, os.W_OK | os.X_OK):
         raise MissingError(f"{path}: Permission denied in {above}", PERMISSIONS)
 
@@ -226,7 +227,7 @@ def refusals(path: Path) -> Iterator[None]:
     try:
         yield
     except (NotADirectoryError, FileExistsError) as error:
-        raise MissingError(f"{path}: a file stands where a folder is needed", "Choose another output") from error
+        raise MissingError(f"{path}: a file stands where a folder is needed", OTHER_PLACE) from error
     except OSError as error:
         raise MissingError(f"{path}: {reason(error)}", PERMISSIONS) from error
 

@@ -228,7 +228,8 @@ def open_set(path: Path | str) -> PoisonSet:
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise MissingError(f"{folder}: no such folder", "Give the folder of a poison set, with its manifest.json")
+        fault = "not a folder" if folder.exists() else "no such folder"
+        raise MissingError(f"{folder}: {fault}", "Give the folder of a poison set, with its manifest.json")
     return PoisonSet(folder, read_manifest(folder))
 
 

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.records.origin import NamedSetup
+from poisonsets.manifests.spelling import unknown
 from poisonsets.manifests.trials import witches_brew
 from poisonsets.manifests.trials.plan import Plan
 from poisonsets.manifests.trials.setup_file import SetupFile, read_setup
@@ -21,8 +22,16 @@ RULES: Final[dict[str, tuple[int, Callable[[Base, int], Plan]]]] = {
 
 
 def open_setup(text: str) -> PublishedSetup:
-    """The published setup of this name, or in the file at this path. Raises as `read_setup`."""
-    return NamedSetup(name=text) if text in RULES else read_setup(Path(text))
+    """The published setup of this name, or in the file at this path.
+
+    Raises as `read_setup`, and UsageError for a word that is neither a name nor like a file's path.
+    """
+    if text in RULES:
+        return NamedSetup(name=text)
+    path = Path(text)
+    if path.name == text and not path.suffix and not path.exists():
+        raise unknown("setup", text, [*RULES, "FILE.json", "FILE.pickle"])
+    return read_setup(path)
 
 
 def trials_of(name: str) -> int:

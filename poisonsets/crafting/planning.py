@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,8 +15,7 @@ from poisonsets.manifests.records.origin import DrawnSetup, NamedSetup, SetupRec
 from poisonsets.manifests.records.trial import Linf, Unconstrained
 from poisonsets.manifests.trials.drawn import draw
 from poisonsets.manifests.trials.plan import CompositionRule, Plan
-from poisonsets.manifests.trials.published import RULES, plan_trial, trials_of
-from poisonsets.manifests.trials.setup_file import read_setup
+from poisonsets.manifests.trials.published import open_setup, plan_trial, trials_of
 from poisonsets.registry import RegisteredAttack, Traits
 from poisonsets.surrogates import Precision, Surrogates
 
@@ -143,12 +141,12 @@ def plan_trials(
     if composition == "supplant":
         raise UsageError("a published setup names no images to supplant", "Add --composition in-place or add")
     backdoor = "trigger" in entry.traits.needs
-    if setup in RULES:
+    found = open_setup(setup)
+    if isinstance(found, NamedSetup):
         named = NamedSetup(name=setup, backdoor=backdoor)
         return named, tuple(plan_trial(named, base, n) for n in trials or range(trials_of(setup)))
-    file = read_setup(Path(setup))
-    numbers = range(len(file.entries)) if trials is None else trials
-    return file.record, tuple(file.plan(base, number, backdoor=backdoor) for number in numbers)
+    numbers = range(len(found.entries)) if trials is None else trials
+    return found.record, tuple(found.plan(base, number, backdoor=backdoor) for number in numbers)
 
 
 def drawn_setup(base: Base, traits: Traits, *, seed: int, asked: Draw, composition: CompositionRule) -> DrawnSetup:

@@ -167,6 +167,13 @@ def test_a_reader_that_has_gone_is_told_nothing(cache: Path) -> None:
     assert (process.returncode, err) == (4, "")
 
 
+@pytest.mark.parametrize(("closed", "arguments", "code"), [(">&-", "list checks", 0), ("2>&-", "list nothing", 2)])
+def test_what_goes_to_a_closed_stream_is_lost(closed: str, arguments: str, code: int) -> None:
+    command = f"{sys.executable} -m poisonsets {arguments} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
 def test_a_full_output_device_is_said(cache: Path) -> None:
     with Path("/dev/full").open("w") as full:
         process = _program("list", "checks", "--json", cache=cache, stdout=full.fileno())

@@ -20,7 +20,7 @@ TRAIN = ("train", "--base", "digits", "--net", "convnet", "--epochs", "1", "-o",
 USAGE: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown command": (("nosuch",), "No such command"),
     "unknown option": ((*CRAFT, "--wrong", "1"), "No such option: --wrong"),
-    "missing option": (("craft", "noise", "--base", "digits"), "'-o'"),
+    "missing option": (("craft", "noise", "--base", "digits"), "'-o' / '--output'. See `poisonsets craft --help`"),
     "missing argument": (("verify",), "path"),
     "attack, one letter wrong": (("craft", "bullseye-polytop", *CRAFT[2:]), "Did you mean bullseye-polytope?"),
     "attack, nothing like it": (("craft", "zzzzz", *CRAFT[2:]), "list attacks"),
@@ -36,7 +36,7 @@ USAGE: dict[str, tuple[tuple[str, ...], str]] = {
     "no poisons": ((*CRAFT, "--poisons", "0"), "--poisons"),
     "more poisons than images": ((*CRAFT, "--poisons", "5000"), "training images"),
     "rate": ((*CRAFT, "--rate", "0,1"), "Write it like 1/2, 0.5 or 50%"),
-    "rate 0": ((*CRAFT, "--rate", "0%"), "--rate"),
+    "rate 0": ((*CRAFT, "--rate", "0%"), "--rate 0%: a share of nothing"),
     "rate above one": ((*CRAFT, "--rate", "2/1"), "2/1"),
     "poisons and rate": ((*CRAFT, "--poisons", "4", "--rate", "1/10"), "Give one of them"),
     "class pair": ((*CRAFT, "--class-pair", "6"), "6:0"),
@@ -44,6 +44,8 @@ USAGE: dict[str, tuple[tuple[str, ...], str]] = {
     "class pair of strangers": ((*CRAFT, "--class-pair", "6:99"), "--class-pair 99: digits has classes 0-9"),
     "class pair of no such names": ((*CRAFT, "--class-pair", "six:0"), "--class-pair six: digits has no class of this"),
     "source classes of no such name": ((*CRAFT, "--source-classes", "5,six"), "--source-classes six: digits has no"),
+    "setup, unknown": ((*CRAFT, "--setup", "witches"), "Did you mean witches-brew-cifar10?"),
+    "setup to verify, unknown": (("verify", ".", "--setup", "nosuch"), "FILE.json, FILE.pickle, witches-brew-cifar10"),
     "setup and poisons": ((*CRAFT, "--setup", "file.json", "--poisons", "4"), "--setup fixes the trials"),
     "setup and class pair": ((*CRAFT, "--setup", "file.json", "--class-pair", "5:6"), "--setup fixes the trials"),
     "setting without a value": ((*BULLSEYE, "--set", "steps"), "key=value"),
@@ -65,6 +67,7 @@ USAGE: dict[str, tuple[tuple[str, ...], str]] = {
     "width": ((*TRAIN, "--width", "wide"), "width"),
     "list of what": (("list", "attack"), "Did you mean attacks?"),
     "download of what": (("base", "add", "digits", "--download"), "cannot be downloaded"),
+    "base to remove, unknown": (("base", "remove", "nosuch"), "Known: cifar10, cifar100, digits, folder:PATH"),
     "from and download": (("base", "add", "cifar10", "--from", ".", "--download"), "exclude one another"),
 }
 MISSING: dict[str, tuple[tuple[str, ...], str]] = {
@@ -76,6 +79,7 @@ MISSING: dict[str, tuple[tuple[str, ...], str]] = {
     "setup file": ((*CRAFT, "--setup", "file.json"), "file.json"),
     "surrogate": ((*BULLSEYE, "--surrogate", "a.safetensors"), "a.safetensors: no such file"),
     "set": (("verify", "nowhere"), "nowhere: no such folder"),
+    "set, a file": (("verify", __file__), "not a folder. Give the folder of a poison set"),
     "set to score": (("score", "nowhere"), "nowhere: no such folder"),
     "set to show": (("show", "nowhere"), "nowhere: no such folder"),
     "weights to show": (("show", "nowhere.safetensors"), "no such file"),
@@ -95,6 +99,12 @@ def test_a_usage_error_is_one_line(cli: Callable[..., Any], here: Path, command:
 @pytest.mark.parametrize(("command", "fragment"), MISSING.values(), ids=MISSING)
 def test_what_is_missing_is_said(cli: Callable[..., Any], here: Path, command: list[str], fragment: str) -> None:
     cli(*command).refused(4, fragment)
+    assert not list(here.iterdir())
+
+
+def test_a_cache_below_a_file_is_refused(cli: Callable[..., Any], here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POISONSETS_CACHE", "/dev/null/cache")
+    cli(*CRAFT).refused(4, "a file stands where a folder is needed. Name a folder that can be written: `export")
     assert not list(here.iterdir())
 
 
