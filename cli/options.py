@@ -117,7 +117,7 @@ BaseName = Annotated[str, in_bases(help="A base of `poisonsets base list`, or di
 PinnedBase = Annotated[str | None, in_bases(help="The base. Default: the one in the cache that the set pins.")]
 Trials = Annotated[
     Numbers | None,
-    in_numbers(parser=_typed(_trials), help="Which trials: 0-9, 3, 0-4,7. Default: all; of drawn ones 0-9."),
+    in_numbers(parser=_typed(_trials), help="Which trials: 0-9, 3, 0-4,7. Default: all; craft draws 0-9."),
 ]
 Epsilon = Annotated[
     int | None,

@@ -49,6 +49,12 @@ def test_version(cli: Cli) -> None:
     assert (done.code, done.out) == (0, f"poisonsets {poisonsets.__version__}\n")
 
 
+@pytest.mark.parametrize(("trials", "said"), [("0", "1 trial,"), ("0-1", "2 trials,")])
+def test_crafted_trials_are_counted(cli: Cli, here: Path, trials: str, said: str) -> None:
+    done = cli("craft", "noise", "--base", "digits", "--trials", trials, "--poisons", "1", "-o", "set")
+    assert done.out.startswith(f"set: {said} content digest ")
+
+
 def test_a_set_says_what_it_is(cli: Cli, honest: Path) -> None:
     text = cli("show", honest)
     document = cli("show", honest, "--json").document()
