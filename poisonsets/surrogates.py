@@ -20,7 +20,7 @@ from poisonsets.manifests.overlay.compose import TrainingRows, compose_slots, co
 from poisonsets.manifests.records.origin import SurrogateRecord
 from poisonsets.manifests.records.trial import Composition, Slots
 from poisonsets.manifests.stream import Stream
-from poisonsets.victims.device import device_refusal, exact_arithmetic, is_out_of_memory
+from poisonsets.victims.device import device_refusal, exact_arithmetic, gpu_model, is_out_of_memory
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.networks.fold import folded
@@ -38,6 +38,7 @@ __all__ = [
     "Weights",
     "device_refusal",
     "exact_arithmetic",
+    "gpu_model",
     "is_out_of_memory",
     "pgd_step",
     "retrain_surrogate",

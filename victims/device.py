@@ -34,6 +34,11 @@ def resolve(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
+def gpu_model(device: torch.device) -> str | None:
+    """What a GPU's driver calls it, None for a CPU. Its number says nothing of the arithmetic, its model does."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on the CPU or a device: each library, driver and platform has its own words for it."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

@@ -75,7 +75,9 @@ def craft_set(
     if resume and (output / writer.MANIFEST).exists():
         return _as_finished(output, request)
     watch = provenance.Stopwatch()
-    with writer.write_set(output, request.identity() | {"device": device}, resume=resume) as unfinished:
+    with writer.write_set(
+        output, request.identity() | {"device": device.partition(":")[0]}, resume=resume
+    ) as unfinished:
         blocks = [
             block for block in partition(request) if any(plan.trial not in unfinished.finished for plan in block.plans)
         ]

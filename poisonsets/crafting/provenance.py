@@ -16,6 +16,7 @@ import torch
 
 import poisonsets
 from poisonsets.manifests.records.manifest import Tool
+from poisonsets.surrogates import gpu_model
 
 
 @cache
@@ -42,6 +43,7 @@ class Stopwatch:
         self, *, device: str, workers: int, taken_over: int, refused: Sequence[tuple[int, str]]
     ) -> dict[str, Any]:
         """The run record; `taken_over` counts trials from an interrupted run, `refused` gives numbers and reasons."""
+        where = torch.device(device)
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         return {
@@ -49,7 +51,8 @@ class Stopwatch:
             "seconds": f"{time.monotonic() - self._clock:.3f}",
             "host": platform.machine(),
             "system": platform.system(),
-            "device": device,
+            "device": where.type,
+            "gpu": gpu_model(where),
             "workers": workers,
             "peak_memory_kib": max(own, children),
             "trials_taken_over": taken_over,

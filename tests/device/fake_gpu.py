@@ -26,6 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 DEVICE: Final = torch.device("cuda", 0)
+MODEL: Final = "a GPU that is not there"
 Places: TypeAlias = Counter[tuple[str, str]]
 """How often something happened, by what it was and the line of `poisonsets` that asked for it."""
 
@@ -58,6 +59,7 @@ class Gpu:
         random: what gives other bytes in each run: atomic sums, and draws without a generator.
         syncs: where the host waited for the device.
         launches: every operator that computes there.
+        count: how many GPUs there seem to be; whichever is asked for, the first one computes.
         begun: CUDA is in use, so that its allocator can be asked.
     """
 
@@ -65,6 +67,7 @@ class Gpu:
     random: Places = field(default_factory=Counter)
     syncs: Places = field(default_factory=Counter)
     launches: Places = field(default_factory=Counter)
+    count: int = 1
     begun: bool = False
 
     def refuse(self, what: str) -> NoReturn:
@@ -125,7 +128,8 @@ def _patches(gpu: Gpu) -> list[tuple[object, str, object]]:
         (torch, "is_autocast_enabled", lambda kind="cpu": is_cast(_on_cpu(kind))),
         (torch, "get_autocast_dtype", lambda kind="cpu": cast_type(_on_cpu(kind))),
         (torch.cuda, "is_available", lambda: True),
-        (torch.cuda, "device_count", lambda: 1),
+        (torch.cuda, "device_count", lambda: gpu.count),
+        (torch.cuda, "get_device_name", lambda _device=None: MODEL),
         (torch.cuda, "max_memory_allocated", lambda _device=None: 0),
         (torch.cuda, "empty_cache", lambda: None),
         (torch.cuda, "reset_peak_memory_stats", gpu.reset_statistics),

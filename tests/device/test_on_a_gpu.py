@@ -10,25 +10,28 @@ from typing import Any
 
 import pytest
 import torch
-from device.fake_gpu import DEVICE, Gpu, fake_gpu
+from device.fake_gpu import DEVICE, MODEL, Gpu, fake_gpu
 from torch import Tensor, nn
 from works import content
 
 from poisonsets.cli.main import run
+from poisonsets.crafting.crafter import Crafter
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.methods.pairing import greedy
 from poisonsets.victims.networks import build
 from poisonsets.victims.scoring.jobs import forget_peak
 from poisonsets.victims.trainers.whole_network import forward_pass
 from poisonsets.victims.trainers.whole_network.trainer import WholeNetworkTrainer
+from poisonsets.victims.training import loop
 from poisonsets.victims.training.checkpoint import Checkpoint
 from poisonsets.victims.training.loop import Schedule, fit, optimiser_of
 from poisonsets.victims.training.pretrain import cached_weights
 from poisonsets.victims.training.pretraining import Pretraining
 
+EVERY_EPOCH = dict(WholeNetworkTrainer.__init__.__kwdefaults__ or {}, every=1)
 PLAIN = Schedule(3, 8, "0.05", (2,), "0.1", "0.9", "0.001", 0, False)
 HALF = ("0.5", "0.5", "0.5")
-MEASURED = {"device", "peak_memory_bytes", "seconds"}
+MEASURED = {"device", "gpu", "peak_memory_bytes", "seconds"}
 
 
 @pytest.fixture
@@ -132,6 +135,53 @@ def test_a_score_that_the_gpu_ends_keeps_its_finished_rows(
     assert run([*asked, "-o", str(results), "--resume"]) == 0
     assert len(list((results / "rows").iterdir())) == 2
     assert len(calls) == 3
+
+
+def test_a_score_goes_on_with_another_gpu_and_its_rows_name_the_model(
+    tmp_path: Path, network: Path, gpu: Gpu, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also a victim in training: stopped after its first epoch, it does the second one alone."""
+    gpu.count = 2
+    made, results = crafted(tmp_path / "set", "label-flip", network, "cpu"), tmp_path / "results"
+    asked = ["score", str(made), "--protocol", "digits-scratch/convnet@epochs=2,width=0.0625", "-o", str(results)]
+    monkeypatch.setattr(WholeNetworkTrainer.__init__, "__kwdefaults__", EVERY_EPOCH)
+    epochs: list[int] = []
+
+    def stop(_model: object, _schedule: object, epoch: int) -> None:
+        epochs.append(epoch)
+        if epochs == [0, 1]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "refuse_diverged", stop)
+    assert run([*asked, "-q", "--device", "cuda:0"]) == 130
+    capsys.readouterr()
+    assert run([*asked, "-q", "--device", "cuda:1", "--resume", "--json"]) == 0
+    assert epochs[:4] == [0, 1, 1, 0]
+    found = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["device"], row["gpu"]) for row in found] == [("cuda", MODEL)] * 2
+    capsys.readouterr()
+    assert run([*asked, "-q", "--device", "cpu", "--resume"]) == 4
+    assert "device is cuda" in capsys.readouterr().err
+
+
+def test_crafting_goes_on_with_another_gpu_and_names_the_model(
+    tmp_path: Path, network: Path, gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu.count = 2
+    attack, calls = Crafter.run, []
+
+    def once(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return attack(*given)
+
+    monkeypatch.setattr(Crafter, "run", once)
+    asked = ["craft", "label-flip", "--base", "digits", "--trials", "0-1", "--poisons", "5", "-q"]
+    assert run([*asked, "-o", str(tmp_path / "set"), "--device", "cuda:0"]) == 130
+    assert run([*asked, "-o", str(tmp_path / "set"), "--device", "cuda:1", "--resume"]) == 0
+    made = json.loads((tmp_path / "set" / "run.json").read_bytes())
+    assert (made["device"], made["gpu"]) == ("cuda", MODEL)
 
 
 def test_memory_can_be_measured_before_anything_is_on_the_gpu(gpu: Gpu) -> None:

@@ -36,6 +36,8 @@ class Row(JobRecord):
         threat_level: of the extractor against the set's surrogates. The job does not name these, so scoring recomputes
             it for a stored row. Unknown without a manifest.
         seconds: wall time, the job's share of its block's.
+        device: its kind, `cpu` or `cuda`.
+        gpu: the GPU's model; None on a CPU.
         peak_memory_bytes: on a GPU the most allocated during the job, else the most the process ever held.
 
     Raises:
@@ -59,6 +61,7 @@ class Row(JobRecord):
     threat_level: ThreatLevel
     seconds: Decimal
     device: Text
+    gpu: Text | None = None
     peak_memory_bytes: Index
 
     @model_validator(mode="after")

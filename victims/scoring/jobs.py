@@ -13,6 +13,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.records.origin import ForeignSetup
+from poisonsets.victims.device import gpu_model
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results.folder import ResultsFolder
@@ -116,7 +117,8 @@ def finished_row(job: Job, predictions: Predictions, *, seconds: float, device: 
         control_correct=None if control is None else control.correct,
         threat_level=job.threat_level(),
         seconds=f"{seconds:.3f}",
-        device=str(device),
+        device=device.type,
+        gpu=gpu_model(device),
         peak_memory_bytes=_peak(device),
     )
 

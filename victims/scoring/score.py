@@ -160,6 +160,6 @@ def _settings(
         "protocols": sorted({f"{protocol.id} v{protocol.version}" for protocol, _ in pairs}),
         "extractors": sorted({extractor.digest for _, extractor in pairs if extractor is not None}),
         "victim_classes": list(base.victim_classes),
-        "device": str(device),
+        "device": device.type,
         "torch": torch.__version__,
     }

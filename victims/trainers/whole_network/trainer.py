@@ -199,7 +199,7 @@ class WholeNetworkTrainer:
             None if self._extractor is None else weights_digest(self._extractor),
             self._base.train.digest,
             list(self._classes),
-            [self._precision, str(self._device), torch.__version__],
+            [self._precision, self._device.type, torch.__version__],
             list(key[0]),
             key[1],
         ]
