@@ -21,7 +21,7 @@ from poisonsets.manifests.trials.plan import Plan, composition_of
 from poisonsets.manifests.workers import Progress, silent
 from poisonsets.surrogates import Surrogate, device_refusal, exact_arithmetic, is_out_of_memory, retrain_surrogate
 
-_LESS_MEMORY: Final = "Use fewer --workers or a smaller network, go on with --resume"
+_LESS_MEMORY: Final = "Use fewer --workers and go on with --resume, or craft anew with a smaller network"
 
 
 @dataclass(frozen=True)
