@@ -94,11 +94,14 @@ def _leave(code: int) -> None:
     The interpreter's own end may wait for ever for workers that were stopped half started, and reports a signal in the
     place of the code where an import was interrupted; without workers there is nothing for it to tidy up.
     """
+    import gc
     import multiprocessing
     import threading
 
     sys.stderr.flush()
-    if not multiprocessing.active_children():
+    # The thread of a pool outlives its workers: what ended it half way would leave semaphores, and a warning of them.
+    if not multiprocessing.active_children() and threading.active_count() == 1:
+        gc.collect()  # a pool that an error still refers to has semaphores too
         os._exit(code)
     watchdog = threading.Timer(3, os._exit, (code,))
     watchdog.daemon = True
