@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +22,21 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def rare_collections() -> None:
+    """Torch and the model of a manifest are half a million objects, which each full collection would walk."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder for one test process; the digits base and its default network land here once."""
-    return tmp_path_factory.mktemp("cache")
+    """A cache folder for all test processes of a run; the digits base and its default networks land here once."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache"
+    shared.mkdir(exist_ok=True)
+    return shared
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +58,7 @@ def digits(cache: Path) -> Base:
 
 @pytest.fixture(scope="session")
 def extractor_of_digits(digits: Base, cache: Path) -> Weights:
-    """The default network of `digits`, trained once a test process."""
+    """The default network of `digits`, trained once: a second process waits for the first."""
     import torch
 
     from poisonsets.victims.training.pretrain import cached_weights
@@ -53,4 +66,6 @@ def extractor_of_digits(digits: Base, cache: Path) -> Weights:
 
     pretraining = default_pretraining(digits, "features")
     assert pretraining is not None
-    return cached_weights(pretraining, digits, cache, device=torch.device("cpu"))
+    with (cache.parent / "extractor.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return cached_weights(pretraining, digits, cache, device=torch.device("cpu"))

@@ -1,6 +1,6 @@
 """The whole loop on CIFAR-10: a published trial is crafted, verified and scored through the command line.
 
-The extractor is a ResNet-18 of 16 channels trained for one epoch on 1,500 images, and the victim for two epochs
+The extractor is a ResNet-18 of 16 channels trained for one epoch on 640 images, and the victim for two epochs
 instead of 40: this tests that the parts fit on real images and published setups, not how well the attack works.
 """
 
@@ -32,7 +32,7 @@ from poisonsets.victims.training.pretraining import Pretraining
 
 PROTOCOL = "cifar10-transfer/resnet18@epochs=2,lr_milestones=none,width=0.25"
 SETUP = "cifar10_transfer_learning.pickle"
-IMAGES = 1500
+IMAGES = 640
 # The benchmark's file, and its trial 0 as the standard unpickler reads it.
 SETUP_DIGEST = "2510d189785725e36aef0f36ad020cebcecebe18af2f7450a72d6f773a662485"
 TARGET = SplitTarget(split="test", index=9139, label=4)
@@ -76,15 +76,15 @@ def loop(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     pack, setup = folder / "cifar10", real_data / "setups" / SETUP
     if not (real_data / "cifar10.npz").exists() or not setup.exists():
         pytest.skip(f"{real_data} has no CIFAR-10 or no {SETUP}")
-    subprocess.run([sys.executable, str(real_data / "unpack.py"), "cifar10", str(pack)], check=True)
-    name, weights, target = f"webdataset:{pack}", folder / "extractor.safetensors", folder / "set"
+    subprocess.run([sys.executable, str(real_data / "unpack.py"), "cifar10", str(pack), "--format", "hdf5"], check=True)
+    name, weights, target = f"hdf5:{pack / 'cifar10.h5'}", folder / "extractor.safetensors", folder / "set"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POISONSETS_CACHE", str(folder / "cache"))
         command("base", "add", name)
         base = open_base(name, cache=folder / "cache")
         digest = extractor(base, weights)
         craft = ("craft", "bullseye-polytope", "--base", name, "--setup", setup, "--trials", "0", "--epsilon", "8")
-        command(*craft, "--set", "steps=15", "--surrogate", weights, "--device", "cpu", "-o", target)
+        command(*craft, "--set", "steps=10", "--surrogate", weights, "--device", "cpu", "-o", target)
         verified = command("verify", target)
         score = ("score", target, "--protocol", PROTOCOL, "--extractor", weights, "--device", "cpu")
         scored = command(*score, "-q", "-o", folder / "results")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 Cli = Callable[..., Any]
-SCRATCH = "digits-scratch/convnet@epochs=2,width=0.25"
+SCRATCH = "digits-scratch/convnet@epochs=1,width=0.25"
 
 
 @pytest.fixture(scope="module")

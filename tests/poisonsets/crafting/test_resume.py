@@ -52,7 +52,7 @@ def crafted(craft: tuple[str, ...], out: Path, *options: str) -> str:
 
 
 SHORT = ("--set", "steps=6")
-LONG = ("--set", "steps=400")
+LONG = ("--set", "steps=200")
 
 
 @pytest.fixture(scope="module")
