@@ -74,17 +74,17 @@ class Crafter:
             with exact_arithmetic():
                 crafted = self._attack(self._task(block), self._context(block, progress))
         except Exception as error:
-            if not is_out_of_memory(error):
-                if isinstance(error, OSError | MissingError | DamagedError):
-                    raise
+            halves = len(block.plans) > 1 and halvings < limits.HALVINGS
+            if not (halves and is_out_of_memory(error)):
                 if failure := device_refusal(error, str(self._device), _LESS_MEMORY):
                     raise failure from error
+                if isinstance(error, OSError | MissingError | DamagedError):
+                    raise
                 reason = f"the attack raised {type(error).__name__}: {error}"
                 return [RefusedTrial(plan, reason) for plan in block.plans]
         else:
             return [self._trial(block, crafted, i, halvings) for i in range(len(block.plans))]
-        if len(block.plans) == 1 or halvings == limits.HALVINGS:
-            raise MissingError(f"{self._device}: out of memory", _LESS_MEMORY)
+        # Out here, where the error no longer holds the tensors of the block.
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         return [result for half in block.halves() for result in self.run(half, progress, halvings + 1)]

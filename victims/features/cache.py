@@ -27,6 +27,7 @@ class FeatureCache:
         flip: whether mirrored views exist.
         dtype: of remembered features, float32 or float16; float16 takes half the memory and moves logits by about a
             ten-thousandth of their standard deviation.
+        halvings: how often a forward pass was halved for lack of memory.
 
     Attributes:
         adopted: [A, D] of `dtype` on the device: features computed elsewhere, see `adopt`.
@@ -34,13 +35,20 @@ class FeatureCache:
     """
 
     def __init__(
-        self, network: Classifier, images: Tensor, *, pad: int, flip: bool, dtype: torch.dtype = torch.float32
+        self,
+        network: Classifier,
+        images: Tensor,
+        *,
+        pad: int,
+        flip: bool,
+        dtype: torch.dtype = torch.float32,
+        halvings: int = 0,
     ) -> None:
         self.network, self.images = network, images
-        self.pad, self.flip, self.dtype = pad, flip, dtype
+        self.pad, self.flip, self.dtype, self.halvings = pad, flip, dtype, halvings
         self.views = view_count(pad, flip=flip)
-        # Fixed for each kind of device: it must not depend on free memory.
-        self.batch = 64 if images.device.type == "cpu" else 1024
+        # Fixed for each kind of device: it depends on free memory only where a pass did not fit.
+        self.batch = max(1, (64 if images.device.type == "cpu" else 1024) >> halvings)
         self.forwards = 0
         self._place = torch.full((len(images) * self.views,), -1, dtype=torch.int32)
         self.adopted = torch.empty((0, network.feature_width), dtype=dtype, device=images.device)

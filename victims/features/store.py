@@ -103,9 +103,10 @@ class FeatureStore:
             "ids": hashlib.sha256(ids.astype("<i8").tobytes()).hexdigest(),
             "images": len(ids),
             "features": cache.network.feature_width,
-            # The last bits depend on both.
+            # The last bits depend on these.
             "device": cache.images.device.type,
             "torch": torch.__version__,
+            **({"halvings": cache.halvings} if cache.halvings else {}),
         }
 
 

@@ -1,5 +1,7 @@
 """Blocks of jobs to rows, in whichever process trains the victims."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,11 +10,12 @@ from typing import Final, TypeAlias
 
 import torch
 
+from poisonsets.manifests import limits
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.records.trial import Trial
-from poisonsets.manifests.workers import Progress, silent
-from poisonsets.victims.device import device_refusal
+from poisonsets.manifests.workers import Progress, part_of, silent
+from poisonsets.victims.device import device_refusal, is_out_of_memory
 from poisonsets.victims.features.store import FeatureDtype, FeatureStore
 from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder, trajectory_path
 from poisonsets.victims.results.row import Row
@@ -59,6 +62,12 @@ class JobBlock:
     jobs: tuple[Job, ...]
     beside: tuple[tuple[Trial, int], ...]
 
+    def halves(self) -> tuple[JobBlock, ...]:
+        """The block's jobs in two halves; a lone job as it is."""
+        middle = len(self.jobs) // 2
+        parts = (self.jobs[:middle], self.jobs[middle:]) if middle else (self.jobs,)
+        return tuple(JobBlock(part, self.beside) for part in parts)
+
 
 def blocks(jobs: Sequence[Job]) -> Iterator[JobBlock]:
     """The jobs in blocks, grouped by protocol and extractor.
@@ -90,23 +99,36 @@ class RowMaker:
         self._settings, self._sharing = settings, sharing
         self._pair: tuple[str, str | None] | None = None
         self._trainer: Trainer | None = None
+        self._halvings = 0
 
     def run(self, block: JobBlock, progress: Progress = silent) -> list[Row | ViolationError]:
         """The row of each job, or the error of a victim or control that diverged.
 
-        The process that makes a row stores it, after its trajectory: left to another process it could be lost, and
+        Where memory runs out over heads on remembered features, what is computed at a time is halved, for this block
+        and those to come. The process that makes a row stores it, after its trajectory: left to another process it could be lost, and
         victims forget their checkpoints when the next block comes.
 
         Raises:
             UsageError, DamagedError, MissingError: as the trainer's `predictions` and `jobs.trial_images`.
-            MissingError: memory ran out or the device failed; the rows of earlier blocks are stored.
+            MissingError: memory ran out and there is nothing left to halve, or the device failed; the rows of earlier
+                blocks are stored.
         """
         try:
             return self._made(block, progress)
         except Exception as error:
-            if refusal := device_refusal(error, str(self._settings.device), _LESS_MEMORY):
-                raise refusal from error
-            raise
+            halves = block.jobs[0].protocol.batched and self._halvings < limits.HALVINGS
+            if not (halves and is_out_of_memory(error)):
+                if refusal := device_refusal(error, str(self._settings.device), _LESS_MEMORY):
+                    raise refusal from error
+                raise
+        # Out here, where the error no longer holds the tensors of the block.
+        self._trainer = None
+        self._halvings += 1
+        if self._settings.device.type == "cuda":
+            torch.cuda.empty_cache()
+        parts = block.halves()
+        made = [self.run(part, part_of(progress, number, len(parts))) for number, part in enumerate(parts)]
+        return [row for rows in made for row in rows]
 
     def _made(self, block: JobBlock, progress: Progress) -> list[Row | ViolationError]:
         started, settings = time.perf_counter(), self._settings
@@ -134,7 +156,7 @@ class RowMaker:
         pair = (first.protocol, first.extractor)
         if self._trainer is None or self._pair != pair:
             self._trainer, self._pair = None, pair  # the old one's memory is free before the new one takes its own
-            self._trainer = _trainer(block, self._settings, self._sharing)
+            self._trainer = _trainer(block, self._settings, self._sharing, self._halvings)
         return self._trainer
 
 
@@ -158,7 +180,7 @@ def _trajectory(job: Job, predictions: Predictions) -> Trajectory:
     return Trajectory(record, victim.curves, None if control is None else control.curves)
 
 
-def _trainer(block: JobBlock, settings: WorkerSettings, sharing: Progress) -> Trainer:
+def _trainer(block: JobBlock, settings: WorkerSettings, sharing: Progress, halvings: int) -> Trainer:
     """Of heads on remembered features where only those are trained, else of whole networks."""
     protocol, extractor, base = block.jobs[0].protocol, block.jobs[0].extractor, settings.base
     if extractor is None or not protocol.batched:
@@ -173,7 +195,13 @@ def _trainer(block: JobBlock, settings: WorkerSettings, sharing: Progress) -> Tr
             curves=settings.trajectories,
         )
     trainer = LinearProbeTrainer(
-        protocol, extractor.network, base, settings.device, features=settings.features, curves=settings.trajectories
+        protocol,
+        extractor.network,
+        base,
+        settings.device,
+        features=settings.features,
+        curves=settings.trajectories,
+        halvings=halvings,
     )
     if settings.cache is not None:
         trainer.share(FeatureStore(settings.cache, extractor.digest, base.train.digest), block.beside, sharing)

@@ -6,7 +6,7 @@ torch.optim.SGD, so that each head is that of the published loop up to the round
 
 A head does not depend on the others of its block. A product's last bits depend on where in memory its operands begin,
 so every slice begins at a multiple of 64 bytes; on a GPU the kernel may depend on the number of slices, so every block
-is filled up to `BLOCK`.
+is filled up.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,6 +25,7 @@ from poisonsets.victims.trainers.linear_probe.draws import Draws, linear
 from poisonsets.victims.trainers.recorder import BlockRecorder, HeadRecorder
 
 BLOCK: Final = 25
+"""Heads trained together where memory suffices."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,19 @@ def train_heads(
     protocol: Protocol,
     recorder: HeadRecorder | None = None,
     *,
+    together: int = BLOCK,
     least: int | None = None,
     progress: Progress = silent,
 ) -> list[nn.Linear]:
     """Compute the missing features, and train each plan's head.
 
     Args:
-        plans: any number; those of equal length are trained together, `BLOCK` at a time.
+        plans: any number; those of equal length are trained together, so many at a time.
         clean: features of the training split, shared by all heads of an extractor.
         poisons: features of the poisons of all trials; None where no row has a slot.
         protocol: batch, epochs, optimiser.
-        least: fill a block up to this many heads; where left out, up to `BLOCK` on a GPU, not at all on a CPU.
+        together: heads of a block.
+        least: fill a block up to this many heads; where left out, up to `together` on a GPU, not at all on a CPU.
         recorder: looks at the heads of its plans, which are the same bytes without it.
         progress: told the epochs done and all epochs, block after block.
 
@@ -87,12 +90,14 @@ def train_heads(
     Raises: as `FeatureCache.computed`.
     """
     if least is None:
-        least = 1 if clean.images.device.type == "cpu" else BLOCK
+        least = 1 if clean.images.device.type == "cpu" else together
     _fill(plans, clean, poisons)
     by_length: dict[int, list[int]] = {}
     for i, plan in enumerate(plans):
         by_length.setdefault(plan.keys.shape[1], []).append(i)
-    blocks = [equal[start : start + BLOCK] for equal in by_length.values() for start in range(0, len(equal), BLOCK)]
+    blocks = [
+        equal[start : start + together] for equal in by_length.values() for start in range(0, len(equal), together)
+    ]
     heads: dict[int, nn.Linear] = {}
     for number, block in enumerate(blocks):
         filled = [plans[i] for i in block] + [plans[block[0]]] * (least - len(block))

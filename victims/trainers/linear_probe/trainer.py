@@ -49,6 +49,7 @@ class LinearProbeTrainer:
         device: where to compute.
         features: what remembered features of training images are rounded to; those of other images are float32.
         curves: record those of victims and controls, for which a control is trained in every block.
+        halvings: how often what is computed at a time, heads and forward passes, was halved for lack of memory.
 
     Attributes:
         clean: the features of the training split.
@@ -66,8 +67,10 @@ class LinearProbeTrainer:
         *,
         features: FeatureDtype = "fp16",
         curves: bool = False,
+        halvings: int = 0,
     ) -> None:
         self._protocol, self._base, self._device, self._curves = protocol, base, device, curves
+        self._halvings = halvings
         self._classes, self._dtype = base.victim_classes, DTYPES[features]
         self._network = folded(extractor).to(device)
         self.clean = self._cache(base.train.images, self._dtype)
@@ -155,7 +158,10 @@ class LinearProbeTrainer:
         plans = [self._plan(spec, first_slot.get(spec.poison_digest, 0)) for spec in specs]
         cache = self._cache(np.concatenate([*poisons.values()]), self._dtype)
         try:
-            heads = train_heads(plans, self.clean, cache, self._protocol, recorder, progress=progress)
+            together = max(1, BLOCK >> self._halvings)
+            heads = train_heads(
+                plans, self.clean, cache, self._protocol, recorder, together=together, progress=progress
+            )
         except ViolationError as error:
             raise ViolationError(f"{specs[0].where}: {error.message}", error.remedy) from error
         return {spec.key: self._tested(head, spec.where) for head, spec in zip(heads, specs, strict=True)}
@@ -193,4 +199,11 @@ class LinearProbeTrainer:
 
     def _cache(self, images: Images, dtype: torch.dtype) -> FeatureCache:
         on_device = torch.tensor(images, device=self._device)
-        return FeatureCache(self._network, on_device, pad=self._protocol.pad, flip=self._protocol.flip, dtype=dtype)
+        return FeatureCache(
+            self._network,
+            on_device,
+            pad=self._protocol.pad,
+            flip=self._protocol.flip,
+            dtype=dtype,
+            halvings=self._halvings,
+        )
