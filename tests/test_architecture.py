@@ -39,13 +39,13 @@ STATIONS: dict[str, tuple[str, ...]] = {
     "manifests/verification": ("checks",),
     "victims/trainers": ("linear_probe", "whole_network", "own"),
 }
-HEAVY = {"torch", "torchvision", "webdataset", "sklearn", "scipy", "numpy", "h5py", "PIL"}
+HEAVY = {"torch", "torchvision", "timm", "webdataset", "sklearn", "scipy", "numpy", "h5py", "PIL"}
 # zone: what may be imported when the module is loaded, and what more inside a function
 ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "manifests": ({"numpy", "h5py", "pydantic", "PIL", "manifests"}, {"webdataset", "sklearn", "scipy"}),
     "victims": (
         {"numpy", "torch", "torchvision", "scipy", "pydantic", "manifests", "victims"},
-        {"PIL"},
+        {"PIL", "timm"},
     ),
     "crafting": ({"numpy", "torch", "pydantic", "manifests", "crafting", "root"}, {"PIL", "scipy"}),
     "cli": ({"typer", "pydantic", "rich", "manifests", "cli", "root"}, HEAVY | {"crafting", "victims"}),

@@ -152,6 +152,12 @@ def parse_width(text: str) -> str:
     return width
 
 
+def refuse_width(name: str, width: str) -> None:
+    """Raise a UsageError unless the width is 1: other libraries' networks come in no other."""
+    if width != "1":
+        raise UsageError(f"{name} has width 1 only, found {width}", "Leave the width out")
+
+
 def channels(base: int, width: str) -> int:
     """A layer's channel count at a width multiplier: max(1, round(base * width)), halves to even."""
     return max(1, round(base * Decimal(width)))

@@ -125,7 +125,7 @@ def test_unusual_constructors_give_a_skeleton_without_memory(name: str) -> None:
 
 
 def test_lists_show_the_spelling_once() -> None:
-    assert spellings() == (*names(), "torchvision:NAME")
+    assert spellings() == (*names(), "timm:NAME", "torchvision:NAME")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_lists_show_the_spelling_once() -> None:
         ("torchvision:", "no network of torchvision is called ''"),
         ("torchvision:fasterrcnn_resnet50_fpn", "no network of torchvision"),
         ("torchvision", "no network is called 'torchvision'"),
-        ("timm:resnet50", "no network is called"),
+        ("pytorchcv:resnet50", "no network is called"),
     ],
 )
 def test_unknown_names_are_refused(name: str, answer: str) -> None:
