@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from poisonsets.manifests.errors import MissingError, UsageError
 
@@ -32,6 +33,15 @@ def resolve(name: str) -> torch.device:
     if index >= count:
         raise MissingError(f"device {name} was asked for, this machine has {count} CUDA devices", "Use --device cpu")
     return torch.device("cuda", index)
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A copy of a CPU tensor on the device, for use between steps: the host does not wait for the device.
+
+    A GPU copies from pinned memory in its turn; from any other, `Tensor.to` waits until all that was asked of it
+    before is done. On the CPU it is the tensor itself.
+    """
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def gpu_model(device: torch.device) -> str | None:

@@ -98,6 +98,14 @@ class Gpu:
         for tensor in _tensors(found):
             _storage(tensor).on_gpu = there
 
+    def pin(self, source: Tensor) -> Tensor:
+        """A copy in pinned memory, from which a GPU copies without being waited for."""
+        if on_gpu(source):
+            self.refuse("cannot pin 'torch.cuda.FloatTensor' only dense CPU tensors can be pinned")
+        found = source.clone()
+        _storage(found).pinned = True
+        return found
+
 
 def on_gpu(tensor: Tensor) -> bool:
     """Whether a tensor is on the GPU."""
@@ -158,6 +166,8 @@ class _Functions(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if func in (Tensor.to, Tensor.cpu, Tensor.cuda):
             return self._moved(name, *args, **given)
+        if func is Tensor.pin_memory:
+            return self._gpu.pin(args[0])
         there = any(on_gpu(tensor) for tensor in _tensors((args, given)))
         wanted = None if given.get("device") is None else torch.device(given["device"]).type
         self._check(func, name, there, wanted, given.get("generator"))
@@ -189,16 +199,18 @@ class _Functions(TorchFunctionMode):
             self._gpu.refuse(f"Expected a 'cuda' device type for generator but found 'cpu': {name}")
 
     def _moved(self, name: str, source: Tensor, *args: Any, copy: bool = False, **named: Any) -> Tensor:
-        device, dtype, memory_format = torch.device(name) if name != "to" else None, None, None
+        device, dtype, memory_format, waits = torch.device(name) if name != "to" else None, None, None, True
         if name == "to":
-            device, dtype, _, memory_format = torch._C._nn._parse_to(*args, **named)
+            device, dtype, non_blocking, memory_format = torch._C._nn._parse_to(*args, **named)
+            waits = not (non_blocking and getattr(_storage(source), "pinned", False))
         was = on_gpu(source)
         goes = was if device is None else device.type == "cuda"
         found: Tensor = torch._C.TensorBase.to(
             source, dtype or source.dtype, copy=copy or was != goes, memory_format=memory_format
         )
         if was != goes:
-            _note(self._gpu.syncs, "to the device" if goes else "to the host")
+            if waits or was:
+                _note(self._gpu.syncs, "to the device" if goes else "to the host")
             self._gpu.put(found, there=goes)
         return found
 

@@ -177,6 +177,18 @@ def test_where_a_tensor_already_is_it_stays_the_same(gpu: Gpu) -> None:
     assert not gpu.syncs
 
 
+def test_what_is_pinned_goes_without_a_wait_if_nobody_asks_for_one(gpu: Gpu) -> None:
+    pinned = torch.ones(4).pin_memory()
+    assert on_gpu(pinned.to(DEVICE, non_blocking=True))
+    assert not gpu.syncs
+    for found in (pinned.to(DEVICE), torch.ones(4).to(DEVICE, non_blocking=True)):
+        assert on_gpu(found)
+    there().to("cpu", non_blocking=True)
+    assert gpu.syncs.total() == 3
+    with pytest.raises(RuntimeError, match="pin"):
+        there().pin_memory()
+
+
 def test_statistics_are_refused_until_cuda_has_begun(gpu: Gpu) -> None:
     with pytest.raises(RuntimeError, match="did you call init"):
         torch.cuda.reset_peak_memory_stats(DEVICE)

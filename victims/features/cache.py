@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from poisonsets.manifests.errors import ViolationError
-from poisonsets.victims.device import exact_arithmetic
+from poisonsets.victims.device import exact_arithmetic, sent
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.training.views import apply_views, plain_view, view_count
 
@@ -128,17 +128,21 @@ class FeatureCache:
                 more than 2^-10 of the largest.
         """
         found = torch.empty((len(keys), self.network.feature_width), dtype=self.dtype, device=self.images.device)
+        measures = []
         for start in range(0, len(keys), self.batch):
             part = keys[start : start + self.batch]
             features = self._forward(part)
             rounded = found[start : start + len(part)]
             rounded.copy_(features)
             if self.dtype == torch.float16:
-                _refuse_coarse(features, rounded)
+                # Both sides in float32. Asked about once, at the end: an answer is waited for.
+                measures.append(torch.stack([(features - rounded.float()).abs().max(), features.abs().max()]))
+        if measures:
+            _refuse_coarse(torch.stack(measures).cpu())
         return found
 
     def _forward(self, keys: Tensor) -> Tensor:
-        padded = torch.cat([keys, keys[-1:].expand(self.batch - len(keys))]).to(self.images.device)
+        padded = sent(torch.cat([keys, keys[-1:].expand(self.batch - len(keys))]), self.images.device)
         images = self.images[padded // self.views]
         inputs = apply_views(images, padded % self.views, self.pad, flip=self.flip)
         self.forwards += self.batch
@@ -153,12 +157,13 @@ class FeatureCache:
         self._store = grown
 
 
-def _refuse_coarse(features: Tensor, rounded: Tensor) -> None:
-    # Both sides in float32; a NaN or an infinity on either makes the comparison false.
-    moved = (features - rounded.float()).abs().max()
-    if not bool(moved <= features.abs().max() * 2.0**-10):
+def _refuse_coarse(measures: Tensor) -> None:
+    """Refuse where rounding moved a pass's features too far: float32 [passes, 2], the largest move and feature."""
+    moved, largest = measures.unbind(1)
+    coarse = ~(moved <= largest * 2.0**-10)  # a NaN or an infinity on either side makes the comparison false
+    if bool(coarse.any()):
         raise ViolationError(
-            f"the extractor gives features (largest {float(features.abs().max()):.3g}) that are not finite or that "
+            f"the extractor gives features (largest {float(largest[coarse][0]):.3g}) that are not finite or that "
             "float16 cannot hold",
             "Add `--feature-dtype fp32`, or use another extractor",
         )

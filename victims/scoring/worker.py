@@ -105,7 +105,9 @@ class RowMaker:
         """The row of each job, or the error of a victim or control that diverged.
 
         Where memory runs out over heads on remembered features, what is computed at a time is halved, for this block
-        and those to come. The process that makes a row stores it, after its trajectory: left to another process it could be lost, and
+        and those to come.
+
+        The process that makes a row stores it, after its trajectory: left to another process it could be lost, and
         victims forget their checkpoints when the next block comes.
 
         Raises:

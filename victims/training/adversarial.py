@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from poisonsets.victims.device import sent
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.training.pgd import pgd_step
 from poisonsets.victims.training.pretraining import Pretraining
@@ -59,7 +60,7 @@ def attacked(
     def project(moved: Tensor) -> Tensor:
         return torch.minimum(torch.maximum(moved, least), most)
 
-    noise = torch.rand(images.shape, generator=generator).to(images.device)
+    noise = sent(torch.rand(images.shape, generator=generator), images.device)
     found = project(images + (2 * noise - 1) * adversary.radius)
     training = network.training
     network.eval()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.workers import Progress, silent
+from poisonsets.victims.device import sent
 from poisonsets.victims.protocols import Augment, Optimiser
 from poisonsets.victims.training.checkpoint import Checkpoint, Recorder
 from poisonsets.victims.training.views import view_count
@@ -91,8 +92,8 @@ def fit(
                 group["lr"] *= float(schedule.lr_gamma)
         if epoch < first:
             continue
-        order = torch.randperm(len(labels), generator=generator).to(device)
-        views = drawn_views(schedule, len(labels), generator).to(device)
+        order = sent(torch.randperm(len(labels), generator=generator), device)
+        views = sent(drawn_views(schedule, len(labels), generator), device)
         for start in range(0, len(labels), schedule.batch):
             here = order[start : start + schedule.batch]
             inputs = transform(here, views[start : start + schedule.batch])

@@ -15,7 +15,7 @@ from poisonsets.manifests.files import store
 from poisonsets.manifests.files.pixels import Images, Labels
 from poisonsets.manifests.stream import Stream
 from poisonsets.manifests.workers import Progress, silent
-from poisonsets.victims.device import exact_arithmetic
+from poisonsets.victims.device import exact_arithmetic, sent
 from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.networks.image_size import refuse_single, refuse_size
@@ -205,14 +205,14 @@ def accuracy(
     """
     network.eval()
     starts = generator or torch.Generator().manual_seed(0)
-    correct = 0
+    correct = torch.zeros((), dtype=torch.int64, device=device)
     for start in range(0, len(labels), batch):
-        inputs = as_input(torch.tensor(images[start : start + batch], device=device))
-        wanted = torch.tensor(labels[start : start + batch], device=device)
+        inputs = as_input(sent(torch.tensor(images[start : start + batch]), device))
+        wanted = sent(torch.tensor(labels[start : start + batch]), device)
         if adversary:
             inputs = attacked(network, inputs, wanted, adversary, starts)
-        correct += int((network(inputs).argmax(1) == wanted).sum())
-    return correct, len(labels)
+        correct += (network(inputs).argmax(1) == wanted).sum()
+    return int(correct), len(labels)
 
 
 def _fit(

@@ -6,7 +6,7 @@ import torch
 from poisonsets.manifests.errors import UsageError
 from poisonsets.victims.networks import Classifier, build, names
 from poisonsets.victims.networks.classifier import Body
-from poisonsets.victims.networks.dropout import dropping
+from poisonsets.victims.networks.dropout import dropping, random_bits
 from poisonsets.victims.networks.fold import folded
 
 HALF = ("0.5", "0.5", "0.5")
@@ -108,3 +108,42 @@ def test_a_body_without_outputs_is_refused() -> None:
     built.body = Body()
     with pytest.raises(UsageError, match="names no outputs"), dropping(built, 0.5, torch.Generator()):
         pass
+
+
+def hashed(count: int, first: int, second: int) -> list[int]:
+    """The bits of so many values with two keys, in plain Python."""
+    found = []
+    for place in range(count):
+        value = (place + first) % 2**32
+        value = ((value ^ value >> 16) * 0x7FEB352D + second) % 2**32
+        value = (value ^ value >> 15) * 0x846CA68B % 2**32
+        value ^= value >> 16
+        found.append(value - 2**32 * (value >= 2**31))
+    return found
+
+
+def test_bits_are_those_of_the_hash() -> None:
+    """Of a count that is no multiple of what is mixed at a time."""
+    count = 2**17 + 5
+    found = random_bits(torch.Size([count]), torch.Generator().manual_seed(4), torch.device("cpu")).tolist()
+    keys = torch.randint(-(2**31), 2**31, (2,), generator=torch.Generator().manual_seed(4)).tolist()
+    assert found[:1000] == hashed(1000, *keys)
+    assert found == hashed(count, *keys)
+
+
+def test_bits_look_random() -> None:
+    """Shares, neighbours, rows of images and two draws, each within five standard deviations."""
+    generator, side = torch.Generator().manual_seed(0), 512
+    for rate in (0.02, 0.25, 0.5):
+        one, other = (
+            random_bits(torch.Size([side, side]), generator, torch.device("cpu")) < round(rate * 2**32) - 2**31
+            for _draw in range(2)
+        )
+        apart = 5 * (rate * (1 - rate) / one.numel()) ** 0.5
+        assert abs(float(one.double().mean()) - rate) < apart
+        both = 5 * (rate**2 * (1 - rate**2) / one.numel()) ** 0.5
+        for shift in ((0, 1), (1, 0), (0, 2), (0, 16), (16, 0), (128, 0)):
+            together = one & one.roll(shift, (0, 1))
+            assert abs(float(together.double().mean()) - rate**2) < both
+        for pair in (one & other, one & other.roll(1, 1), one & other.roll(1, 0)):
+            assert abs(float(pair.double().mean()) - rate**2) < both

@@ -1,4 +1,4 @@
-"""Memory that runs out in a score of heads on remembered features: less is computed at a time, the rows are the same."""
+"""Memory runs out in a score of heads on remembered features: less is computed at a time, the rows are the same."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from poisonsets.manifests.overlay.compose import TrainingRows
 from poisonsets.manifests.workers import Progress, part_of, silent
-from poisonsets.victims.device import exact_arithmetic
+from poisonsets.victims.device import exact_arithmetic, sent
 from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.trainers.linear_probe.draws import Draws, linear
@@ -193,21 +193,22 @@ class _Gatherer:
     def epoch(self, number: int, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Features [T * B, D] as stored, and labels int64 [T, B, 1], of each step of an epoch."""
         places = self._places(torch.stack([plan.keys[number] for plan in self._plans]))
-        labels = torch.stack([plan.labels[number] for plan in self._plans]).to(self._device, torch.int64)
+        labels = sent(torch.stack([plan.labels[number] for plan in self._plans]), self._device).to(torch.int64)
         starts = range(0, places.shape[1], batch)
         flat = torch.cat([places[:, start : start + batch].flatten() for start in starts])
         beyond = torch.nonzero(flat >= len(self._near))[:, 0]
-        far = (flat[beyond] - len(self._near)).to(self._device)
+        far, spots = flat[beyond] - len(self._near), beyond % (batch * len(self._plans))
         flat[beyond] = 0
-        near, done, passed = flat.to(self._device), 0, 0
+        # All of an epoch at once: a step must not wait for its own.
+        near, far, spots = (sent(one, self._device) for one in (flat, far, spots))
+        done, passed = 0, 0
         for start in starts:
             wanted = labels[:, start : start + batch, None]
             stop = done + wanted.numel()
             upto = int(torch.searchsorted(beyond, stop))
             found = self._near_rows(near[done:stop])
             if upto > passed:
-                spots = (beyond[passed:upto] - done).to(self._device)
-                found.index_copy_(0, spots, self._far.index_select(0, far[passed:upto]))
+                found.index_copy_(0, spots[passed:upto], self._far.index_select(0, far[passed:upto]))
             yield found, wanted
             done, passed = stop, upto
 

@@ -21,7 +21,7 @@ from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.compose import composed_images
 from poisonsets.manifests.workers import Progress, part_of, silent
-from poisonsets.victims.device import exact_arithmetic
+from poisonsets.victims.device import exact_arithmetic, sent
 from poisonsets.victims.networks import Classifier, skeleton
 from poisonsets.victims.networks.weights import weights_digest
 from poisonsets.victims.protocols import Protocol
@@ -210,7 +210,7 @@ class WholeNetworkTrainer:
     def _positions(self, images: Images, where: str) -> Tensor:
         """Positions int64 [N] of the largest logits, all of them finite."""
         parts = [images[start : start + EVAL_BATCH] for start in range(0, len(images), EVAL_BATCH)]
-        logits = torch.cat([self._network(as_input(torch.tensor(part, device=self._device))) for part in parts])
+        logits = torch.cat([self._network(as_input(sent(torch.tensor(part), self._device))) for part in parts])
         return labelled(logits, self._protocol, where)
 
 
