@@ -129,8 +129,15 @@ Epsilon = Annotated[
 ]
 SetFolder = Annotated[Path, in_output("-o", "--output", help="The set's folder; must be empty or new.")]
 SetName = Annotated[str | None, in_output(help="The set's name. Default: the output folder's.")]
-Device = Annotated[str, in_running(help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, in_running(help="auto, cpu, cuda, cuda:N or mps (untried).")]
+Devices = Annotated[
+    str, in_running(metavar="DEVICES", help="auto, cpu, cuda, cuda:N, several as cuda:0,cuda:1, or mps (untried).")
+]
 Workers = Annotated[int, in_running(min=1, help="Processes to work with; the result does not depend on it.")]
+DeviceWorkers = Annotated[
+    int | None,
+    in_running(min=1, help="Processes to work with; the result does not depend on it. Default: one a device."),
+]
 Resume = Annotated[bool, in_running("--resume", help="Go on with unfinished output of the same command.")]
 Quiet = Annotated[bool, in_output("--quiet", "-q", help="No notes and no progress bar.")]
 Json = Annotated[bool, in_output("--json", help="Print one JSON document on stdout, also on failure.")]

@@ -1,5 +1,7 @@
 """Work done in worker processes, with results in order and progress on the way; one worker means this process."""
 
+from __future__ import annotations
+
 import multiprocessing
 import os
 import signal
@@ -7,10 +9,12 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, MutableSequence, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import connection
+from multiprocessing.sharedctypes import Synchronized
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from poisonsets.manifests.errors import MissingError
@@ -35,6 +39,7 @@ class Worker(Protocol[Item, Result]):
         ...
 
 
+_make: Callable[[], Worker[Any, Any]]
 _worker: Worker[Any, Any] | None = None
 _shares: MutableSequence[float] = []
 
@@ -45,20 +50,21 @@ def part_of(progress: Progress, number: int, parts: int) -> Progress:
 
 
 def run_all(
-    items: Sequence[Item], make: Callable[[], Worker[Item, Result]], *, workers: int, progress: Progress
+    items: Sequence[Item], make: Callable[[int], Worker[Item, Result]], *, workers: int, progress: Progress
 ) -> Iterator[Result]:
     """Do every piece of work and yield the results in the order of the pieces.
 
     Args:
         items: the pieces; they and `make` must be picklable.
-        make: builds the worker of a process.
+        make: builds the worker of a process from its number, 0 and up: where it works can depend on it.
         workers: processes; 1 works in this one.
         progress: told the pieces done, with the shares of those in work, and all pieces.
 
-    Raises MissingError where a worker was killed.
+    Raises:
+        MissingError: a worker was killed; what was done by then is yielded before, without what is missing between.
     """
     if items and (workers == 1 or len(items) == 1):
-        worker = make()
+        worker = make(0)
         for number, item in enumerate(items):
             result = worker.run(item, part_of(progress, number, len(items)))
             progress(number + 1, len(items))
@@ -68,12 +74,13 @@ def run_all(
 
 
 def _run_in_processes(
-    items: Sequence[Item], make: Callable[[], Worker[Item, Result]], workers: int, progress: Progress
+    items: Sequence[Item], make: Callable[[int], Worker[Item, Result]], workers: int, progress: Progress
 ) -> Iterator[Result]:
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
     shares = context.RawArray("d", len(items))  # each piece's share done, written where it is worked on
-    with ProcessPoolExecutor(workers, context, _start, (make, shares)) as pool:
+    started = context.Value("i", 0)
+    with ProcessPoolExecutor(workers, context, _start, (make, shares, started)) as pool:
         try:
             with _interrupts_blocked():
                 running = deque(pool.submit(_run, number, item) for number, item in enumerate(items))
@@ -81,15 +88,22 @@ def _run_in_processes(
                 pending = wait([running[0]], timeout=LOOK_EVERY).not_done
                 progress(sum(shares), len(items))
                 if not pending:
-                    yield running.popleft().result()
-        except BaseException as error:
+                    yield from _done(running)
+        except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
-            if isinstance(error, BrokenProcessPool):
-                cause = "a worker process was killed, most likely because memory ran out"
-                raise MissingError(cause, "Use fewer --workers with --resume") from error
             raise
+
+
+def _done(running: deque[Future[Result]]) -> Iterator[Result]:
+    """The result of the first piece; where its worker was killed those of all that are done, before the error."""
+    try:
+        yield running.popleft().result()
+    except BrokenProcessPool as error:
+        yield from [one.result() for one in running if one.done() and one.exception() is None]
+        cause = "a worker process was killed, most likely because memory ran out"
+        raise MissingError(cause, "Use fewer --workers with --resume") from error
 
 
 @contextmanager
@@ -105,12 +119,15 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(make: Callable[[], Worker[Any, Any]], shares: MutableSequence[float]) -> None:
-    global _worker, _shares
+def _start(make: Callable[[int], Worker[Any, Any]], shares: MutableSequence[float], started: Synchronized[int]) -> None:
+    global _make, _shares
     _shares = shares
+    with started.get_lock():
+        number = started.value
+        started.value += 1
     threading.Thread(target=_die_with_parent, daemon=True).start()
     warnings.simplefilter("ignore", PluginWarning)  # the parent has given them
-    _worker = make()
+    _make = partial(make, number)
 
 
 def _die_with_parent() -> None:
@@ -122,8 +139,9 @@ def _die_with_parent() -> None:
 
 
 def _run(number: int, item: Any) -> Any:
+    global _worker
     if _worker is None:
-        raise RuntimeError("the worker was not started")
+        _worker = _make()  # not at the start, where an error would be taken for the death of the process
 
     def share(done: float, total: float) -> None:
         _shares[number] = done / total

@@ -25,6 +25,7 @@ from poisonsets.victims.networks import Classifier
 from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.networks.weights import Weights, load_weights
+from poisonsets.victims.placement import worker_device
 from poisonsets.victims.training.loop import Precision, autocast
 from poisonsets.victims.training.pgd import pgd_step
 from poisonsets.victims.training.pretrain import fitted_network, training_ids
@@ -43,6 +44,7 @@ __all__ = [
     "pgd_step",
     "retrain_surrogate",
     "shifted",
+    "worker_device",
 ]
 
 

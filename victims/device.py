@@ -1,6 +1,5 @@
-"""Where victims compute: a device by name, and arithmetic that is float32 on every device."""
+"""What a device does: copies, its model, its failures, and arithmetic that is float32 on every one."""
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -8,31 +7,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from poisonsets.manifests.errors import MissingError, UsageError
+from poisonsets.manifests.errors import MissingError
 
 _NO_MEMORY: Final = ("out of memory", "allocate memory", "not enough memory", "alloc_failed", "bad_alloc")
 _RESTART: Final = "Look at it with `nvidia-smi` and repeat the command; craft and score go on with --resume"
 _FAILED: Final = ("CUDA error:", "cuDNN error:", "HIP error:")
-
-
-def resolve(name: str) -> torch.device:
-    """The device called `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is the first GPU, or the CPU if there is none.
-
-    Raises:
-        UsageError: the name is none of these.
-        MissingError: this machine lacks the GPU.
-    """
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    if name == "cpu":
-        return torch.device("cpu")
-    if not (match := re.fullmatch(r"cuda(?::([0-9]{1,3}))?", name)):
-        raise UsageError(f"no device is called {name[:40]!r}", "Known: auto, cpu, cuda, cuda:N")
-    index = int(match[1] or 0)
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if index >= count:
-        raise MissingError(f"device {name} was asked for, this machine has {count} CUDA devices", "Use --device cpu")
-    return torch.device("cuda", index)
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:

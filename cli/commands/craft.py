@@ -89,9 +89,9 @@ def craft(
         list[str] | None,
         in_settings("--set", metavar="KEY=VALUE", help="A setting of the attack; may be repeated, wins over --preset."),
     ] = None,
-    workers: options.Workers = 1,
+    workers: options.DeviceWorkers = None,
     resume: options.Resume = False,
-    device: options.Device = "auto",
+    device: options.Devices = "auto",
     out: options.SetFolder,
     name: options.SetName = None,
     quiet: options.Quiet = False,
@@ -106,9 +106,10 @@ def craft(
 
     from poisonsets.crafting.driver import craft_set
     from poisonsets.crafting.planning import Draw, craft_request
-    from poisonsets.victims.device import resolve
+    from poisonsets.victims.placement import resolve_all, worker_count
 
-    where = str(resolve(device))
+    where = resolve_all(device)
+    count = worker_count(workers, where)
     opened = named_base(base)
     request = craft_request(
         entry,
@@ -135,7 +136,7 @@ def craft(
     given = surrogate or [], surrogate_pool or []
     request = replace(request, surrogates=attackers(entry, opened, *given, include=include_surrogates, quiet=quiet))
     with output.progress(f"crafting {entry.name}", quiet=quiet) as report:
-        done = craft_set(out, request, workers=workers, device=where, resume=resume, progress=report)
+        done = craft_set(out, request, workers=count, device=where, resume=resume, progress=report)
     announce(done, out, as_json=as_json)
 
 

@@ -78,9 +78,9 @@ def score(
             parser=options.part, metavar="I/N", help="Every N-th job, from the I-th on; give each shard its own -o."
         ),
     ] = None,
-    workers: options.Workers = 1,
+    workers: options.DeviceWorkers = None,
     resume: options.Resume = False,
-    device: options.Device = "auto",
+    device: options.Devices = "auto",
     results: Annotated[Path | None, in_output("-o", "--output", help="Folder that keeps one row a victim.")] = None,
     trajectories: Annotated[
         bool, in_output("--trajectories", help="Keep each victim's course over its epochs beside the rows.")
@@ -103,14 +103,15 @@ def score(
     asked = TargetOptions(targets, tuple(source_class or ()), adversarial_label, trigger)
     found = context.with_resource(subject(path, base, asked, trials=trials, quiet=quiet, as_json=as_json))
 
-    from poisonsets.victims.device import resolve
+    from poisonsets.victims.placement import resolve_all, worker_count
     from poisonsets.victims.results.folder import refuse_used
     from poisonsets.victims.scoring.preflight import preflight
     from poisonsets.victims.scoring.score import score_set
 
     if results is not None:
         refuse_used(results, resume=resume)
-    where = resolve(device)
+    where = resolve_all(device)
+    count = worker_count(workers, where)
     wanted = protocols(found.base, protocol or [], suite or [])
     if found.whole is not None:
         wanted = training_sets.composed_as_they_stand(wanted, path, quiet=quiet)
@@ -128,7 +129,7 @@ def score(
             results=results,
             precision=precision,
             shard=shard or (0, 1),
-            workers=workers,
+            workers=count,
             resume=resume,
             trajectories=trajectories,
             cache=cache_folder(),

@@ -81,8 +81,8 @@ def train(
     opened = named_base(base)
     chosen = opened.pretrain_classes if classes is None else labels(classes, opened, "--classes")
 
-    from poisonsets.victims.device import resolve
     from poisonsets.victims.networks.weights import save_weights
+    from poisonsets.victims.placement import resolve
     from poisonsets.victims.training.pretrain import provenance, train_network
     from poisonsets.victims.training.pretraining import Pretraining
 

@@ -53,9 +53,9 @@ class RefusedTrial:
 class Crafter:
     """An attack and its surrogates, loaded in one process."""
 
-    def __init__(self, request: CraftRequest, device: str = "cpu") -> None:
+    def __init__(self, request: CraftRequest, device: torch.device = torch.device("cpu")) -> None:
         self._request = request
-        self._device = torch.device(device)
+        self._device = device
         self._attack = request.attack.factory(**request.settings)
         self._trigger = None if request.trigger is None else request.trigger[0]
         self._networks = tuple(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from poisonsets.crafting import provenance
 from poisonsets.crafting.blocks import partition
@@ -26,6 +27,7 @@ from poisonsets.manifests.sets.reader import open_set
 from poisonsets.manifests.trials.plan import composition_of
 from poisonsets.manifests.verification.checks import integrity
 from poisonsets.manifests.workers import Progress, run_all, silent
+from poisonsets.surrogates import worker_device
 
 CURVE_POINTS = 21
 
@@ -52,7 +54,7 @@ def craft_set(
     request: CraftRequest,
     *,
     workers: int = 1,
-    device: str = "cpu",
+    device: torch.device | Sequence[torch.device] = torch.device("cpu"),
     resume: bool = False,
     progress: Progress = silent,
 ) -> CraftSummary:
@@ -62,7 +64,7 @@ def craft_set(
         output: the set's folder; it must be empty or not exist.
         request: what to craft.
         workers: processes; they share nothing but the request.
-        device: where the attack runs.
+        device: where the attack runs; several, of one kind and model, have one or more workers each.
         resume: continue an unfinished set of the same request.
         progress: called with the blocks done, fractions of running ones included, and the total.
 
@@ -74,15 +76,13 @@ def craft_set(
     preflight(request)
     if resume and (output / writer.MANIFEST).exists():
         return _as_finished(output, request)
-    watch = provenance.Stopwatch()
-    with writer.write_set(
-        output, request.identity() | {"device": device.partition(":")[0]}, resume=resume
-    ) as unfinished:
+    watch, devices = provenance.Stopwatch(), [device] if isinstance(device, torch.device) else device
+    with writer.write_set(output, request.identity() | {"device": devices[0].type}, resume=resume) as unfinished:
         blocks = [
             block for block in partition(request) if any(plan.trial not in unfinished.finished for plan in block.plans)
         ]
         taken_over = len(unfinished.finished)
-        make = partial(Crafter, request.for_workers(), device)
+        make = partial(_crafter, request.for_workers(), devices)
         refused: list[tuple[int, str]] = []
         for trial in chain.from_iterable(run_all(blocks, make, workers=workers, progress=progress)):
             if isinstance(trial, RefusedTrial):
@@ -94,9 +94,13 @@ def craft_set(
             raise ViolationError(f"{output}: every trial was refused ({refused[0][1]}), so no set was written")
         for path, data in _files(request):
             unfinished.add_file(path, data)
-        run = watch.record(device=device, workers=workers, taken_over=taken_over, refused=refused)
+        run = watch.record(device=devices[0], workers=workers, taken_over=taken_over, refused=refused)
         manifest = unfinished.publish(request.head(), run)
     return CraftSummary(manifest.content_digest, len(manifest.trials), taken_over, tuple(refused))
+
+
+def _crafter(request: CraftRequest, devices: Sequence[torch.device], worker: int) -> Crafter:
+    return Crafter(request, worker_device(devices, worker))
 
 
 def _as_finished(output: Path, request: CraftRequest) -> CraftSummary:

@@ -40,10 +40,9 @@ class Stopwatch:
         self._clock = time.monotonic()
 
     def record(
-        self, *, device: str, workers: int, taken_over: int, refused: Sequence[tuple[int, str]]
+        self, *, device: torch.device, workers: int, taken_over: int, refused: Sequence[tuple[int, str]]
     ) -> dict[str, Any]:
         """The run record; `taken_over` counts trials from an interrupted run, `refused` gives numbers and reasons."""
-        where = torch.device(device)
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         return {
@@ -51,8 +50,8 @@ class Stopwatch:
             "seconds": f"{time.monotonic() - self._clock:.3f}",
             "host": platform.machine(),
             "system": platform.system(),
-            "device": where.type,
-            "gpu": gpu_model(where),
+            "device": device.type,
+            "gpu": gpu_model(device),
             "workers": workers,
             "peak_memory_kib": max(own, children),
             "trials_taken_over": taken_over,

@@ -140,6 +140,7 @@ def _patches(gpu: Gpu) -> list[tuple[object, str, object]]:
         (torch.cuda, "get_device_name", lambda _device=None: MODEL),
         (torch.cuda, "max_memory_allocated", lambda _device=None: 0),
         (torch.cuda, "empty_cache", lambda: None),
+        (torch.cuda, "set_device", lambda _device: None),
         (torch.cuda, "reset_peak_memory_stats", gpu.reset_statistics),
         (torch.cuda, "_lazy_init", gpu.begin),
         # An optimiser whose parameters are on a GPU asks CUDA whether a graph is being captured.

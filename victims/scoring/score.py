@@ -6,7 +6,7 @@ that can be refused is refused before any training.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from poisonsets.manifests.files import store
 from poisonsets.manifests.workers import Progress, run_all, silent
 from poisonsets.victims.features.store import FeatureDtype
 from poisonsets.victims.networks.weights import Weights
+from poisonsets.victims.placement import worker_device
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder, open_results
 from poisonsets.victims.results.row import Row
@@ -55,7 +56,7 @@ def score_set(
     precision: Precision = "fp32",
     shard: tuple[int, int] = (0, 1),
     workers: int = 1,
-    device: torch.device,
+    device: torch.device | Sequence[torch.device],
     progress: Progress = silent,
     sharing: Progress = silent,
 ) -> Score:
@@ -81,7 +82,7 @@ def score_set(
         precision: of the passes in which whole networks are trained, `fp32` or `bf16`.
         shard: (i, n): every n-th job from job i on, 0-based. Rows of all shards in one folder are the whole.
         workers: processes to train victims in; rows do not depend on it, but each process trains its own controls.
-        device: where to compute.
+        device: where to compute; several, of one kind and model, have one or more workers each.
         progress: told the jobs done, with the shares of those in work, and all jobs.
         sharing: told the parts done, and all, of the file of clean features while this process computes it; worker
             processes tell nothing.
@@ -101,10 +102,11 @@ def score_set(
     wanted = [Job(t, *pair, seed, opened.manifest) for pair in pairs for t in chosen for seed in seeds]
     wanted = wanted[shard[0] :: shard[1]]
     rows: dict[str, Row] = {}
-    settings = _settings(opened.manifest, pairs, base, device) | {"features": features, "precision": precision}
-    worker_settings = WorkerSettings(base, device, cache, features, precision, results, trajectories)
+    devices = [device] if isinstance(device, torch.device) else device
+    settings = _settings(opened.manifest, pairs, base, devices[0]) | {"features": features, "precision": precision}
+    worker_settings = WorkerSettings(base, devices[0], cache, features, precision, results, trajectories)
     with open_results(results, settings, resume=resume) if results else nullcontext() as folder:
-        make = partial(RowMaker, worker_settings, sharing if workers == 1 else silent)
+        make = partial(_row_maker, worker_settings, devices, sharing if workers == 1 else silent)
         for row in _all_rows(wanted, folder, make, workers, progress, trajectories=trajectories):
             rows[row.job] = row
         if results is not None:
@@ -116,7 +118,7 @@ def score_set(
 def _all_rows(
     jobs: Sequence[Job],
     folder: ResultsFolder | None,
-    make: Callable[[], RowMaker],
+    make: Callable[[int], RowMaker],
     workers: int,
     progress: Progress,
     *,
@@ -148,6 +150,10 @@ def _all_rows(
         for one in made:
             if isinstance(one, ViolationError):
                 raise one
+
+
+def _row_maker(settings: WorkerSettings, devices: Sequence[torch.device], sharing: Progress, worker: int) -> RowMaker:
+    return RowMaker(replace(settings, device=worker_device(devices, worker)), sharing)
 
 
 def _settings(
