@@ -10,39 +10,39 @@ import itertools
 import random
 import re
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from reference import meanings
-from torch import Tensor
+from tiny_tasks import (
+    BASES,
+    EIGHT,
+    NETWORKS,
+    OTHER_SOURCES,
+    OTHER_TRIGGER,
+    OTHERS,
+    POISONS,
+    SIDE,
+    TRIALS,
+    craft,
+    floats,
+    levels,
+    network,
+)
 
 from poisonsets import attacks
-from poisonsets.budget import to_levels
-from poisonsets.images import TrainingImages, as_floats
-from poisonsets.interface import Budget, Context, Crafted, Task
-from poisonsets.manifests.bases.dataset import Split
-from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.overlay.stamp import Trigger
+from poisonsets.interface import Budget
 from poisonsets.manifests.records.trial import L2, Linf, Unconstrained
-from poisonsets.manifests.records.triggers import FixedPlace, PatchTrigger
 from poisonsets.registry import Need, RegisteredAttack, Traits
 from poisonsets.settings import Range, record_settings
-from poisonsets.surrogates import Surrogate
-from poisonsets.victims.networks import build
 
-TRIALS, POISONS, SIDE = 3, 4, 16
-EIGHT = Linf(levels=8)
 BUDGETS: tuple[Budget, ...] = (EIGHT, L2(squared_levels=20_000), Unconstrained())
 NOTHING: tuple[Budget, ...] = (Linf.model_construct(levels=0), L2.model_construct(squared_levels=0))
-OFFERED = set(typing.get_args(Need))  # what `craft` below can give an attack that needs it
+OFFERED = set(typing.get_args(Need))  # what `craft` can give an attack that needs it
 NETWORK_NEEDS = {"features", "gradients", "robust"}
-ADVERSARIAL, SOURCE = 0, 1
-# Few of everything that costs time, where an attack has such a setting.
-QUICK = {"restarts": "1", "retraining": "1", "sources": "6"}
 
 # Which traits put an attack under which law. Laws of everybody have no condition.
 LAWS: dict[str, Callable[[Traits], bool]] = {
@@ -74,101 +74,9 @@ def bound(law: str = "everybody") -> pytest.MarkDecorator:
     return pytest.mark.parametrize("entry", entries, ids=lambda entry: entry.name)
 
 
-def network(seed: int, scale: int = 16) -> Surrogate:
-    """Untrained, with hidden weights so large that a feature attack's published steps move it."""
-    normal = (("0.5", "0.5", "0.5"), ("0.25", "0.2", "0.3"))
-    built = build("convnet", 2, "0.25", *normal, generator=torch.Generator().manual_seed(seed))
-    hidden = built.body.hidden
-    assert isinstance(hidden, torch.nn.Linear)
-    hidden.weight.data *= scale
-    return Surrogate(built, (ADVERSARIAL, SOURCE), CPU)
-
-
-CPU = torch.device("cpu")
-NETWORKS, RETRAINED = (network(1), network(2)), (network(3), network(4))
 # Matching a weight gradient is a smoother task, and one that views and retraining change from step to step.
 SMOOTH = (network(1, scale=4),)
 STEADY = {"augment": "false", "retraining": "0", "inner_learning_rate": "0.1"}
-
-
-def pixels(seed: int, *shape: int) -> Images:
-    """uint8 [*shape, SIDE, SIDE, 3], black and white pixels among them."""
-    values = np.random.default_rng(seed).integers(-40, 296, (*shape, SIDE, SIDE, 3))
-    return np.clip(values, 0, 255).astype(np.uint8)
-
-
-BASES, TARGETS, OTHERS = pixels(0, TRIALS, POISONS), pixels(1, TRIALS, 1), pixels(2, TRIALS, 1)
-FIXED = PatchTrigger(image="triggers/law.png", place=FixedPlace(row=9, column=10))
-TRIGGER, OTHER_TRIGGER = Trigger(FIXED, pixels(3)[:5, :5]), Trigger(FIXED, pixels(4)[:5, :5])
-SOURCES, OTHER_SOURCES = (
-    TrainingImages(Split(pixels(seed, 20), np.repeat([ADVERSARIAL, SOURCE], 10)), CPU) for seed in (5, 6)
-)
-
-
-def floats(images: Images) -> Tensor:
-    return as_floats(images, CPU)
-
-
-def task_of(
-    entry: RegisteredAttack, block: Sequence[int], budget: Budget, targets: Images, trigger: Trigger, keep: int
-) -> Task:
-    """The trials of a block as the driver would give them to the attack."""
-    return Task(
-        bases=floats(BASES[list(block)]),
-        base_ids=tuple(tuple(range(POISONS)) for _ in block),
-        targets=floats(targets[list(block)]),
-        labels=torch.full((len(block), POISONS), ADVERSARIAL),
-        adversarial_labels=torch.full((len(block),), ADVERSARIAL),
-        budget=budget,
-        source_classes=((SOURCE,),) * len(block) if "trigger" in entry.traits.needs else (),
-        trigger=trigger if "trigger" in entry.traits.needs else None,
-        keep=keep,
-    )
-
-
-def craft(
-    entry: RegisteredAttack,
-    *,
-    budget: Budget = EIGHT,
-    targets: Images = TARGETS,
-    trigger: Trigger = TRIGGER,
-    sources: TrainingImages = SOURCES,
-    trials: Sequence[int] = range(TRIALS),
-    seed: int = 0,
-    steps: int = 6,
-    networks: tuple[Surrogate, ...] = NETWORKS,
-    keep: int = POISONS,
-    settings: Mapping[str, str] = MappingProxyType({}),
-) -> Crafted:
-    """Craft some of the three trials in one block; attacks that take one trial at a time get one at a time."""
-    wanted = {**QUICK, "steps": str(steps), **settings}
-    given = {key: value for key, value in wanted.items() if key in entry.defaults()}
-    attack = entry.factory(**entry.settings(given))
-    parts = []
-    for block in [list(trials)] if entry.traits.batched else [[trial] for trial in trials]:
-        task = task_of(entry, block, budget, targets, trigger, keep)
-        reads = entry.traits.needs & {"source images", "training"}
-        context = Context(
-            surrogates=networks,
-            generators=tuple(torch.Generator().manual_seed(1000 * seed + trial) for trial in block),
-            device=CPU,
-            progress=lambda done, total: None,
-            mirror=True,
-            training=sources if reads else None,
-            retrain=(lambda position, images, times: RETRAINED) if "training" in entry.traits.needs else None,
-        )
-        parts.append(attack(task, context))
-        assert torch.equal(task.bases, floats(BASES[block])), "the attack wrote into the bases"
-        assert torch.equal(task.targets, floats(targets[block])), "the attack wrote into the targets"
-    kept = [part.kept for part in parts if part.kept is not None]
-    history = tuple(curve for part in parts for curve in part.history)
-    return Crafted(torch.cat([part.images for part in parts]), history, torch.cat(kept) if kept else None)
-
-
-def levels(crafted: Crafted, budget: Budget = EIGHT, trials: Sequence[int] = range(TRIALS)) -> Images:
-    """uint8 [T, P, H, W, 3]."""
-    each = zip(crafted.images.detach(), trials, strict=True)
-    return np.stack([to_levels(images, BASES[trial], budget) for images, trial in each])
 
 
 @bound()
@@ -177,7 +85,7 @@ def test_the_traits_hold_it_to_the_laws(entry: RegisteredAttack) -> None:
     traits = entry.traits
     assert traits.perturbs or traits.objective != "none" or traits.labels == "adversarial"
     assert not (traits.objective != "none" and not traits.needs & NETWORK_NEEDS), "an objective of no network"
-    assert traits.needs <= OFFERED, f"`craft` in this file must give attacks {sorted(traits.needs - OFFERED)}"
+    assert traits.needs <= OFFERED, f"`craft` in tests/tiny_tasks.py must give attacks {sorted(traits.needs - OFFERED)}"
     assert traits.constrained or "trigger" in traits.needs, "nothing says what its poisons may be"
     assert not traits.exempting or type(entry.defaults()[traits.exempting]) is bool
     assert sum(holds(traits) for holds in LAWS.values()) >= 5
