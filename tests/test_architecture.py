@@ -227,6 +227,19 @@ def test_nothing_can_run_what_it_reads() -> None:
     assert not faults
 
 
+def test_no_gradient_is_one_that_differs_from_run_to_run_on_a_gpu() -> None:
+    """Sampling and enlarging add atomically in their backward passes; pictures of triggers are not differentiated."""
+    allowed = {("poisonsets/triggers/pictures.py", "interpolate")}
+    banned = {"grid_sample", "interpolate", "upsample", "affine_grid"}
+    found = {
+        (path, name.rpartition(".")[2])
+        for path, tree in trees()
+        for name in [*(name for _, name in uses(tree)), *(one.name for one in imports(tree))]
+        if name.rpartition(".")[2].lower() in banned
+    }
+    assert found == allowed
+
+
 def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Lines of a function without its signature and docstring."""
     first = function.body[1] if ast.get_docstring(function) and len(function.body) > 1 else function.body[0]

@@ -39,14 +39,48 @@ _SYNCS: Final = {
     "masked_select",
     "nonzero",
 }
-# Kernels that add atomically, in an order that no two runs share.
+# Kernels that add atomically or choose one of equals, in an order that no two runs share: all that
+# `torch.use_deterministic_algorithms` replaces or refuses on CUDA but those that only write, which differ from run to
+# run where an index occurs twice, and convolutions, which have a switch of their own.
 _ATOMIC: Final = {
+    "_adaptive_avg_pool2d_backward",
+    "_adaptive_avg_pool3d_backward",
+    "_ctc_loss_backward",
+    "_embedding_bag_backward",
+    "_embedding_bag_dense_backward",
     "_upsample_bicubic2d_aa_backward",
     "_upsample_bilinear2d_aa_backward",
+    "adaptive_max_pool2d_backward",
+    "adaptive_max_pool3d_backward",
     "avg_pool3d_backward",
+    "cumsum",
+    "embedding_dense_backward",
+    "fractional_max_pool2d_backward",
+    "fractional_max_pool3d_backward",
     "grid_sampler_2d_backward",
-    "index_add_",
+    "grid_sampler_3d_backward",
+    "histc",
+    "index_add",
+    "kthvalue",
+    "max_pool3d_with_indices_backward",
+    "max_unpool2d",
+    "max_unpool3d",
+    "median.dim",
+    "nanmedian.dim",
+    "nll_loss2d_backward",
+    "nll_loss2d_forward",
+    "put",
+    "reflection_pad1d_backward",
+    "reflection_pad2d_backward",
+    "reflection_pad3d_backward",
+    "replication_pad1d_backward",
+    "replication_pad2d_backward",
+    "replication_pad3d_backward",
+    "scatter_add",
+    "upsample_bicubic2d_backward",
     "upsample_bilinear2d_backward",
+    "upsample_linear1d_backward",
+    "upsample_trilinear3d_backward",
 }
 
 
@@ -231,10 +265,12 @@ class _Operators(TorchDispatchMode):
         given = _tensors((args, named))
         there = [tensor for tensor in given if on_gpu(tensor)]
         if there:
-            self._check(func, name, args, given, named.get("generator"))
-        found = func(*args, **named)
+            self._check(func, name, args, named, given)
         # A factory in a composite operator has no tensor to go by, only the function that called it.
         made_there = not given and (not self._functions.callers or self._functions.callers[-1])
+        if (there or made_there) and _is_random(func, args, named):
+            _note(self._gpu.random, name)
+        found = func(*args, **named)
         if there or made_there:
             fresh = [tensor for tensor in _tensors(found) if not _among(tensor, given)]
             self._gpu.put(fresh, there=True)
@@ -245,11 +281,11 @@ class _Operators(TorchDispatchMode):
         func: OpOverload,
         name: str,
         args: Sequence[Any],
+        named: dict[str, Any],
         given: list[Tensor],
-        generator: torch.Generator | None,
     ) -> None:
         """An operator with an operand on the GPU."""
-        gpu, first = self._gpu, args[0]
+        gpu, first, generator = self._gpu, args[0], named.get("generator")
         indices = _tensors(args[1]) if "index" in name and len(args) > 1 and isinstance(args[1], list) else []
         here = [tensor for tensor in given if not on_gpu(tensor) and not tensor.is_meta]
         if here and name != "copy_" and not _may_stay(func, name, first, here, indices):
@@ -264,10 +300,34 @@ class _Operators(TorchDispatchMode):
         masks = any(index.dtype == torch.bool for index in indices)
         if name in _SYNCS or masks or (here and (name == "copy_" or indices)):
             _note(gpu.syncs, name)
-        if name in _ATOMIC or (generator is None and torch.Tag.nondeterministic_seeded in func.tags):
-            _note(gpu.random, name)
         if not func.is_view:
             _note(gpu.launches, name)
+
+
+def _is_random(func: OpOverload, args: Sequence[Any], named: dict[str, Any]) -> bool:
+    """Whether an operator gives other bytes in each run: it draws without a generator, or it is among `_ATOMIC`."""
+    if torch.Tag.nondeterministic_seeded in func.tags and named.get("generator") is None:
+        return True
+    name = func._schema.name.split("::")[1].removesuffix("_")
+    first = args[0] if args else None
+    if not isinstance(first, Tensor):
+        return False
+    if name == "bincount":
+        return bool(named.get("weights") is not None or len(args) > 1)
+    if name == "scatter_reduce":
+        return first.is_floating_point() and named.get("reduce", args[-1]) in ("sum", "mean", "prod")
+    # Sums of integers are the same in any order, and so are sums of one value.
+    listed = first.is_floating_point() and bool({name, f"{name}.{func._overloadname}"} & _ATOMIC)
+    if name in ("index_add", "scatter_add"):
+        return listed and _repeats(args[2], args[1] if name == "scatter_add" else 0)
+    return listed
+
+
+def _repeats(index: Tensor, dim: int) -> bool:
+    """Whether a place occurs twice along a dimension."""
+    with torch._C.DisableTorchFunction():
+        places = index.sort(dim).values.movedim(dim, 0)
+        return bool((places[1:] == places[:-1]).any())
 
 
 def _may_stay(func: OpOverload, name: str, first: object, here: list[Tensor], indices: list[Tensor]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,19 @@ def cast(x: Tensor) -> Tensor:
         found: Tensor = layer()(x)
     assert found.dtype == torch.bfloat16
     return found
+
+
+def volume(sides: int) -> Tensor:
+    return torch.ones(1, 1, *[4] * sides, device=DEVICE)
+
+
+def enlarged(mode: str, sides: int) -> Tensor:
+    return gradient(lambda z: F.interpolate(z, scale_factor=2, mode=mode), volume(sides))
+
+
+def padded(mode: str, sides: int) -> Tensor:
+    named = {"reflection": "reflect", "replication": "replicate"}[mode]
+    return gradient(lambda z: F.pad(z, (1, 1) * sides, mode=named), volume(sides))
 
 
 # x is on the GPU, y on the CPU; both float32 [4, 3].
@@ -146,6 +160,52 @@ ON_THE_CPU: dict[str, Case] = {
     "a truth value": lambda x, y: torch.tensor(bool((x > 0).all())),
     "a new tensor": lambda x, y: torch.zeros(3),
 }
+# By the operator's name, what gives other bytes in each run on CUDA; shapes are as small as they may be.
+RANDOM: dict[str, Callable[[], Any]] = {
+    "rand": lambda: torch.rand(3, device=DEVICE),
+    "uniform_": lambda: there().uniform_(),
+    "grid_sampler_2d_backward": lambda: gradient(
+        lambda z: F.grid_sample(z, torch.zeros(1, 4, 4, 2, device=DEVICE), align_corners=True), picture("cuda")
+    ),
+    **{
+        f"upsample_{mode}_backward": partial(enlarged, mode.rstrip("123d"), int(mode[-2]))
+        for mode in ("linear1d", "bilinear2d", "bicubic2d", "trilinear3d")
+    },
+    **{
+        f"{mode}_pad{sides}d_backward": partial(padded, mode, sides)
+        for mode in ("reflection", "replication")
+        for sides in (1, 2, 3)
+    },
+    "_adaptive_avg_pool2d_backward": lambda: gradient(lambda z: F.adaptive_avg_pool2d(z, 3), picture("cuda")),
+    "adaptive_max_pool2d_backward": lambda: gradient(lambda z: F.adaptive_max_pool2d(z, 3), picture("cuda")),
+    "avg_pool3d_backward": lambda: gradient(lambda z: F.avg_pool3d(z, 2), picture("cuda")),
+    "max_pool3d_with_indices_backward": lambda: gradient(lambda z: F.max_pool3d(z, 2), picture("cuda")),
+    "max_unpool2d": lambda: F.max_unpool2d(*F.max_pool2d(picture("cuda"), 2, return_indices=True), 2),
+    "nll_loss2d_forward": lambda: F.cross_entropy(picture("cuda"), torch.zeros_like(picture("cuda")[:, 0]).long()),
+    "embedding_dense_backward": lambda: gradient(lambda z: F.embedding(rows("cuda"), z), there()),
+    "scatter_add": lambda: gradient(lambda z: z.gather(1, rows("cuda")[None]), there()),
+    "index_add": lambda: gradient(lambda z: z.index_select(0, rows("cuda")), there()),
+    "index_add_": lambda: there().index_add_(0, rows("cuda"), there()[:2]),
+    "put_": lambda: there().put_(rows("cuda"), there()[0, :2], accumulate=True),
+    "scatter_reduce": lambda: there().scatter_reduce(0, rows("cuda")[None], there(), "sum"),
+    "cumsum": lambda: there().cumsum(0),
+    "median": lambda: there().median(0),
+    "kthvalue": lambda: there().kthvalue(1),
+    "histc": lambda: there().histc(2),
+    "bincount": lambda: torch.bincount(rows("cuda"), weights=there()[0, :2]),
+}
+NOT_RANDOM: dict[str, Callable[[], Any]] = {
+    "a mean of all places": lambda: gradient(lambda z: F.adaptive_avg_pool2d(z, 1), picture("cuda")),
+    "a pool": lambda: gradient(lambda z: F.max_pool2d(z, 2), picture("cuda")),
+    "an enlarged picture": lambda: gradient(lambda z: F.interpolate(z, 8), picture("cuda")),
+    "a sum of integers": lambda: rows("cuda").index_add_(0, rows("cuda"), rows("cuda")),
+    "a running sum of integers": lambda: rows("cuda").cumsum(0),
+    "the largest by index": lambda: there().scatter_reduce(0, rows("cuda")[None], there(), "amax"),
+    "a count": lambda: torch.bincount(rows("cuda")),
+    "a sum of one value a place": lambda: there().scatter_add_(1, torch.arange(3, device=DEVICE)[None], there()),
+    "rows by an index": lambda: gradient(lambda z: z[rows("cuda")], there()),
+    "a loss": lambda: gradient(lambda z: F.cross_entropy(z[:2], rows("cuda")), there()),
+}
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -205,12 +265,17 @@ def test_waits_and_launches_are_counted_by_the_line_that_asked(gpu: Gpu) -> None
     assert not gpu.random
 
 
-def test_what_gives_other_bytes_in_each_run_is_noted(gpu: Gpu) -> None:
-    torch.rand(3, device=DEVICE)
-    there().uniform_()
-    corners = torch.zeros(1, 4, 4, 2, device=DEVICE)
-    gradient(lambda z: F.grid_sample(z, corners, align_corners=True), picture("cuda"))
-    assert {name for name, _ in gpu.random} >= {"uniform_", "grid_sampler_2d_backward"}
+@pytest.mark.parametrize("operator", RANDOM)
+def test_what_gives_other_bytes_in_each_run_is_noted(gpu: Gpu, operator: str) -> None:
+    RANDOM[operator]()
+    assert {name for name, _ in gpu.random} == {operator}
+
+
+@pytest.mark.parametrize("case", NOT_RANDOM)
+def test_what_gives_the_same_bytes_in_each_run_is_not_noted(gpu: Gpu, case: str) -> None:
+    NOT_RANDOM[case]()
+    assert gpu.launches
+    assert not gpu.random
 
 
 def test_nothing_is_left_of_it() -> None:

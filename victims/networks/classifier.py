@@ -164,8 +164,30 @@ def channels(base: int, width: str) -> int:
 
 
 def averaged(maps: Tensor, side: int) -> Tensor:
-    """Maps [N, C, h, w] averaged to [N, C, side, side]; unchanged if they have that size."""
-    return maps if maps.shape[-2:] == (side, side) else F.adaptive_avg_pool2d(maps, side)
+    """Maps [N, C, h, w] averaged to [N, C, side, side], unchanged if they have that size.
+
+    Values are those of an adaptive average pool, whose gradient may differ from run to run on a GPU; this one does not.
+    """
+    height, width = maps.shape[-2:]
+    if (height, width) == (side, side):
+        return maps
+    if side == 1:
+        return maps.mean((2, 3), keepdim=True)
+    if height % side == 0 and width % side == 0:
+        return F.avg_pool2d(maps, (height // side, width // side))
+    down, across = (_windows(size, side, maps) for size in (height, width))
+    members = (down[:, None, :, None] * across[None, :, None, :]).reshape(height * width, side * side)
+    # Sums come first, for halves and thirds would be rounded in bfloat16.
+    sums = maps.flatten(2) @ members
+    return (sums / members.sum(0).to(sums.dtype)).view(*maps.shape[:2], side, side)
+
+
+def _windows(size: int, side: int, like: Tensor) -> Tensor:
+    """1 where a pixel (rows) is in a window (columns) of an adaptive pool, [size, side] of the dtype of `like`."""
+    pixels = torch.arange(size, device=like.device)[:, None]
+    windows = torch.arange(side, device=like.device)
+    first, past = windows * size // side, ((windows + 1) * size + side - 1) // side
+    return ((pixels >= first) & (pixels < past)).to(like.dtype)
 
 
 def channel_values(values: tuple[str, str, str]) -> Tensor:

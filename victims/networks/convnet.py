@@ -34,7 +34,7 @@ class _ConvNetBody(Body):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.stages(images)
-        return maps, F.relu(self.hidden(F.adaptive_avg_pool2d(maps, 2).flatten(1)))
+        return maps, F.relu(self.hidden(averaged(maps, 2).flatten(1)))
 
     def outputs(self) -> tuple[nn.Module, ...]:
         # Dropping before the hidden layer's ReLU is dropping after it.

@@ -89,13 +89,25 @@ def shifted(images: Tensor, draws: Tensor, spans: tuple[int, int], *, flip: bool
         draws, flip, outside: as for `apply_shifts`.
         spans: pixels between the furthest shifts, down and across.
     """
-    height, width = images.shape[-2:]
-    down, across = (
-        torch.linspace(-1, 1, side, device=images.device) + (2 * draws[:, [place]] - 1) * (span / max(side - 1, 1))
-        for side, place, span in ((height, 1, spans[0]), (width, 0, spans[1]))
-    )
-    if flip:
-        across = torch.where(draws[:, 2:] > 0.5, -across, across)
-    grid = torch.stack([across[:, None, :].expand(-1, height, -1), down[:, :, None].expand(-1, -1, width)], dim=-1)
-    centred = F.grid_sample(images - outside, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-    return centred + outside
+    count, channels, height, width = images.shape
+    down = _interpolation(height, (draws[:, 1:2] - 0.5) * spans[0])
+    across = _interpolation(width, (draws[:, :1] - 0.5) * spans[1], draws[:, 2:] > 0.5 if flip else None)
+    # Two products of rows and columns, because the gradient of a sampled grid differs from run to run on a GPU.
+    rows = (images - outside).reshape(count, channels * height, width)
+    moved = torch.bmm(rows, across.transpose(1, 2)).view(images.shape)
+    return torch.matmul(down[:, None], moved).add_(outside)
+
+
+def _interpolation(side: int, shifts: Tensor, mirrored: Tensor | None = None) -> Tensor:
+    """The weights float32 [N, side, side] of each pixel (columns) in each pixel shown (rows): linear, 0 outside.
+
+    Args:
+        side: pixels.
+        shifts: float32 [N, 1] in pixels.
+        mirrored: bool [N, 1], which are shown mirrored after the shift.
+    """
+    pixels = torch.arange(side, dtype=shifts.dtype, device=shifts.device)
+    places = pixels + shifts
+    if mirrored is not None:
+        places = torch.where(mirrored, side - 1 - places, places)
+    return (places[:, :, None] - pixels).abs_().neg_().add_(1).clamp_(min=0)

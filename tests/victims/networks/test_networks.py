@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
+from device.fake_gpu import DEVICE, fake_gpu
 from torch import nn
 
 from poisonsets.manifests.errors import UsageError
 from poisonsets.victims.networks import Classifier, Collection, NetworkSpec, build, collect, names, skeleton
-from poisonsets.victims.networks.classifier import Body, channels
+from poisonsets.victims.networks.classifier import Body, averaged, channels
 
 ZERO, HALF, ONE = ("0", "0", "0"), ("0.5", "0.5", "0.5"), ("1", "1", "1")
 
@@ -132,3 +134,31 @@ def test_a_second_collection_cannot_take_a_prefix() -> None:
     with pytest.raises(UsageError, match=r"^two collections of networks are called torchvision: "):
         collect("torchvision", Collection(tuple, make))
     assert skeleton(NetworkSpec("torchvision:resnet18", 2, "1", ZERO, ONE)).feature_width == 512
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("shape", "side"), [((1, 1), 2), ((4, 6), 2), ((7, 5), 1), ((3, 7), 2), ((5, 3), 8), ((2, 2), 2)]
+)
+def test_maps_are_averaged_as_by_an_adaptive_pool(
+    shape: tuple[int, int], side: int, layout: torch.memory_format
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(3, 5, *shape, generator=generator).contiguous(memory_format=layout).requires_grad_()
+    slope = torch.randn(3, 5, side, side, generator=generator)
+    found, wanted = averaged(maps, side), F.adaptive_avg_pool2d(maps, side)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+    gradients = [torch.autograd.grad(one, maps, slope)[0] for one in (found, wanted)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=2e-6)
+    with fake_gpu() as gpu:
+        there = torch.ones(2, 3, *shape, device=DEVICE).requires_grad_()
+        torch.autograd.grad(averaged(there, side).square().sum(), there)
+    assert gpu.launches
+    assert not gpu.random + gpu.faults + gpu.syncs
+
+
+def test_the_average_of_a_bfloat16_map_is_one_of_float32_rounded_once() -> None:
+    maps = torch.randn(3, 5, 3, 3, generator=torch.Generator().manual_seed(1)).bfloat16()
+    found = averaged(maps, 2)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), F.adaptive_avg_pool2d(maps.float(), 2), rtol=2**-7, atol=2**-8)

@@ -3,11 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from device.fake_gpu import DEVICE, fake_gpu
 from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
 from poisonsets.manifests.errors import UsageError
-from poisonsets.victims.training.views import apply_views, as_input, plain_view, view_count
+from poisonsets.victims.training.views import apply_views, as_input, plain_view, shifted, view_count
 
 IMAGES = torch.randint(0, 256, (162, 10, 7, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
 
@@ -63,3 +65,39 @@ def test_wrong_kinds_are_refused() -> None:
         apply_views(IMAGES.permute(0, 3, 1, 2), views, 4, flip=False)
     with pytest.raises(UsageError, match="wanted int64"):
         apply_views(IMAGES, views[:5], 4, flip=False)
+
+
+def sampled(images: torch.Tensor, draws: torch.Tensor, flip: bool, outside: torch.Tensor) -> torch.Tensor:
+    """As `shifted` with spans (4, 3), by a sampled grid."""
+    height, width = images.shape[-2:]
+    down = torch.linspace(-1, 1, height) + (2 * draws[:, [1]] - 1) * (4 / (height - 1))
+    across = torch.linspace(-1, 1, width) + (2 * draws[:, [0]] - 1) * (3 / (width - 1))
+    if flip:
+        across = torch.where(draws[:, 2:] > 0.5, -across, across)
+    grid = torch.stack([across[:, None, :].expand(-1, height, -1), down[:, :, None].expand(-1, -1, width)], dim=-1)
+    return F.grid_sample(images - outside, grid, align_corners=True) + outside
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_shift_and_its_gradient_are_those_of_a_sampled_grid(flip: bool, layout: torch.memory_format) -> None:
+    generator = torch.Generator().manual_seed(3)
+    images = torch.rand(40, 3, 11, 8, generator=generator).contiguous(memory_format=layout).requires_grad_()
+    draws = torch.rand(40, 3, generator=generator)
+    draws[:4] = torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, 0.5, 0.5], [0.5, 0.5, 1.0]])
+    outside, slope = torch.tensor([0.2, 0.5, 0.9]).view(1, 3, 1, 1), torch.rand(40, 3, 11, 8, generator=generator)
+    found, wanted = shifted(images, draws, (4, 3), flip=flip, outside=outside), sampled(images, draws, flip, outside)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=3e-6)
+    gradients = [torch.autograd.grad(views, images, slope)[0] for views in (found, wanted)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found[2], images[2], rtol=0, atol=1e-7)
+
+
+def test_the_gradient_of_a_shift_is_the_same_in_every_run_on_a_gpu() -> None:
+    with fake_gpu() as gpu:
+        images = torch.full((2, 3, 5, 4), 0.3, device=DEVICE).requires_grad_()
+        draws, outside = torch.full((2, 3), 0.7, device=DEVICE), torch.full((1, 3, 1, 1), 0.5, device=DEVICE)
+        views = shifted(images, draws, (4, 3), flip=True, outside=outside)
+        torch.autograd.grad(views.square().sum(), images)
+    assert gpu.launches
+    assert not gpu.random + gpu.faults + gpu.syncs
