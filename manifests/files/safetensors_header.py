@@ -32,6 +32,16 @@ DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "F16": np.dtype("<f2"),
     "U8": np.dtype("u1"),
 }
+# What files of others hold besides; the bits of bfloat16 as uint16, for numpy has no such type.
+FOREIGN_DTYPES: Final[dict[str, np.dtype[Any]]] = {
+    **DTYPES,
+    "F64": np.dtype("<f8"),
+    "BF16": np.dtype("<u2"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "BOOL": np.dtype("u1"),
+}
 NAME: Final = re.compile(r"[!-~]{1,200}")
 """An array's name. A space or a line feed in it could spell another array's line, and two files share a digest."""
 DIGEST_BEGINS: Final = b"weights/1\n"
@@ -42,7 +52,7 @@ _DTYPE_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class ArraySpec(NamedTuple):
-    """The dtype of an array, a key of `DTYPES`, and its shape."""
+    """The dtype of an array, a key of `FOREIGN_DTYPES`, and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -58,7 +68,7 @@ class ArraySpec(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes of its values."""
-        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
+        return math.prod(self.shape) * FOREIGN_DTYPES[self.dtype].itemsize
 
 
 @dataclass(frozen=True)
@@ -78,12 +88,19 @@ class Header:
     def values(self, bytes_at: BytesAt) -> Arrays:
         """The arrays, in the memory that their bytes are given in."""
         return {
-            name: np.ndarray(spec.shape, DTYPES[spec.dtype], bytes_at(self.starts[name], spec.size))
+            name: np.ndarray(spec.shape, FOREIGN_DTYPES[spec.dtype], bytes_at(self.starts[name], spec.size))
             for name, spec in self.specs.items()
         }
 
 
-def read_header(bytes_at: BytesAt, size: int, where: str, *, limit: int = HEADER_BYTES) -> Header:
+def read_header(
+    bytes_at: BytesAt,
+    size: int,
+    where: str,
+    *,
+    limit: int = HEADER_BYTES,
+    dtypes: Mapping[str, np.dtype[Any]] = DTYPES,
+) -> Header:
     """The header of a file.
 
     Args:
@@ -91,9 +108,10 @@ def read_header(bytes_at: BytesAt, size: int, where: str, *, limit: int = HEADER
         size: of the file, in bytes.
         where: its name, for the error.
         limit: the most bytes that its header may have.
+        dtypes: what its arrays may be of, `DTYPES` or `FOREIGN_DTYPES`.
 
     Raises:
-        DamagedError: it is no safetensors file of `DTYPES`, an array has a name that is not `NAME`, or bytes belong
+        DamagedError: it is no safetensors file of these dtypes, an array has a name that is not `NAME`, or bytes belong
             to no array or to two.
     """
     length = int.from_bytes(bytes_at(0, 8), "little") if size >= 8 else 0
@@ -103,7 +121,7 @@ def read_header(bytes_at: BytesAt, size: int, where: str, *, limit: int = HEADER
         text = bytes(bytes_at(8, length)).decode("utf-8")
         header = json.loads(text, object_pairs_hook=canonical_json.unique_keys)
         metadata = header.pop("__metadata__", None)
-        entries = {name: _entry(entry) for name, entry in header.items()}
+        entries = {name: _entry(entry, dtypes) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(f"{where}: its safetensors header cannot be read ({str(error)[:80]})") from error
     if odd := [name for name in entries if not NAME.fullmatch(name)]:
@@ -180,9 +198,11 @@ def tensors_digest(data: bytes, where: str) -> str:
     return arrays_digest(header.values(bytes_at))
 
 
-def _entry(entry: Any) -> tuple[ArraySpec, int]:
+def _entry(entry: Any, dtypes: Mapping[str, np.dtype[Any]]) -> tuple[ArraySpec, int]:
     """The spec and the start of a header's entry; where it ends follows from the two."""
     dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if dtype not in dtypes:
+        raise ValueError(f"a tensor of dtype {str(dtype)[:20]}, read are {', '.join(dtypes)}")
     if type(shape) is not list or any(type(number) is not int or number < 0 for number in (*shape, start, end)):
         raise ValueError("a shape or an offset is no list of whole numbers")
     if len(shape) > DIMENSIONS or math.prod(max(number, 1) for number in shape) > LARGEST:

@@ -14,6 +14,7 @@ from poisonsets.manifests.files import store
 
 MEMBERS: Final = 10_000
 MEMBER: Final = b"PK\x01\x02"  # begins the entry of a member in the directory
+LOCAL: Final = 30  # bytes before a member's name; the last four are the lengths of the name and of what follows it
 # Perturbations of few images among many are mostly zeros; more than this is a bomb, or was better saved as it is.
 RATIO: Final = 100
 SLACK: Final = 1 << 16
@@ -41,6 +42,7 @@ class Archive:
 
     def __init__(self, data: bytes, where: str, *, deflated: bool = False) -> None:
         self._where = where
+        self._data = data
         self._members: dict[str, zipfile.ZipInfo] = {}
         # Each becomes an object of ten times its bytes, all of them before their number is known.
         if data.count(MEMBER) > MEMBERS:
@@ -83,3 +85,19 @@ class Archive:
         if len(data) != self.sizes[name]:
             raise DamagedError(f"{place} is cut")
         return data
+
+    def view(self, name: str) -> memoryview:
+        """The bytes of a member that is not compressed, in the memory of the file. Raises as `read`."""
+        if name not in self._members:
+            raise DamagedError(f"{self._where}: it has no member {name[:100]}")
+        member, place = self._members[name], f"{self._where}: member {name[:100]}"
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise DamagedError(f"{place} is compressed")
+        with store.as_damage(f"{place} cannot be read", *BROKEN):
+            self._zip.open(member).close()  # which compares what stands before it with the directory
+        extra = struct.unpack_from("<HH", self._data, member.header_offset + LOCAL - 4)
+        start = member.header_offset + LOCAL + sum(extra)
+        found = memoryview(self._data)[start : start + member.file_size]
+        if len(found) != member.file_size or zlib.crc32(found) != member.CRC:
+            raise DamagedError(f"{place} cannot be read (its bytes do not match its size or checksum)")
+        return found

@@ -18,6 +18,7 @@ from poisonsets.manifests.files.pickles.machine import (
     Allowed,
     Global,
     Machine,
+    Ordered,
     Pending,
     Persistent,
     RefusedError,
@@ -42,7 +43,7 @@ def load(data: bytes, where: str, allowed: Allowed = NUMPY) -> Any:
         allowed: globals by (module, name); by default NumPy's arrays, dtypes and scalars.
 
     Returns:
-        Lists, tuples, dicts (keys are strings, bytes or integers), int, float, bool, None, str, bytes (also for Python
+        Lists, tuples, dicts (keys are strings, bytes or integers; `Ordered` for an OrderedDict), int, float, bool, None, str, bytes (also for Python
         2 strings) and read-only arrays. NumPy scalars become Python numbers. A list may contain itself: callers check
         types level by level and never walk the value by recursion.
 
@@ -140,8 +141,8 @@ def _extend(machine: Machine, values: list[Any]) -> None:
     target.extend(values)
 
 
-def _update(target: Any, flat: list[Any]) -> dict[Any, Any]:
-    if type(target) is not dict or len(flat) % 2:
+def _update(target: Any, flat: list[Any]) -> Any:
+    if type(target) not in (dict, Ordered) or len(flat) % 2:
         raise RefusedError("keys and values do not come in pairs for a dict")
     for key, value in zip(flat[::2], flat[1::2], strict=True):
         # Hashing a deeply nested tuple would overflow the C stack, so keys are flat.
@@ -184,6 +185,8 @@ def _call(machine: Machine) -> Any:
 
 def _build(machine: Machine) -> Any:
     pending, state = machine.pop(2)
+    if type(pending) is Ordered:
+        return pending
     if not isinstance(pending, Pending):
         raise RefusedError("a state for something that takes none")
     value = pending.complete(state)

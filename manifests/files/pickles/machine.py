@@ -51,6 +51,10 @@ class Pending:
     memo_keys: list[int] = field(default_factory=list)
 
 
+class Ordered(dict[Any, Any]):
+    """A `collections.OrderedDict`. The opcode BUILD gives it attributes (`_metadata` of a state dict); none is kept."""
+
+
 @dataclass(eq=False, repr=False)
 class Machine:
     """The stack, the marks and the memo while one pickle is read; with `whole` it must end where the data does."""

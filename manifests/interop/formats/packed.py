@@ -40,7 +40,7 @@ def read_packed(path: Path, _base: Base) -> ForeignTrial:
         pixels = channels_last(value[0], "the perturbation")
         bases = tuple(integers(value[1], "the poison ids"))
         return ForeignTrial(pixels=pixels, labels=(None,) * len(pixels), bases=bases, adds=True)
-    if type(value) is dict and {"poison", "idx"} <= set(value):
+    if isinstance(value, dict) and {"poison", "idx"} <= set(value):
         return _of_images(value, path)
     raise DamagedError(f"{path}: neither a list of perturbation and ids, nor a dict with poison and idx")
 
