@@ -21,7 +21,7 @@ from poisonsets.manifests.files.array_file import METADATA_KEY
 from poisonsets.manifests.files.pickles.machine import Call, Pending, RefusedError, global_table
 from poisonsets.manifests.files.pickles.storages import string, widened
 from poisonsets.manifests.files.pickles.torch_files import load_torch
-from poisonsets.manifests.files.safetensors_header import FOREIGN_DTYPES, HEADER_BYTES, read_header
+from poisonsets.manifests.files.safetensors_header import FOREIGN_DTYPES, read_header
 
 SAVE: Final = (
     "Nothing in it was executed; where you trust it, load it with torch and save its state dict: "

@@ -43,8 +43,8 @@ def load(data: bytes, where: str, allowed: Allowed = NUMPY) -> Any:
         allowed: globals by (module, name); by default NumPy's arrays, dtypes and scalars.
 
     Returns:
-        Lists, tuples, dicts (keys are strings, bytes or integers; `Ordered` for an OrderedDict), int, float, bool, None, str, bytes (also for Python
-        2 strings) and read-only arrays. NumPy scalars become Python numbers. A list may contain itself: callers check
+        Lists, tuples, dicts (keys are strings, bytes or integers; `Ordered` for an OrderedDict), int, float, bool,
+        None, str, bytes (also for Python 2 strings) and read-only arrays. NumPy scalars become Python numbers. A list may contain itself: callers check
         types level by level and never walk the value by recursion.
 
     Raises:

@@ -46,7 +46,9 @@ class Storage:
 
 def widened(values: NDArray[Any]) -> NDArray[np.float32]:
     """The float32 values of bfloat16 ones, whose bits are given as uint16 [...]: exact, read-only."""
-    found: NDArray[np.float32] = (values.astype("<u4") << np.uint32(16)).view("<f4")
+    bits = values.astype("<u4")
+    bits <<= 16
+    found: NDArray[np.float32] = bits.view("<f4")
     found.flags.writeable = False
     return found
 

@@ -27,11 +27,11 @@ class _Claim(NamedTuple):
 
     key: str
     kind: str
-    count: int
+    values: int
 
     @property
     def size(self) -> int:
-        return self.count * STORAGES[self.kind].itemsize
+        return self.values * STORAGES[self.kind].itemsize
 
 
 def load_torch(data: bytes, where: str, more: Allowed | None = None) -> Any:
@@ -112,8 +112,8 @@ def _storages(data: bytes, at: int, keys: Any, claims: dict[str, _Claim], where:
     for name in names:
         claim = claims[name]
         start, at = at + 8, at + 8 + claim.size
-        if at > len(data) or int.from_bytes(data[start - 8 : start], "little") != claim.count:
-            raise DamagedError(f"{where}: a storage of {claim.count} values is cut or of another length")
+        if at > len(data) or int.from_bytes(data[start - 8 : start], "little") != claim.values:
+            raise DamagedError(f"{where}: a storage of {claim.values} values is cut or of another length")
         storages[name] = Storage.of(memoryview(data)[start:at], claim.kind)
     if at != len(data):
         raise DamagedError(f"{where}: {len(data) - at} bytes follow the last storage")
@@ -132,7 +132,7 @@ def _zipped(data: bytes, where: str, allowed: Allowed) -> Any:
         if claim.key not in storages:
             raw = archive.view(f"{folder}data/{claim.key}")
             if len(raw) != claim.size:
-                raise RefusedError(f"a storage of {claim.count} values in {len(raw)} bytes")
+                raise RefusedError(f"a storage of {claim.values} values in {len(raw)} bytes")
             storages[claim.key] = Storage.of(raw, claim.kind)
         return storages[claim.key]
 
