@@ -12,6 +12,7 @@ from poisonsets.manifests.errors import MissingError
 _NO_MEMORY: Final = ("out of memory", "allocate memory", "not enough memory", "alloc_failed", "bad_alloc")
 _RESTART: Final = "Look at it with `nvidia-smi` and repeat the command; craft and score go on with --resume"
 _FAILED: Final = ("CUDA error:", "cuDNN error:", "HIP error:")
+_IRREPRODUCIBLE: Final = "does not have a deterministic implementation"
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
@@ -37,7 +38,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def device_refusal(error: BaseException, place: str, remedy: str) -> MissingError | None:
-    """What to tell where memory ran out or the device failed; None for any other error.
+    """What to tell where memory ran out, the device failed or would not repeat itself; None for any other error.
 
     After most failures a process can use its GPU no more: whatever it tries next would fail too.
 
@@ -53,12 +54,15 @@ def device_refusal(error: BaseException, place: str, remedy: str) -> MissingErro
     ):
         cause = (str(error).splitlines() or [""])[0][:200]
         return MissingError(f"{place}: the device failed ({cause})", _RESTART)
+    if isinstance(error, RuntimeError) and _IRREPRODUCIBLE in str(error):
+        operator = str(error).split(maxsplit=1)[0][:100]
+        return MissingError(f"{place}: {operator} gives other bytes in each run", "Use --device cpu or another network")
     return None
 
 
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
-    """Within the block: one CPU thread, all of float32, and GPU convolutions without algorithm search or random order.
+    """Within the block: one CPU thread, all of float32, and nothing on a GPU that differs from run to run.
 
     The number of threads changes the order of sums, so equal inputs would give other bytes on a machine with other
     cores; under load one thread is also faster. TF32 keeps 10 bits of the mantissa, which makes features a thousand
@@ -69,7 +73,7 @@ def exact_arithmetic() -> Iterator[None]:
     before = {name: getattr(cudnn, name) for name in wanted}
     torch.set_num_threads(1)
     try:
-        with _all_of_float32():
+        with _all_of_float32(), _same_in_each_run():
             _set(cudnn, wanted)
             yield
     finally:
@@ -107,6 +111,30 @@ def _all_of_float32() -> Iterator[None]:
         yield
     finally:
         set_all(level, convolutions, before)
+
+
+@contextmanager
+def _same_in_each_run() -> Iterator[None]:
+    """Within the block operators of a GPU that add in random order have another kernel, or raise where there is none.
+
+    The compiler too chooses its kernels by rule and times none. New memory is left unset: nothing of ours reads it
+    before it is written, and filling it costs a pass over each tensor. Where there is no GPU nothing changes.
+    """
+    if not torch.cuda.device_count():  # `is_available` would begin CUDA, and warn of an old driver
+        yield
+        return
+    import torch._inductor.config as compiler  # takes a second to load
+
+    memory: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    timing, filling = compiler.deterministic, memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    memory.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        compiler.deterministic, memory.fill_uninitialized_memory = timing, filling
 
 
 def _set(owner: object, values: dict[str, bool]) -> None:

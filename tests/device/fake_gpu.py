@@ -82,6 +82,19 @@ _ATOMIC: Final = {
     "upsample_linear1d_backward",
     "upsample_trilinear3d_backward",
 }
+# Those that have another kernel where PyTorch is told to use deterministic ones; the rest raise then.
+_REPLACED: Final = {
+    "_embedding_bag_dense_backward",
+    "cumsum",
+    "embedding_dense_backward",
+    "index_add",
+    "max_pool3d_with_indices_backward",
+    "replication_pad1d_backward",
+    "replication_pad2d_backward",
+    "replication_pad3d_backward",
+    "scatter_add",
+    "scatter_reduce",
+}
 
 
 @dataclass
@@ -269,12 +282,20 @@ class _Operators(TorchDispatchMode):
         # A factory in a composite operator has no tensor to go by, only the function that called it.
         made_there = not given and (not self._functions.callers or self._functions.callers[-1])
         if (there or made_there) and _is_random(func, args, named):
-            _note(self._gpu.random, name)
+            self._note_random(func, name)
         found = func(*args, **named)
         if there or made_there:
             fresh = [tensor for tensor in _tensors(found) if not _among(tensor, given)]
             self._gpu.put(fresh, there=True)
         return found
+
+    def _note_random(self, func: OpOverload, name: str) -> None:
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        if deterministic and name.removesuffix("_") in _REPLACED:
+            return
+        _note(self._gpu.random, name)
+        if deterministic and torch.Tag.nondeterministic_seeded not in func.tags:
+            self._gpu.refuse(f"{name}_cuda does not have a deterministic implementation, but you set a flag")
 
     def _check(
         self,

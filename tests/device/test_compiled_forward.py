@@ -92,14 +92,14 @@ def test_what_is_no_refusal_of_the_compiler_is_not_hidden(
 def test_it_is_compiled_under_the_switches_of_training(
     forward: Callable[[Compiler], Forward], network: Classifier
 ) -> None:
-    cudnn, seen = torch.backends.cudnn, []
+    cudnn, config, seen = torch.backends.cudnn, torch._inductor.config, []
 
     def compiler(model: Forward) -> Forward:
         def compiled(images: Tensor) -> Tensor:
-            seen.append((torch.get_num_threads(), cudnn.deterministic, cudnn.allow_tf32))
+            seen.append((torch.get_num_threads(), cudnn.deterministic, cudnn.allow_tf32, config.deterministic))
             return model(images)
 
         return compiled
 
     assert forward(compiler) is not network
-    assert seen == [(1, True, False)]
+    assert seen == [(1, True, False, True)]

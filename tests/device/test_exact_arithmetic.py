@@ -1,5 +1,6 @@
 """Arithmetic is float32 whatever PyTorch was told before, and that is in force again afterwards."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -9,10 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
+from device.fake_gpu import DEVICE, fake_gpu
 
-from poisonsets.victims.device import exact_arithmetic
+from poisonsets.victims.device import device_refusal, exact_arithmetic
 
 BACKENDS: Any = torch.backends
+compiler: Any = importlib.import_module("torch._inductor.config")
 OPERATIONS = (
     *(BACKENDS.cuda.matmul, BACKENDS.cudnn.conv, BACKENDS.cudnn.rnn),
     *(BACKENDS.mkldnn.matmul, BACKENDS.mkldnn.conv, BACKENDS.mkldnn.rnn),
@@ -63,6 +67,46 @@ def test_a_level_for_products_is_put_back(level: str) -> None:
     assert torch.get_float32_matmul_precision() == level
     assert BACKENDS.cuda.matmul.allow_tf32 == (level != "highest")
     assert BACKENDS.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("before", [(False, False), (True, True), (True, False)], ids=str)
+def test_on_a_gpu_operators_and_compiler_repeat_themselves(before: tuple[bool, bool]) -> None:
+    memory: Any = torch.utils.deterministic
+
+    def told() -> tuple[bool, ...]:
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        warns = torch.is_deterministic_algorithms_warn_only_enabled()
+        return deterministic, warns, compiler.deterministic, memory.fill_uninitialized_memory
+
+    torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+    try:
+        for timing in (False, True):
+            compiler.deterministic = timing
+            with fake_gpu(), pytest.raises(ZeroDivisionError), exact_arithmetic():  # noqa: PT012
+                assert told() == (True, False, True, False)
+                raise ZeroDivisionError
+            assert told() == (*before, timing, True)
+        with exact_arithmetic():
+            assert told() == (*before, True, True)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_an_operator_that_adds_in_random_order_is_refused() -> None:
+    with fake_gpu() as gpu, exact_arithmetic():
+        images = torch.ones(1, 3, 4, 4, device=DEVICE, requires_grad=True)
+        shown = F.grid_sample(images, torch.zeros(1, 4, 4, 2, device=DEVICE), align_corners=True)
+        with pytest.raises(RuntimeError) as raised:
+            torch.autograd.grad(shown.sum(), images)
+        torch.ones(3, device=DEVICE).cumsum(0)  # has another kernel
+    assert gpu.faults.total() == gpu.random.total() == 1
+    with fake_gpu() as gpu:
+        torch.ones(3, device=DEVICE).cumsum(0)
+    assert gpu.random.total() == 1
+    refusal = device_refusal(raised.value, "cuda:0", "")
+    assert refusal is not None
+    assert refusal.message == "cuda:0: grid_sampler_2d_backward_cuda gives other bytes in each run"
+    assert refusal.exit_code == 4
 
 
 def test_the_environment_does_not_count_either() -> None:
