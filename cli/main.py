@@ -16,7 +16,7 @@ import typer
 
 from poisonsets import __version__
 from poisonsets.cli.cache import naming_cache
-from poisonsets.cli.commands import base, craft, demo, export, import_, list_, score, show, train, verify
+from poisonsets.cli.commands import audit, base, craft, demo, export, import_, list_, score, show, train, verify
 from poisonsets.cli.config import defaults, name_environment
 from poisonsets.manifests.errors import MissingError, PoisonsetsError
 from poisonsets.manifests.files.store import PERMISSIONS
@@ -31,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(demo.demo)
+app.command("audit")(audit.audit)
 app.add_typer(base.app, name="base")
 app.command("train")(train.train)
 app.command("craft")(craft.craft)
@@ -147,7 +148,7 @@ def _invoke(arguments: Sequence[str]) -> int:
     try:
         command = typer.main.get_command(app)
         name_environment(command)
-        code = command.main(list(arguments), prog_name="poisonsets", standalone_mode=False)
+        code = command.main(list(arguments), prog_name="poisonsets", standalone_mode=False, obj=tuple(arguments))
     except SystemExit as error:
         if not error.code:  # completions were installed, shown or made
             return 0
@@ -198,7 +199,7 @@ def _continuation(arguments: Sequence[str]) -> str:
     commands = getattr(typer.main.get_command(app), "commands", {})
     options: list[Any] = next((commands[word].params for word in arguments if word in commands), [])
     resumes = any("--resume" in one.opts for one in options)
-    kept = any("--output" in one.opts and one.required for one in options) or any(
+    kept = any("--output" in one.opts and (one.required or one.default) for one in options) or any(
         word.startswith("--output") or re.match("-o", word) for word in arguments
     )
     if not resumes or not kept:

@@ -72,6 +72,18 @@ def levels(given: str | int) -> int:
     return int(text)
 
 
+def amounts(option: str, most: int) -> Callable[[str | Sequence[int]], Sequence[int]]:
+    """The parser of an option that takes whole numbers from 1 to `most`, ascending, each once: `4,8,16`."""
+
+    def parse(text: str) -> Sequence[int]:
+        found = tuple(spelling.parse_numbers(text, option))
+        if not 1 <= found[0] <= found[-1] <= most:
+            raise UsageError(f"{option} {text}: wanted whole numbers from 1 to {most}", "Write them like 4,8,16")
+        return found
+
+    return _typed(parse)
+
+
 def part(text: str) -> Part:
     """A share of work `I/N`, 1-based as typed, as 0-based I - 1 of N.
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / "poisonsets" / "__main__.py"  # starts the command line, so it stands above every folder
 FOLDERS = {"manifests": "manifests", "victims": "victims", "poisonsets": "crafting", "cli": "cli"}
 # The way of the data, ground up: an entry may import those before it. Loose modules stand below the first folder.
-# `publishing`, `defences`, `own`, `comparison`, `experiments` and `door` are not built yet; their places are kept.
+# `publishing`, `defences`, `own`, `comparison` and `door` are not built yet; their places are kept.
 STATIONS: dict[str, tuple[str, ...]] = {
     "manifests": (
         *("files", "records", "bases", "overlay", "trials", "sets", "training_sets", "verification", "interop"),
@@ -179,7 +179,7 @@ def test_imports_go_one_way() -> None:
         at_load, in_functions = ALLOWED[FOLDERS[path.split("/")[0]]]
         for one in imports(tree):
             allowed = at_load if one.when == "module" else at_load | in_functions
-            if path == "poisonsets/surrogates.py":
+            if path == "poisonsets/surrogates.py" or path.startswith("poisonsets/experiments/"):
                 allowed = allowed | {"victims"}
             if one.zone not in allowed | {"stdlib"}:
                 faults.append(f"{path}:{one.line} imports {one.name} ({one.when})")

@@ -30,6 +30,22 @@ def read_folder(source: Path, resize: int | None, progress: Progress) -> Content
     return Contents(tuple(classes), train, test[0] if test else None)
 
 
+def class_counts(source: Path) -> dict[str, int]:
+    """How many image files each class folder of the training split has, by its name; nothing is decoded.
+
+    Folders without an image, which are no classes to whoever looks at them, are left out.
+
+    Raises:
+        MissingError: the folder cannot be read.
+    """
+    folder = _split_folders(source)[0]
+    classes = _classes(folder)
+    counts = dict.fromkeys(classes, 0)
+    for _, label in _files(folder, classes):
+        counts[classes[label]] += 1
+    return {name: count for name, count in counts.items() if count}
+
+
 def _split_folders(source: Path) -> list[Path]:
     """The folder of the training split, and that of the test split where there is one."""
     if not (source / "train").is_dir():

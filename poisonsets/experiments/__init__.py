@@ -1,0 +1,1 @@
+"""Experiments: many sets and victims behind one command, and a page that says what came of them."""

@@ -1,0 +1,73 @@
+"""How long an audit will take, from one measured pass of the attacker's network, before anything is crafted."""
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from poisonsets.experiments.audit.plan import AIMED, BACKDOOR, AuditPlan, Cell
+from poisonsets.surrogates import Surrogate
+from poisonsets.victims.device import exact_arithmetic
+from poisonsets.victims.training.views import as_input, view_count
+
+IMAGES: Final = 32  # of the measured pass
+STARTING: Final = 5.0  # seconds until the processes of a pool work
+HEADS: Final = 3.0  # seconds for the heads of a cell, beside its features
+BACKWARD: Final = 2.0  # what training a whole network costs beside its forward pass
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds an image, on one core or GPU: of a forward pass, and of a step of an attack."""
+
+    forward: float
+    step: float
+
+
+def measure(plan: AuditPlan, device: torch.device) -> Speed:
+    """Time a forward pass of the surrogate, and a forward and backward pass to the images."""
+    surrogate = Surrogate(plan.surrogate.network, tuple(plan.surrogate.record["classes"]), device)
+    images = as_input(torch.from_numpy(plan.base.train.images[:IMAGES])).to(device)
+    with exact_arithmetic():
+        surrogate.features(images)  # the first pass also folds the network
+        started = time.perf_counter()
+        with torch.no_grad():
+            surrogate.features(images).sum().item()
+        passed = time.perf_counter()
+        (gradient,) = torch.autograd.grad(surrogate.features(images.requires_grad_()).square().sum(), images)
+        gradient.sum().item()
+        ended = time.perf_counter()
+    return Speed((passed - started) / len(images), (ended - passed) / len(images))
+
+
+def seconds(plan: AuditPlan, speed: Speed, workers: int) -> float:
+    """Seconds that a plan takes at this speed with so many processes, each on a core of its own."""
+    steps = sum(plan.trials * plan.steps * one.poisons for one in plan.sets if one.attack == AIMED)
+    starts = sum(one.attack == AIMED for one in plan.sets) + 1
+    each = [_of_cell(plan, cell, speed) for cell in plan.cells]
+    # A cell is not shared out: the longest of them bounds the time from below.
+    return starts * STARTING + steps * speed.step / workers + max(sum(each) / workers, *each)
+
+
+def _of_cell(plan: AuditPlan, cell: Cell, speed: Speed) -> float:
+    """Seconds of scoring one cell: forward passes of clean images, of poisons, and of what victims classify."""
+    protocol, train = cell.victims.protocol, len(plan.base.train.labels)
+    tested = len(plan.base.test.labels) * (plan.trials if cell.poisoned.attack == BACKDOOR else 1)
+    if protocol.training != "frozen":
+        victims = plan.trials + 1  # and the control that they share
+        return victims * (protocol.epochs * train * (1 + BACKWARD) + tested) * speed.forward
+    views = view_count(protocol.pad, flip=protocol.flip)
+    seen = views * (1 - (1 - 1 / views) ** protocol.epochs)  # different views that an image is expected to be drawn in
+    images = seen * (train + plan.trials * cell.poisoned.poisons) + tested
+    return HEADS + images * speed.forward
+
+
+def in_words(duration: float) -> str:
+    """A duration as people say it: `about 6 minutes`."""
+    if duration < 50:
+        return "less than a minute"
+    minutes = round(duration / 60)
+    if minutes < 90:
+        return f"about {minutes} minute{'' if minutes == 1 else 's'}"
+    return f"about {duration / 3600:.1f} hours"
