@@ -66,7 +66,7 @@ def audit(
     ] = None,
     workers: options.Workers = 2,
     resume: options.Resume = False,
-    device: options.Device = "auto",
+    device: options.Devices = "auto",
     page: Annotated[
         Path,
         in_output(
@@ -99,10 +99,10 @@ def audit(
     from poisonsets.experiments.audit.page import page as written
     from poisonsets.experiments.audit.plan import AuditPlan
     from poisonsets.experiments.audit.run import run_audit
-    from poisonsets.victims.device import resolve
     from poisonsets.victims.networks.weights import load_weights
+    from poisonsets.victims.placement import resolve_all
 
-    where = resolve(device)
+    where = resolve_all(device)
     if surrogate is None:
         raise UsageError("which network? There is none by default", "Give --surrogate")
     known, unknown = load_weights(surrogate), None if extractor is None else load_weights(extractor)
@@ -118,14 +118,14 @@ def audit(
         finetune=finetune,
         seed=seed,
     )
-    duration = estimate.seconds(plan, estimate.measure(plan, where), workers)
+    duration = estimate.seconds(plan, estimate.measure(plan, where[0]), workers)
     output.note(_announcement(plan, estimate.in_words(duration)), quiet=quiet)
     started = time.perf_counter()
     measured = run_audit(
         plan,
         work,
         cache=cache_folder(),
-        device=where,
+        devices=where,
         workers=workers,
         resume=resume,
         stage=partial(output.progress, quiet=quiet),

@@ -33,7 +33,8 @@ p, li { max-width: 44rem } a { color: #0b4f8a }
   list-style: none } .beside li { border: 1px solid #bbb; padding: .6rem .8rem }
 .wide { overflow-x: auto } table { border-collapse: collapse; width: 100% }
 caption { text-align: left; font-size: .9rem; color: #444; padding-bottom: .4rem }
-td, th { text-align: left; vertical-align: top; padding: .4rem .6rem .4rem 0; border-bottom: 1px solid #ccc }
+td, th { text-align: left; vertical-align: top; padding: .4rem .6rem .4rem 0; border-bottom: 1px solid #ccc;
+  min-width: 6.5rem } tbody th { min-width: 4.5rem }
 th { font-weight: 600 } td span { display: block } .small { font-size: .85rem; color: #444 }
 svg { display: block; width: 100%; max-width: 15rem; height: auto; margin: .2rem 0 }
 .pictures { display: flex; flex-wrap: wrap; gap: .8rem; margin: .4rem 0 1.4rem } figure { margin: 0; width: 9rem }

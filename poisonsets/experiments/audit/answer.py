@@ -95,24 +95,22 @@ def sentence(found: Claim) -> str:
     rate = f"{percent(found.successes / found.n)} % [{low}, {high}]"
     control = f"clean control {found.control[0]} of {found.control[1]}."
     if found.successes and not found.control[0]:
-        wanted = _wanted(found, "call")
-        return f"{poisons}, {changed}, made {found.victims} {wanted}, {rate}; {control}"
-    victims = found.victims.removesuffix(",")
-    return f"With {poisons} {changed}, {victims}, {_wanted(found, 'called')}, {rate}; {control}"
+        return f"{poisons}, {changed}, made {found.victims} {_called(found, 'call')}, {rate}; {control}"
+    return f"With {poisons} {changed}, {found.victims} {_called(found, 'called')}, {rate}; {control}"
 
 
-def _wanted(found: Claim, verb: str) -> str:
-    """`call 17 of 20 chosen photographs what the attacker wanted`; trials are told where photographs repeat."""
+def _called(found: Claim, verb: str) -> str:
+    """What was called how, behind `call` or `called`; trials are told where photographs repeat."""
+    wanted = "what the attacker wanted"
     if found.photographs < found.n:
-        times = "no" if not found.successes else "all" if found.successes == found.n else f"{found.successes} of"
-        among = f"{times} {found.n} trials (on {found.photographs} different photographs)"
-        return f"{verb} a chosen photograph what the attacker wanted in {among}"
-    count = f"{found.successes} of {found.n}"
-    if not found.successes:
-        count = f"none of {found.n}"
-    elif found.successes == found.n:
-        count = f"all {found.n}"
-    return f"{verb} {count} chosen photographs what the attacker wanted"
+        times = {0: "no trial of", found.n: "all"}.get(found.successes, f"{found.successes} of")
+        different = f"({found.photographs} different photographs)"
+        return f"{verb} a chosen photograph {wanted} in {times} {found.n} trials {different}"
+    if found.n == 1:
+        denied = "" if found.successes else "did not "
+        return f"{denied}{verb if found.successes else 'call'} the one chosen photograph {wanted}"
+    count = {0: f"none of {found.n}", found.n: f"all {found.n}"}.get(found.successes, f"{found.successes} of {found.n}")
+    return f"{verb} {count} chosen photographs {wanted}"
 
 
 def beside(found: Measured) -> str:

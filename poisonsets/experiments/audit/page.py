@@ -32,7 +32,7 @@ class Run:
 
 def page(plan: AuditPlan, measured: Sequence[Measured], run: Run) -> str:
     """An audit as one HTML page."""
-    return html.page(f"Audit of {plan.base.name}", _body(plan, measured, run))
+    return html.page(f"Audit of {plan.base.name.removeprefix('folder:')}", _body(plan, measured, run))
 
 
 def _body(plan: AuditPlan, measured: Sequence[Measured], run: Run) -> Iterator[str]:

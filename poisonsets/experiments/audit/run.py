@@ -6,7 +6,7 @@
 Whatever is complete is kept and checked; whatever is not goes on where it stopped.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +26,8 @@ from poisonsets.manifests.spelling import command
 from poisonsets.manifests.verification.verify import verify
 from poisonsets.manifests.workers import Progress, run_all, silent
 from poisonsets.surrogates import Surrogates
-from poisonsets.victims.networks.weights import load_weights
+from poisonsets.victims.networks.weights import Weights
+from poisonsets.victims.placement import worker_device
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results.row import Row
 from poisonsets.victims.results.summary import Summary
@@ -62,7 +63,7 @@ def run_audit(
     work: Path,
     *,
     cache: Path,
-    device: torch.device,
+    devices: Sequence[torch.device],
     workers: int,
     resume: bool,
     stage: Stage,
@@ -73,7 +74,7 @@ def run_audit(
         plan: what to run.
         work: the folder of sets and rows.
         cache: the cache folder, for features.
-        device: where attacks and victims compute.
+        devices: where attacks and victims compute, of one kind and model.
         workers: processes; neither sets nor rows depend on it.
         resume: go on with what the folder holds.
         stage: tells a piece of work by its name, with progress.
@@ -90,7 +91,7 @@ def run_audit(
         # Only the attack that descends is worth the start of processes.
         processes = workers if planned.attack == AIMED else 1
         with stage(f"crafting {planned.name}") as progress:
-            done = craft_set(path, request, workers=processes, device=str(device), resume=resume, progress=progress)
+            done = craft_set(path, request, workers=processes, device=devices, resume=resume, progress=progress)
         if done.refused:
             number, reason = done.refused[0]
             raise ViolationError(f"{path}: trial {number} was refused: {reason}", "Leave out the class it is about")
@@ -98,7 +99,7 @@ def run_audit(
             _refuse_false(path, plan.base, progress)
     slow_first = sorted(plan.cells, key=lambda cell: cell.victims.kind not in ("finetuned", "augmented"))
     jobs = [_job(cell, work) for cell in slow_first]
-    make = partial(_Scorer, plan.base, device, cache, resume)
+    make = partial(_scorer, plan.base, devices, cache, resume)
     with stage("scoring") as progress:
         scored = dict(
             zip(
@@ -138,12 +139,16 @@ class _Job:
     poisoned: Path
     results: Path
     protocol: Protocol
-    extractor: Path
+    extractor: Weights
 
 
 def _job(cell: Cell, work: Path) -> _Job:
     victims = cell.victims
-    return _Job(set_folder(work, cell.poisoned), work / "rows" / cell.name, victims.protocol, victims.extractor.path)
+    return _Job(set_folder(work, cell.poisoned), work / "rows" / cell.name, victims.protocol, victims.extractor)
+
+
+def _scorer(base: Base, devices: Sequence[torch.device], cache: Path, resume: bool, worker: int) -> "_Scorer":
+    return _Scorer(base, worker_device(devices, worker), cache, resume)
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,7 @@ class _Scorer:
             opened,
             self.base,
             protocols=[job.protocol],
-            extractors=[load_weights(job.extractor)],
+            extractors=[job.extractor],
             results=job.results,
             resume=self.resume,
             cache=self.cache,
