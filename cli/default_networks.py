@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.registry import RegisteredAttack
     from poisonsets.surrogates import Surrogates
+    from poisonsets.victims.networks.shape import Shape
     from poisonsets.victims.networks.weights import Weights
     from poisonsets.victims.protocols import Protocol
     from poisonsets.victims.training.pretraining import Role
@@ -35,7 +37,6 @@ def attackers(
         MissingError: the attack needs a network and the base has no default one.
     """
     from poisonsets.surrogates import Surrogates
-    from poisonsets.victims.networks.weights import load_weights
 
     if given and pool:
         raise UsageError("--surrogate and --surrogate-pool exclude one another", "Give one of them")
@@ -46,8 +47,24 @@ def attackers(
             raise UsageError(f"{entry.name} uses no network", f"Leave out {options_given}")
         return Surrogates()
     if given or pool:
-        return Surrogates(tuple(load_weights(path) for path in given or pool), pool=bool(pool), included=include)
+        return Surrogates(tuple(map(read_network, given or pool)), pool=bool(pool), included=include)
     return Surrogates((default_network(base, "--surrogate", role=role, quiet=quiet),), included=include)
+
+
+def read_network(given: Path) -> Weights:
+    """The network of a weights file, spelled `FILE[@input=S]`.
+
+    Raises:
+        UsageError: the input size is out of range.
+        MissingError, DamagedError: as `load_weights`.
+    """
+    from poisonsets.victims.networks.shape import parse_input
+    from poisonsets.victims.networks.weights import load_weights
+
+    file, found, size = str(given).rpartition("@input=")
+    if not found or given.exists():
+        return load_weights(given)
+    return load_weights(Path(file), input=parse_input(size))
 
 
 def role_of(entry: RegisteredAttack) -> Role | None:
@@ -78,15 +95,9 @@ def default_network(base: Base, option: str, *, role: Role = "features", quiet: 
     from poisonsets.victims.training.pretraining import default_pretraining
 
     pretraining = default_pretraining(base, role)
-    what, *flags = WHAT[role]
     if pretraining is None:
-        training = spelling.command(
-            "train", "--base", base.name, "--net", "resnet18", *flags, "-o", "weights.safetensors"
-        )
-        raise MissingError(
-            f"a {what} is needed and the base {base.name} has no default one",
-            f"Type {training}, then add `{option} weights.safetensors`",
-        )
+        raise _no_default(base, option, role)
+    what = WHAT[role][0]
     with output.progress(f"training the default {base.name} {what}", quiet=quiet) as report:
         weights = cached_weights(pretraining, base, cache_folder(), device=torch.device("cpu"), progress=report)
     output.note(
@@ -97,20 +108,49 @@ def default_network(base: Base, option: str, *, role: Role = "features", quiet: 
     return weights
 
 
-def protocols(base: Base, ids: list[str], suites: list[str]) -> list[Protocol]:
-    """The protocols asked for; without any, the transfer suite of the base's name.
+def _no_default(base: Base, option: str, role: Role) -> MissingError:
+    what, *flags = WHAT[role]
+    training = spelling.command("train", "--base", base.name, "--net", "resnet18", *flags, "-o", "weights.safetensors")
+    return MissingError(
+        f"a {what} is needed and the base {base.name} has no default one",
+        f"Type {training}, then add `{option} weights.safetensors`",
+    )
+
+
+def protocols(base: Base, ids: list[str], suites: list[str], shapes: Sequence[Shape]) -> list[Protocol]:
+    """The protocols asked for; without any, the transfer suite of the base's name, or `transfer`.
+
+    A suite that follows the extractors, and the one that stands for none asked for, have the networks of these.
+
+    Args:
+        base: the base.
+        ids, suites: what was asked for.
+        shapes: the architectures of the extractors given.
 
     Raises:
-        UsageError: an unknown id or suite, or none given and none fits the base.
+        UsageError: an unknown id or suite.
+        MissingError: no extractor was given, and the base has no default one.
     """
     from poisonsets.victims import protocols as registry
 
     if ids or suites:
-        return [registry.parse(text) for text in ids] + [p for name in suites for p in registry.suite(name)]
-    default = f"{base.name}-transfer"
-    if default not in registry.suites():
-        raise UsageError(
-            f"which protocol? The base {base.name} has none of its own",
-            f"Give --protocol, for instance {registry.suite(registry.suites()[0])[0].id} (`poisonsets list protocols`)",
-        )
-    return list(registry.suite(default))
+        found = [registry.parse(text) for text in ids]
+        for name in suites:
+            found += _following(base, name, shapes) if registry.follows_extractor(name) else registry.suite(name)
+        return found
+    own = f"{base.name}-transfer"
+    if own not in registry.suites():
+        return _following(base, "transfer", shapes)
+    return [registry.of_network(own, shape) for shape in dict.fromkeys(shapes)] or list(registry.suite(own))
+
+
+def _following(base: Base, suite: str, shapes: Sequence[Shape]) -> list[Protocol]:
+    from poisonsets.victims import protocols as registry
+    from poisonsets.victims.training.pretraining import default_pretraining
+
+    if not shapes:
+        pretraining = default_pretraining(base, "features")
+        if pretraining is None:
+            raise _no_default(base, "--extractor", "features")
+        shapes = [pretraining.shape]
+    return [registry.of_network(suite, shape) for shape in dict.fromkeys(shapes)]

@@ -57,13 +57,12 @@ def document(outcome: Score, path: Path, *, found: dict[str, Any] | None, not_ch
     }
 
 
-def table(outcome: Score, title: str, extractors: Sequence[Weights], *, slots: str = "poisons") -> None:
+def table(outcome: Score, title: str, *, slots: str = "poisons") -> None:
     """Print the table of a score, and a second one of the source classes where there are any.
 
     Args:
         outcome: what is shown.
         title: stands above both.
-        extractors: those that were used, for what they were trained on.
         slots: what the images in the slots are called: of a training set without a manifest nobody knows.
     """
     from poisonsets.victims.results.summary import METRIC, SOURCE_METRIC
@@ -72,7 +71,7 @@ def table(outcome: Score, title: str, extractors: Sequence[Weights], *, slots: s
         *("protocol", "extractor", "threat level", slots, "poisoned [95 % interval]"),
         *("clean control [95 % interval]", "McNemar p", "clean accuracy: victim / control"),
     )
-    named = {weights.digest: weights for weights in extractors}
+    named = {weights.digest: weights for weights in outcome.extractors}
     output.table(f"{title}\n{METRIC}", columns, [_cells(one, named) for one in outcome.summaries])
     asked = [one for one in outcome.summaries if one.sources is not None]
     if asked:

@@ -24,6 +24,7 @@ from poisonsets.victims.device import device_refusal, exact_arithmetic, gpu_mode
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.networks.fold import folded
+from poisonsets.victims.networks.image_size import refuse_size
 from poisonsets.victims.networks.weights import Weights, load_weights
 from poisonsets.victims.placement import worker_device
 from poisonsets.victims.training.loop import Precision, autocast
@@ -42,6 +43,7 @@ __all__ = [
     "gpu_model",
     "is_out_of_memory",
     "pgd_step",
+    "refuse_size",
     "retrain_surrogate",
     "shifted",
     "worker_device",
@@ -64,7 +66,8 @@ class Surrogates:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Worker processes receive paths, and read and check the files again."""
-        return _read_again, (tuple((one.path, one.digest) for one in self.weights), self.pool, self.included)
+        files = tuple((one.path, one.digest, one.network.spec.input) for one in self.weights)
+        return _read_again, (files, self.pool, self.included)
 
     def of_trial(self, trial: int, seed: int) -> tuple[int, ...]:
         """Positions of the networks a trial's attacker has; the set's seed draws from a pool."""
@@ -79,7 +82,7 @@ class Surrogates:
             SurrogateRecord(
                 digest=one.digest,
                 network=one.record["network"],
-                pretraining={**_frozen(one.record["pretraining"]), "width": one.record["width"]},
+                pretraining=_pretraining(one),
                 included=self.included,
                 trials=tuple(n for n in numbers if i in self.of_trial(n, seed)) if self.pool else None,
             )
@@ -188,7 +191,8 @@ def retrain_surrogate(
         device: where to train.
         precision: of the attack's passes through the network; training is float32.
     """
-    pretraining = Pretraining.of_record(weights.record["pretraining"])
+    recorded = Pretraining.of_record(weights.record["pretraining"])
+    pretraining = replace(recorded, input=weights.network.spec.input)
     rows = compose_slots(base.train.labels, slots, rule, pretraining.classes)
     seen = (rows.slot >= 0) | np.isin(rows.base, training_ids(pretraining, base))
     chosen = TrainingRows(rows.base[seen], rows.slot[seen], rows.label[seen])
@@ -198,12 +202,19 @@ def retrain_surrogate(
     return Surrogate(network, pretraining.classes, device, precision)
 
 
-def _read_again(files: Iterable[tuple[Path, str]], pool: bool, included: bool) -> Surrogates:
-    weights = tuple(load_weights(path) for path, _ in files)
-    for one, (path, digest) in zip(weights, files, strict=True):
+def _read_again(files: Iterable[tuple[Path, str, int | None]], pool: bool, included: bool) -> Surrogates:
+    weights = tuple(load_weights(path, input=side) for path, _, side in files)
+    for one, (path, digest, _) in zip(weights, files, strict=True):
         if one.digest != digest:
             raise DamagedError(f"{path}: has changed since crafting began", "Craft again")
     return Surrogates(weights, pool, included)
+
+
+def _pretraining(weights: Weights) -> dict[str, Any]:
+    """What a manifest says of a network's pretraining, with its width and, where it has one, its input size."""
+    spec = weights.network.spec
+    size = {} if spec.input is None else {"input": spec.input}
+    return {**_frozen(weights.record["pretraining"]), "width": spec.width, **size}
 
 
 def _frozen(pretraining: dict[str, Any]) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def _step(request: CraftRequest, folder: Path, network: Weights, *, workers: int
         score = score_set(
             open_set(path),
             request.base,
-            protocols=protocols(request.base, [], []),
+            protocols=protocols(request.base, [], [], [network.network.spec.shape]),
             extractors=[network],
             results=folder / f"{attack}-results",
             cache=cache_folder(),

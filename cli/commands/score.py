@@ -11,7 +11,7 @@ import typer
 
 from poisonsets.cli import options, output, training_sets
 from poisonsets.cli.cache import cache_folder
-from poisonsets.cli.default_networks import default_network, protocols
+from poisonsets.cli.default_networks import default_network, protocols, read_network
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_networks, in_output, in_running, in_trials, in_triggers, in_what
 from poisonsets.cli.score_table import document, table
@@ -64,7 +64,8 @@ def score(
         ),
     ] = (0,),
     extractor: Annotated[
-        list[Path] | None, in_networks(help="The network that a victim starts from; may be repeated.")
+        list[Path] | None,
+        in_networks(help="What a victim starts from: FILE or FILE@input=96; may be repeated."),
     ] = None,
     feature_dtype: Annotated[
         Literal["fp16", "fp32"], in_networks(help="What remembered features of training images are rounded to.")
@@ -112,12 +113,13 @@ def score(
         refuse_used(results, resume=resume)
     where = resolve_all(device)
     count = worker_count(workers, where)
-    wanted = protocols(found.base, protocol or [], suite or [])
+    given = [read_network(file) for file in extractor or []]
+    wanted = protocols(found.base, protocol or [], suite or [], [one.network.spec.shape for one in given])
     if found.whole is not None:
         wanted = training_sets.composed_as_they_stand(wanted, path, quiet=quiet)
     # Before the default network is trained, which takes longer than anything here.
-    scored = preflight(found.opened, found.base, wanted, trials)
-    extractors = _extractors(found.base, wanted, extractor or [], quiet=quiet)
+    scored = preflight(found.opened, found.base, wanted, trials, given or None)
+    extractors = given or _default_extractors(found.base, wanted, quiet=quiet)
     with output.progresses("scoring", "clean features", quiet=quiet) as (tick, sharing):
         outcome = score_set(
             found.opened,
@@ -139,37 +141,36 @@ def score(
             sharing=sharing,
         )
     _note_compositions(wanted, scored, quiet=quiet)
-    _tell(outcome, found, extractors, as_json=as_json)
+    _tell(outcome, found, as_json=as_json)
     if fail_under is not None and any(s.poisoned.successes < fail_under * s.poisoned.n for s in outcome.summaries):
         output.note(f"a success rate is below --fail-under {fail_under}")
         raise typer.Exit(1)
 
 
-def _extractors(base: Base, wanted: Sequence[Protocol], given: Sequence[Path], *, quiet: bool) -> list[Weights]:
-    """The networks of the files given; without any, the base's default one, where a protocol needs it.
+def _default_extractors(base: Base, wanted: Sequence[Protocol], *, quiet: bool) -> list[Weights]:
+    """The base's default network, where a protocol needs one.
 
     Raises:
-        MissingError, DamagedError: as `load_weights` and `default_network`, or the default one fits no protocol.
+        MissingError, DamagedError: as `default_network`, or the network fits no protocol.
     """
-    from poisonsets.victims.networks.weights import load_weights
     from poisonsets.victims.scoring.extractors import refuse_unmet
     from poisonsets.victims.training.pretraining import default_pretraining
 
-    if given or all(one.training == "scratch" for one in wanted):
-        return [load_weights(file) for file in given]
+    if all(one.training == "scratch" for one in wanted):
+        return []
     if (pretraining := default_pretraining(base, "features")) is not None:
-        refuse_unmet(wanted, [(pretraining.network, pretraining.width)])
+        refuse_unmet(wanted, [pretraining.shape])
     return [default_network(base, "--extractor", quiet=quiet)]
 
 
-def _tell(outcome: Score, found: Subject, extractors: Sequence[Weights], *, as_json: bool) -> None:
+def _tell(outcome: Score, found: Subject, *, as_json: bool) -> None:
     whole = found.whole
     if as_json:
         contents = None if whole is None else training_sets.record(whole)
         output.document(document(outcome, found.path, found=contents, not_checked=found.not_checked))
         return
     slots = "poisons" if whole is None else "not the base's own"
-    table(outcome, f"{found.path} ({found.attack})", extractors, slots=slots)
+    table(outcome, f"{found.path} ({found.attack})", slots=slots)
     if whole is not None:
         training_sets.tell(whole)
 

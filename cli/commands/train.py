@@ -28,7 +28,10 @@ ADVERSARY_STEPS = 7
 def train(
     *,
     base: options.BaseName,
-    net: Annotated[str, in_what(autocompletion=names("networks"), help="A network of `poisonsets list networks`.")],
+    net: Annotated[
+        str,
+        in_what(autocompletion=names("networks"), help="Of `poisonsets list networks`: NAME or NAME@input=96."),
+    ],
     classes: Annotated[str | None, in_what(help="Classes to train on: 0-4. Default: the base's own choice.")] = None,
     images: Annotated[int, in_what(min=0, help="Train on the first N images, equally many a class; 0: all.")] = 0,
     width: Annotated[str, in_what(help="Channel multiplier: 0.25 makes resnet18 16 channels wide.")] = "1",
@@ -75,7 +78,11 @@ def train(
 ) -> None:
     """Train a network and write it as safetensors with its pretraining and provenance."""
     from poisonsets.manifests.files import store
+    from poisonsets.victims.networks.shape import parse_shape
 
+    shape = parse_shape(net)
+    if width != "1" and shape.width != "1":
+        raise UsageError(f"--net {net} with --width {width}", "Give the width once")
     adversary = _adversary(adversary_epsilon, adversary_steps, adversary_step, asked=adversarial)
     store.refuse_existing(out)
     opened = named_base(base)
@@ -87,10 +94,11 @@ def train(
     from poisonsets.victims.training.pretraining import Pretraining
 
     pretraining = Pretraining(
-        net,
+        shape.name,
         chosen,
         epochs=epochs,
-        width=width,
+        width=width if shape.width == "1" else shape.width,
+        input=shape.input,
         batch=batch,
         learning_rate=learning_rate,
         lr_milestones=_milestones(epochs) if lr_milestones is None else tuple(lr_milestones),

@@ -178,7 +178,7 @@ def _files(request: CraftRequest) -> Iterator[tuple[str, bytes]]:
             yield path, png.encode(picture)
     if request.surrogates.included:
         for one in request.surrogates.weights:
-            yield f"surrogates/{one.digest}.safetensors", store.read_file(one.path, limits.FILE_BYTES)
+            yield f"surrogates/{one.digest}.safetensors", one.file_bytes()
 
 
 def _thin(history: Sequence[float]) -> list[float]:

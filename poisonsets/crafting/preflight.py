@@ -10,7 +10,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.records.fields import Title, first_fault
 from poisonsets.manifests.spelling import command, format_numbers
-from poisonsets.surrogates import Weights
+from poisonsets.surrogates import Weights, refuse_size
 
 
 def preflight(request: CraftRequest) -> None:
@@ -95,6 +95,7 @@ def _check_networks(request: CraftRequest) -> None:
                 f"{one.path}: trained on images of {one.side} pixels, but {request.base.name} has "
                 f"{request.base.train.side}"
             )
+        refuse_size(one.network, request.base.train.side)
         if needs - {"features"}:
             _check_classifier(request, one)
         if "robust" in needs and not one.record["pretraining"].get("adversary"):

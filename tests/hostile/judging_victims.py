@@ -65,7 +65,7 @@ def a_shown_row(file: Path, scratch: Path) -> Verdict:
     assert row is not None
     score = Score((row,), summarise((row,)))
     with contextlib.redirect_stdout(io.StringIO()) as text:
-        score_table.table(score, file.stem, [])
+        score_table.table(score, file.stem)
     document = score_table.document(score, file, found=None, not_checked=())
     return _clean({"table": text.getvalue(), "json": json.dumps(document)})
 

@@ -14,7 +14,8 @@ import torch
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.plugins import clash, load_plugins
 from poisonsets.manifests.spelling import unknown
-from poisonsets.victims.networks.classifier import Body, Classifier, NetworkSpec, channel_values, parse_width
+from poisonsets.victims.networks.classifier import Body, Classifier, NetworkSpec, channel_values
+from poisonsets.victims.networks.shape import SHORT_NAMES, Shape, full_name
 
 __all__ = [
     "Body",
@@ -23,6 +24,7 @@ __all__ = [
     "NetworkSpec",
     "build",
     "collect",
+    "full_name",
     "names",
     "refuse_unknown",
     "register",
@@ -82,14 +84,14 @@ def names() -> tuple[str, ...]:
 
 
 def spellings() -> tuple[str, ...]:
-    """What a list of networks shows: `names()`, then `PREFIX:NAME` once for each collection."""
-    return (*names(), *(f"{prefix}:NAME" for prefix in sorted(_COLLECTIONS)))
+    """What a list of networks shows: `names()`, short names, then `PREFIX:NAME` once for each collection."""
+    return (*names(), *SHORT_NAMES, *(f"{prefix}:NAME" for prefix in sorted(_COLLECTIONS)))
 
 
 def refuse_unknown(name: str) -> None:
     """Raise a UsageError, with the nearest name or all spellings, unless `build` knows this name."""
     known = names()
-    prefix, colon, member = name.partition(":")
+    prefix, colon, member = full_name(name).partition(":")
     if colon and prefix in _COLLECTIONS:
         if member not in (members := _COLLECTIONS[prefix].members()):
             raise unknown(f"network of {prefix}", member, members)
@@ -104,25 +106,30 @@ def build(
     mean: tuple[str, str, str],
     std: tuple[str, str, str],
     *,
+    input: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Classifier:
     """A network on the CPU with its family's initialisation, in training mode.
 
     Args:
-        name: one of `names()`, or a collection's member as `torchvision:resnet50`.
+        name: one of `names()`, a short name, or a collection's member as `torchvision:resnet50`.
         classes: outputs of the head, at least 1.
         width: channel multiplier as a decimal string, above 0 and at most 16.
         mean, std: normalisation as decimal strings.
+        input: as `NetworkSpec.input`.
         generator: on the CPU, draws the weights; seeded with 0 where left out.
 
     Raises:
-        UsageError: the name is unknown, there is no class, or the network does not come in this width.
+        UsageError: the name is unknown, there is no class, the input size is out of range, or the network does not
+            come in this width.
     """
-    network = skeleton(NetworkSpec(name, classes, width, mean, std))
+    network = skeleton(NetworkSpec(name, classes, width, mean, std, input))
     network.to_empty(device="cpu")
     network.body.initialise(network.head, generator or torch.Generator().manual_seed(0))
     network.mean.copy_(channel_values(mean))
     network.std.copy_(channel_values(std))
+    if input is not None:
+        network.input.fill_(input)
     return network
 
 
@@ -134,7 +141,8 @@ def skeleton(spec: NetworkSpec) -> Classifier:
     refuse_unknown(spec.name)
     if spec.classes < 1:
         raise UsageError(f"a network with {spec.classes} classes, wanted at least 1")
-    spec = replace(spec, width=parse_width(spec.width))
+    shape = Shape(spec.name, spec.width, spec.input)
+    spec = replace(spec, name=shape.name, width=shape.width)
     prefix, _, member = spec.name.partition(":")
     with torch.device("meta"):
         made = _COLLECTIONS[prefix].make(member, spec.width) if member else _FAMILIES[spec.name](spec.width)

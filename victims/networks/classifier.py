@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.spelling import parse_decimal
+from poisonsets.victims.networks.enlarge import Enlarge
 from poisonsets.victims.networks.initial import pytorch_defaults
+from poisonsets.victims.networks.shape import Shape
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class NetworkSpec:
         classes: outputs of the head.
         width: multiplier of every channel count, a plain decimal string.
         mean, std: the normalisation of the three channels, decimal strings in units of 0..1.
+        input: the side, in pixels, that the first layer brings images to; None where they stay as they are.
     """
 
     name: str
@@ -28,6 +30,12 @@ class NetworkSpec:
     width: str
     mean: tuple[str, str, str]
     std: tuple[str, str, str]
+    input: int | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """Without classes and normalisation."""
+        return Shape(self.name, self.width, self.input)
 
 
 class Body(nn.Module):
@@ -38,9 +46,11 @@ class Body(nn.Module):
 
     Attributes:
         smallest: the shortest image side, in pixels, that the layers can take.
+        made_for: the side of the images that the network is published for, where its library says.
     """
 
     smallest: int = 1
+    made_for: int | None = None
 
     def initialise(self, head: nn.Linear, generator: torch.Generator) -> None:
         """Draw the body's weights, then the head's, on the CPU: PyTorch's defaults unless a family publishes others."""
@@ -53,10 +63,15 @@ class Body(nn.Module):
 
 
 class Classifier(nn.Module):
-    """An image classifier whose first layer is its normalisation; `body` gives `feature_width` features."""
+    """An image classifier whose first layers are `Enlarge`, where its spec has an input size, and its normalisation.
+
+    `body` gives `feature_width` features. The input size is one of the state's tensors, like the normalisation, so that
+    weights used at two sizes have two digests.
+    """
 
     mean: Tensor
     std: Tensor
+    input: Tensor
 
     def __init__(self, spec: NetworkSpec, body: Body, feature_width: int) -> None:
         super().__init__()
@@ -66,6 +81,10 @@ class Classifier(nn.Module):
         self.head = nn.Linear(feature_width, spec.classes)
         self.register_buffer("mean", channel_values(spec.mean))
         self.register_buffer("std", channel_values(spec.std))
+        self.enlarge: nn.Module = nn.Identity()
+        if spec.input is not None:
+            self.enlarge = Enlarge(spec.input)
+            self.register_buffer("input", torch.tensor([spec.input]))
 
     def features(self, images: Tensor) -> Tensor:
         """The input of the head, float32 [N, feature_width], of images float32 [N, 3, H, W] in 0..1."""
@@ -83,6 +102,7 @@ class Classifier(nn.Module):
         Raises:
             ValueError: the images are too small for the network.
         """
+        images = self.enlarge(images)
         if min(images.shape[-2:]) < self.body.smallest:
             raise ValueError(f"wanted at least {self.body.smallest}x{self.body.smallest}")
         stages: tuple[Tensor, Tensor] = self.body((images - self.mean) / self.std)
@@ -138,18 +158,6 @@ def _scale_and_shift(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
         raise TypeError("batch normalisation without running statistics has no eval mode to fold")
     scale = bn.weight / torch.sqrt(variance + bn.eps)
     return scale, bn.bias - mean * scale
-
-
-def parse_width(text: str) -> str:
-    """The canonical spelling of a width multiplier.
-
-    Raises:
-        UsageError: it is no plain decimal, or not above 0 and at most 16.
-    """
-    width = parse_decimal(text, "width")
-    if not 0 < Decimal(width) <= 16:
-        raise UsageError(f"width is {width}, wanted above 0 and at most 16")
-    return width
 
 
 def refuse_width(name: str, width: str) -> None:

@@ -1,6 +1,7 @@
 """Whether a network can take images of a given size, checked before training."""
 
 import copy
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -8,13 +9,20 @@ import torch
 from poisonsets.manifests.errors import UsageError
 from poisonsets.victims.networks import Classifier
 
-LARGER: Final = "Use larger images or another network"
+_USUAL: Final = 224
 
 
 def refuse_size(network: Classifier, side: tuple[int, int]) -> None:
     """Raise a UsageError, with the reason of `misfit`, where the network cannot take images of this size."""
     if (found := misfit(network, side)) is not None:
-        raise UsageError(found, LARGER)
+        raise UsageError(found, enlarged(network))
+
+
+def enlarged(network: Classifier) -> str:
+    """The remedy for a network that cannot take a base's images: its first layer brings them to another size."""
+    body = network.body
+    side = body.made_for or (body.smallest if body.smallest > 1 else _USUAL)
+    return f"Add `input={side}` to the network, {replace(network.spec.shape, input=side)}, or use another one"
 
 
 @torch.no_grad()
@@ -69,7 +77,7 @@ def _other(images: int, batch: int) -> int:
 
 
 def _name(network: Classifier) -> str:
-    return f"{network.spec.name} of width {network.spec.width}"
+    return str(network.spec.shape)
 
 
 def _reason(error: Exception) -> str:

@@ -72,6 +72,7 @@ class LibraryBody(Body):
         self.head_place, head = _head(self.model, name)
         self.model.set_submodule(self.head_place, nn.Identity())
         self.feature_width = head.in_features
+        self.made_for = getattr(self.model, "default_cfg", {}).get("input_size", (None,))[-1]  # timm's
         self._entered: Tensor | None = None
         # Bound methods, so that a copy of this body gets hooks of its own.
         last_block(self.model).register_forward_pre_hook(self._remember)

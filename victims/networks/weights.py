@@ -1,14 +1,16 @@
 """Network weights on disk: one safetensors file that says what it is and is checked before use.
 
-Its record holds network, width, classes (the labels of the head's outputs), mean, std, pretraining and provenance.
+Its record holds network, width, classes (the labels of the head's outputs), mean, std, pretraining and provenance, and
+input where the network's first layer brings images to one size.
 Equal networks and records give equal bytes. Nothing in a file is executed, and no tensor is allocated before its name
 and shape are known to be those of the network that the file claims to hold.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final, TypeAlias
 
 import torch
@@ -16,8 +18,9 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError, UsageError
-from poisonsets.manifests.files import array_file
+from poisonsets.manifests.files import array_file, store
 from poisonsets.manifests.files.safetensors_header import Arrays, ArraySpec, arrays_digest
+from poisonsets.manifests.limits import FILE_BYTES, IMAGE_SIDE
 from poisonsets.manifests.records.fields import Index, Label, Name, Strict, Text, first_fault
 from poisonsets.victims.networks import Classifier, NetworkSpec, skeleton
 from poisonsets.victims.networks.classifier import channel_values
@@ -36,6 +39,7 @@ class _Record(Strict):
     classes: list[Label]
     mean: _Three
     std: _Three
+    input: Annotated[int, Field(ge=1, le=IMAGE_SIDE)] | None = None
     pretraining: _Statements
     provenance: _Statements
 
@@ -46,21 +50,50 @@ class Weights:
 
     Attributes:
         network: in eval mode, on the CPU, nothing frozen.
-        record: the file's, with the keys of the module's docstring.
+        record: the file's, with the keys of the module's docstring; its input is the network's.
         digest: `weights_digest` of the network, recomputed.
         path: of the file.
+        as_stored: whether that file holds this very network; not where its input size was replaced.
     """
 
     network: Classifier
     record: dict[str, Any]
     digest: str
     path: Path
+    as_stored: bool = True
 
     @property
     def side(self) -> tuple[int, int] | None:
-        """Height and width of the training images; None where the file does not say."""
+        """Height and width of the images that the network wants, those it was trained on.
+
+        None where the file does not say, and where the network brings images of any size to its own.
+        """
+        if self.network.spec.input is not None:
+            return None
         side = self.record["provenance"].get("side")
         return (side[0], side[1]) if isinstance(side, list) and len(side) == 2 else None
+
+    def at_input(self, side: int) -> "Weights":
+        """The same weights behind a first layer that brings images to `side` pixels: another network, another digest.
+
+        Raises:
+            UsageError: the size is out of range.
+        """
+        if self.network.spec.input == side:
+            return self
+        network = skeleton(replace(self.network.spec, input=side))
+        network.load_state_dict(self.network.state_dict() | {"input": torch.tensor([side])}, assign=True)
+        record = self.record | {"input": side}
+        return Weights(network.eval(), record, weights_digest(network), self.path, as_stored=False)
+
+    def file_bytes(self) -> bytes:
+        """The bytes of a file of this network; a MissingError where `path` cannot be read again."""
+        if self.as_stored:
+            return store.read_file(self.path, FILE_BYTES)
+        with TemporaryDirectory() as folder:
+            written = Path(folder) / "weights.safetensors"
+            array_file.write(written, self.record, arrays_of(self.network.state_dict()))
+            return written.read_bytes()
 
 
 def weights_digest(network: Classifier) -> str:
@@ -113,7 +146,7 @@ def save_weights(
             else.
     """
     spec, labels = network.spec, list(classes if classes is not None else pretraining.get("classes", ()))
-    record = {
+    record: dict[str, Any] = {
         "network": spec.name,
         "width": spec.width,
         "classes": labels,
@@ -122,6 +155,8 @@ def save_weights(
         "pretraining": pretraining,
         "provenance": provenance,
     }
+    if spec.input is not None:
+        record["input"] = spec.input
     if fault := _fault(record):
         raise UsageError(f"{path}: {fault}", "Use names, and integers, strings, booleans or lists")
     if len(labels) != spec.classes or len(set(labels)) != len(labels):
@@ -131,10 +166,15 @@ def save_weights(
     return array_file.write(path, record, arrays_of(network.state_dict()))
 
 
-def load_weights(path: Path) -> Weights:
+def load_weights(path: Path, *, input: int | None = None) -> Weights:
     """Read a file that `save_weights` wrote, here or on a stranger's machine.
 
+    Args:
+        path: the file.
+        input: the network's, in place of the file's; see `Weights.at_input`.
+
     Raises:
+        UsageError: the input size is out of range.
         MissingError: there is no such file.
         DamagedError: it is a link or no regular file, too large, no safetensors file or without our record; its network
             is unknown; its pretraining or provenance holds what a manifest may not; or its tensors are not those of the
@@ -144,7 +184,8 @@ def load_weights(path: Path) -> Weights:
     network = skeleton(_network_spec(file.record))
     network.load_state_dict(tensors_of(file.arrays), assign=True)
     _check_values(network, path)
-    return Weights(network.eval(), file.record, file.digest, path)
+    weights = Weights(network.eval(), file.record, file.digest, path)
+    return weights if input is None else weights.at_input(input)
 
 
 def _specs(path: Path, record: dict[str, Any]) -> dict[str, ArraySpec]:
@@ -168,6 +209,8 @@ def _check_values(network: Classifier, path: Path) -> None:
     for name, values in (("mean", spec.mean), ("std", spec.std)):
         if not torch.equal(network.get_buffer(name), channel_values(values)):
             raise DamagedError(f"{path}: the tensor {name!r} is not {list(values)}, which the record gives", _REMEDY)
+    if spec.input is not None and network.input.tolist() != [spec.input]:
+        raise DamagedError(f"{path}: the tensor 'input' is not [{spec.input}], which the record gives", _REMEDY)
     if not bool((network.std > 0).all()):
         raise DamagedError(f"{path}: a standard deviation is not above 0", _REMEDY)
 
@@ -189,4 +232,5 @@ def _network_spec(record: dict[str, Any]) -> NetworkSpec:
         record["width"],
         (mean[0], mean[1], mean[2]),
         (std[0], std[1], std[2]),
+        record.get("input"),
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
+from types import ModuleType
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from poisonsets.manifests.errors import UsageError
@@ -17,8 +18,8 @@ from poisonsets.manifests.plugins import by_name, load_plugins
 from poisonsets.manifests.records.trial import InPlace, Trial
 from poisonsets.manifests.spelling import parse_decimal, parse_pairs, unknown
 from poisonsets.victims import networks
-from poisonsets.victims.networks.classifier import parse_width
-from poisonsets.victims.protocols._spelling import SETTINGS, read, shown
+from poisonsets.victims.networks.shape import Shape, full_name
+from poisonsets.victims.protocols._spelling import KEYS, read, shown
 
 CompositionName: TypeAlias = Literal["by-count", "trial", "in-place"]
 Training: TypeAlias = Literal["frozen", "end-to-end", "scratch"]
@@ -59,6 +60,7 @@ class Protocol:
         keep: the share of the clean training images that the victim has, decimal string above 0 and at most 1.
         flip_target: whether victims classify the mirror images of the targets.
         width: the network's channel multiplier, decimal string.
+        input: the side, in pixels, that the network's first layer brings images to; None where they stay as they are.
 
     Raises:
         UsageError: a setting is out of range, or settings do not go together.
@@ -87,13 +89,15 @@ class Protocol:
     keep: str = "1"
     flip_target: bool = False
     width: str = "1"
+    input: int | None = None
 
     def __post_init__(self) -> None:
         networks.refuse_unknown(self.network)
         for name, values in _CHOICES.items():
             if getattr(self, name) not in values:
                 raise unknown(name, getattr(self, name), values)
-        object.__setattr__(self, "width", parse_width(self.width))
+        for name, value in vars(self.shape).items():
+            object.__setattr__(self, "network" if name == "name" else name, value)
         for name in ("learning_rate", "lr_gamma", "momentum", "weight_decay", "keep"):
             object.__setattr__(self, name, parse_decimal(getattr(self, name), name))
         for name, least, most in _RANGES:
@@ -128,13 +132,18 @@ class Protocol:
             raise UsageError(f"head is kept in {self.training} training", "Use `training=end-to-end`, or `head=fresh`")
 
     @property
+    def shape(self) -> Shape:
+        """The network's architecture."""
+        return Shape(self.network, self.width, self.input)
+
+    @property
     def id(self) -> str:
         """The name `parse` reads: suite/network, then `@key=value,...` for what differs from the suite."""
         standard = _standard(self.suite, self.network)
         implied = ("pad", "flip") if self.augment == "none" else ()
         changed = [
             f"{key}={shown(getattr(self, key))}"
-            for key in sorted(SETTINGS)
+            for key in KEYS
             if key not in implied and getattr(self, key) not in (getattr(standard, key), None)
         ]
         return f"{self.suite}/{self.network}" + (f"@{','.join(changed)}" if changed else "")
@@ -156,13 +165,14 @@ class Protocol:
 
 
 def parse(text: str) -> Protocol:
-    """The protocol with this id; overrides may come in any order and repeat a suite's own value.
+    """The protocol with this id: a suite's settings for one of its networks, or for any other, with overrides.
 
-    `composition=in-place` and `composition=trial` drop the suite's size, `augment=none` its pad and flip; `size=`
-    goes with by-count.
+    Overrides may come in any order and repeat a suite's own value. `composition=in-place` and `composition=trial` drop
+    the suite's size, `augment=none` its pad and flip; `size=` goes with by-count.
 
     Raises:
-        UsageError: an unknown suite, network, setting or value, or settings that do not go together.
+        UsageError: an unknown suite, network, setting or value, settings that do not go together, or a suite whose
+            networks each have their own settings, and a network that is none of them.
     """
     name, at, overrides = text.partition("@")
     suite_name, _, network = name.partition("/")
@@ -194,18 +204,51 @@ def suite(name: str) -> tuple[Protocol, ...]:
     return _registry()[name]
 
 
+def follows_extractor(name: str) -> bool:
+    """Whether a suite asked for as a whole has the networks of the extractors given in place of its own."""
+    return suite(name)[0].suite in _following()
+
+
 @cache
 def _registry() -> Mapping[str, tuple[Protocol, ...]]:
-    modules = load_plugins(__name__, group="poisonsets.protocols")
-    return by_name("suites", ((module.SUITE[0].suite, module, module.SUITE) for module in modules))
+    return by_name("suites", ((module.SUITE[0].suite, module, module.SUITE) for module in _modules()))
+
+
+@cache
+def _following() -> frozenset[str]:
+    return frozenset(m.SUITE[0].suite for m in _modules() if getattr(m, "FOLLOWS_EXTRACTOR", False))
+
+
+@cache
+def _modules() -> tuple[ModuleType, ...]:
+    return tuple(load_plugins(__name__, group="poisonsets.protocols"))
+
+
+def of_network(suite_name: str, shape: Shape) -> Protocol:
+    """A suite's protocol for an architecture, whatever its name, width and input; raises as `parse`."""
+    return replace(_standard(suite_name, shape.name), width=shape.width, input=shape.input)
 
 
 def _standard(suite_name: str, network: str) -> Protocol:
-    known = {f"{member.suite}/{member.network}": member for name in suites() for member in suite(name)}
-    name = f"{suite_name}/{network}"
-    if name not in known:
-        raise unknown("protocol", name.rstrip("/"), known)
-    return known[name]
+    """The suite's own settings for a network, one of its members' or any other."""
+    spelled = f"protocol {f'{suite_name}/{network}'.rstrip('/')[:100]!r}"
+    try:
+        members = suite(suite_name)
+        if network:
+            networks.refuse_unknown(network)
+    except UsageError as error:
+        raise UsageError(f"{spelled}: {error.message}", error.remedy) from error
+    if not network:
+        raise UsageError(f"{spelled} names no network", f"Write for instance {members[0].id}")
+    name = full_name(network)
+    for member in members:
+        if member.network == name:
+            return member
+    settings = {replace(member, network=name) for member in members}
+    if len(settings) > 1:
+        known = [member.id for member in members]
+        raise unknown("protocol", f"{suite_name}/{network}", known)
+    return settings.pop()
 
 
 _CHOICES: Final = {

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.spelling import unknown
+from poisonsets.victims.networks import shape
+from poisonsets.victims.networks.shape import parse_input
 
 
 def shown(value: object) -> str:
@@ -22,8 +24,12 @@ def read(key: str, text: str) -> Any:
     Raises:
         UsageError: no setting has this name, or the text has no meaning for it.
     """
-    if key not in SETTINGS:
-        raise unknown("protocol setting", key, SETTINGS)
+    if key not in KEYS:
+        raise unknown("protocol setting", key, KEYS)
+    if key == "input":
+        return parse_input(text)
+    if key == "width":
+        return text
     reader, example = SETTINGS[key]
     try:
         return reader(text)
@@ -64,5 +70,7 @@ SETTINGS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "size": (_whole, "500"),
     "training": (str, "scratch"),
     "weight_decay": (str, "0.0002"),
-    "width": (str, "0.25"),
 }
+
+KEYS: Final = tuple(sorted([*SETTINGS, *shape.SETTINGS]))
+"""What an id may spell behind its `@`: settings of the protocol, and of its network."""

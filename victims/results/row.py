@@ -22,6 +22,7 @@ class Row(JobRecord):
     """The result of one job; a row that contradicts itself cannot be made.
 
     Attributes:
+        input: the side, in pixels, that the network's first layer brings images to; None where they stay as they are.
         success: every target is classified as the adversarial label after training on the poisons.
         control: the same of the clean control; None where there is none.
         source_images: classified test images of the trial's source classes, with any trigger on; 0 without source
@@ -46,6 +47,7 @@ class Row(JobRecord):
 
     network: Name
     width: Decimal
+    input: Index | None = None
     targets: tuple[TargetRow, ...]
     success: bool
     control: bool | None

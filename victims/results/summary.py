@@ -37,7 +37,7 @@ class Summary:
     Attributes:
         protocol: its id.
         extractor: digest of the extractor's weights; None from scratch.
-        network, width: the extractor's shape.
+        network, width, input: the victim's network, its width and input size.
         threat_levels: those of the trials, each once.
         trials, victim_seeds: how many of each.
         poisons: each pair (poisons, rows of the training set) that occurs, ascending.
@@ -58,6 +58,7 @@ class Summary:
     extractor: str | None
     network: str
     width: str
+    input: int | None
     threat_levels: tuple[str, ...]
     trials: int
     victim_seeds: int
@@ -80,6 +81,7 @@ class Summary:
             "extractor": self.extractor,
             "network": self.network,
             "width": self.width,
+            "input": self.input,
             "threat_levels": list(self.threat_levels),
             "trials": self.trials,
             "victim_seeds": self.victim_seeds,
@@ -131,6 +133,7 @@ def _summary(rows: Sequence[Row]) -> Summary:
         extractor=first.extractor,
         network=first.network,
         width=first.width,
+        input=first.input,
         threat_levels=tuple(sorted({row.threat_level for row in rows})),
         trials=len({row.trial for row in rows}),
         victim_seeds=seeds,

@@ -49,7 +49,7 @@ class Job:
 
     def shape(self) -> dict[str, Any]:
         """The row's fields that follow from the protocol."""
-        return {"network": self.protocol.network, "width": self.protocol.width}
+        return {"network": self.protocol.network, "width": self.protocol.width, "input": self.protocol.input}
 
     def threat_level(self) -> ThreatLevel:
         """Of the extractor against the set's surrogates; unknown of an imported set, whose format names none."""

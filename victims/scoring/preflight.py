@@ -1,62 +1,97 @@
 """Refuse before training what cannot be scored: another base, other classes, protocols that do not fit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.errors import MissingError, UsageError
+from poisonsets.manifests.errors import MissingError, PoisonsetsError, UsageError
 from poisonsets.manifests.records.trial import SplitTarget, Trial
 from poisonsets.manifests.training_sets.training_set import OpenTrainingSet
 from poisonsets.victims.networks import build
-from poisonsets.victims.networks.image_size import LARGER, misfit, refuse_single
+from poisonsets.victims.networks.image_size import enlarged, misfit, refuse_single
 from poisonsets.victims.networks.normalisation import NONE
+from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import Protocol
+from poisonsets.victims.scoring.extractors import matched
 from poisonsets.victims.scoring.subject import ScorableManifest, ScorableSet, ScorableTrial
 from poisonsets.victims.trainers.training_rows import training_rows
 
 
 def preflight(
-    opened: ScorableSet, base: Base, protocols: Sequence[Protocol], numbers: Sequence[int] | None
+    opened: ScorableSet,
+    base: Base,
+    protocols: Sequence[Protocol],
+    numbers: Sequence[int] | None,
+    extractors: Sequence[Weights] | None = None,
 ) -> tuple[ScorableTrial, ...]:
-    """The trials to score, after all checks that do not depend on extractors.
+    """The trials to score, after all checks; what several protocols are refused for is said at once.
 
     Args:
         opened: the set.
         base: the base to score it on.
         protocols: how victims are to be trained.
         numbers: of the trials; all where None.
+        extractors: the networks given; None leaves out the checks that depend on them.
 
     Raises:
-        MissingError: as `check_base`, or a protocol's network cannot take the base's images.
-        UsageError: as `check_base` and `chosen_trials`; a protocol mirrors images that may not be mirrored, its
-            composition cannot be met by a trial or is another one for a whole training set, or its last step would have
-            a single image that its network cannot be trained on.
+        MissingError: as `check_base` and `matched`, or a protocol's network cannot take the base's images.
+        UsageError: as `check_base`, `chosen_trials` and `matched`; a protocol mirrors images that may not be mirrored,
+            its composition cannot be met by a trial or is another one for a whole training set, or its last step would
+            have a single image that its network cannot be trained on.
     """
     check_base(opened.manifest, base)
     chosen = chosen_trials(opened, base, numbers)
     # Trials of a whole training set have the same rows: one stands for all.
     alike = {(trial.record.slots, trial.record.composition): trial.record for trial in reversed(chosen)}
-    for protocol in dict.fromkeys(protocols):
-        if isinstance(opened, OpenTrainingSet) and protocol.composition != "trial":
-            raise UsageError(
-                f"protocol {protocol.id} composes training sets {protocol.composition}, {opened.path} is a whole one",
-                "Add `composition=trial` to the protocol",
-            )
-        for name in ("flip", "flip_target"):
-            if getattr(protocol, name) and not base.mirror:
-                raise UsageError(
-                    f"protocol {protocol.id} mirrors images, but those of {base.name} change meaning in a mirror",
-                    f"Add `{name}=false` to the protocol",
-                )
-        lengths = {length for record in alike.values() for length in _lengths(record, protocol, base)}
-        if protocol.training == "scratch":
-            network = build(protocol.network, len(base.victim_classes), protocol.width, *NONE)
-            if (unfit := misfit(network, base.train.side)) is not None:
-                raise MissingError(f"protocol {protocol.id}: {unfit}", LARGER)
-            for images in sorted(lengths):
-                refuse_single(network, base.train.side, images=images, batch=protocol.batch)
+    records = list(alike.values())
+    checks: list[Callable[[], object]]
+    checks = [partial(_refuse_misfit, opened, base, one, records) for one in dict.fromkeys(protocols)]
+    if extractors is not None:
+        checks.append(partial(matched, protocols, extractors, base))
+    faults = [fault for check in checks if (fault := _fault(check)) is not None]
+    if faults:
+        raise _together(faults)
     return chosen
+
+
+def _fault(check: Callable[[], object]) -> PoisonsetsError | None:
+    try:
+        check()
+    except PoisonsetsError as error:
+        return error
+    return None
+
+
+def _together(faults: Sequence[PoisonsetsError]) -> PoisonsetsError:
+    """One error that says them all, each with its remedy, of the kind of the first."""
+    first, *others = {str(fault): fault for fault in faults}.values()
+    if not others:
+        return first
+    return type(first)("; and ".join(map(str, (first, *others))))
+
+
+def _refuse_misfit(opened: ScorableSet, base: Base, protocol: Protocol, records: Sequence[Trial]) -> None:
+    """Refuse a protocol that does not go with the set or the base."""
+    if isinstance(opened, OpenTrainingSet) and protocol.composition != "trial":
+        raise UsageError(
+            f"protocol {protocol.id} composes training sets {protocol.composition}, {opened.path} is a whole one",
+            "Add `composition=trial` to the protocol",
+        )
+    for name in ("flip", "flip_target"):
+        if getattr(protocol, name) and not base.mirror:
+            raise UsageError(
+                f"protocol {protocol.id} mirrors images, but those of {base.name} change meaning in a mirror",
+                f"Add `{name}=false` to the protocol",
+            )
+    lengths = {length for record in records for length in _lengths(record, protocol, base)}
+    if protocol.training == "scratch":
+        network = build(protocol.network, len(base.victim_classes), protocol.width, *NONE, input=protocol.input)
+        if (unfit := misfit(network, base.train.side)) is not None:
+            raise MissingError(f"protocol {protocol.id}: {unfit}", enlarged(network))
+        for images in sorted(lengths):
+            refuse_single(network, base.train.side, images=images, batch=protocol.batch)
 
 
 def _lengths(record: Trial, protocol: Protocol, base: Base) -> tuple[int, ...]:

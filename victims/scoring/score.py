@@ -34,10 +34,11 @@ from poisonsets.victims.training.loop import Precision
 
 @dataclass(frozen=True)
 class Score:
-    """The rows of the requested jobs, and a summary for each pair of protocol and extractor."""
+    """The rows of the requested jobs, a summary for each pair of protocol and extractor, and these extractors."""
 
     rows: tuple[Row, ...]
     summaries: tuple[Summary, ...]
+    extractors: tuple[Weights, ...] = ()
 
 
 def score_set(
@@ -112,7 +113,8 @@ def score_set(
         if results is not None:
             store.remove_folder(results / CHECKPOINTS)
     ordered = tuple(rows[job.identity.key] for job in wanted)
-    return Score(ordered, summarise(ordered))
+    used = {extractor.digest: extractor for _, extractor in pairs if extractor is not None}
+    return Score(ordered, summarise(ordered), tuple(used.values()))
 
 
 def _all_rows(

@@ -91,7 +91,8 @@ def fitted_network(
     images, labels = training_images(pretraining, base)
     mean, std = normalisation(pretraining.normalise, images)
     generator = torch.Generator().manual_seed(Stream("train", pretraining.seed).seed())
-    network = build(pretraining.network, len(pretraining.classes), pretraining.width, mean, std, generator=generator)
+    name, width, side = pretraining.network, pretraining.width, pretraining.input
+    network = build(name, len(pretraining.classes), width, mean, std, input=side, generator=generator)
     refuse_size(network, base.train.side)
     refuse_single(network, base.train.side, images=len(labels), batch=pretraining.batch)
     network.to(device)

@@ -13,7 +13,7 @@ from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.spelling import parse_decimal, unknown
 from poisonsets.victims import networks
-from poisonsets.victims.networks.classifier import parse_width
+from poisonsets.victims.networks.shape import Shape
 
 Role: TypeAlias = Literal["features", "classifier", "robust"]
 Normalise: TypeAlias = Literal["own", "none"]
@@ -45,6 +45,7 @@ class Pretraining:
         adversary_step: how far a step moves a value, in levels, decimal string; "0" exactly where `adversary` is.
         normalise: `own` for the training images' mean and standard deviation of each channel; `none` leaves pixels in
             0..1.
+        input: the side, in pixels, that the network's first layer brings images to; None where they stay as they are.
 
     Raises:
         UsageError: a setting is out of range.
@@ -69,12 +70,14 @@ class Pretraining:
     adversary_steps: int = 0
     adversary_step: str = "0"
     normalise: Normalise = "own"
+    input: int | None = None
 
     def __post_init__(self) -> None:
         networks.refuse_unknown(self.network)
         if self.normalise not in get_args(Normalise):
             raise unknown("normalise", self.normalise, get_args(Normalise))
-        object.__setattr__(self, "width", parse_width(self.width))
+        for name, value in vars(self.shape).items():
+            object.__setattr__(self, "network" if name == "name" else name, value)
         for name in ("learning_rate", "lr_gamma", "momentum", "weight_decay", "dropout", "adversary_step"):
             object.__setattr__(self, name, parse_decimal(getattr(self, name), name))
         if not self.classes or len(set(self.classes)) != len(self.classes):
@@ -100,18 +103,25 @@ class Pretraining:
         if not self.adversary and (self.adversary_steps or self.adversary_step != "0"):
             raise UsageError("steps of an adversary without a radius", "Give the adversary a radius of 1..255 levels")
 
+    @property
+    def shape(self) -> Shape:
+        """The network's architecture."""
+        return Shape(self.network, self.width, self.input)
+
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Pretraining:
         """The pretraining whose `record` a manifest or weights file holds; lists may have become tuples.
 
-        A record without `normalise`, of an earlier version, means `own`.
+        A record without `normalise`, of an earlier version, means `own`; one without `input` gives none.
 
         Raises:
             DamagedError: another setting is missing, unknown, of the wrong kind or out of range.
         """
         wanted: dict[str, type] = {field.name: type(field.default) for field in fields(cls)}
-        wanted |= {"network": str, "classes": tuple, "epochs": int}
+        wanted |= {"network": str, "classes": tuple, "epochs": int, "input": int}
         values: dict[str, Any] = {"normalise": "own"}
+        if "input" not in record:
+            del wanted["input"]
         values |= {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
         remedy = "Train the network again with this version"
         for name in sorted(wanted.keys() ^ values.keys()):
@@ -127,8 +137,8 @@ class Pretraining:
             raise DamagedError(f"an invalid pretraining: {error.message}", error.remedy) from error
 
     def record(self) -> dict[str, Any]:
-        """Every setting as integers, strings, booleans and lists, for manifests and weights files."""
-        record = asdict(self)
+        """Every setting as integers, strings, booleans and lists, for manifests and weights files; None is left out."""
+        record = {name: value for name, value in asdict(self).items() if value is not None}
         return record | {"classes": list(self.classes), "lr_milestones": list(self.lr_milestones)}
 
     def digest(self, base_digest: str) -> str:

@@ -39,8 +39,8 @@ def out(name: str, *more: str) -> tuple[str, ...]:
 
 
 UNFIT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "weights of another network": (extractor("alexnet"), ("convnet of width 0.0625", "alexnet-fc", "Give weights")),
-    "weights of another width": (protocol(WIDE), ("convnet of width 1,", "convnet of width 0.0625", "Give weights")),
+    "weights of another network": (extractor("alexnet"), ("convnet@width=0.0625", "alexnet-fc", "Give weights")),
+    "weights of another width": (protocol(WIDE), ("extractor convnet, given", "convnet@width=0.0625", "Give weights")),
     "weights of other classes": (
         protocol(f"{PROTOCOL},head=kept,training=end-to-end"),
         ("{stock}/weights", "[0, 1, 2, 3, 4]", "[5, 6, 7, 8, 9]", "head=fresh"),
@@ -56,11 +56,11 @@ UNFIT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "weights for other images": (extractor("sixteen"), ("{stock}/sixteen", "16", "32")),
     "vgg16, frozen": (
         ("{set}", "--protocol", f"tinyimagenet-transfer/vgg16{VGG}", "--extractor", "{stock}/vgg16"),
-        ("vgg16", "32x32", "64x64", "larger images"),
+        ("vgg16", "32x32", "64x64", "Add `input=64` to the network"),
     ),
     "vgg16, from scratch": (
         ("{set}", "--protocol", f"tinyimagenet-scratch/vgg16{VGG}"),
-        ("vgg16", "32x32", "64x64", "larger images"),
+        ("vgg16", "32x32", "64x64", "Add `input=64` to the network"),
     ),
 }
 MISSING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -120,9 +120,9 @@ USAGE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             ("0-99999999", "too long"),
         )
     },
-    "protocol": (protocol("digits-transfer/convnett"), ("'digits-transfer/convnett'", "digits-transfer/convnet?")),
-    "protocol, empty": (protocol(""), ("no protocol is called ''", "Known:")),
-    "protocol, a suite": (protocol("digits-transfer"), ("Did you mean digits-transfer/convnet?",)),
+    "protocol": (protocol("digits-transfer/convnett"), ("'digits-transfer/convnett'", "Did you mean convnet?")),
+    "protocol, empty": (protocol(""), ("protocol ''", "no suite is called ''", "Known:")),
+    "protocol, a suite": (protocol("digits-transfer"), ("names no network", "Write for instance digits-transfer/convnet")),
     "suite": (("{set}", "--suite", "digits-transferr", *GIVEN), ("digits-transferr", "Did you mean digits-transfer?")),
     "override": (protocol("digits-transfer/convnet@epoch=1"), ("'epoch'", "Did you mean epochs?")),
     "override, none": (protocol("digits-transfer/convnet@"), ("'' is no option", "Write key=value")),

@@ -81,7 +81,8 @@ def test_images_too_small_are_refused_in_one_line(name: str, side: int) -> None:
     network = build(name, 3, "0.0625", HALF, HALF)
     refuse_size(network, (side, side))
     with pytest.raises(
-        UsageError, match=f"{name} of width 0.0625 cannot take images .* at least {side}x{side}"
+        UsageError,
+        match=rf"{name}@width=0\.0625 cannot take images .* at least {side}x{side}.*@input={side},width=0\.0625",
     ) as found:
         refuse_size(network, (side, side - 1))
     assert "\n" not in str(found.value)

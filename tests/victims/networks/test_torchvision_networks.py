@@ -14,6 +14,7 @@ from poisonsets.victims.networks import Classifier, NetworkSpec, build, names, r
 from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.networks.image_size import refuse_size
+from poisonsets.victims.networks.shape import SHORT_NAMES
 from poisonsets.victims.networks.weights import load_weights, save_weights, weights_digest
 
 ZERO, ONE = ("0", "0", "0"), ("1", "1", "1")
@@ -125,7 +126,7 @@ def test_unusual_constructors_give_a_skeleton_without_memory(name: str) -> None:
 
 
 def test_lists_show_the_spelling_once() -> None:
-    assert spellings() == (*names(), "timm:NAME", "torchvision:NAME")
+    assert spellings() == (*names(), *SHORT_NAMES, "timm:NAME", "torchvision:NAME")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +155,8 @@ def test_another_width_and_a_network_without_a_linear_layer_are_refused() -> Non
 
 def test_images_that_a_transformer_cannot_take_are_refused_in_one_line() -> None:
     network = made("maxvit_t")
-    with pytest.raises(UsageError, match="torchvision:maxvit_t of width 1 cannot take images of 48x48") as found:
+    with pytest.raises(
+        UsageError, match=r"torchvision:maxvit_t cannot take images of 48x48 .* Add `input=224` to the network"
+    ) as found:
         refuse_size(network, (48, 48))
     assert "\n" not in str(found.value)

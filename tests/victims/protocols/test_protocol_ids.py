@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.overlay.compose import ByCount
 from poisonsets.manifests.records.trial import Add, InPlace
-from poisonsets.victims.protocols import Protocol, parse, suite, suites
+from poisonsets.victims.networks.shape import Shape
+from poisonsets.victims.protocols import Protocol, follows_extractor, of_network, parse, suite, suites
 
 ALL = [protocol for name in suites() for protocol in suite(name)]
 fractions = st.integers(0, 20_000).map(lambda n: f"{n // 1000}.{n % 1000:03d}")
@@ -58,6 +59,30 @@ def test_an_id_says_every_setting(protocol: Protocol, changes: dict[str, object]
     assert (changed.id == protocol.id) == (changed == protocol)
 
 
+def test_any_network_goes_with_any_suite() -> None:
+    protocol = parse("cifar10-transfer/efficientnet-lite0@input=96,epochs=20")
+    assert protocol.id == "cifar10-transfer/timm:tf_efficientnet_lite0@epochs=20,input=96"
+    assert parse(protocol.id) == protocol
+    assert protocol.shape == Shape("timm:tf_efficientnet_lite0", "1", 96)
+    listed = parse("cifar10-transfer/resnet18")
+    assert replace(protocol, network="resnet18", input=None, epochs=40) == listed
+    assert of_network("cifar10-transfer", Shape("vgg16", "0.25", 64)).id == "cifar10-transfer/vgg16@input=64,width=0.25"
+
+
+@pytest.mark.parametrize("name", sorted({member.suite for member in ALL} - {"toxic-table2"}))
+def test_a_suite_has_one_choice_of_settings_for_other_networks(name: str) -> None:
+    protocol = parse(f"{name}/alexnet-fc")
+    assert [replace(member, network="alexnet-fc") == protocol for member in suite(name)] == [True] * len(suite(name))
+
+
+def test_which_suites_fit_any_base() -> None:
+    for name in ("transfer", "finetune", "scratch"):
+        for member in suite(name):
+            assert (member.size, member.composition, member.flip, member.flip_target) == (None, "trial", False, False)
+            assert member.normalise == "own"
+    assert [name for name in suites() if follows_extractor(name)] == ["finetune", "transfer"]
+
+
 def test_one_protocol_has_one_id() -> None:
     ids = {
         parse(f"cifar10-transfer/resnet18@{text}").id
@@ -97,8 +122,8 @@ def test_the_rule_follows_the_composition() -> None:
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
-        ("digit-transfer/convnet", "Did you mean digits-transfer/convnet"),
-        ("cifar10-transfer/resnet", "Did you mean cifar10-transfer/resnet18"),
+        ("digit-transfer/convnet", "Did you mean digits-transfer?"),
+        ("cifar10-transfer/resnet", "Did you mean resnet"),
         ("digits-transfer/convnet@epoch=3", "Did you mean epochs"),
         ("digits-transfer/convnet@composition=inplace", "Did you mean in-place"),
         ("digits-transfer/convnet@epochs=three", "epochs=40"),
@@ -121,7 +146,15 @@ def test_the_rule_follows_the_composition() -> None:
         ("digits-transfer/convnet@nesterov=true,optimiser=adam", "sgd"),
         ("digits-transfer/convnet@nesterov=true,momentum=0", "above 0"),
         ("digits-transfer/convnet@", "Write key=value"),
-        ("", "protocol"),
+        ("", "no suite is called ''"),
+        ("digits-transfer", "Write for instance digits-transfer/convnet"),
+        ("digits-transfer/", "names no network"),
+        ("digits-transfer/timm:resnet18/x", "no network of timm is called"),
+        ("digits-transfer/timm:resnet18@main", "Write key=value"),
+        ("digits-transfer/timm:resnet18@input=0", "1 to 1024 pixels"),
+        ("digits-transfer/timm:resnet18@input=+96", "Write for example input=96"),
+        ("digits-transfer/timm:resnet18@input=2000", "1 to 1024 pixels"),
+        ("toxic-table2/vgg11", "Did you mean toxic-table2/resnet18"),
     ],
 )
 def test_what_has_no_meaning_is_refused_with_a_hint(text: str, answer: str) -> None:

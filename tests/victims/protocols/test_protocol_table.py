@@ -15,7 +15,15 @@ from poisonsets.victims.protocols import Protocol, suite, suites
 from poisonsets.victims.protocols._spelling import SETTINGS, shown
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "protocols.md").read_text()
-EVERYWHERE = {"lr_gamma": "0.1", "momentum": "0.9", "keep": "1", "flip_target": "false", "width": "1", "version": "1"}
+EVERYWHERE = {
+    "lr_gamma": "0.1",
+    "momentum": "0.9",
+    "keep": "1",
+    "flip_target": "false",
+    "width": "1",
+    "input": "-",
+    "version": "1",
+}
 
 
 def table() -> dict[str, dict[str, str]]:
@@ -53,7 +61,7 @@ def test_every_field_is_the_pages(member: Protocol) -> None:
 def test_what_is_the_same_everywhere_is_said_on_the_page() -> None:
     sentence = re.search(r"are the same everywhere: (.*?), version 1\.", PAGE)
     assert sentence is not None
-    assert {f"`{name}={value}`" for name, value in EVERYWHERE.items() if name != "version"} == set(
+    assert {f"`{name}={value}`" for name, value in EVERYWHERE.items() if name not in ("version", "input")} == set(
         sentence[1].split(", ")
     )
 

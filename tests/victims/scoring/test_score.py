@@ -254,11 +254,25 @@ class TestRefusals:
     def test_extractors_that_do_not_fit(self, tiny_base: Base, makers: Any, extractor: Weights) -> None:
         opened = makers.set_of(makers.trial())
         wide = replace(PROTOCOL, width="1")
-        self.refuse(MissingError, "width 1", opened, tiny_base, extractor=extractor, protocols=[wide])
+        self.refuse(
+            MissingError,
+            "needs an extractor convnet, given: convnet@width=",
+            opened,
+            tiny_base,
+            extractor=extractor,
+            protocols=[wide],
+        )
         both = [PROTOCOL, parse("cifar10-transfer/resnet18@composition=in-place")]
         self.refuse(MissingError, "needs an extractor resnet18", opened, tiny_base, extractor=extractor, protocols=both)
         record = extractor.record | {"provenance": {"side": [32, 32]}}
         self.refuse(MissingError, "32", opened, tiny_base, extractor=replace(extractor, record=record))
+
+    def test_an_extractor_without_an_input_of_its_protocol(
+        self, tiny_base: Base, makers: Any, extractor: Weights
+    ) -> None:
+        opened = makers.set_of(makers.trial())
+        other = extractor.at_input(16)
+        self.refuse(MissingError, "Add `input=16` to the protocol", opened, tiny_base, extractor=other)
 
     def test_trials_that_are_not_there(self, tiny_base: Base, makers: Any, extractor: Weights) -> None:
         opened = makers.set_of(makers.trial())

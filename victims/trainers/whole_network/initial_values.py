@@ -30,7 +30,7 @@ def network_spec(protocol: Protocol, extractor: Classifier | None, base: Base) -
     classes = len(base.victim_classes)
     if protocol.training == "scratch":
         mean, std = normalisation(protocol.normalise, images_of(base.train, base.victim_classes)[0])
-        return NetworkSpec(protocol.network, classes, protocol.width, mean, std)
+        return NetworkSpec(protocol.network, classes, protocol.width, mean, std, protocol.input)
     if extractor is None:
         raise UsageError(f"protocol {protocol.id} needs an extractor", "Give weights of its network and width")
     return replace(extractor.spec, classes=classes)
@@ -51,7 +51,7 @@ def initialise(
     """
     spec = network.spec
     if protocol.training == "scratch" or extractor is None:
-        fresh = build(spec.name, spec.classes, spec.width, spec.mean, spec.std, generator=generator)
+        fresh = build(spec.name, spec.classes, spec.width, spec.mean, spec.std, input=spec.input, generator=generator)
         network.load_state_dict(fresh.state_dict())
         network.train()
         return
