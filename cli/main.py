@@ -71,6 +71,7 @@ def root(
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _pin_cublas()
     _open_closed_streams()
     code = run(sys.argv[1:])
     try:
@@ -80,6 +81,16 @@ def main() -> None:
     if code == INTERRUPTED:
         _leave(code)
     sys.exit(code)
+
+
+def _pin_cublas() -> None:
+    """Fix the size of cuBLAS's memory, by which it chooses kernels, for this process and its workers.
+
+    PyTorch reads these once, at the first product; its own default depends on the GPU. More than one size would be
+    more than one result on one machine.
+    """
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    os.environ.pop("CUBLASLT_WORKSPACE_SIZE", None)
 
 
 def _open_closed_streams() -> None:

@@ -141,6 +141,7 @@ def score(
             sharing=sharing,
         )
     _note_compositions(wanted, scored, quiet=quiet)
+    _note_gpus(outcome)
     _tell(outcome, found, as_json=as_json)
     if fail_under is not None and any(s.poisoned.successes < fail_under * s.poisoned.n for s in outcome.summaries):
         output.note(f"a success rate is below --fail-under {fail_under}")
@@ -173,6 +174,15 @@ def _tell(outcome: Score, found: Subject, *, as_json: bool) -> None:
     table(outcome, f"{found.path} ({found.attack})", slots=slots)
     if whole is not None:
         training_sets.tell(whole)
+
+
+def _note_gpus(outcome: Score) -> None:
+    models = sorted({row.gpu for row in outcome.rows if row.gpu is not None})
+    if len(models) > 1:
+        output.note(
+            f"rows come from GPUs of {len(models)} models ({', '.join(models)}), which give different results; "
+            "score into a new folder for rows of one"
+        )
 
 
 def _note_compositions(wanted: Sequence[Protocol], scored: Sequence[ScorableTrial], *, quiet: bool) -> None:

@@ -41,7 +41,7 @@ def assignment(distances: Tensor, _previous: Tensor) -> Tensor:
     """The permutation with the least sum of distances."""
     from scipy.optimize import linear_sum_assignment
 
-    found = [linear_sum_assignment(one)[1] for one in distances.double().cpu().numpy()]
+    found = [linear_sum_assignment(one)[1] for one in distances.cpu().double().numpy()]
     return torch.from_numpy(np.stack(found).astype(np.int64)).to(distances.device)
 
 

@@ -21,9 +21,12 @@ from poisonsets.manifests.workers import Worker, run_all, silent
 from poisonsets.victims.placement import worker_device
 from poisonsets.victims.scoring import score
 from poisonsets.victims.scoring.worker import RowMaker
+from poisonsets.victims.trainers.whole_network.trainer import WholeNetworkTrainer
+from poisonsets.victims.training import loop
 
 CRAFT = ("craft", "label-flip", "--base", "digits", "--trials", "0-2", "--poisons", "5", "-q")
 PROTOCOL = "digits-scratch/convnet@epochs=1,width=0.0625"
+EVERY_EPOCH = dict(WholeNetworkTrainer.__init__.__kwdefaults__ or {}, every=1)
 MEASURED = {"device", "gpu", "peak_memory_bytes", "seconds"}
 
 
@@ -105,6 +108,32 @@ def test_rows_are_the_same_whichever_worker_makes_them(
     assert devices == ["cuda:0"] * 3 + ["cuda:1", "cuda:0", "cuda:1"]
     assert pool[1:] == [1, 3]
     assert not gpu.faults
+
+
+def test_rows_of_two_models_are_told_and_no_victim_is_of_both(
+    tmp_path: Path, gpu: Gpu, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A victim stopped in training begins anew on a GPU of another model."""
+    assert run([*CRAFT, "--device", "cpu", "-o", str(tmp_path / "set")]) == 0
+    asked = ["score", str(tmp_path / "set"), "--protocol", PROTOCOL.replace("=1", "=2"), "-o", str(tmp_path / "rows")]
+    monkeypatch.setattr(WholeNetworkTrainer.__init__, "__kwdefaults__", EVERY_EPOCH)
+    epochs: list[int] = []
+
+    def stop(_model: object, _schedule: object, epoch: int) -> None:
+        epochs.append(epoch)
+        if len(epochs) == 6:  # the second victim, after trial 0 has one and a control
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "refuse_diverged", stop)
+    assert run([*asked, "-q", "--device", "cuda"]) == 130
+    assert epochs == [0, 1, 0, 1, 0, 1]
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "another GPU")
+    capsys.readouterr()
+    assert run([*asked, "-q", "--device", "cuda", "--resume", "--json"]) == 0
+    told = capsys.readouterr()
+    assert epochs[6:8] == [0, 1]
+    assert {row["gpu"] for row in json.loads(told.out)["rows"]} == {MODEL, "another GPU"}
+    assert f"rows come from GPUs of 2 models ({MODEL}, another GPU)" in told.err
 
 
 @pytest.mark.parametrize("command", ["craft", "score"])

@@ -4,8 +4,8 @@
     CACHE/features/KEY.part-00007.safetensors    until that is complete, what it will hold (`parts`)
     CACHE/features/KEY.lock                      held by the process that computes it
 
-KEY is the sha256 of what its record says it is: extractor, training split, views, dtype, images, kind of device and
-version of torch. With 162 views, 2,500 images of 512 features take 396 MiB in float16.
+KEY is the sha256 of what its record says it is: extractor, training split, views, dtype, images, device (of a
+GPU its model) and version of torch. With 162 views, 2,500 images of 512 features take 396 MiB in float16.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files import array_file, canonical_json, store
 from poisonsets.manifests.files.safetensors_header import ArraySpec
 from poisonsets.manifests.workers import Progress, silent
+from poisonsets.victims.device import gpu_model
 from poisonsets.victims.features import parts
 from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.protocols import Protocol
@@ -104,7 +105,7 @@ class FeatureStore:
             "images": len(ids),
             "features": cache.network.feature_width,
             # The last bits depend on these.
-            "device": cache.images.device.type,
+            "device": gpu_model(cache.images.device) or cache.images.device.type,
             "torch": torch.__version__,
             **({"halvings": cache.halvings} if cache.halvings else {}),
         }

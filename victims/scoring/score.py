@@ -91,19 +91,21 @@ def score_set(
     Raises:
         MissingError: the base is another one, the results folder cannot be used, memory ran out or the device failed.
         UsageError: extractors and protocols do not match, a trial cannot be scored this way, or trajectories have no
-            results folder.
+            results folder or no float64 on the device.
         ViolationError: a victim diverged; it has no row.
         DamagedError: a file of the set, a stored row or, where asked for, its trajectory is damaged.
     """
     if trajectories and results is None:
         raise UsageError("trajectories need a results folder, and there is none", "Name a results folder")
+    devices = [device] if isinstance(device, torch.device) else device
+    if trajectories and devices[0].type == "mps":
+        raise UsageError("trajectories are computed in float64, which mps has not", "Record them with --device cpu")
     chosen = preflight(opened, base, protocols, trials)
     pairs = matched(protocols, extractors, base)
     seeds = tuple(dict.fromkeys(victim_seeds))
     wanted = [Job(t, *pair, seed, opened.manifest) for pair in pairs for t in chosen for seed in seeds]
     wanted = wanted[shard[0] :: shard[1]]
     rows: dict[str, Row] = {}
-    devices = [device] if isinstance(device, torch.device) else device
     settings = _settings(opened.manifest, pairs, base, devices[0]) | {"features": features, "precision": precision}
     worker_settings = WorkerSettings(base, devices[0], cache, features, precision, results, trajectories)
     with open_results(results, settings, resume=resume) if results else nullcontext() as folder:

@@ -21,7 +21,7 @@ from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.compose import composed_images
 from poisonsets.manifests.workers import Progress, part_of, silent
-from poisonsets.victims.device import exact_arithmetic, sent
+from poisonsets.victims.device import exact_arithmetic, gpu_model, sent
 from poisonsets.victims.networks import Classifier, skeleton
 from poisonsets.victims.networks.weights import weights_digest
 from poisonsets.victims.protocols import Protocol
@@ -199,7 +199,7 @@ class WholeNetworkTrainer:
             None if self._extractor is None else weights_digest(self._extractor),
             self._base.train.digest,
             list(self._classes),
-            [self._precision, self._device.type, torch.__version__],
+            [self._precision, gpu_model(self._device) or self._device.type, torch.__version__],
             list(key[0]),
             key[1],
         ]
