@@ -121,7 +121,7 @@ def _trials(text: str) -> Sequence[int]:
 
 
 Numbers: TypeAlias = Sequence[int]
-Precision: TypeAlias = Literal["fp32", "bf16"]
+Precision: TypeAlias = Literal["fp32", "tf32", "bf16"]
 in_bases = partial(in_what, "--base", autocompletion=names("bases"))
 in_numbers = partial(in_trials, metavar="NUMBERS")
 in_triggers = partial(in_trigger, autocompletion=names("triggers"), metavar="KIND[,key=value...]")

@@ -20,14 +20,14 @@ from poisonsets.manifests.overlay.compose import TrainingRows, compose_slots, co
 from poisonsets.manifests.records.origin import SurrogateRecord
 from poisonsets.manifests.records.trial import Composition, Slots
 from poisonsets.manifests.stream import Stream
-from poisonsets.victims.device import device_refusal, exact_arithmetic, gpu_model, is_out_of_memory
+from poisonsets.victims.device import device_refusal, gpu_model, is_out_of_memory
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.networks.image_size import refuse_size
 from poisonsets.victims.networks.weights import Weights, load_weights
 from poisonsets.victims.placement import worker_device
-from poisonsets.victims.training.loop import Precision, autocast
+from poisonsets.victims.precision import Precision, autocast, exact_arithmetic, refuse_precision
 from poisonsets.victims.training.pgd import pgd_step
 from poisonsets.victims.training.pretrain import fitted_network, training_ids
 from poisonsets.victims.training.pretraining import Pretraining
@@ -43,6 +43,7 @@ __all__ = [
     "gpu_model",
     "is_out_of_memory",
     "pgd_step",
+    "refuse_precision",
     "refuse_size",
     "retrain_surrogate",
     "shifted",
@@ -189,7 +190,7 @@ def retrain_surrogate(
         rule: how they enter the training set.
         seed: of initial weights, order and views.
         device: where to train.
-        precision: of the attack's passes through the network; training is float32.
+        precision: of the training and of the attack's passes through the network.
     """
     recorded = Pretraining.of_record(weights.record["pretraining"])
     pretraining = replace(recorded, input=weights.network.spec.input)
@@ -198,7 +199,7 @@ def retrain_surrogate(
     chosen = TrainingRows(rows.base[seen], rows.slot[seen], rows.label[seen])
     images = composed_images(base.train.images, chosen, poisons)
     composed = replace(base, train=Split(images, chosen.label))
-    network = fitted_network(replace(pretraining, seed=seed, images=0), composed, device=device)
+    network = fitted_network(replace(pretraining, seed=seed, images=0, precision=precision), composed, device=device)
     return Surrogate(network, pretraining.classes, device, precision)
 
 

@@ -80,7 +80,9 @@ def craft(
     include_surrogates: Annotated[
         bool, in_networks("--include-surrogates", help="Put the attacker's networks into the set.")
     ] = False,
-    precision: Annotated[options.Precision, in_networks(help="The arithmetic of the surrogates' passes.")] = "fp32",
+    precision: Annotated[
+        options.Precision, in_networks(help="The arithmetic of the surrogates' passes and retraining; tf32 on a GPU.")
+    ] = "fp32",
     preset: Annotated[
         str,
         in_settings(autocompletion=names("presets"), help="Settings by name (`poisonsets list presets`) or TOML file."),
@@ -107,8 +109,10 @@ def craft(
     from poisonsets.crafting.driver import craft_set
     from poisonsets.crafting.planning import Draw, craft_request
     from poisonsets.victims.placement import resolve_all, worker_count
+    from poisonsets.victims.precision import refuse_precision
 
     where = resolve_all(device)
+    refuse_precision(precision, where)
     count = worker_count(workers, where)
     opened = named_base(base)
     request = craft_request(

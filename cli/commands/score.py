@@ -71,7 +71,8 @@ def score(
         Literal["fp16", "fp32"], in_networks(help="What remembered features of training images are rounded to.")
     ] = "fp16",
     precision: Annotated[
-        options.Precision, in_networks(help="The arithmetic of passes in which whole networks are trained.")
+        options.Precision,
+        in_networks(help="The arithmetic of features and whole networks' training; tf32 on a GPU."),
     ] = "fp32",
     shard: Annotated[
         options.Part | None,
@@ -105,6 +106,7 @@ def score(
     found = context.with_resource(subject(path, base, asked, trials=trials, quiet=quiet, as_json=as_json))
 
     from poisonsets.victims.placement import resolve_all, worker_count
+    from poisonsets.victims.precision import refuse_precision
     from poisonsets.victims.results.folder import refuse_used
     from poisonsets.victims.scoring.preflight import preflight
     from poisonsets.victims.scoring.score import score_set
@@ -112,6 +114,7 @@ def score(
     if results is not None:
         refuse_used(results, resume=resume)
     where = resolve_all(device)
+    refuse_precision(precision, where)
     count = worker_count(workers, where)
     given = [read_network(file) for file in extractor or []]
     wanted = protocols(found.base, protocol or [], suite or [], [one.network.spec.shape for one in given])

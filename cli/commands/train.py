@@ -71,6 +71,9 @@ def train(
     adversary_step: Annotated[
         str | None, in_adversary(help="Levels a step moves a value. Default: a quarter of the radius.")
     ] = None,
+    precision: Annotated[
+        options.Precision, in_settings(help="The arithmetic of the passes in training; tf32 on a GPU.")
+    ] = "fp32",
     device: options.Device = "auto",
     out: Annotated[Path, in_output("-o", "--output", help="The weights file, .safetensors; it must not exist.")],
     quiet: options.Quiet = False,
@@ -108,6 +111,7 @@ def train(
         dropout=_decimal(dropout),
         images=images,
         normalise=normalise,
+        precision=precision,
         **adversary,
     )
     with output.progress(f"training {net}", quiet=quiet) as report:

@@ -62,6 +62,10 @@ SetupRecord: TypeAlias = Annotated[DrawnSetup | NamedSetup | FileSetup | Foreign
 Setting: TypeAlias = bool | int | Text | None
 
 
+Precision: TypeAlias = Literal["fp32", "tf32", "bf16"]
+"""Of networks' passes: float32, float32 whose products a GPU rounds to TF32, or bfloat16 by autocast."""
+
+
 class AttackRecord(Strict):
     """The attack, all of its settings, and what else decides the bytes it produces."""
 
@@ -69,7 +73,7 @@ class AttackRecord(Strict):
     version: Annotated[int, Field(ge=1)]
     settings: dict[Name, Setting]
     trigger_spec: Text | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     block_pixels: Annotated[int, Field(ge=1, le=2**53)] | None = None
 
 

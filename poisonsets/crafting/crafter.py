@@ -71,7 +71,7 @@ class Crafter:
             OSError, MissingError, DamagedError: as the attack raised them; other errors refuse the block's trials.
         """
         try:
-            with exact_arithmetic():
+            with exact_arithmetic(self._request.precision):
                 crafted = self._attack(self._task(block), self._context(block, progress))
         except Exception as error:
             halves = len(block.plans) > 1 and halvings < limits.HALVINGS

@@ -27,7 +27,7 @@ from poisonsets.manifests.sets.reader import open_set
 from poisonsets.manifests.trials.plan import composition_of
 from poisonsets.manifests.verification.checks import integrity
 from poisonsets.manifests.workers import Progress, run_all, silent
-from poisonsets.surrogates import worker_device
+from poisonsets.surrogates import refuse_precision, worker_device
 
 CURVE_POINTS = 21
 
@@ -69,14 +69,16 @@ def craft_set(
         progress: called with the blocks done, fractions of running ones included, and the total.
 
     Raises:
-        UsageError: the attack or the base cannot meet the request.
+        UsageError: the attack, the base or a device cannot meet the request.
         MissingError: the output folder or a surrogate cannot be used.
         ViolationError: every trial was refused; nothing is left on disk.
     """
+    devices = [device] if isinstance(device, torch.device) else device
+    refuse_precision(request.precision, devices)
     preflight(request)
     if resume and (output / writer.MANIFEST).exists():
         return _as_finished(output, request)
-    watch, devices = provenance.Stopwatch(), [device] if isinstance(device, torch.device) else device
+    watch = provenance.Stopwatch()
     with writer.write_set(output, request.identity() | {"device": devices[0].type}, resume=resume) as unfinished:
         blocks = [
             block for block in partition(request) if any(plan.trial not in unfinished.finished for plan in block.plans)

@@ -74,7 +74,7 @@ def craft_request(
         surrogates: the attacker's networks.
         trigger: a backdoor's, `KIND[,key=value...]`; None takes the attack's default.
         seed: of drawn trials and of the attack's randomness.
-        precision: of the surrogates' passes.
+        precision: of the surrogates' passes, and of their retraining inside an attack.
         asked: options of drawn trials.
 
     Raises:

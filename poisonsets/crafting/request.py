@@ -37,7 +37,7 @@ class CraftRequest:
         plans: the trials, ascending.
         seed: of the attack's randomness.
         trigger: a backdoor's trigger and its resolved spec.
-        precision: of the surrogates' passes.
+        precision: of the surrogates' passes, and of their retraining inside an attack.
     """
 
     name: str

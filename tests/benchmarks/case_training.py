@@ -9,9 +9,9 @@ from benchmarks.bench import Case
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.networks import build
 from poisonsets.victims.networks.normalisation import CONSTANTS
+from poisonsets.victims.precision import exact_arithmetic
 from poisonsets.victims.protocols import parse
 from poisonsets.victims.training.loop import fit, schedule_of
 from poisonsets.victims.training.views import apply_views

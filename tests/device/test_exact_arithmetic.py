@@ -13,7 +13,10 @@ import torch
 import torch.nn.functional as F
 from device.fake_gpu import DEVICE, fake_gpu
 
-from poisonsets.victims.device import device_refusal, exact_arithmetic
+from poisonsets.cli import options
+from poisonsets.manifests.errors import UsageError
+from poisonsets.victims.device import device_refusal
+from poisonsets.victims.precision import Precision, exact_arithmetic, refuse_precision
 
 BACKENDS: Any = torch.backends
 compiler: Any = importlib.import_module("torch._inductor.config")
@@ -57,6 +60,37 @@ def test_nothing_is_rounded_to_tf32_or_bfloat16(way: str) -> None:
         assert torch.get_float32_matmul_precision() == "highest"
         assert (BACKENDS.cuda.matmul.allow_tf32, BACKENDS.cudnn.allow_tf32) == (False, False)
     assert precisions() == before
+
+
+@pytest.mark.parametrize("way", TELL)
+def test_tf32_is_on_a_gpu_alone_and_asked_for_anywhere_is_overruled(way: str) -> None:
+    TELL[way]()
+    before = precisions()
+    with exact_arithmetic("tf32"):
+        assert precisions() == ["tf32"] * 3 + ["ieee"] * 3
+        assert torch.get_float32_matmul_precision() == "high"
+        assert (BACKENDS.cuda.matmul.allow_tf32, BACKENDS.cudnn.allow_tf32) == (True, True)
+        with exact_arithmetic():
+            assert precisions() == ["ieee"] * len(OPERATIONS)
+        assert precisions() == ["tf32"] * 3 + ["ieee"] * 3
+    assert precisions() == before
+
+
+@pytest.mark.parametrize(
+    ("precision", "kinds"), [("fp32", {"cpu", "cuda", "mps"}), ("tf32", {"cuda"}), ("bf16", {"cpu", "cuda"})]
+)
+def test_a_device_that_lacks_a_precision_is_refused(precision: Precision, kinds: set[str]) -> None:
+    for kind in ("cpu", "cuda", "mps"):
+        if kind in kinds:
+            refuse_precision(precision, torch.device(kind))
+            continue
+        with pytest.raises(UsageError, match=f"no {precision} on device {kind}") as refused:
+            refuse_precision(precision, [torch.device("cuda", 0), torch.device(kind)])
+        assert refused.value.remedy == "Use --precision fp32"
+
+
+def test_the_command_line_knows_every_precision() -> None:
+    assert options.Precision == Precision
 
 
 @pytest.mark.parametrize("level", ["highest", "high", "medium"])
@@ -111,7 +145,7 @@ def test_an_operator_that_adds_in_random_order_is_refused() -> None:
 
 def test_the_environment_does_not_count_either() -> None:
     program = (
-        "import torch; from poisonsets.victims.device import exact_arithmetic\n"
+        "import torch; from poisonsets.victims.precision import exact_arithmetic\n"
         "asked = lambda: print(torch.backends.cuda.matmul.allow_tf32)\n"
         "asked()\nwith exact_arithmetic(): asked()\nasked()"
     )

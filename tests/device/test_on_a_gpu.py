@@ -18,14 +18,15 @@ from poisonsets.cli.main import run
 from poisonsets.crafting.crafter import Crafter
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.methods.pairing import greedy
-from poisonsets.victims.networks import build
+from poisonsets.victims.features.cache import FeatureCache
+from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.scoring.jobs import forget_peak
 from poisonsets.victims.trainers.whole_network import forward_pass
 from poisonsets.victims.trainers.whole_network.trainer import WholeNetworkTrainer
 from poisonsets.victims.training import loop
 from poisonsets.victims.training.checkpoint import Checkpoint
 from poisonsets.victims.training.loop import Schedule, fit, optimiser_of
-from poisonsets.victims.training.pretrain import cached_weights
+from poisonsets.victims.training.pretrain import cached_weights, train_network
 from poisonsets.victims.training.pretraining import Pretraining
 
 EVERY_EPOCH = dict(WholeNetworkTrainer.__init__.__kwdefaults__ or {}, every=1)
@@ -244,4 +245,32 @@ def test_the_greedy_pairing_is_that_of_the_cpu(gpu: Gpu) -> None:
     before = torch.arange(9).repeat(4, 1)
     found = greedy(distances.to(DEVICE), before.to(DEVICE))
     assert found.cpu().tolist() == greedy(distances, before).tolist()
+    assert not gpu.faults
+
+
+def test_tf32_is_in_force_in_the_passes_that_it_is_meant_for(
+    gpu: Gpu, digits: Base, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training, surrogates' passes and features; results are measured in float32."""
+    seen: list[tuple[bool, str]] = []
+    stages = Classifier.stages
+
+    def watched(self: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
+        if images.is_cuda:
+            seen.append((self.training, torch.backends.cuda.matmul.fp32_precision))
+        return stages(self, images)
+
+    monkeypatch.setattr(Classifier, "stages", watched)
+    pretraining = Pretraining("convnet", (0, 1), epochs=1, width="0.0625", batch=64, images=100, precision="tf32")
+    trained = train_network(pretraining, digits, device=DEVICE).network
+    assert set(seen) == {(True, "tf32"), (False, "ieee")}
+    seen.clear()
+    images = torch.zeros(3, 8, 8, 3, dtype=torch.uint8, device=DEVICE)
+    FeatureCache(trained, images, pad=0, flip=False, precision="tf32").plain()
+    assert seen == [(False, "tf32")]
+    seen.clear()
+    asked = ["--base", "digits", "--trials", "0", "--poisons", "5", "--set", "steps=1", "--surrogate", str(network)]
+    out = ["--precision", "tf32", "--device", "cuda", "-q", "-o", str(tmp_path / "set")]
+    assert run(["craft", "bullseye-polytope", *asked, *out]) == 0
+    assert set(seen) == {(False, "tf32")}
     assert not gpu.faults

@@ -12,11 +12,13 @@ import pytest
 import torch
 from forge import small_base
 
+from poisonsets import surrogates
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.records.origin import SurrogateRecord
 from poisonsets.manifests.records.trial import Add, Composition, InPlace, Slots, Supplant
 from poisonsets.surrogates import Surrogate, Surrogates, retrain_surrogate
+from poisonsets.victims.networks import Classifier
 from poisonsets.victims.networks.weights import Weights, load_weights
 from poisonsets.victims.training.pretrain import cached_weights
 from poisonsets.victims.training.pretraining import Pretraining
@@ -170,3 +172,19 @@ def test_a_file_that_is_missing_damaged_or_changed_on_the_way_is_named(
     path.write_bytes(tiny_weights[1].path.read_bytes())
     with pytest.raises(DamagedError, match=r"moved\.safetensors: has changed since crafting began"):
         received(sent)
+
+
+def test_a_surrogate_is_retrained_in_the_precision_of_the_attack(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = small_base()
+    weights = cached_weights(Pretraining("convnet", (0, 1, 2), epochs=1, width="0.25"), base, cache, device=CPU)
+    trained: list[Pretraining] = []
+
+    def fitted(pretraining: Pretraining, *_base: object, **_where: object) -> Classifier:
+        trained.append(pretraining)
+        return weights.network
+
+    monkeypatch.setattr(surrogates, "fitted_network", fitted)
+    slots, poisons = Slots(bases=(1,), labels=(0,)), base.train.images[:1]
+    for precision in ("fp32", "bf16"):
+        retrain_surrogate(weights, base, slots, poisons, InPlace(), seed=1, device=CPU, precision=precision)
+    assert [one.precision for one in trained] == ["fp32", "bf16"]

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from poisonsets.manifests.errors import ViolationError
-from poisonsets.victims.device import exact_arithmetic, sent
+from poisonsets.victims.device import sent
 from poisonsets.victims.networks import Classifier
+from poisonsets.victims.precision import Precision, autocast, exact_arithmetic
 from poisonsets.victims.training.views import apply_views, plain_view, view_count
 
 
@@ -27,6 +28,7 @@ class FeatureCache:
         flip: whether mirrored views exist.
         dtype: of remembered features, float32 or float16; float16 takes half the memory and moves logits by about a
             ten-thousandth of their standard deviation.
+        precision: of the forward passes.
         halvings: how often a forward pass was halved for lack of memory.
 
     Attributes:
@@ -42,9 +44,10 @@ class FeatureCache:
         pad: int,
         flip: bool,
         dtype: torch.dtype = torch.float32,
+        precision: Precision = "fp32",
         halvings: int = 0,
     ) -> None:
-        self.network, self.images = network, images
+        self.network, self.images, self.precision = network, images, precision
         self.pad, self.flip, self.dtype, self.halvings = pad, flip, dtype, halvings
         self.views = view_count(pad, flip=flip)
         # Fixed for each kind of device: it depends on free memory only where a pass did not fit.
@@ -119,7 +122,6 @@ class FeatureCache:
         return self.get(ids, torch.full_like(ids, plain_view(self.pad)))
 
     @torch.no_grad()
-    @exact_arithmetic()
     def computed(self, keys: Tensor) -> Tensor:
         """Features [M, D] of `dtype` for keys int64 [M] on the CPU, computed anew and not remembered.
 
@@ -129,14 +131,15 @@ class FeatureCache:
         """
         found = torch.empty((len(keys), self.network.feature_width), dtype=self.dtype, device=self.images.device)
         measures = []
-        for start in range(0, len(keys), self.batch):
-            part = keys[start : start + self.batch]
-            features = self._forward(part)
-            rounded = found[start : start + len(part)]
-            rounded.copy_(features)
-            if self.dtype == torch.float16:
-                # Both sides in float32. Asked about once, at the end: an answer is waited for.
-                measures.append(torch.stack([(features - rounded.float()).abs().max(), features.abs().max()]))
+        with exact_arithmetic(self.precision):
+            for start in range(0, len(keys), self.batch):
+                part = keys[start : start + self.batch]
+                features = self._forward(part)
+                rounded = found[start : start + len(part)]
+                rounded.copy_(features)
+                if self.dtype == torch.float16:
+                    # Both sides in float32. Asked about once, at the end: an answer is waited for.
+                    measures.append(torch.stack([(features - rounded.float()).abs().max(), features.abs().max()]))
         if measures:
             _refuse_coarse(torch.stack(measures).cpu())
         return found
@@ -146,7 +149,9 @@ class FeatureCache:
         images = self.images[padded // self.views]
         inputs = apply_views(images, padded % self.views, self.pad, flip=self.flip)
         self.forwards += self.batch
-        return self.network.features(inputs)[: len(keys)]
+        with autocast(self.images.device, self.precision):
+            features = self.network.features(inputs)
+        return features[: len(keys)].float()
 
     def _reserve(self, entries: int) -> None:
         if entries <= len(self._store):

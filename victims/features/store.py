@@ -4,8 +4,9 @@
     CACHE/features/KEY.part-00007.safetensors    until that is complete, what it will hold (`parts`)
     CACHE/features/KEY.lock                      held by the process that computes it
 
-KEY is the sha256 of what its record says it is: extractor, training split, views, dtype, images, device (of a
-GPU its model) and version of torch. With 162 views, 2,500 images of 512 features take 396 MiB in float16.
+KEY is the sha256 of what its record says it is: extractor, training split, views, dtype, images, precision of the
+passes, device (of a GPU its model) and version of torch. With 162 views, 2,500 images of 512 features take 396 MiB in
+float16.
 """
 
 import hashlib
@@ -107,6 +108,7 @@ class FeatureStore:
             # The last bits depend on these.
             "device": gpu_model(cache.images.device) or cache.images.device.type,
             "torch": torch.__version__,
+            **({"precision": cache.precision} if cache.precision != "fp32" else {}),
             **({"halvings": cache.halvings} if cache.halvings else {}),
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import model_validator
 
 from poisonsets.manifests.records.fields import Decimal, Index, Label, Name, Sha256, Strict, Text
+from poisonsets.manifests.records.origin import Precision
 from poisonsets.victims.results.job import JobRecord
 from poisonsets.victims.results.threat import ThreatLevel
 
@@ -39,6 +40,7 @@ class Row(JobRecord):
         seconds: wall time, the job's share of its block's.
         device: its kind, `cpu` or `cuda`.
         gpu: the GPU's model; None on a CPU.
+        precision: of the passes that give features or train the whole network.
         peak_memory_bytes: on a GPU the most allocated during the job, else the most the process ever held.
 
     Raises:
@@ -64,6 +66,7 @@ class Row(JobRecord):
     seconds: Decimal
     device: Text
     gpu: Text | None = None
+    precision: Precision = "fp32"
     peak_memory_bytes: Index
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.records.origin import ForeignSetup
 from poisonsets.victims.device import gpu_model
 from poisonsets.victims.networks.weights import Weights
+from poisonsets.victims.precision import Precision
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results.folder import ResultsFolder
 from poisonsets.victims.results.job import JobIdentity
@@ -79,7 +80,9 @@ def stored_row(job: Job, folder: ResultsFolder) -> Row | None:
     return row.model_copy(update={"threat_level": job.threat_level()})
 
 
-def finished_row(job: Job, predictions: Predictions, *, seconds: float, device: torch.device) -> Row:
+def finished_row(
+    job: Job, predictions: Predictions, *, seconds: float, device: torch.device, precision: Precision
+) -> Row:
     """The row of a job.
 
     Args:
@@ -87,6 +90,7 @@ def finished_row(job: Job, predictions: Predictions, *, seconds: float, device: 
         predictions: of its victim and control.
         seconds: wall time, the job's share of its block's.
         device: where it was computed.
+        precision: of the networks' passes.
     """
     record, count = job.trial.record, len(job.trial.record.targets)
     adversarial, victim, control = record.adversarial_label, predictions.victim, predictions.control
@@ -119,6 +123,7 @@ def finished_row(job: Job, predictions: Predictions, *, seconds: float, device: 
         seconds=f"{seconds:.3f}",
         device=device.type,
         gpu=gpu_model(device),
+        precision=precision,
         peak_memory_bytes=_peak(device),
     )
 

@@ -20,6 +20,7 @@ from poisonsets.manifests.workers import Progress, run_all, silent
 from poisonsets.victims.features.store import FeatureDtype
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.placement import worker_device
+from poisonsets.victims.precision import Precision, refuse_precision
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder, open_results
 from poisonsets.victims.results.row import Row
@@ -29,7 +30,6 @@ from poisonsets.victims.scoring.jobs import Job, stored_row
 from poisonsets.victims.scoring.preflight import preflight
 from poisonsets.victims.scoring.subject import ScorableManifest, ScorableSet
 from poisonsets.victims.scoring.worker import RowMaker, WorkerSettings, blocks, trajectory_record
-from poisonsets.victims.training.loop import Precision
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def score_set(
         cache: the cache folder, where from four trials on the features of clean images are kept for all attacks and
             processes; without one they are only remembered.
         features: what remembered features of training images are rounded to, `fp16` or `fp32`.
-        precision: of the passes in which whole networks are trained, `fp32` or `bf16`.
+        precision: of the passes that give features and of those in which whole networks are trained: `fp32`, `bf16` or,
+            on a GPU, `tf32`. Heads are trained, and whole networks evaluated, in float32.
         shard: (i, n): every n-th job from job i on, 0-based. Rows of all shards in one folder are the whole.
         workers: processes to train victims in; rows do not depend on it, but each process trains its own controls.
         device: where to compute; several, of one kind and model, have one or more workers each.
@@ -90,8 +91,8 @@ def score_set(
 
     Raises:
         MissingError: the base is another one, the results folder cannot be used, memory ran out or the device failed.
-        UsageError: extractors and protocols do not match, a trial cannot be scored this way, or trajectories have no
-            results folder or no float64 on the device.
+        UsageError: a device cannot compute in the precision, extractors and protocols do not match, a trial cannot be
+            scored this way, or trajectories have no results folder or no float64 on the device.
         ViolationError: a victim diverged; it has no row.
         DamagedError: a file of the set, a stored row or, where asked for, its trajectory is damaged.
     """
@@ -100,6 +101,7 @@ def score_set(
     devices = [device] if isinstance(device, torch.device) else device
     if trajectories and devices[0].type == "mps":
         raise UsageError("trajectories are computed in float64, which mps has not", "Record them with --device cpu")
+    refuse_precision(precision, devices)
     chosen = preflight(opened, base, protocols, trials)
     pairs = matched(protocols, extractors, base)
     seeds = tuple(dict.fromkeys(victim_seeds))

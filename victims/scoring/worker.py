@@ -17,6 +17,7 @@ from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.workers import Progress, part_of, silent
 from poisonsets.victims.device import device_refusal, is_out_of_memory
 from poisonsets.victims.features.store import FeatureDtype, FeatureStore
+from poisonsets.victims.precision import Precision
 from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder, trajectory_path
 from poisonsets.victims.results.row import Row
 from poisonsets.victims.results.trajectory import Trajectory, TrajectoryRecord, write_trajectory
@@ -25,7 +26,6 @@ from poisonsets.victims.trainers.linear_probe.trainer import LinearProbeTrainer
 from poisonsets.victims.trainers.predictions import Predictions
 from poisonsets.victims.trainers.victim_pair import JobInput
 from poisonsets.victims.trainers.whole_network.trainer import WholeNetworkTrainer
-from poisonsets.victims.training.loop import Precision
 
 _LESS_MEMORY: Final = "Use fewer --workers, fewer --trials at a time or smaller networks, go on with --resume"
 Trainer: TypeAlias = LinearProbeTrainer | WholeNetworkTrainer
@@ -145,7 +145,7 @@ class RowMaker:
             if isinstance(found, ViolationError):
                 made.append(found)
                 continue
-            row = finished_row(job, found, seconds=seconds, device=settings.device)
+            row = finished_row(job, found, seconds=seconds, device=settings.device, precision=settings.precision)
             if settings.results is not None:
                 if settings.trajectories:
                     write_trajectory(trajectory_path(settings.results, job.identity.key), _trajectory(job, found))
@@ -202,6 +202,7 @@ def _trainer(block: JobBlock, settings: WorkerSettings, sharing: Progress, halvi
         base,
         settings.device,
         features=settings.features,
+        precision=settings.precision,
         curves=settings.trajectories,
         halvings=halvings,
     )

@@ -5,9 +5,8 @@ victims and lone heads all use it. Nothing within an epoch waits for the device.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +15,11 @@ from torch import Tensor, nn
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.workers import Progress, silent
 from poisonsets.victims.device import sent
+from poisonsets.victims.precision import Precision, autocast
 from poisonsets.victims.protocols import Augment, Optimiser
 from poisonsets.victims.training.checkpoint import Checkpoint, Recorder
 from poisonsets.victims.training.views import view_count
 
-Precision: TypeAlias = Literal["fp32", "bf16"]
 InputTransform: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """From rows int64 [M] and their drawn views [M] or [M, 3], on the device, to what the model is given."""
 
@@ -73,7 +72,8 @@ def fit(
         schedule: every setting.
         generator: on the CPU; `transform` and `forward` may draw from it too.
         forward: from inputs to logits; the model itself where left out. A compiled step is passed here.
-        precision: `bf16` computes the forward pass and the loss by autocast, weights stay float32.
+        precision: `bf16` computes the forward pass and the loss by autocast, weights stay float32; the caller is within
+            `exact_arithmetic` of it.
         checkpoint: where the run is resumed from and kept.
         recorder: looks at every step; the run is the same bytes without it.
         progress: told after each epoch.
@@ -134,11 +134,6 @@ def optimiser_of(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
         )
     kind = torch.optim.Adam if schedule.optimiser == "adam" else torch.optim.AdamW
     return kind(values, lr=rate, betas=(momentum, 0.999), weight_decay=decay, fused=fused)
-
-
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """bfloat16 where it is safe for `bf16`; nothing for `fp32`."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def refuse_diverged(model: nn.Module, schedule: Schedule, epoch: int) -> None:

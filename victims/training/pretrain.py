@@ -15,12 +15,13 @@ from poisonsets.manifests.files import store
 from poisonsets.manifests.files.pixels import Images, Labels
 from poisonsets.manifests.stream import Stream
 from poisonsets.manifests.workers import Progress, silent
-from poisonsets.victims.device import exact_arithmetic, sent
+from poisonsets.victims.device import sent
 from poisonsets.victims.networks import Classifier, build
 from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.networks.image_size import refuse_single, refuse_size
 from poisonsets.victims.networks.normalisation import normalisation
 from poisonsets.victims.networks.weights import Weights, load_weights, save_weights
+from poisonsets.victims.precision import autocast, exact_arithmetic, refuse_precision
 from poisonsets.victims.training.adversarial import Adversary, adversary_of, attacked
 from poisonsets.victims.training.labels import images_of
 from poisonsets.victims.training.loop import fit, schedule_of
@@ -82,10 +83,11 @@ def fitted_network(
         The network in eval mode, on the device.
 
     Raises:
-        UsageError: as `training_ids`; views are mirrored although the base's images may not be; the network cannot take
-            images of the base's size, or the batch size leaves a step of one image that it cannot train on; or training
-            diverged.
+        UsageError: as `training_ids`; the device cannot compute in the precision; views are mirrored although the
+            base's images may not be; the network cannot take images of the base's size, or the batch size leaves a step
+            of one image that it cannot train on; or training diverged.
     """
+    refuse_precision(pretraining.precision, device)
     if pretraining.flip and not base.mirror:
         raise UsageError(f"the pretraining mirrors images, but those of {base.name} change meaning in a mirror")
     images, labels = training_images(pretraining, base)
@@ -97,7 +99,7 @@ def fitted_network(
     refuse_single(network, base.train.side, images=len(labels), batch=pretraining.batch)
     network.to(device)
     on_device = torch.tensor(images, device=device), torch.tensor(labels, device=device)
-    with exact_arithmetic():
+    with exact_arithmetic(pretraining.precision):
         _fit(network, pretraining, *on_device, generator=generator, progress=progress)
     return network.eval()
 
@@ -229,7 +231,10 @@ def _fit(
 
     def transform(here: Tensor, views: Tensor) -> Tensor:
         inputs = apply_views(images[here], views, pretraining.pad, flip=pretraining.flip)
-        return attacked(network, inputs, labels[here], adversary, generator) if adversary else inputs
+        if not adversary:
+            return inputs
+        with autocast(labels.device, pretraining.precision):
+            return attacked(network, inputs, labels[here], adversary, generator)
 
     def forward(inputs: Tensor) -> Tensor:
         with dropping(network, dropout, generator):
@@ -239,7 +244,16 @@ def _fit(
     network.train()
     try:
         schedule = schedule_of(pretraining)
-        fit(network, transform, labels, schedule, generator=generator, forward=forward, progress=progress)
+        fit(
+            network,
+            transform,
+            labels,
+            schedule,
+            generator=generator,
+            forward=forward,
+            precision=pretraining.precision,
+            progress=progress,
+        )
     except ViolationError as error:
         # A pretraining that diverges is a wrong choice of settings; no set is to blame.
         raise UsageError(error.message, error.remedy) from error

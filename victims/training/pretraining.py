@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.files import canonical_json
+from poisonsets.manifests.records.origin import Precision
 from poisonsets.manifests.spelling import parse_decimal, unknown
 from poisonsets.victims import networks
 from poisonsets.victims.networks.shape import Shape
@@ -46,6 +47,7 @@ class Pretraining:
         normalise: `own` for the training images' mean and standard deviation of each channel; `none` leaves pixels in
             0..1.
         input: the side, in pixels, that the network's first layer brings images to; None where they stay as they are.
+        precision: of the passes in training (`victims.precision`); accuracies are measured in float32.
 
     Raises:
         UsageError: a setting is out of range.
@@ -71,11 +73,13 @@ class Pretraining:
     adversary_step: str = "0"
     normalise: Normalise = "own"
     input: int | None = None
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         networks.refuse_unknown(self.network)
-        if self.normalise not in get_args(Normalise):
-            raise unknown("normalise", self.normalise, get_args(Normalise))
+        for name, known in (("normalise", get_args(Normalise)), ("precision", get_args(Precision))):
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known)
         for name, value in vars(self.shape).items():
             object.__setattr__(self, "network" if name == "name" else name, value)
         for name in ("learning_rate", "lr_gamma", "momentum", "weight_decay", "dropout", "adversary_step"):
@@ -112,14 +116,15 @@ class Pretraining:
     def of_record(cls, record: Mapping[str, Any]) -> Pretraining:
         """The pretraining whose `record` a manifest or weights file holds; lists may have become tuples.
 
-        A record without `normalise`, of an earlier version, means `own`; one without `input` gives none.
+        A record of an earlier version may lack `normalise`, which means `own`, and `precision`, which means `fp32`; one
+        without `input` gives none.
 
         Raises:
             DamagedError: another setting is missing, unknown, of the wrong kind or out of range.
         """
         wanted: dict[str, type] = {field.name: type(field.default) for field in fields(cls)}
         wanted |= {"network": str, "classes": tuple, "epochs": int, "input": int}
-        values: dict[str, Any] = {"normalise": "own"}
+        values: dict[str, Any] = {"normalise": "own", "precision": "fp32"}
         if "input" not in record:
             del wanted["input"]
         values |= {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}

@@ -8,7 +8,7 @@ import torch
 
 from poisonsets.experiments.audit.plan import AIMED, BACKDOOR, AuditPlan, Cell
 from poisonsets.surrogates import Surrogate
-from poisonsets.victims.device import exact_arithmetic
+from poisonsets.victims.precision import exact_arithmetic
 from poisonsets.victims.training.views import as_input, view_count
 
 IMAGES: Final = 32  # of the measured pass

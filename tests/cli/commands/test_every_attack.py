@@ -160,7 +160,16 @@ REFUSED = {
         "999 poisons cannot be drawn",
     ),
     "no such settings": (("craft", "noise", *CRAFT, "--preset", "fast"), 2, "published, digits"),
-    "no such precision": (("craft", "noise", *CRAFT, "--precision", "fp16"), 2, "'fp16' is not one of 'fp32', 'bf16'"),
+    "no such precision": (
+        ("craft", "noise", *CRAFT, "--precision", "fp16"),
+        2,
+        "'fp16' is not one of 'fp32', 'tf32', 'bf16'",
+    ),
+    "the precision of a GPU": (
+        ("craft", "noise", *CRAFT, "--precision", "tf32", "--device", "cpu"),
+        2,
+        "no tf32 on device cpu",
+    ),
 }
 
 

@@ -122,7 +122,10 @@ USAGE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     },
     "protocol": (protocol("digits-transfer/convnett"), ("'digits-transfer/convnett'", "Did you mean convnet?")),
     "protocol, empty": (protocol(""), ("protocol ''", "no suite is called ''", "Known:")),
-    "protocol, a suite": (protocol("digits-transfer"), ("names no network", "Write for instance digits-transfer/convnet")),
+    "protocol, a suite": (
+        protocol("digits-transfer"),
+        ("names no network", "Write for instance digits-transfer/convnet"),
+    ),
     "suite": (("{set}", "--suite", "digits-transferr", *GIVEN), ("digits-transferr", "Did you mean digits-transfer?")),
     "override": (protocol("digits-transfer/convnet@epoch=1"), ("'epoch'", "Did you mean epochs?")),
     "override, none": (protocol("digits-transfer/convnet@"), ("'' is no option", "Write key=value")),
@@ -144,7 +147,11 @@ USAGE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "normalise=cifar10": ("normalise is cifar10", "normalise=own"),
         }.items()
     },
-    "precision": ((*PLAIN, "--precision", "fp16"), ("'--precision': 'fp16' is not one of 'fp32', 'bf16'",)),
+    "precision": ((*PLAIN, "--precision", "fp16"), ("'--precision': 'fp16' is not one of 'fp32', 'tf32', 'bf16'",)),
+    "precision of a GPU": (
+        (*PLAIN, "--precision", "tf32", "--device", "cpu"),
+        ("no tf32 on device cpu", "--precision fp32"),
+    ),
     "features": ((*PLAIN, "--feature-dtype", "fp8"), ("'--feature-dtype': 'fp8' is not one of 'fp16', 'fp32'",)),
     "fail under": ((*PLAIN, "--fail-under", "2"), ("--fail-under 2", "0.5")),
     "workers": ((*PLAIN, "--workers", "0"), ("--workers",)),

@@ -64,6 +64,13 @@ def test_rows_of_two_precisions_do_not_mix(cli: Cli, backdoor: Path) -> None:
     cli(*score, "--precision", "bf16", "--resume").refused(4, "precision")
 
 
+@pytest.mark.parametrize("protocol", [SCRATCH, "digits-transfer/convnet@composition=trial,epochs=1"])
+def test_rows_name_the_precision(cli: Cli, backdoor: Path, protocol: str) -> None:
+    score = ("score", backdoor, "--protocol", protocol, "--trials", "0", "-q", "--json")
+    for asked, named in (((), "fp32"), (("--precision", "bf16"), "bf16")):
+        assert {row["precision"] for row in cli(*score, *asked).document()["rows"]} == {named}
+
+
 @pytest.mark.parametrize("protocol", [SCRATCH, "digits-transfer/convnet@composition=trial,epochs=2"])
 def test_workers_change_no_row(cli: Cli, backdoor: Path, protocol: str) -> None:
     score = ("score", backdoor, "--protocol", protocol, "--victim-seeds", "0-1", "-q", "--json")

@@ -26,7 +26,7 @@ def test_a_plain_network_has_no_adversary(cli: Callable[..., Any], here: Path) -
     assert "attacked" not in done.out
     found = pretraining()
     assert (found["adversary"], found["adversary_steps"], found["adversary_step"]) == (0, 0, "0")
-    assert (found["dropout"], found["images"], found["normalise"]) == ("0", 0, "own")
+    assert (found["dropout"], found["images"], found["normalise"], found["precision"]) == ("0", 0, "own", "fp32")
 
 
 def test_a_robust_network_says_how_it_was_made_and_how_robust_it_is(cli: Callable[..., Any], here: Path) -> None:
@@ -46,6 +46,13 @@ def test_the_adversary_is_as_asked_for(cli: Callable[..., Any], here: Path) -> N
     assert "attacked as in training" in done.out
     found = pretraining()
     assert (found["adversary"], found["adversary_steps"], found["adversary_step"]) == (10, 2, "2.5")
+
+
+def test_the_precision_is_recorded_and_refused_where_the_device_lacks_it(cli: Callable[..., Any], here: Path) -> None:
+    cli(*QUICK, *OUT, "--precision", "tf32", "--device", "cpu").refused(2, "no tf32 on device cpu", "--precision fp32")
+    assert not Path("new.safetensors").exists()
+    assert cli(*QUICK, *OUT, "--images", "50", "--precision", "bf16").code == 0
+    assert pretraining()["precision"] == "bf16"
 
 
 def test_images_may_be_shown_as_they_are(cli: Callable[..., Any], here: Path) -> None:

@@ -40,6 +40,12 @@ def fresh(base: Base, extractor: Weights, precision: FeatureDtype = "fp16", pad:
     return FeatureCache(folded(extractor.network), images, pad=pad, flip=True, dtype=DTYPES[precision])
 
 
+def coarse(base: Base, extractor: Weights) -> FeatureCache:
+    """As `fresh`, by passes in bf16."""
+    images = torch.from_numpy(base.train.images)
+    return FeatureCache(folded(extractor.network), images, pad=1, flip=True, dtype=torch.float16, precision="bf16")
+
+
 def kept(folder: Path, base: Base, extractor: Weights) -> FeatureStore:
     return FeatureStore(folder, extractor.digest, base.train.digest)
 
@@ -79,6 +85,13 @@ def test_features_of_the_file_are_those_computed_on_demand(
         assert cache.adopted.dtype == DTYPES[precision]
 
 
+def test_features_of_bf16_passes_are_near_those_of_float32(tiny_base: Base, extractor: Weights) -> None:
+    ids, views = torch.from_numpy(IDS), torch.tensor([0, 3, 8, 17])
+    found, wanted = coarse(tiny_base, extractor).get(ids, views), fresh(tiny_base, extractor).get(ids, views)
+    assert found.dtype == torch.float32
+    assert 1e-4 < float((found - wanted).norm() / wanted.norm()) < 0.03
+
+
 def test_only_who_may_builds(tmp_path: Path, tiny_base: Base, extractor: Weights) -> None:
     cache = fresh(tiny_base, extractor)
     assert not kept(tmp_path, tiny_base, extractor).adopt(cache, IDS, build=False)
@@ -92,6 +105,7 @@ def test_whatever_changes_a_feature_has_a_file_of_its_own(tmp_path: Path, tiny_b
         (here, fresh(tiny_base, extractor), IDS),
         (here, fresh(tiny_base, extractor, "fp32"), IDS),
         (here, fresh(tiny_base, extractor, pad=2), IDS),
+        (here, coarse(tiny_base, extractor), IDS),
         (here, fresh(tiny_base, extractor), IDS[:3]),
         (here, fresh(tiny_base, extractor), IDS + 1),
         (replace(here, extractor="e" * 64), fresh(tiny_base, extractor), IDS),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from poisonsets.manifests.files import canonical_json
 from poisonsets.victims.networks.normalisation import NONE, channel_statistics
 from poisonsets.victims.networks.weights import load_weights, save_weights, weights_digest
 from poisonsets.victims.training.labels import images_of
-from poisonsets.victims.training.pretrain import cached_weights, provenance, train_network
+from poisonsets.victims.training.pretrain import cached_weights, fitted_network, provenance, train_network
 from poisonsets.victims.training.pretraining import Pretraining, default_pretraining
 
 CPU = torch.device("cpu")
@@ -234,6 +235,7 @@ def test_a_recipe_is_read_from_its_record(pretraining: Pretraining) -> None:
         ({"network": "nosuch"}, "nosuch"),
         ({"normalise": "cifar10"}, "no normalise is called 'cifar10'"),
         ({"normalise": None}, "normalise is 'None'"),
+        ({"precision": "fp16"}, "no precision is called 'fp16'"),
     ],
     ids=str,
 )
@@ -242,7 +244,7 @@ def test_a_record_of_no_recipe_is_damage(change: dict[str, object], said: str) -
         Pretraining.of_record(PRETRAINING.record() | change)
 
 
-@pytest.mark.parametrize("name", sorted(set(Pretraining.__dataclass_fields__) - {"normalise", "input"}))
+@pytest.mark.parametrize("name", sorted(set(Pretraining.__dataclass_fields__) - {"normalise", "input", "precision"}))
 def test_a_record_without_a_setting_is_damage(name: str) -> None:
     record = PRETRAINING.record()
     del record[name]
@@ -250,7 +252,24 @@ def test_a_record_without_a_setting_is_damage(name: str) -> None:
         Pretraining.of_record(record)
 
 
-def test_a_record_from_before_normalise_was_a_setting_means_own() -> None:
-    record = HARD.record()
-    del record["normalise"]
-    assert Pretraining.of_record(record) == replace(HARD, normalise="own")
+def test_a_record_from_before_a_setting_means_what_was_done_then() -> None:
+    record = replace(HARD, precision="bf16").record()
+    del record["normalise"], record["precision"]
+    assert Pretraining.of_record(record) == replace(HARD, normalise="own", precision="fp32")
+
+
+@pytest.mark.parametrize("adversary", [{}, {"adversary": 8, "adversary_steps": 2, "adversary_step": "2"}])
+def test_bf16_trains_nearly_the_same_and_is_recorded(tiny_base: Base, adversary: dict[str, Any]) -> None:
+    exact = replace(PRETRAINING, epochs=1, learning_rate="0.01", **adversary)
+    coarse = replace(exact, precision="bf16")
+    assert coarse.record()["precision"] == "bf16"
+    assert coarse.digest("0" * 64) != exact.digest("0" * 64)
+    one, other = (fitted_network(each, tiny_base, device=CPU).head.weight for each in (exact, coarse))
+    assert other.dtype == torch.float32
+    assert not torch.equal(one, other)
+    assert float((one - other).detach().norm() / one.detach().norm()) < 0.1
+
+
+def test_a_device_that_lacks_the_precision_trains_nothing(tiny_base: Base) -> None:
+    with pytest.raises(UsageError, match=r"no tf32 on device cpu"):
+        fitted_network(replace(PRETRAINING, precision="tf32"), tiny_base, device=CPU)

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from poisonsets.manifests.overlay.compose import TrainingRows
 from poisonsets.manifests.workers import Progress, part_of, silent
-from poisonsets.victims.device import exact_arithmetic, sent
+from poisonsets.victims.device import sent
 from poisonsets.victims.features.cache import FeatureCache
+from poisonsets.victims.precision import exact_arithmetic
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.trainers.linear_probe.draws import Draws, linear
 from poisonsets.victims.trainers.recorder import BlockRecorder, HeadRecorder

@@ -22,6 +22,7 @@ from poisonsets.victims.features.cache import FeatureCache
 from poisonsets.victims.features.store import DTYPES, ENOUGH_TRIALS, FeatureDtype, FeatureStore, shared_images
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.networks.fold import folded
+from poisonsets.victims.precision import Precision
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.trainers.curves import Curves
 from poisonsets.victims.trainers.linear_probe.draws import draw
@@ -48,6 +49,7 @@ class LinearProbeTrainer:
         base: the victims know its `victim_classes`.
         device: where to compute.
         features: what remembered features of training images are rounded to; those of other images are float32.
+        precision: of the passes that give features. Heads are trained and tested in float32.
         curves: record those of victims and controls, for which a control is trained in every block.
         halvings: how often what is computed at a time, heads and forward passes, was halved for lack of memory.
 
@@ -66,11 +68,12 @@ class LinearProbeTrainer:
         device: torch.device,
         *,
         features: FeatureDtype = "fp16",
+        precision: Precision = "fp32",
         curves: bool = False,
         halvings: int = 0,
     ) -> None:
         self._protocol, self._base, self._device, self._curves = protocol, base, device, curves
-        self._halvings = halvings
+        self._precision, self._halvings = precision, halvings
         self._classes, self._dtype = base.victim_classes, DTYPES[features]
         self._network = folded(extractor).to(device)
         self.clean = self._cache(base.train.images, self._dtype)
@@ -205,5 +208,6 @@ class LinearProbeTrainer:
             pad=self._protocol.pad,
             flip=self._protocol.flip,
             dtype=dtype,
+            precision=self._precision,
             halvings=self._halvings,
         )

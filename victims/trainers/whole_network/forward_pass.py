@@ -8,16 +8,15 @@ import torch
 from torch import Tensor
 
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.victims.device import device_refusal, exact_arithmetic
+from poisonsets.victims.device import device_refusal
 from poisonsets.victims.networks import Classifier
+from poisonsets.victims.precision import Precision, autocast, exact_arithmetic
 from poisonsets.victims.protocols import Protocol
-from poisonsets.victims.training.loop import Precision, autocast
 
 WORTH: Final = 2000
 """Training steps of a victim from which compiling pays: a fixed number, never a measurement."""
 
 
-@exact_arithmetic()  # what is compiled under other switches is compiled again when training begins
 def forward_of(network: Classifier, protocol: Protocol, base: Base, precision: Precision) -> Callable[[Tensor], Tensor]:
     """From images float32 [N, 3, H, W] to logits, with gradients.
 
@@ -46,9 +45,11 @@ def forward_of(network: Classifier, protocol: Protocol, base: Base, precision: P
     )
     network.train()
     try:
-        with autocast(device, precision):
-            total = compiled(probe).float().sum()
-        torch.autograd.backward(total)
+        # What is compiled under other switches is compiled again when training begins.
+        with exact_arithmetic(precision):
+            with autocast(device, precision):
+                total = compiled(probe).float().sum()
+            torch.autograd.backward(total)
     except TorchDynamoException as error:  # the class of all compiler errors, also around what others raised
         if device_refusal(error, str(device), ""):
             raise

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from poisonsets.victims.networks import Classifier
+from poisonsets.victims.precision import Precision, autocast
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.training.loop import InputTransform
 from poisonsets.victims.training.views import apply_shifts, apply_views, view_count
@@ -14,13 +15,16 @@ EVAL_BATCH: Final = 256
 """Images of a forward pass in eval mode."""
 
 
-def input_transform(network: Classifier, protocol: Protocol, images: Tensor) -> InputTransform:
+def input_transform(
+    network: Classifier, protocol: Protocol, images: Tensor, precision: Precision = "fp32"
+) -> InputTransform:
     """What gives a victim's steps their inputs.
 
     Args:
         network: the victim; where only its head is trained, it gives the features.
         protocol: augmentation and training.
         images: uint8 [N, H, W, 3] on the device, the training set.
+        precision: of the passes that give features, which are float32; the caller is within `exact_arithmetic` of it.
     """
 
     def seen(here: Tensor, views: Tensor) -> Tensor:
@@ -33,7 +37,8 @@ def input_transform(network: Classifier, protocol: Protocol, images: Tensor) -> 
 
     @torch.no_grad()
     def features(here: Tensor, views: Tensor) -> Tensor:
-        return network.features(seen(here, views))
+        with autocast(images.device, precision):
+            return network.features(seen(here, views)).float()
 
     if view_count(protocol.pad, flip=protocol.flip) > 1:
         return features

@@ -21,9 +21,10 @@ from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.overlay.compose import composed_images
 from poisonsets.manifests.workers import Progress, part_of, silent
-from poisonsets.victims.device import exact_arithmetic, gpu_model, sent
+from poisonsets.victims.device import gpu_model, sent
 from poisonsets.victims.networks import Classifier, skeleton
 from poisonsets.victims.networks.weights import weights_digest
+from poisonsets.victims.precision import Precision, exact_arithmetic
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.trainers.curves import Curves
 from poisonsets.victims.trainers.predictions import SMALLER, Evaluation, Predictions, labelled
@@ -34,7 +35,7 @@ from poisonsets.victims.trainers.whole_network.initial_values import initialise,
 from poisonsets.victims.trainers.whole_network.inputs import EVAL_BATCH, input_transform
 from poisonsets.victims.training.checkpoint import Checkpoint
 from poisonsets.victims.training.labels import images_of, positions
-from poisonsets.victims.training.loop import Precision, fit, schedule_of
+from poisonsets.victims.training.loop import fit, schedule_of
 from poisonsets.victims.training.views import as_input
 
 REMEMBERED: Final = 16
@@ -59,7 +60,7 @@ class WholeNetworkTrainer:
         extractor: the network that training starts from; not changed, and ignored from scratch.
         base: the victims know its `victim_classes`.
         device: where to compute.
-        precision: of the forward passes in training. Victims are evaluated in float32.
+        precision: of the passes in training, a frozen extractor's included. Victims are evaluated in float32.
         checkpoints: a folder for interrupted runs, and for finished ones, which are then not done again; none without
             it.
         every: epochs between two checkpoints.
@@ -164,18 +165,19 @@ class WholeNetworkTrainer:
         images = torch.from_numpy(pixels).to(self._device)
         labels = torch.from_numpy(positions(spec.rows.label, self._classes)).to(self._device)
         try:
-            fit(
-                self._model,
-                input_transform(self._network, self._protocol, images),
-                labels,
-                schedule_of(self._protocol),
-                generator=generator,
-                forward=self._forward,
-                precision=self._precision,
-                checkpoint=checkpoint,
-                recorder=recorder,
-                progress=progress,
-            )
+            with exact_arithmetic(self._precision):
+                fit(
+                    self._model,
+                    input_transform(self._network, self._protocol, images, self._precision),
+                    labels,
+                    schedule_of(self._protocol),
+                    generator=generator,
+                    forward=self._forward,
+                    precision=self._precision,
+                    checkpoint=checkpoint,
+                    recorder=recorder,
+                    progress=progress,
+                )
         except ViolationError as error:
             raise ViolationError(f"{spec.where}: {error.message}", SMALLER) from error
         self._network.eval()

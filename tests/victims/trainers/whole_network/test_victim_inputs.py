@@ -9,8 +9,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from poisonsets.manifests.errors import MissingError, UsageError
-from poisonsets.victims.device import exact_arithmetic
 from poisonsets.victims.placement import resolve
+from poisonsets.victims.precision import exact_arithmetic
 from poisonsets.victims.training.dataset import TrainingSetDataset
 from poisonsets.victims.training.views import as_input
 
