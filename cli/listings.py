@@ -93,6 +93,25 @@ def _suites() -> Table:
     return [{"name": name, "protocols": [protocol.id for protocol in suite(name)]} for name in suites()]
 
 
+def _weights() -> Table:
+    from poisonsets.cli.cache import cache_folder
+    from poisonsets.victims.networks.weights_cache import list_weights
+
+    return [
+        {
+            "name": one.name,
+            "network": one.record.get("network", ""),
+            "classes": len(one.record.get("classes", ())),
+            "trained on": one.dataset or "",
+            "licence": one.record.get("pretraining", {}).get("licence", ""),
+            "digest": one.digest,
+            "bytes": one.bytes,
+            "problem": one.problem,
+        }
+        for one in list_weights(cache_folder())
+    ]
+
+
 def _setups() -> Table:
     from poisonsets.manifests.trials.published import RULES
 
@@ -161,6 +180,7 @@ LISTS: dict[str, Callable[[], Table]] = {
     "networks": _networks,
     "protocols": _protocols,
     "suites": _suites,
+    "weights": _weights,
     "setups": _setups,
     "presets": _presets,
     "triggers": _triggers,

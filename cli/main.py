@@ -16,7 +16,20 @@ import typer
 
 from poisonsets import __version__
 from poisonsets.cli.cache import naming_cache
-from poisonsets.cli.commands import audit, base, craft, demo, export, import_, list_, score, show, train, verify
+from poisonsets.cli.commands import (
+    audit,
+    base,
+    craft,
+    demo,
+    export,
+    import_,
+    list_,
+    score,
+    show,
+    train,
+    verify,
+    weights,
+)
 from poisonsets.cli.config import defaults, name_environment
 from poisonsets.manifests.errors import MissingError, PoisonsetsError
 from poisonsets.manifests.files.store import PERMISSIONS
@@ -33,6 +46,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("audit")(audit.audit)
 app.add_typer(base.app, name="base")
+app.add_typer(weights.app, name="weights")
 app.command("train")(train.train)
 app.command("craft")(craft.craft)
 app.command("verify")(verify.verify)

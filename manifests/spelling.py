@@ -58,6 +58,20 @@ def parse_decimal(text: str, what: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def parse_three(text: str, option: str) -> tuple[str, str, str]:
+    """The decimals from 0 to 9, one a channel, that were typed for an option: `0.485,0.456,0.406`, or one for all.
+
+    Raises UsageError where they are spelled otherwise.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) not in (1, 3) or not all(re.fullmatch(r"[0-9](\.[0-9]{1,12})?", part) for part in parts):
+        raise UsageError(
+            f"{option} {printable(text)[:60]}: not a decimal a channel", "Write it like 0.485,0.456,0.406 or 0.5"
+        )
+    first, second, third = (parse_decimal(part, option) for part in parts * (3 // len(parts)))
+    return first, second, third
+
+
 def parse_pairs(words: Iterable[str], owner: str) -> dict[str, str]:
     """The settings in words `key=value`; `owner`, in the error, is what they are settings of.
 

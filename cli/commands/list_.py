@@ -17,7 +17,7 @@ def list_(
     ],
     as_json: options.Json = False,
 ) -> None:
-    """List attacks, bases, networks, protocols, suites, setups, presets, triggers, formats or checks."""
+    """List attacks, bases, networks, weights, protocols, suites, setups, presets, triggers, formats or checks."""
     if what not in LISTS:
         from poisonsets.manifests.spelling import nearest
 

@@ -127,6 +127,22 @@ def read(
     return ArrayFile(record, digest, arrays)
 
 
+def read_record(path: Path, *, limit: int, remedy: str) -> tuple[Record, str]:
+    """The record of a file and the digest of its arrays, which are not read: whether they have it is not known.
+
+    Args, raises: as `read`.
+    """
+    with store.reading(path, remedy=remedy) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise DamagedError(f"{path}: larger than {limit} bytes", remedy)
+        try:
+            header = read_header(lambda start, count: _bytes_at(file, start, count, path), size, str(path))
+            return _record(header.metadata, path)
+        except DamagedError as error:
+            raise DamagedError(error.message, error.remedy or remedy) from error
+
+
 def read_one(path: Path, record: Record, name: str, spec: ArraySpec, *, remedy: str) -> NDArray[Any]:
     """The array of a file that holds one.
 

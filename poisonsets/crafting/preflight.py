@@ -113,8 +113,8 @@ def _check_networks(request: CraftRequest) -> None:
 
 def _check_classifier(request: CraftRequest, one: Weights) -> None:
     """Refuse a network without the classes the attack needs: another base's classes, or too few of this one's."""
-    trained_on = one.record["provenance"].get("train")
-    if trained_on not in (None, request.base.train.digest):
+    trained_on, imported = one.record["provenance"].get("train"), one.record["pretraining"].get("imported")
+    if trained_on not in (None, request.base.train.digest) or (imported and one.dataset != request.base.name):
         raise UsageError(
             f"{one.path}: trained on another base, whose class numbers differ in meaning from those of "
             f"{request.base.name}",

@@ -17,10 +17,10 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
+from poisonsets.manifests import limits
 from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError, UsageError
 from poisonsets.manifests.files import array_file, store
 from poisonsets.manifests.files.safetensors_header import Arrays, ArraySpec, arrays_digest
-from poisonsets.manifests.limits import FILE_BYTES, IMAGE_SIDE
 from poisonsets.manifests.records.fields import Index, Label, Name, Strict, Text, first_fault
 from poisonsets.victims.networks import Classifier, NetworkSpec, skeleton
 from poisonsets.victims.networks.classifier import channel_values
@@ -39,9 +39,10 @@ class _Record(Strict):
     classes: list[Label]
     mean: _Three
     std: _Three
-    input: Annotated[int, Field(ge=1, le=IMAGE_SIDE)] | None = None
+    input: Annotated[int, Field(ge=1, le=limits.IMAGE_SIDE)] | None = None
     pretraining: _Statements
     provenance: _Statements
+    class_names: Annotated[list[Text], Field(max_length=limits.CLASSES)] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ class Weights:
         side = self.record["provenance"].get("side")
         return (side[0], side[1]) if isinstance(side, list) and len(side) == 2 else None
 
+    @property
+    def dataset(self) -> str | None:
+        """What it was trained on: a base's name, or what was said when it was imported; None where nothing says."""
+        return trained_on(self.record)
+
     def at_input(self, side: int) -> "Weights":
         """The same weights behind a first layer that brings images to `side` pixels: another network, another digest.
 
@@ -89,11 +95,20 @@ class Weights:
     def file_bytes(self) -> bytes:
         """The bytes of a file of this network; a MissingError where `path` cannot be read again."""
         if self.as_stored:
-            return store.read_file(self.path, FILE_BYTES)
+            return store.read_file(self.path, limits.FILE_BYTES)
         with TemporaryDirectory() as folder:
             written = Path(folder) / "weights.safetensors"
             array_file.write(written, self.record, arrays_of(self.network.state_dict()))
             return written.read_bytes()
+
+
+def trained_on(record: Mapping[str, Any]) -> str | None:
+    """The `Weights.dataset` of a record."""
+    for part, key in (("pretraining", "dataset"), ("provenance", "base")):
+        found = record.get(part)
+        if isinstance(found, dict) and isinstance(found.get(key), str):
+            return str(found[key])
+    return None
 
 
 def weights_digest(network: Classifier) -> str:
@@ -124,6 +139,7 @@ def save_weights(
     provenance: dict[str, Any],
     *,
     classes: Sequence[int] | None = None,
+    class_names: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> str:
     """Write a network; bytes are equal for equal inputs.
@@ -135,6 +151,7 @@ def save_weights(
             of at most 4096 characters, integers in 0..2**53 or lists of such integers.
         provenance: what it was trained on, for instance `pretrain.provenance`; the same keys and values.
         classes: the label of each output; those of the pretraining where left out.
+        class_names: of each output, where they are known; at most 4096 characters each.
         overwrite: replace an existing file.
 
     Returns:
@@ -145,11 +162,30 @@ def save_weights(
         UsageError: there is not one distinct class for each output, or the pretraining or provenance holds something
             else.
     """
-    spec, labels = network.spec, list(classes if classes is not None else pretraining.get("classes", ()))
+    labels = list(classes if classes is not None else pretraining.get("classes", ()))
+    record = weights_record(network, pretraining, provenance, labels, class_names)
+    if fault := _fault(record):
+        raise UsageError(f"{path}: {fault}", "Use names, and integers, strings, booleans or lists")
+    if len(labels) != network.spec.classes or len(set(labels)) != len(labels):
+        raise UsageError(f"{path}: {len(set(labels))} class labels for a network with {network.spec.classes} outputs")
+    if not overwrite and (path.exists() or path.is_symlink()):
+        raise MissingError(f"{path}: exists already", "Remove it or choose another name")
+    return array_file.write(path, record, arrays_of(network.state_dict()))
+
+
+def weights_record(
+    network: Classifier,
+    pretraining: dict[str, Any],
+    provenance: dict[str, Any],
+    classes: Sequence[int],
+    class_names: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """The record of a network's file, from what `save_weights` is given; nothing is checked."""
+    spec = network.spec
     record: dict[str, Any] = {
         "network": spec.name,
         "width": spec.width,
-        "classes": labels,
+        "classes": list(classes),
         "mean": list(spec.mean),
         "std": list(spec.std),
         "pretraining": pretraining,
@@ -157,13 +193,7 @@ def save_weights(
     }
     if spec.input is not None:
         record["input"] = spec.input
-    if fault := _fault(record):
-        raise UsageError(f"{path}: {fault}", "Use names, and integers, strings, booleans or lists")
-    if len(labels) != spec.classes or len(set(labels)) != len(labels):
-        raise UsageError(f"{path}: {len(set(labels))} class labels for a network with {spec.classes} outputs")
-    if not overwrite and (path.exists() or path.is_symlink()):
-        raise MissingError(f"{path}: exists already", "Remove it or choose another name")
-    return array_file.write(path, record, arrays_of(network.state_dict()))
+    return record if class_names is None else record | {"class_names": list(class_names)}
 
 
 def load_weights(path: Path, *, input: int | None = None) -> Weights:
@@ -180,7 +210,7 @@ def load_weights(path: Path, *, input: int | None = None) -> Weights:
             is unknown; its pretraining or provenance holds what a manifest may not; or its tensors are not those of the
             network or of its digest.
     """
-    file = array_file.read(path, partial(_specs, path), limit=2 << 30, remedy=_REMEDY)
+    file = array_file.read(path, partial(_specs, path), limit=limits.FILE_BYTES, remedy=_REMEDY)
     network = skeleton(_network_spec(file.record))
     network.load_state_dict(tensors_of(file.arrays), assign=True)
     _check_values(network, path)
@@ -194,6 +224,8 @@ def _specs(path: Path, record: dict[str, Any]) -> dict[str, ArraySpec]:
         raise DamagedError(f"{path}: not the record of a network: {fault}")
     if len(set(record["classes"])) != len(record["classes"]):
         raise DamagedError(f"{path}: its record has a class twice")
+    if len(record.get("class_names") or record["classes"]) != len(record["classes"]):
+        raise DamagedError(f"{path}: its record has not a name for each class")
     try:
         state = skeleton(_network_spec(record)).state_dict()
     except (PoisonsetsError, KeyError, TypeError, ValueError) as error:

@@ -121,7 +121,10 @@ class Pretraining:
 
         Raises:
             DamagedError: another setting is missing, unknown, of the wrong kind or out of range.
+            UsageError: the weights were imported, so that nobody can repeat it.
         """
+        if record.get("imported"):
+            raise UsageError("the pretraining of imported weights cannot be repeated", "Give weights that `train` made")
         wanted: dict[str, type] = {field.name: type(field.default) for field in fields(cls)}
         wanted |= {"network": str, "classes": tuple, "epochs": int, "input": int}
         values: dict[str, Any] = {"normalise": "own", "precision": "fp32"}

@@ -44,8 +44,8 @@ def load(data: bytes, where: str, allowed: Allowed = NUMPY) -> Any:
 
     Returns:
         Lists, tuples, dicts (keys are strings, bytes or integers; `Ordered` for an OrderedDict), int, float, bool,
-        None, str, bytes (also for Python 2 strings) and read-only arrays. NumPy scalars become Python numbers. A list may contain itself: callers check
-        types level by level and never walk the value by recursion.
+        None, str, bytes (also for Python 2 strings) and read-only arrays. NumPy scalars become Python numbers. A list
+        may contain itself: callers check types level by level and never walk the value by recursion.
 
     Raises:
         DamagedError: an opcode or global outside the tables, or malformed, cut or trailing bytes.
