@@ -52,19 +52,32 @@ def attackers(
 
 
 def read_network(given: Path) -> Weights:
-    """The network of a weights file, spelled `FILE[@input=S]`.
+    """The network of a weights file or of a name in the cache, spelled `FILE[@input=S]` or `NAME[@input=S]`.
 
     Raises:
         UsageError: the input size is out of range.
-        MissingError, DamagedError: as `load_weights`.
+        MissingError, DamagedError: as `load_weights` and `find_weights`.
     """
     from poisonsets.victims.networks.shape import parse_input
     from poisonsets.victims.networks.weights import load_weights
 
     file, found, size = str(given).rpartition("@input=")
     if not found or given.exists():
-        return load_weights(given)
-    return load_weights(Path(file), input=parse_input(size))
+        return load_weights(weights_file(given))
+    return load_weights(weights_file(Path(file)), input=parse_input(size))
+
+
+def weights_file(given: Path) -> Path:
+    """A weights file as it was named, or the one of that name in the cache; a file that is there comes first.
+
+    Raises:
+        MissingError, DamagedError: as `find_weights`.
+    """
+    from poisonsets.victims.networks.weights_cache import ENDING, find_weights
+
+    if given.exists() or given.is_symlink() or len(given.parts) > 1 or given.suffix == ENDING:
+        return given
+    return find_weights(str(given), cache=cache_folder())
 
 
 def role_of(entry: RegisteredAttack) -> Role | None:

@@ -93,19 +93,19 @@ def audit(
     work = _work(page, resume=resume)
     _refuse_unusable(folder)
 
+    from poisonsets.cli.default_networks import read_network
     from poisonsets.experiments.audit import answer, estimate
     from poisonsets.experiments.audit.document import document
     from poisonsets.experiments.audit.page import Run
     from poisonsets.experiments.audit.page import page as written
     from poisonsets.experiments.audit.plan import AuditPlan
     from poisonsets.experiments.audit.run import run_audit
-    from poisonsets.victims.networks.weights import load_weights
     from poisonsets.victims.placement import resolve_all
 
     where = resolve_all(device)
     if surrogate is None:
         raise UsageError("which network? There is none by default", "Give --surrogate")
-    known, unknown = load_weights(surrogate), None if extractor is None else load_weights(extractor)
+    known, unknown = read_network(surrogate), None if extractor is None else read_network(extractor)
     plan = AuditPlan(
         _base(folder, holdout, resize, quiet=quiet),
         known,

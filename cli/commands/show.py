@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poisonsets.cli import options, output
+from poisonsets.cli.cache import cache_folder
 from poisonsets.cli.options import in_output
 from poisonsets.manifests import spelling
 from poisonsets.manifests.errors import UsageError
@@ -24,7 +25,7 @@ PICTURED = 3
 
 
 def show(
-    path: Annotated[Path, typer.Argument(help="A set's folder, or a .safetensors file.")],
+    path: Annotated[Path, typer.Argument(help="A set's folder, a .safetensors file, or a name of weights.")],
     picture: Annotated[
         Path | None, in_output(help="Write a PNG of the first trials: base, poison, difference, target.")
     ] = None,
@@ -32,7 +33,7 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Show what a poison set's manifest (or a network's file) claims; nothing is checked against a base."""
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" or _is_cached(path):
         if picture is not None:
             raise UsageError("--picture is of a poison set", "Give the set's folder")
         _show_weights(path, as_json)
@@ -122,10 +123,16 @@ def _draw(opened: PoisonSet, path: Path, base: str | None) -> None:
     picture.draw(opened, found, path, trials=[trial.number for trial in shown], captions=captions)
 
 
-def _show_weights(path: Path, as_json: bool) -> None:
-    from poisonsets.victims.networks.weights import load_weights
+def _is_cached(path: Path) -> bool:
+    """Whether nothing lies at a path, but the cache has weights of that name."""
+    cached = cache_folder() / "weights" / f"{path}.safetensors"
+    return len(path.parts) == 1 and not path.exists() and cached.is_file()
 
-    weights = load_weights(path)
+
+def _show_weights(path: Path, as_json: bool) -> None:
+    from poisonsets.cli.default_networks import read_network
+
+    weights = read_network(path)
     record = {**weights.record, "digest": weights.digest}
     if as_json:
         output.document({"schema_version": 1, **record})

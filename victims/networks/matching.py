@@ -122,7 +122,9 @@ def _weights_of(network: Classifier) -> dict[str, torch.Tensor]:
 
 def _constants(network: Classifier) -> dict[str, torch.Tensor]:
     """The tensors that the spec fixes."""
-    return {"mean": channel_values(network.spec.mean), "std": channel_values(network.spec.std)}
+    spec = network.spec
+    side = {} if spec.input is None else {"input": torch.tensor([spec.input])}
+    return {"mean": channel_values(spec.mean), "std": channel_values(spec.std), **side}
 
 
 def _foreign_names(network: Classifier) -> Iterator[dict[str, str]]:

@@ -124,7 +124,9 @@ class Pretraining:
             UsageError: the weights were imported, so that nobody can repeat it.
         """
         if record.get("imported"):
-            raise UsageError("the pretraining of imported weights cannot be repeated", "Give weights that were trained here")
+            raise UsageError(
+                "the pretraining of imported weights cannot be repeated", "Give weights that were trained here"
+            )
         wanted: dict[str, type] = {field.name: type(field.default) for field in fields(cls)}
         wanted |= {"network": str, "classes": tuple, "epochs": int, "input": int}
         values: dict[str, Any] = {"normalise": "own", "precision": "fp32"}
