@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from device.figures import steps_table
 from typer.models import ArgumentInfo
 
 from poisonsets import attacks, triggers
@@ -128,6 +129,7 @@ def page_parts() -> Iterator[tuple[Path, str, Callable[[], str]]]:
         yield DOCS / "triggers.md", f"options of {name}", lambda kind=kind: settings_table(kind.factory, "option")
     for name, command in commands():
         yield DOCS / "cli.md", name, lambda name=name, command=command: options_table(name, command)
+    yield DOCS / "results" / "device.md", "steps", steps_table
 
 
 def written(page: Path) -> str:

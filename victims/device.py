@@ -19,7 +19,9 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     A GPU copies from pinned memory in its turn; from any other, `Tensor.to` waits until all that was asked of it
     before is done. On the CPU it is the tensor itself.
     """
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def gpu_model(device: torch.device) -> str | None:

@@ -23,7 +23,6 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 DEVICE: Final = torch.device("cuda", 0)
 MODEL: Final = "a GPU that is not there"
@@ -372,7 +371,11 @@ def _among(tensor: Tensor, others: list[Tensor]) -> bool:
 
 
 def _tensors(found: object) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+    # All that operators take and give; torch's own walk takes half of the time of a test.
+    if isinstance(found, Tensor):
+        return [found]
+    inner = found.values() if isinstance(found, dict) else found if isinstance(found, list | tuple) else ()
+    return [tensor for one in inner for tensor in _tensors(one)]
 
 
 def _storage(tensor: Tensor) -> Any:

@@ -1,0 +1,37 @@
+"""What takes steps runs on a GPU as on the CPU: nothing refused, nothing random, no wait that is not in the table."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from device.figures import held
+from device.measured import measured, works
+
+WORKS = dict(works())
+ANEW = "run `python tests/device/measured.py` and `make docs`"
+# Sums along a row that CUDA adds in an order of its own.
+RANDOM = {"`convex-polytope`": {"cumsum"}}
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_it_runs_as_on_the_cpu_and_waits_as_often_as_the_table_says(name: str) -> None:
+    """All at once: to measure takes seconds. SGD is fused on a GPU and rounds otherwise, so some results are close."""
+    work, (cost, found, gpu) = WORKS[name], measured(name)
+    assert not gpu.faults
+    assert {operator for operator, _ in gpu.random} == RANDOM.get(name, set())
+    for one, other in zip(found, work.do(torch.device("cpu"), work.many, 1), strict=True):
+        if work.exact:
+            assert torch.equal(one, other)
+        else:
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    assert (cost.waits, cost.epoch_waits) == (held()[name].waits, held()[name].epoch_waits), ANEW
+    assert cost.launches == pytest.approx(held()[name].launches, rel=0.1), ANEW
+
+
+def test_the_table_has_a_row_for_each_and_no_other() -> None:
+    assert list(held()) == list(WORKS), ANEW
+
+
+def test_no_victim_waits_within_an_epoch() -> None:
+    assert {name for name, cost in held().items() if cost.waits and not name.startswith("`")} == set()
+    assert {name for name, cost in held().items() if cost.waits and name.startswith("`train")} == set()
