@@ -86,7 +86,7 @@ def table(outcome: Score, title: str, *, slots: str = "poisons") -> None:
 def _cells(summary: Summary, named: Mapping[str, Weights]) -> tuple[str, ...]:
     return (
         summary.protocol,
-        "none" if summary.extractor is None else f"{summary.extractor[:8]}\n{_training(named[summary.extractor])}",
+        _extractor(summary, named),
         ", ".join(summary.threat_levels),
         ", ".join(f"{poisons} of {images}" for poisons, images in summary.poisons),
         rate_cell(summary.poisoned),
@@ -96,7 +96,17 @@ def _cells(summary: Summary, named: Mapping[str, Weights]) -> tuple[str, ...]:
     )
 
 
+def _extractor(summary: Summary, named: Mapping[str, Weights]) -> str:
+    if summary.extractor is None:
+        return "none"
+    seen = "\nseen in pre-training" if summary.seen_in_pretraining else ""
+    return f"{summary.extractor[:8]}\n{_training(named[summary.extractor])}{seen}"
+
+
 def _training(extractor: Weights) -> str:
     """What an extractor was trained on, as far as its file says."""
+    pretraining = extractor.record["pretraining"]
+    if pretraining.get("imported"):
+        return spelling.printable(str(pretraining.get("dataset", "unknown data")), 40)
     base = str(extractor.record["provenance"].get("base", "unknown base"))[:40]
     return f"{base} {spelling.format_numbers(extractor.record['classes'])}"

@@ -81,21 +81,21 @@ def train(
 ) -> None:
     """Train a network and write it as safetensors with its pretraining and provenance."""
     from poisonsets.manifests.files import store
-    from poisonsets.victims.networks.shape import parse_shape
 
-    shape = parse_shape(net)
-    if width != "1" and shape.width != "1":
-        raise UsageError(f"--net {net} with --width {width}", "Give the width once")
     adversary = _adversary(adversary_epsilon, adversary_steps, adversary_step, asked=adversarial)
     store.refuse_existing(out)
     opened = named_base(base)
     chosen = opened.pretrain_classes if classes is None else labels(classes, opened, "--classes")
 
+    from poisonsets.victims.networks.shape import parse_shape
     from poisonsets.victims.networks.weights import save_weights
     from poisonsets.victims.placement import resolve
     from poisonsets.victims.training.pretrain import provenance, train_network
     from poisonsets.victims.training.pretraining import Pretraining
 
+    shape = parse_shape(net)
+    if width != "1" and shape.width != "1":
+        raise UsageError(f"--net {net} with --width {width}", "Give the width once")
     pretraining = Pretraining(
         shape.name,
         chosen,

@@ -30,7 +30,7 @@ def test_without_a_pool_every_trial_has_all_networks(tiny_weights: tuple[Weights
     surrogates = Surrogates(tiny_weights)
     assert {surrogates.of_trial(trial, seed) for trial in range(20) for seed in range(3)} == {(0, 1, 2)}
     assert Surrogates().of_trial(0, 0) == ()
-    assert surrogates.__reduce__()[1][0] == tuple((one.path, one.digest) for one in tiny_weights)
+    assert surrogates.__reduce__()[1][0] == tuple((one.path, one.digest, None) for one in tiny_weights)
 
 
 def test_a_pool_gives_each_trial_one_network_evenly(tiny_weights: tuple[Weights, ...]) -> None:
@@ -188,3 +188,11 @@ def test_a_surrogate_is_retrained_in_the_precision_of_the_attack(cache: Path, mo
     for precision in ("fp32", "bf16"):
         retrain_surrogate(weights, base, slots, poisons, InPlace(), seed=1, device=CPU, precision=precision)
     assert [one.precision for one in trained] == ["fp32", "bf16"]
+
+
+def test_worker_processes_read_networks_at_the_input_size_given(tiny_weights: tuple[Weights, ...]) -> None:
+    surrogates = Surrogates(tuple(one.at_input(20) for one in tiny_weights))
+    again = pickle.loads(pickle.dumps(surrogates))  # noqa: S301
+    assert [one.digest for one in again.weights] == [one.digest for one in surrogates.weights]
+    assert {one.network.spec.input for one in again.weights} == {20}
+    assert {record.pretraining["input"] for record in surrogates.records([0], 0)} == {20}

@@ -37,6 +37,8 @@ class Row(JobRecord):
         clean_correct, control_correct: test images of the victim's classes classified correctly, of `clean_images`.
         threat_level: of the extractor against the set's surrogates. The job does not name these, so scoring recomputes
             it for a stored row. Unknown without a manifest.
+        seen_in_pretraining: whether the extractor's pre-training held the base's images. Such a row stands beside no
+            published one. Recomputed like the threat level.
         seconds: wall time, the job's share of its block's.
         device: its kind, `cpu` or `cuda`.
         gpu: the GPU's model; None on a CPU.
@@ -63,6 +65,7 @@ class Row(JobRecord):
     clean_images: Index
     control_correct: Index | None
     threat_level: ThreatLevel
+    seen_in_pretraining: bool = False
     seconds: Decimal
     device: Text
     gpu: Text | None = None

@@ -39,6 +39,7 @@ class Summary:
         extractor: digest of the extractor's weights; None from scratch.
         network, width, input: the victim's network, its width and input size.
         threat_levels: those of the trials, each once.
+        seen_in_pretraining: as in its rows; the victims of such a summary stand beside no published ones.
         trials, victim_seeds: how many of each.
         poisons: each pair (poisons, rows of the training set) that occurs, ascending.
         poisoned: victims trained on the poisons.
@@ -60,6 +61,7 @@ class Summary:
     width: str
     input: int | None
     threat_levels: tuple[str, ...]
+    seen_in_pretraining: bool
     trials: int
     victim_seeds: int
     poisons: tuple[tuple[int, int], ...]
@@ -83,6 +85,7 @@ class Summary:
             "width": self.width,
             "input": self.input,
             "threat_levels": list(self.threat_levels),
+            "seen_in_pretraining": self.seen_in_pretraining,
             "trials": self.trials,
             "victim_seeds": self.victim_seeds,
             "poisons": [{"poisons": count, "training_images": images} for count, images in self.poisons],
@@ -135,6 +138,7 @@ def _summary(rows: Sequence[Row]) -> Summary:
         width=first.width,
         input=first.input,
         threat_levels=tuple(sorted({row.threat_level for row in rows})),
+        seen_in_pretraining=any(row.seen_in_pretraining for row in rows),
         trials=len({row.trial for row in rows}),
         victim_seeds=seeds,
         poisons=tuple(sorted({(row.poisons, row.training_images) for row in rows})),

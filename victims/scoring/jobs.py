@@ -27,13 +27,18 @@ from poisonsets.victims.trainers.predictions import Predictions
 
 @dataclass(frozen=True)
 class Job:
-    """A victim to be trained and tested; its identity names its row."""
+    """A victim to be trained and tested; its identity names its row.
+
+    Attributes:
+        seen: whether the extractor's pre-training held the base's images.
+    """
 
     trial: ScorableTrial
     protocol: Protocol
     extractor: Weights | None
     victim_seed: int
     manifest: ScorableManifest
+    seen: bool = False
 
     @cached_property
     def identity(self) -> JobIdentity:
@@ -77,7 +82,7 @@ def stored_row(job: Job, folder: ResultsFolder) -> Row | None:
             "Remove it and score again with --resume",
         )
     # A set of equal content digest may name other surrogates than the one the row was made with.
-    return row.model_copy(update={"threat_level": job.threat_level()})
+    return row.model_copy(update={"threat_level": job.threat_level(), "seen_in_pretraining": job.seen})
 
 
 def finished_row(
@@ -120,6 +125,7 @@ def finished_row(
         clean_images=predictions.test_images,
         control_correct=None if control is None else control.correct,
         threat_level=job.threat_level(),
+        seen_in_pretraining=job.seen,
         seconds=f"{seconds:.3f}",
         device=device.type,
         gpu=gpu_model(device),

@@ -69,7 +69,7 @@ def _together(faults: Sequence[PoisonsetsError]) -> PoisonsetsError:
     first, *others = {str(fault): fault for fault in faults}.values()
     if not others:
         return first
-    return type(first)("; and ".join(map(str, (first, *others))))
+    return type(first)(first.message, "; and ".join((first.remedy or "Leave it out", *map(str, others))))
 
 
 def _refuse_misfit(opened: ScorableSet, base: Base, protocol: Protocol, records: Sequence[Trial]) -> None:
@@ -105,7 +105,8 @@ def _lengths(record: Trial, protocol: Protocol, base: Base) -> tuple[int, ...]:
         # Which images are kept depends on the victim seed, how many does not.
         rows, control = training_rows(protocol, record, base, 0)
     except UsageError as error:
-        raise UsageError(f"{where}: {error.message}", error.remedy) from error
+        remedy = "Add `composition=trial` to the protocol" if protocol.composition == "by-count" else ""
+        raise UsageError(f"{where}: {error.message}", error.remedy or remedy) from error
     if control is None:
         return (len(rows),)
     if not np.isin(control.label, base.victim_classes).all():

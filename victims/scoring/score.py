@@ -24,6 +24,7 @@ from poisonsets.victims.precision import Precision, refuse_precision
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder, open_results
 from poisonsets.victims.results.row import Row
+from poisonsets.victims.results.seen import seen_in_pretraining
 from poisonsets.victims.results.summary import Summary, summarise
 from poisonsets.victims.scoring.extractors import matched
 from poisonsets.victims.scoring.jobs import Job, stored_row
@@ -105,7 +106,12 @@ def score_set(
     chosen = preflight(opened, base, protocols, trials)
     pairs = matched(protocols, extractors, base)
     seeds = tuple(dict.fromkeys(victim_seeds))
-    wanted = [Job(t, *pair, seed, opened.manifest) for pair in pairs for t in chosen for seed in seeds]
+    wanted = [
+        Job(trial, protocol, extractor, seed, opened.manifest, seen_in_pretraining(extractor, base.name))
+        for protocol, extractor in pairs
+        for trial in chosen
+        for seed in seeds
+    ]
     wanted = wanted[shard[0] :: shard[1]]
     rows: dict[str, Row] = {}
     settings = _settings(opened.manifest, pairs, base, devices[0]) | {"features": features, "precision": precision}
