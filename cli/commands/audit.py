@@ -14,6 +14,7 @@ import typer
 
 from poisonsets.cli import options, output
 from poisonsets.cli.cache import cache_folder
+from poisonsets.cli.default_networks import read_network
 from poisonsets.cli.options import in_budget, in_networks, in_output, in_settings, in_trials, in_what
 from poisonsets.manifests import limits
 from poisonsets.manifests.errors import UsageError

@@ -45,22 +45,31 @@ def seconds(plan: AuditPlan, speed: Speed, workers: int) -> float:
     """Seconds that a plan takes at this speed with so many processes, each on a core of its own."""
     steps = sum(plan.trials * plan.steps * one.poisons for one in plan.sets if one.attack == AIMED)
     starts = sum(one.attack == AIMED for one in plan.sets) + 1
-    each = [_of_cell(plan, cell, speed) for cell in plan.cells]
-    # A cell is not shared out: the longest of them bounds the time from below.
-    return starts * STARTING + steps * speed.step / workers + max(sum(each) / workers, *each)
+    heads = [_of_heads(plan, cell, speed) for cell in plan.cells if cell.victims.protocol.training == "frozen"]
+    whole = [_of_networks(plan, cell, speed) for cell in plan.cells if cell.victims.protocol.training != "frozen"]
+    # Heads of a cell are not shared out: the longest cell bounds the time from below.
+    scoring = max(sum(heads) / workers, *heads) + sum(whole) / workers
+    return starts * STARTING + steps * speed.step / workers + scoring
 
 
-def _of_cell(plan: AuditPlan, cell: Cell, speed: Speed) -> float:
-    """Seconds of scoring one cell: forward passes of clean images, of poisons, and of what victims classify."""
-    protocol, train = cell.victims.protocol, len(plan.base.train.labels)
-    tested = len(plan.base.test.labels) * (plan.trials if cell.poisoned.attack == BACKDOOR else 1)
-    if protocol.training != "frozen":
-        victims = plan.trials + 1  # and the control that they share
-        return victims * (protocol.epochs * train * (1 + BACKWARD) + tested) * speed.forward
+def _of_heads(plan: AuditPlan, cell: Cell, speed: Speed) -> float:
+    """Seconds of a cell on frozen features: forward passes of clean images, of poisons, and of what is classified."""
+    protocol = cell.victims.protocol
     views = view_count(protocol.pad, flip=protocol.flip)
     seen = views * (1 - (1 - 1 / views) ** protocol.epochs)  # different views that an image is expected to be drawn in
-    images = seen * (train + plan.trials * cell.poisoned.poisons) + tested
-    return HEADS + images * speed.forward
+    images = seen * (len(plan.base.train.labels) + plan.trials * cell.poisoned.poisons)
+    return HEADS + (images + _tested(plan, cell)) * speed.forward
+
+
+def _of_networks(plan: AuditPlan, cell: Cell, speed: Speed) -> float:
+    """Seconds of a cell of whole networks, with the control that all its victims share."""
+    trained = cell.victims.protocol.epochs * len(plan.base.train.labels) * (1 + BACKWARD)
+    return (plan.trials + 1) * (trained + _tested(plan, cell)) * speed.forward
+
+
+def _tested(plan: AuditPlan, cell: Cell) -> int:
+    """Images that victims classify; a trigger makes other images of them in every trial."""
+    return len(plan.base.test.labels) * (plan.trials if cell.poisoned.attack == BACKDOOR else 1)
 
 
 def in_words(duration: float) -> str:

@@ -1,7 +1,7 @@
 """What an audit runs: the poison sets it crafts, and the victims that each of them meets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -9,13 +9,13 @@ import numpy as np
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.victims.networks.weights import Weights
-from poisonsets.victims.protocols import Protocol, parse
+from poisonsets.victims.protocols import Protocol, of_network
 
 AIMED: Final = "bullseye-polytope"
 AIMLESS: Final = "noise"
 BACKDOOR: Final = "patch-backdoor"
-FROZEN: Final = "digits-transfer"
-END_TO_END: Final = "cifar10-finetune"
+FROZEN: Final = "transfer"
+END_TO_END: Final = "finetune"
 USUAL_EPSILON: Final = 8
 USUAL_POISONS: Final = 25
 PAD: Final = 4  # pixels that victims with augmentation shift their images by
@@ -155,6 +155,5 @@ def refuse_few(base: Base, poisons: int) -> None:
 
 def _protocol(suite: str, weights: Weights, pad: int = 0, flip: bool = False) -> Protocol:
     """Victims of these weights on every training image of the base, seen in views of this pad."""
-    spec = weights.network.spec
-    seen = f"augment=crop,pad={pad},flip={str(flip).lower()}" if pad else "augment=none"
-    return parse(f"{suite}/{spec.name}@{seen},composition=trial,width={spec.width}")
+    found = of_network(suite, weights.network.spec.shape)
+    return replace(found, augment="crop" if pad else "none", pad=pad, flip=flip)

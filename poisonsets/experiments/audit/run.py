@@ -31,10 +31,12 @@ from poisonsets.victims.placement import worker_device
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results.row import Row
 from poisonsets.victims.results.summary import Summary
+from poisonsets.victims.scoring.extractors import matched
 from poisonsets.victims.scoring.score import score_set
 
 Stage: TypeAlias = Callable[[str], AbstractContextManager[Progress]]
 """Makes the progress of a piece of work with this name."""
+_Scored: TypeAlias = tuple[Summary, tuple[Row, ...], int]
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,11 @@ def run_audit(
         ViolationError: a trial was refused, a set does not verify, or a victim diverged.
         MissingError, DamagedError, UsageError: as `craft_set`, `verify` and `score_set`.
     """
-    for planned in plan.sets:
-        path, request = set_folder(work, planned), _request(plan, planned)
+    for victims in {cell.victims.kind: cell.victims for cell in plan.cells}.values():
+        matched([victims.protocol], [victims.extractor], plan.base)  # before minutes of crafting
+    requests = {planned: _request(plan, planned) for planned in plan.sets}
+    for planned, request in requests.items():
+        path = set_folder(work, planned)
         # Only the attack that descends is worth the start of processes.
         processes = workers if planned.attack == AIMED else 1
         with stage(f"crafting {planned.name}") as progress:
@@ -97,15 +102,8 @@ def run_audit(
             raise ViolationError(f"{path}: trial {number} was refused: {reason}", "Leave out the class it is about")
         with stage(f"verifying {planned.name}") as progress:
             _refuse_false(path, plan.base, progress)
-    slow_first = sorted(plan.cells, key=lambda cell: cell.victims.kind not in ("finetuned", "augmented"))
-    jobs = [_job(cell, work) for cell in slow_first]
-    make = partial(_scorer, plan.base, devices, cache, resume)
-    with stage("scoring") as progress:
-        scored = dict(
-            zip(
-                [cell.name for cell in slow_first], run_all(jobs, make, workers=workers, progress=progress), strict=True
-            )
-        )
+    setting = _Setting(plan.base, devices, cache, resume)
+    scored = _scored_heads(plan, work, setting, workers, stage) | _scored_networks(plan, work, setting, workers, stage)
     return tuple(Measured(cell, *scored[cell.name]) for cell in plan.cells)
 
 
@@ -147,32 +145,61 @@ def _job(cell: Cell, work: Path) -> _Job:
     return _Job(set_folder(work, cell.poisoned), work / "rows" / cell.name, victims.protocol, victims.extractor)
 
 
-def _scorer(base: Base, devices: Sequence[torch.device], cache: Path, resume: bool, worker: int) -> "_Scorer":
-    return _Scorer(base, worker_device(devices, worker), cache, resume)
-
-
 @dataclass(frozen=True)
-class _Scorer:
-    """Scores cells in one process."""
+class _Setting:
+    """What all cells are scored with."""
 
     base: Base
-    device: torch.device
+    devices: Sequence[torch.device]
     cache: Path
     resume: bool
 
-    def run(self, job: _Job, progress: Progress = silent) -> tuple[Summary, tuple[Row, ...], int]:
-        """Train the victims of one cell on the set that lies on disk."""
-        opened = open_set(job.poisoned)
-        score = score_set(
-            opened,
-            self.base,
-            protocols=[job.protocol],
-            extractors=[job.extractor],
-            results=job.results,
-            resume=self.resume,
-            cache=self.cache,
-            device=self.device,
-            progress=progress,
-        )
-        photographs = {target.image_id for trial in opened.manifest.trials for target in trial.targets}
-        return score.summaries[0], score.rows, len(photographs)
+
+def _scored_heads(plan: AuditPlan, work: Path, setting: _Setting, workers: int, stage: Stage) -> dict[str, _Scored]:
+    """Cells of heads on features by name, beside each other: a cell is the work of one process."""
+    cells = [cell for cell in plan.cells if cell.victims.protocol.training == "frozen"]
+    cells.sort(key=lambda cell: cell.victims.protocol.augment == "none")  # the longest first
+    jobs = [_job(cell, work) for cell in cells]
+    with stage("scoring") as progress:
+        found = run_all(jobs, partial(_Scorer, setting), workers=workers, progress=progress)
+        return dict(zip((cell.name for cell in cells), found, strict=True))
+
+
+def _scored_networks(plan: AuditPlan, work: Path, setting: _Setting, workers: int, stage: Stage) -> dict[str, _Scored]:
+    """Cells of whole networks by name, one after the other: their victims are shared out."""
+    found = {}
+    for cell in plan.cells:
+        if cell.victims.protocol.training != "frozen":
+            with stage(f"scoring {cell.name}") as progress:
+                found[cell.name] = _score(_job(cell, work), setting, setting.devices, workers, progress)
+    return found
+
+
+class _Scorer:
+    """Scores cells in one process, on the device that its number gives it."""
+
+    def __init__(self, setting: _Setting, worker: int) -> None:
+        self._setting, self._device = setting, worker_device(setting.devices, worker)
+
+    def run(self, job: _Job, progress: Progress = silent) -> _Scored:
+        """Score one cell."""
+        return _score(job, self._setting, [self._device], 1, progress)
+
+
+def _score(job: _Job, setting: _Setting, devices: Sequence[torch.device], workers: int, progress: Progress) -> _Scored:
+    """Train the victims of a cell on the set that lies on disk; summary, rows, and different targets."""
+    opened = open_set(job.poisoned)
+    score = score_set(
+        opened,
+        setting.base,
+        protocols=[job.protocol],
+        extractors=[job.extractor],
+        results=job.results,
+        resume=setting.resume,
+        cache=setting.cache,
+        device=devices,
+        workers=workers,
+        progress=progress,
+    )
+    photographs = {target.image_id for trial in opened.manifest.trials for target in trial.targets}
+    return score.summaries[0], score.rows, len(photographs)

@@ -277,6 +277,16 @@ def test_bad_input_is_refused_before_any_work(
     assert {path.name for path in here.iterdir()} <= {"mine"}
 
 
+def test_a_network_for_other_images_is_refused_before_any_crafting(
+    cli: Cli, here: Path, photographs: Path, networks: tuple[Path, Path]
+) -> None:
+    network = build("convnet", 2, "0.25", HALF, HALF)
+    save_weights(here / "large.safetensors", network, {"classes": [0, 1]}, {"side": [32, 32]})
+    given = ("--surrogate", networks[0], "--extractor", "large.safetensors", "-q")
+    cli("audit", photographs, *SMALL, *given).refused(4, "large.safetensors: trained on images of (32, 32) pixels")
+    assert not (here / "audit").exists()
+
+
 def test_what_is_there_already_is_not_overwritten(copy: tuple[Path, list[str]], cli: Cli) -> None:
     folder, arguments = copy
     cli(*arguments).refused(4, "audit.html: exists already")
