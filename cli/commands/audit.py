@@ -14,7 +14,7 @@ import typer
 
 from poisonsets.cli import options, output
 from poisonsets.cli.cache import cache_folder
-from poisonsets.cli.default_networks import read_network
+from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_budget, in_networks, in_output, in_settings, in_trials, in_what
 from poisonsets.manifests import limits
 from poisonsets.manifests.errors import UsageError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
 
 PAGE = Path("audit.html")
+SURROGATE, EXTRACTOR = Path("efficientnet-lite0"), Path("efficientnet-lite1")
 
 
 def audit(
@@ -61,9 +62,20 @@ def audit(
     finetune: Annotated[
         bool, in_settings("--finetune", help="Also train whole networks on the answer's set; takes hours on a CPU.")
     ] = False,
-    surrogate: Annotated[Path | None, in_networks(help="The attacker's network, from which victims start.")] = None,
+    surrogate: Annotated[
+        Path,
+        in_networks(
+            autocompletion=names("weights"),
+            help="The attacker's network, from which victims start: a name of `poisonsets weights list`, or a file.",
+        ),
+    ] = SURROGATE,
     extractor: Annotated[
-        Path | None, in_networks(help="A network that the attacker does not know, for one cell.")
+        Path | None,
+        in_networks(
+            autocompletion=names("weights"),
+            help=f"A network that the attacker does not know, for one cell. Default: {EXTRACTOR}, or none beside "
+            "another surrogate.",
+        ),
     ] = None,
     workers: options.Workers = 2,
     resume: options.Resume = False,
@@ -104,13 +116,11 @@ def audit(
     from poisonsets.victims.placement import resolve_all
 
     where = resolve_all(device)
-    if surrogate is None:
-        raise UsageError("which network? There is none by default", "Give --surrogate")
-    known, unknown = read_network(surrogate), None if extractor is None else read_network(extractor)
+    unknown = EXTRACTOR if extractor is None and surrogate == SURROGATE else extractor
+    networks = read_network(surrogate), None if unknown is None else read_network(unknown)
     plan = AuditPlan(
         _base(folder, holdout, resize, quiet=quiet),
-        known,
-        unknown,
+        *networks,
         epsilon,
         poisons,
         trials=trials,

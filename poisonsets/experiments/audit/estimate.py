@@ -1,7 +1,9 @@
 """How long an audit will take, from one measured pass of the attacker's network, before anything is crafted."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 import torch
@@ -11,7 +13,9 @@ from poisonsets.surrogates import Surrogate
 from poisonsets.victims.precision import exact_arithmetic
 from poisonsets.victims.training.views import as_input, view_count
 
-IMAGES: Final = 32  # of the measured pass
+IMAGES: Final = 32  # of a measured pass
+REPETITIONS: Final = 9
+LONG_ENOUGH: Final = 3.0  # seconds, after which no further pass is measured
 STARTING: Final = 5.0  # seconds until the processes of a pool work
 HEADS: Final = 3.0  # seconds for the heads of a cell, beside its features
 BACKWARD: Final = 2.0  # what training a whole network costs beside its forward pass
@@ -26,19 +30,32 @@ class Speed:
 
 
 def measure(plan: AuditPlan, device: torch.device) -> Speed:
-    """Time a forward pass of the surrogate, and a forward and backward pass to the images."""
+    """Time passes of the surrogate on some of the photographs, forward and back to the images."""
     surrogate = Surrogate(plan.surrogate.network, tuple(plan.surrogate.record["classes"]), device)
     images = as_input(torch.from_numpy(plan.base.train.images[:IMAGES])).to(device)
-    with exact_arithmetic():
-        surrogate.features(images)  # the first pass also folds the network
-        started = time.perf_counter()
+
+    def forward() -> None:
         with torch.no_grad():
             surrogate.features(images).sum().item()
-        passed = time.perf_counter()
-        (gradient,) = torch.autograd.grad(surrogate.features(images.requires_grad_()).square().sum(), images)
+
+    def step() -> None:
+        tracked = images.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(surrogate.features(tracked).square().sum(), tracked)
         gradient.sum().item()
-        ended = time.perf_counter()
-    return Speed((passed - started) / len(images), (ended - passed) / len(images))
+
+    with exact_arithmetic():
+        forward()  # the first pass also folds the network
+        return Speed(_timed(forward) / len(images), _timed(step) / len(images))
+
+
+def _timed(work: Callable[[], None]) -> float:
+    """Median seconds of some repetitions: other processes disturb single ones."""
+    found: list[float] = []
+    while len(found) < REPETITIONS and sum(found) < LONG_ENOUGH:
+        started = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - started)
+    return median(found)
 
 
 def seconds(plan: AuditPlan, speed: Speed, workers: int) -> float:
