@@ -2,16 +2,16 @@
 
 Weights are never downloaded; they are drawn as torchvision draws them, but from the generator passed in. What differs
 from torchvision's networks: there are no auxiliary classifiers, and no dropout or stochastic depth happens, which would
-draw from PyTorch's global generator; the head is ours, with PyTorch's default initialisation. There is no width
-multiplier.
+draw from PyTorch's global generator; adaptive pools have a gradient that is the same in each run on a GPU; the head is
+ours, with PyTorch's default initialisation. There is no width multiplier.
 """
 
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 
 from poisonsets.victims.networks import Collection, collect
-from poisonsets.victims.networks.classifier import Body, refuse_width
+from poisonsets.victims.networks.classifier import Body, averaged, refuse_width
 from poisonsets.victims.networks.library import LibraryBody, has_weights, pieces_of
 
 _OPTIONS = {name: {"aux_logits": False, "init_weights": True} for name in ("googlenet", "inception_v3")}
@@ -27,7 +27,23 @@ def _model(name: str) -> nn.Module:
     import torchvision
 
     model: nn.Module = torchvision.models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
+    for place, piece in list(model.named_modules()):
+        if isinstance(piece, nn.AdaptiveAvgPool2d):
+            match piece.output_size:
+                case (int(side), _) if side > 1:  # the others are means
+                    model.set_submodule(place, _Averaged(side))
     return model
+
+
+class _Averaged(nn.Module):
+    """An adaptive pool whose gradient is the same in each run on a GPU."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self._side = side
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return averaged(maps, self._side)
 
 
 def _last_block(model: nn.Module) -> nn.Module:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from device.fake_gpu import DEVICE, fake_gpu
 from torch import Tensor, nn
 
 from poisonsets.manifests.errors import UsageError
@@ -16,6 +17,7 @@ from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.networks.image_size import refuse_size
 from poisonsets.victims.networks.shape import SHORT_NAMES
 from poisonsets.victims.networks.weights import load_weights, save_weights, weights_digest
+from poisonsets.victims.precision import exact_arithmetic
 
 ZERO, ONE = ("0", "0", "0"), ("1", "1", "1")
 # Plain, with dropout in its head, with stochastic depth, without batch normalisation but with weights of other kinds.
@@ -96,6 +98,21 @@ def test_a_folded_copy_keeps_the_function_and_leaves_the_network_alone(name: str
     copied(leaf).square().sum().backward()
     assert leaf.grad is not None
     assert leaf.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("side", [64, 300])
+def test_adaptive_pools_have_a_gradient_that_repeats_itself(side: int) -> None:
+    """Those of torchvision's AlexNet and VGG have none on a GPU; values are theirs."""
+    model, images = theirs("alexnet", 0).eval(), some(side)
+    body = made("alexnet").body.eval()
+    with fake_gpu() as gpu, exact_arithmetic():
+        there = body.to(DEVICE)(images.to(DEVICE))[1]
+        there.sum().backward()
+        found = there.detach().cpu()
+    assert not gpu.faults
+    assert not gpu.random
+    wanted = model.classifier[:-1](model.avgpool(model.features(images)).flatten(1))
+    torch.testing.assert_close(found, wanted)
 
 
 def test_dropout_drops_outputs_of_blocks() -> None:
