@@ -194,11 +194,12 @@ def _base(folder: Path, holdout: str, resize: int, *, quiet: bool) -> Base:
     """The photographs as a base, read anew: they may have changed since they were last."""
     from dataclasses import replace
 
+    from poisonsets.manifests.bases.build import has_test
     from poisonsets.manifests.bases.cache import add_base
     from poisonsets.manifests.bases.spec import parse_spec
 
     spec = parse_spec("folder", source=folder, holdout=holdout, resize=resize)
-    if spec.path is not None and spec.kind.has_test(spec.path):
+    if has_test(spec):
         spec = replace(spec, holdout=None)
     with output.progress(f"reading {folder}", quiet=quiet) as report:
         return add_base(spec, cache=cache_folder(), progress=report)

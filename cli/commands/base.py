@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from poisonsets.cli import options, output
+from poisonsets.cli.base_summary import found, show
 from poisonsets.cli.cache import cache_folder
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_settings, in_what
@@ -23,6 +24,12 @@ def add(
     ] = None,
     split_seed: Annotated[int | None, in_settings(min=0, help="Seed of the held-out share. Default: 0.")] = None,
     resize: Annotated[int | None, in_settings(min=1, help="Resize the images to N x N.")] = None,
+    train: Annotated[
+        list[str] | None, in_settings(metavar="GLOB", help="What belongs to the training split: folders, shards.")
+    ] = None,
+    test: Annotated[
+        list[str] | None, in_settings(metavar="GLOB", help="What belongs to the test split. Both can be repeated.")
+    ] = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -38,16 +45,23 @@ def add(
     if fetch and source is not None:
         raise UsageError("--from and --download exclude one another", "Give one of them")
     with tempfile.TemporaryDirectory() as scratch, output.progress(f"reading {name}", quiet=quiet) as report:
-        spec = parse_spec(name, source=source, holdout=holdout, split_seed=split_seed, resize=resize)
+        spec = parse_spec(
+            name,
+            source=source,
+            holdout=holdout,
+            split_seed=split_seed,
+            resize=resize,
+            train=train or (),
+            test=test or (),
+        )
         if fetch:
             spec = replace(spec, path=download(spec.kind.name, Path(scratch)))
         base = add_base(spec, cache=cache_folder(), progress=report)
     if as_json:
-        output.document({"schema_version": 1, "base": base.pin().model_dump(mode="json")})
-        return
-    for split in ("train", "test"):
-        pin = base.split(split).pin()
-        print(f"{base.name} {split}: {pin.images} images of {pin.height}x{pin.width}, digest {pin.digest}")
+        document = {"schema_version": 1, "base": base.pin().model_dump(mode="json"), "read": found(base)}
+        output.document(document)
+    else:
+        show(base)
 
 
 @app.command("list")

@@ -8,7 +8,7 @@ from typing import Final
 
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.bases.image_stack import SizeError
-from poisonsets.manifests.bases.kind import Contents
+from poisonsets.manifests.bases.kind import Contents, Source
 from poisonsets.manifests.bases.spec import Spec
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.files.images import LARGEST_SOURCE, resized
@@ -53,7 +53,13 @@ def build(spec: Spec, progress: Progress = silent) -> Base:
         victim_classes=spec.kind.victim_classes or labels,
         pretrain_classes=spec.kind.pretrain_classes or labels,
         mirror=spec.kind.mirror,
+        inventory=contents.inventory,
     )
+
+
+def has_test(spec: Spec) -> bool:
+    """Whether the source of a spec has a test split of its own. Raises as `build`, but reads no image."""
+    return spec.kind.has_test(_source(spec))
 
 
 def complete(spec: Spec) -> Spec:
@@ -81,14 +87,14 @@ def _stop(_done: float, _total: float) -> None:
     raise _EnoughError
 
 
-def _source(spec: Spec) -> Path:
+def _source(spec: Spec) -> Source:
     if spec.kind.source == "embedded":
-        return Path()
+        return Source(Path())
     if spec.path is None:
         raise UsageError(f"base {spec.kind.name} needs a source", spec.add_remedy)
     if not spec.path.exists():
         raise MissingError(f"{spec.path}: no such file or folder")
-    return spec.path
+    return Source(spec.path, spec.train, spec.test)
 
 
 def _read(spec: Spec, progress: Progress) -> Contents:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
+from poisonsets.manifests.bases.inventory import Inventory
 from poisonsets.manifests.errors import MissingError
 from poisonsets.manifests.files.pixels import Images, Labels, pixel_digest
 from poisonsets.manifests.records.base import BasePin, SplitPin
@@ -52,6 +53,7 @@ class Base:
         victim_classes: the labels that trials and victims use.
         pretrain_classes: the labels a feature extractor may be trained on; for `digits` these are other ones.
         mirror: whether an image and its mirror image show the same thing (not so for digits).
+        inventory: what its source was found to hold; None where it was not read from there just now.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Base:
     victim_classes: tuple[int, ...]
     pretrain_classes: tuple[int, ...]
     mirror: bool
+    inventory: Inventory | None = field(default=None, compare=False, repr=False)
 
     def split(self, name: str) -> Split:
         """The split called `train` or `test`."""

@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 
 from poisonsets.manifests.bases.dataset import Split
-from poisonsets.manifests.errors import MissingError, UsageError
+from poisonsets.manifests.bases.inventory import Tally, first_ten
+from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.files import store
-from poisonsets.manifests.files.images import IMAGE_FILE_BYTES, decode
+from poisonsets.manifests.files.images import OWN_FILE_BYTES, decode_own
 from poisonsets.manifests.limits import FILE_BYTES
 from poisonsets.manifests.workers import Progress
 
@@ -25,26 +26,39 @@ class SizeError(UsageError):
 
 
 class ImageStack:
-    """Images of one size, added one by one; `resize` is the side that each is resized to, None keeps their size."""
+    """Images of one size, added one by one.
 
-    def __init__(self, resize: int | None) -> None:
+    Args:
+        resize: the side that each is resized to; None keeps their size.
+        tally: counts their sizes before any resizing, and what is odd about them.
+    """
+
+    def __init__(self, resize: int | None, tally: Tally) -> None:
         self._resize = resize
+        self._tally = tally
         self._pixels = bytearray()
         self._labels: list[int] = []
         self._first: tuple[str, tuple[int, ...]] | None = None
+        self._bad: list[DamagedError] = []
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def add(self, data: bytes, label: int, name: str) -> None:
-        """Decode an image file and append it.
+        """Decode an image file and append it; one that cannot be decoded is remembered for `collect` to refuse.
 
         Raises:
-            DamagedError: as `decode`.
             SizeError: its size is not that of the first image.
             UsageError: the stack grows past `limits.FILE_BYTES`.
         """
-        image = decode(data, name, self._resize)
+        try:
+            image, size, odd = decode_own(data, name, self._resize)
+        except DamagedError as error:
+            self.refuse(error)
+            return
+        for remark in odd:
+            self._tally.add(f"images with {remark}", name)
+        self._tally.sizes[size] += 1
         if self._first is None:
             self._first = name, image.shape
         first, shape = self._first
@@ -53,11 +67,25 @@ class ImageStack:
             raise SizeError(f"{first} and {name} differ in size: {sizes} pixels", min(*shape[:2], *image.shape[:2]))
         if len(self._pixels) + image.size > FILE_BYTES:
             raise UsageError(f"{name}: the split grows past {FILE_BYTES} bytes of pixels", "Give a smaller resize=N")
-        self._pixels += image.tobytes()
+        self._pixels += image.data
         self._labels.append(label)
 
+    def refuse(self, error: DamagedError) -> None:
+        """Remember an image that cannot be read, so that all of them are named at once."""
+        self._bad.append(error)
+
     def collect(self, where: Path) -> Split:
-        """The added images and their labels. Raises MissingError where there are none."""
+        """The added images and their labels.
+
+        Raises:
+            DamagedError: images could not be read; the first ten are named.
+            MissingError: there are none.
+        """
+        if len(self._bad) == 1:
+            raise self._bad[0]
+        if self._bad:
+            message = f"{where}: {len(self._bad)} images cannot be read: {first_ten(bad.message for bad in self._bad)}"
+            raise DamagedError(message, self._bad[0].remedy)
         if self._first is None:
             raise MissingError(f"{where}: no image found", "Check the path")
         pixels = np.frombuffer(self._pixels, np.uint8).reshape(len(self), *self._first[1])
@@ -65,21 +93,31 @@ class ImageStack:
 
 
 def decode_splits(
-    splits: Sequence[Sequence[tuple[Path, int]]], where: Path, resize: int | None, progress: Progress
+    splits: Sequence[Sequence[tuple[Path, int]]],
+    where: Path,
+    resize: int | None,
+    progress: Progress,
+    tally: Tally,
 ) -> list[Split]:
     """Decode the image files of each split, in order, each with its label. Progress is told in images.
 
     Raises:
         MissingError: a split has no file, or a file cannot be opened.
-        DamagedError, UsageError: as `ImageStack.add`.
+        DamagedError: an image cannot be read; the first ten are named.
+        UsageError: as `ImageStack.add`.
     """
     total = sum(map(len, splits))
     done = 0
     decoded = []
     for files in splits:
-        stack = ImageStack(resize)
+        stack = ImageStack(resize, tally)
         for path, label in files:
-            stack.add(store.read_file(path, IMAGE_FILE_BYTES, follow=True), label, str(path))
+            try:
+                data = store.read_file(path, OWN_FILE_BYTES, follow=True)
+            except DamagedError as error:
+                stack.refuse(DamagedError(error.message, error.remedy or "Make it smaller, or move it out"))
+            else:
+                stack.add(data, label, str(path))
             done += 1
             if done % PROGRESS_STEP == 0 or done == total:
                 progress(done, total)

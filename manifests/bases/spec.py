@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +15,7 @@ from poisonsets.manifests.spelling import parse_pairs, parse_share, unknown
 
 NAME_LENGTH = 200
 LARGEST_SEED = 2**53
+BETWEEN = "|"  # two globs of one split
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Spec:
         holdout: the share of the images that becomes the test split, or None.
         split_seed: the seed of that draw.
         resize: the side in pixels that every image is resized to; None keeps their size.
+        train, test: globs for what belongs to a split, relative to the path.
     """
 
     kind: BaseKind
@@ -34,12 +36,15 @@ class Spec:
     holdout: Fraction | None = None
     split_seed: int = 0
     resize: int | None = None
+    train: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """The spec as it is typed, with its path resolved; equal only where kind, path and options are."""
         place = f"{self.kind.name}:{self.path}" if self.kind.source == "spec" else self.kind.name
-        values = {"holdout": self.holdout, "resize": self.resize, "split-seed": self.split_seed}
+        globs = {"test": BETWEEN.join(self.test), "train": BETWEEN.join(self.train)}
+        values = {"holdout": self.holdout, "resize": self.resize, "split-seed": self.split_seed, **globs}
         options = ",".join(f"{key}={value}" for key, value in values.items() if value)
         # After a path with an @ even an empty list of options is written, so that the last @ never is the path's.
         return f"{place}@{options}" if options or "@" in place else place
@@ -89,16 +94,19 @@ def parse_spec(
     holdout: str | None = None,
     split_seed: int | None = None,
     resize: int | None = None,
+    train: Sequence[str] = (),
+    test: Sequence[str] = (),
     known: Iterable[str] = (),
 ) -> Spec:
     """Parse the spec and options of a user; nothing is read from disk.
 
     Args:
-        text: `NAME` or `NAME:PATH`, either with `@key=value,...`: `holdout`, `resize`, `split-seed`.
+        text: `NAME` or `NAME:PATH`, either with `@key=value,...`: `holdout`, `resize`, `split-seed`, `train`, `test`.
         source: the path, where the spec has none.
         holdout: a share between 0 and 1: "1/5", "0.2" or "20%".
         split_seed: at least 0; only with a holdout.
         resize: 1 to `limits.IMAGE_SIDE`.
+        train, test: globs of folders, shards or groups, relative to the source; only of kinds with `globs`.
         known: further names to suggest in place of an unknown one.
 
     Raises:
@@ -109,7 +117,8 @@ def parse_spec(
     kind = kinds().get(name)
     if kind is None:
         raise unknown("base", place, [*known, *(one.usage for one in kinds().values())])
-    flags = {"holdout": holdout, "resize": resize, "split-seed": split_seed}
+    globs = {name: BETWEEN.join(value) or None for name, value in (("train", train), ("test", test))}
+    flags = {"holdout": holdout, "resize": resize, "split-seed": split_seed, **globs}
     words = [*filter(None, listed.split(",")), *(f"{key}={value}" for key, value in flags.items() if value is not None)]
     try:
         given = parse_pairs(words, f"base {name}")
@@ -120,7 +129,7 @@ def parse_spec(
             raise
         command = add_command(name, Path(text.partition(":")[2]))
         raise UsageError(error.message, f"Type `{command}` if the @ is the path's. {error.remedy}") from error
-    return Spec(kind, _path(kind, path if colon else None, source), *_numbers(given))
+    return Spec(kind, _path(kind, path if colon else None, source), *_numbers(given), *_globs(kind, given))
 
 
 def _path(kind: BaseKind, path: str | None, source: Path | None) -> Path | None:
@@ -138,6 +147,23 @@ def _path(kind: BaseKind, path: str | None, source: Path | None) -> Path | None:
         return Path(wanted).expanduser().resolve() if wanted else None
     except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a user who is not there, a zero byte
         raise UsageError(f"{wanted}: no path ({' '.join(str(error).split())[:120]})", "Check its spelling") from error
+
+
+def _globs(kind: BaseKind, given: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The globs of train and of test."""
+    found = []
+    for name in ("train", "test"):
+        globs = tuple(given[name].split(BETWEEN)) if name in given else ()
+        if globs and not kind.globs:
+            raise UsageError(f"base {kind.name} takes no {name}: its splits have one layout", f"Leave out --{name}")
+        for glob in globs:
+            if not glob or re.search("[,@=]", glob) or glob.startswith("/") or ".." in glob.split("/"):
+                message = f"{name} {glob[:60]!r}: not a glob of what is in the source"
+                raise UsageError(message, "Write it relative to the source, with ? in the place of , @ and =")
+        found.append(globs)
+    if "test" in given and "holdout" in given:
+        raise UsageError("a test split and a holdout", "Leave one of the two out")
+    return found[0], found[1]
 
 
 def _numbers(given: Mapping[str, str]) -> tuple[Fraction | None, int, int | None]:

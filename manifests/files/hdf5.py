@@ -24,6 +24,7 @@ LAYOUTS: Final = frozenset({h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUN
 CHUNK_BYTES: Final = 256 << 20
 DEFLATE_RATIO: Final = 1040  # deflate cannot expand further (1032), headers aside
 ATTRIBUTE_BYTES: Final = 8 << 20
+NAMES: Final = 10_000  # in one group
 BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, AttributeError)
 
 
@@ -57,13 +58,36 @@ def contains(file: h5py.File, name: str) -> bool:
         return False
 
 
-def read(file: h5py.File, name: str, *, rank: int, limit: int = FILE_BYTES) -> NDArray[Any]:
+def datasets(file: h5py.File) -> list[str]:
+    """The paths of whatever is in the file and in its groups, groups within groups left out; nothing is followed.
+
+    Raises DamagedError where there are more than `NAMES`.
+    """
+    found: list[str] = []
+    try:
+        for name in _names(file, file.filename):
+            link = file.get(name, getlink=True)
+            group = isinstance(link, h5py.HardLink) and file.get(name, getclass=True) is h5py.Group
+            inner = _names(file[name], f"{file.filename}: {name}") if group else ()
+            found += [f"{name}/{one}" for one in inner] if group else [name]
+    except BROKEN as error:
+        raise DamagedError(f"{file.filename}: cannot be listed ({store.reason(error)})") from error
+    return found
+
+
+def _names(group: h5py.Group, where: str) -> list[str]:
+    if len(group) > NAMES:
+        raise DamagedError(f"{where}: {len(group)} entries, at most {NAMES} are read")
+    return sorted(group)
+
+
+def read(file: h5py.File, name: str, *, rank: int | tuple[int, ...], limit: int = FILE_BYTES) -> NDArray[Any]:
     """An array of integers.
 
     Args:
         file: from `opened`.
         name: the path inside the file, for instance `train/images`.
-        rank: the number of dimensions wanted.
+        rank: the number of dimensions wanted, or the numbers that are.
         limit: the most bytes it may have.
 
     Raises:
@@ -97,7 +121,7 @@ def _check_link(place: Any, part: bytes, where: str) -> None:
         raise DamagedError(f"{where} is reached by a soft or external link, which is refused")
 
 
-def _check_storage(dataset: Any, rank: int, limit: int, where: str) -> None:
+def _check_storage(dataset: Any, rank: int | tuple[int, ...], limit: int, where: str) -> None:
     # The order matters: asking a virtual dataset for its shape may open other files.
     plist = dataset.get_create_plist()
     if plist.get_layout() not in LAYOUTS:
@@ -111,8 +135,9 @@ def _check_storage(dataset: Any, rank: int, limit: int, where: str) -> None:
     if kind.get_class() != h5py.h5t.INTEGER or kind.get_size() > 8:
         raise DamagedError(f"{where} does not hold integers of at most 64 bits")
     shape = dataset.shape
-    if len(shape) != rank:
-        raise DamagedError(f"{where} has {len(shape)} dimensions, {rank} were expected")
+    ranks = (rank,) if isinstance(rank, int) else rank
+    if len(shape) not in ranks:
+        raise DamagedError(f"{where} has {len(shape)} dimensions, {' or '.join(map(str, ranks))} were expected")
     claimed = math.prod(shape) * kind.get_size()
     if claimed > limit:
         raise DamagedError(f"{where} claims {claimed} bytes, at most {limit} are read")
@@ -135,22 +160,25 @@ def _check_allocated(dataset: Any, plist: Any, shape: tuple[int, ...], claimed: 
 
 
 def read_json(file: h5py.File, name: str) -> Any:
-    """The JSON document in a text attribute of the file, or None where there is no such attribute.
+    """The JSON document in a text attribute of the file, or None where there is no such attribute; texts are a list.
 
     Raises:
-        DamagedError: the attribute is not one text, is too long, or is not JSON.
+        DamagedError: the attribute is neither one text that is JSON nor an array [N] of texts, or is too long.
     """
     where = f"{file.filename}: attribute {name}"
     try:
         if name not in file.attrs:
             return None
         attribute = file.attrs.get_id(name)
-        if attribute.get_type().get_class() != h5py.h5t.STRING or attribute.shape not in ((), (1,)):
-            raise DamagedError(f"{where} is not one text")
+        if attribute.get_type().get_class() != h5py.h5t.STRING or len(attribute.shape) > 1:
+            raise DamagedError(f"{where} is neither one text nor a list of texts")
         if attribute.get_storage_size() > ATTRIBUTE_BYTES:
             raise DamagedError(f"{where} is longer than {ATTRIBUTE_BYTES} bytes")
-        text = np.asarray(file.attrs[name]).reshape(-1)[0]
-        data = text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogateescape")
-        return canonical_json.parse(data, where)
+        texts = [
+            text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogateescape")
+            for text in np.asarray(file.attrs[name]).reshape(-1)
+        ]
+        # A single text is a document, as this project writes it; one class alone is no dataset.
+        return canonical_json.parse(texts[0], where) if len(texts) == 1 else [text.decode() for text in texts]
     except (*BROKEN, RecursionError) as error:
         raise DamagedError(f"{where}: cannot be read as JSON ({store.reason(error)})") from error

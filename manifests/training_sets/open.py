@@ -16,7 +16,7 @@ from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.files.images import decode
 from poisonsets.manifests.files.pixels import pixel_digest
-from poisonsets.manifests.files.tar_reader import samples
+from poisonsets.manifests.files.tar_reader import Shard
 from poisonsets.manifests.overlay.targets import TargetImage
 from poisonsets.manifests.records.trial import Slots, SplitTarget, Supplant, Trial, Unconstrained
 from poisonsets.manifests.training_sets.contents import TrainedOnImage, TrainingSetContents
@@ -50,7 +50,7 @@ def open_training_set(
     paths = shards_of(shards)
     matcher = ImageMatcher(base)
     for path in paths:
-        for key, data, label in samples(path):
+        for key, data, label in Shard(path).samples():
             where = f"{path}: {key}"
             matcher.add(decode(data, where, None), label, where)
             if matcher.images % PROGRESS_STEP == 0:

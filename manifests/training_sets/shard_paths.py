@@ -6,7 +6,7 @@ from typing import Final
 
 from poisonsets.manifests import limits
 from poisonsets.manifests.errors import MissingError, UsageError
-from poisonsets.manifests.files import tar_reader
+from poisonsets.manifests.files.shard_files import shard_files
 
 _RANGE: Final = re.compile(r"\{([0-9]{1,9})\.\.([0-9]{1,9})\}")
 
@@ -15,7 +15,7 @@ def shards_of(named: Path | str) -> tuple[Path, ...]:
     """The files of a training set, in reading order.
 
     Args:
-        named: a folder (its `train-*.tar`, or all its `*.tar` if no name begins with `train-` or `test-`, sorted), one
+        named: a folder (the shards of its training split, or all its `*.tar` if no name tells a split, sorted), one
             file, or a path with ranges `{000..009}`, both ends included, padded as the range's first number.
 
     Raises:
@@ -24,7 +24,7 @@ def shards_of(named: Path | str) -> tuple[Path, ...]:
     """
     path = Path(named).expanduser()
     if path.is_dir():
-        return tar_reader.training_shards(path)
+        return shard_files(path).train
     paths = (path,) if path.exists() else _expanded(str(path))
     for one in paths:
         if not one.is_file():

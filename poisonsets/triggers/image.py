@@ -20,14 +20,14 @@ def image(*, file: str = "", alpha: Annotated[float, Range(0, 1)] = 0.2) -> Reso
     resized to the image, whatever its shape.
 
     Args:
-        file: the path of a PNG; required.
+        file: the path of a PNG without transparency; required.
         alpha: share of the picture.
     """
 
     def resolve(base: Base, _seed: int) -> ResolvedTrigger:
         if not file:
             raise UsageError("trigger image: no picture", "Give one: --trigger image,file=PATH.png")
-        picture, name = pictures.read(file, *base.train.side)
+        picture, name = pictures.read_opaque(file, *base.train.side)
         record = ImageTrigger(image=pictures.PICTURE_PATH, alpha=six_decimals("alpha", alpha))
         return Trigger(record, picture), {"file": name}
 

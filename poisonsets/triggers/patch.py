@@ -28,7 +28,7 @@ def patch(
 
     Args:
         size: side in pixels; 0: 5 on images below 64 pixels, otherwise their side / 8, rounded to nearest.
-        file: the path of a PNG, resized to `size`; empty: random colours.
+        file: the path of a PNG, resized to `size`, whose alpha is the mask; empty: random colours.
         mask: the path of a PNG, white where the patch covers the image; empty: everywhere. Requires an alpha of 1.
         place: `bottom-right`, `ROW:COLUMN` of the top-left pixel, or `random` for each image.
         margin: pixels between a `bottom-right` patch and both edges; ignored elsewhere.
@@ -42,8 +42,13 @@ def patch(
         if side > shorter:
             raise UsageError(f"trigger patch: size={side} on images of {height}x{width} pixels", "Make it smaller")
         where = parse_place(place, size=side, margin=margin, height=height, width=width, seed=seed)
-        picture, name = pictures.read(file, side, side) if file else (pictures.noise(side, side, seed), "")
-        covered, mask_name = pictures.read_mask(mask, side, side) if mask else (None, "")
+        drawn = pictures.noise(side, side, seed), None, ""
+        picture, covered, name = pictures.read(file, side, side) if file else drawn
+        mask_name = ""
+        if mask:
+            if covered is not None:
+                raise UsageError(f"trigger patch: {file} has a mask already, its alpha", "Leave out mask=")
+            covered, mask_name = pictures.read_mask(mask, side, side)
         return lay_trigger(picture, where, alpha, covered), {"size": side, "file": name, "mask": mask_name}
 
     return resolve

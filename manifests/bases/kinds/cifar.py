@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from poisonsets.manifests.bases.dataset import Split
-from poisonsets.manifests.bases.kind import BaseKind, Contents
+from poisonsets.manifests.bases.kind import BaseKind, Contents, Source
 from poisonsets.manifests.errors import DamagedError, MissingError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.files.pickles import interpreter
@@ -96,7 +96,7 @@ CIFAR100: Final = (
 
 
 def read_cifar(
-    source: Path, _resize: int | None, progress: Progress, *, layouts: Sequence[Layout], classes: tuple[str, ...]
+    source: Source, _resize: int | None, progress: Progress, *, layouts: Sequence[Layout], classes: tuple[str, ...]
 ) -> Contents:
     """Both splits; the training split is its parts in their numbered order. Progress is told in parts.
 
@@ -104,7 +104,7 @@ def read_cifar(
         source: the folder with the parts, or one that contains it under its published name.
         layouts: the forms to look for, in this order.
     """
-    folder, layout = _found(source, layouts)
+    folder, layout = _found(source.path, layouts)
     parts: list[Split] = []
     for name in (*layout.train, layout.test):
         parts.append(layout.part(store.read_file(folder / name, PART_BYTES, follow=True), name))

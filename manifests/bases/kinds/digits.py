@@ -4,17 +4,15 @@ Source: the test part of the Optical Recognition of Handwritten Digits data (Alp
 images of 8x8 pixels and 17 grey levels.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 from poisonsets.manifests.bases.dataset import Split
-from poisonsets.manifests.bases.kind import BaseKind, Contents
+from poisonsets.manifests.bases.kind import BaseKind, Contents, Source
 from poisonsets.manifests.stream import Stream
 from poisonsets.manifests.workers import Progress
 
 
-def read_digits(_source: Path, _resize: int | None, _progress: Progress) -> Contents:
+def read_digits(_source: Source, _resize: int | None, _progress: Progress) -> Contents:
     """The digits as 32x32 RGB: level v becomes v*255//16, each pixel a 4x4 square, three equal channels.
 
     The test split is 60 images of each class, drawn from `Stream("digits", class)`. Both splits keep

@@ -15,6 +15,7 @@ from poisonsets.manifests import limits
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import png, store
+from poisonsets.manifests.files.junk import is_junk
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.interop.export_targets import exported_targets, shown_index
 from poisonsets.manifests.interop.format import PLAIN_FIELDS, ForeignTarget, ForeignTrial, Format
@@ -87,9 +88,14 @@ def _files(
     """Each file with its class and its parsed name, sorted by folder and file name."""
     count = 0
     with store.refusals(root):
-        folders = sorted(one for one in root.iterdir() if one.name not in skip and unlinked(one).is_dir())
+        made = sorted(one for one in root.iterdir() if one.name not in skip and not is_junk(one.name))
+        folders = [one for one in made if unlinked(one).is_dir()]
+        # Pictures of no class are no poisons of any trial; what else lies there is no image.
+        loose = next((one for one in made if one not in folders and pattern.fullmatch(one.name)), None)
+        if loose is not None:
+            raise DamagedError(f"{loose.name}: in no folder of a class", "Move it into the folder of its class")
         for folder in folders:
-            files = sorted(one for one in folder.iterdir() if not one.name.startswith("."))
+            files = sorted(one for one in folder.iterdir() if not is_junk(one.name))
             label = _label(folder.name, base) if files else 0
             for file in files:
                 match = pattern.fullmatch(file.name)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import npy
+from poisonsets.manifests.files.junk import is_junk
 from poisonsets.manifests.interop import units
 from poisonsets.manifests.interop.format import PLAIN_FIELDS, ForeignTrial, Format
 from poisonsets.manifests.interop.image_arrays import NO_IMAGES, begins, ends_with_name, indices
@@ -45,7 +46,8 @@ def read_numpy(path: Path, base: Base) -> ForeignTrial:
         return _whole(path, base)
     if not path.is_dir():
         return trial_from_arrays(npy.read_zip(path), path.name)
-    return trial_from_arrays({file.stem: npy.read(file) for file in sorted(path.glob("*.npy"))}, "the folder")
+    files = sorted(file for file in path.glob("*.npy") if not is_junk(file.name))
+    return trial_from_arrays({file.stem: npy.read(file) for file in files}, "the folder")
 
 
 def _whole(path: Path, base: Base) -> ForeignTrial:

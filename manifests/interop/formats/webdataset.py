@@ -17,8 +17,9 @@ from poisonsets.manifests import limits
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import png
+from poisonsets.manifests.files.junk import is_junk
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.files.tar_reader import samples
+from poisonsets.manifests.files.tar_reader import Shard
 from poisonsets.manifests.files.tar_writer import shard
 from poisonsets.manifests.interop.export_targets import exported_targets
 from poisonsets.manifests.interop.format import ForeignTarget, ForeignTrial, Format
@@ -44,14 +45,14 @@ def read_webdataset(path: Path, base: Base) -> ForeignTrial:
         MissingError: there is no shard, or a file cannot be read.
         DamagedError: a shard, sample or targets file cannot be read, or an image has another size than the base's.
     """
-    paths = sorted(path.glob(SHARDS)) if path.is_dir() else [path]
+    paths = sorted(one for one in path.glob(SHARDS) if not is_junk(one.name)) if path.is_dir() else [path]
     images: list[Images] = []
     labels: list[int] = []
     bases: list[int | None] = []
     for one in paths:
         if one.is_symlink() and path.is_dir():
             raise DamagedError(f"{one.name}: a link; only regular files are read")
-        for key, data, label in samples(one):
+        for key, data, label in Shard(one).samples():
             match = _KEY.fullmatch(key)
             if match is None or data[24:26] != EIGHT_BIT_RGB:
                 raise DamagedError(f"{one.name}: sample {key[:60]!a} has no id in its key, or no 8-bit RGB PNG")

@@ -14,7 +14,7 @@ from poisonsets.manifests.bases.build import build
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.bases.spec import parse_spec
 from poisonsets.manifests.errors import DamagedError, MissingError, PoisonsetsError, UsageError
-from poisonsets.manifests.files.images import decode
+from poisonsets.manifests.files.images import TRANSPARENT, decode, decode_own
 
 Picture = Callable[..., bytes]
 
@@ -89,7 +89,10 @@ def test_other_modes_become_rgb(picture: Picture, mode: str) -> None:
 def test_palettes_with_transparency_are_read(tmp_path: Path) -> None:
     file = io.BytesIO()
     Image.new("P", (4, 4)).save(file, "PNG", transparency=b"\0\x80")
-    assert decode(file.getvalue(), "x", None).shape == (4, 4, 3)
+    pixels, size, odd = decode_own(file.getvalue(), "x", None)
+    assert (pixels.shape, size, odd) == ((4, 4, 3), (4, 4), (TRANSPARENT,))
+    with pytest.raises(DamagedError, match="transparent"):
+        decode(file.getvalue(), "x", None)
 
 
 def test_images_that_are_not_plain_png_or_jpeg_are_named_and_refused(tmp_path: Path, picture: Picture) -> None:
