@@ -249,7 +249,7 @@ REFUSED: dict[str, tuple[dict[str, int] | None, tuple[str, ...], int, str]] = {
     "nothing in it": ({}, (), 2, "0 folders with images (none)"),
     "one class": ({"rose": 9}, (), 2, "1 folders with images (rose); an attack needs two classes"),
     "few images": ({"rose": 40, "tulip": 9}, ("--poisons", "8"), 2, "Add `--poisons 7` or fewer"),
-    "a class without images": ({"rose": 40, "tulip": 40, "weeds": 0}, (), 2, "class weeds"),
+    "a class without images": ({"rose": 40, "tulip": 40, "weeds": 0}, (), 3, "without an image: weeds"),
     "a page without a suffix": (dict.fromkeys(CLASSES, 9), ("-o", "page"), 2, "Add `-o page.html`"),
     "no budget": (dict.fromkeys(CLASSES, 9), ("--epsilon", "0,8"), 2, "--epsilon 0,8: wanted whole numbers from 1"),
     "no poisons": (dict.fromkeys(CLASSES, 9), ("--poisons", "ten"), 2, "--poisons ten"),
