@@ -33,6 +33,7 @@ p, li { max-width: 44rem } a { color: #0b4f8a }
   list-style: none } .beside li { border: 1px solid #bbb; padding: .6rem .8rem }
 .wide { overflow-x: auto } table { border-collapse: collapse; width: 100% }
 caption { text-align: left; font-size: .9rem; color: #444; padding-bottom: .4rem }
+caption span { display: block; max-width: calc(100vw - 2rem) }
 td, th { text-align: left; vertical-align: top; padding: .4rem .6rem .4rem 0; border-bottom: 1px solid #ccc;
   min-width: 6.5rem } tbody th { min-width: 4.5rem }
 th { font-weight: 600 } td span { display: block } .small { font-size: .85rem; color: #444 }
@@ -86,7 +87,7 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> s
     )
     return (
         f'<div class="wide" role="region" tabindex="0" aria-label="{text(caption)}"><table>\n'
-        f"<caption>{text(caption)}</caption>\n"
+        f"<caption><span>{text(caption)}</span></caption>\n"
         f"<thead><tr>{columns}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table></div>"
     )
 

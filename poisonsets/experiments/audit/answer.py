@@ -103,7 +103,7 @@ def _called(found: Claim, verb: str) -> str:
     """What was called how, behind `call` or `called`; trials are told where photographs repeat."""
     wanted = "what the attacker wanted"
     if found.photographs < found.n:
-        times = {0: "no trial of", found.n: "all"}.get(found.successes, f"{found.successes} of")
+        times = {0: "none of", found.n: "all"}.get(found.successes, f"{found.successes} of")
         different = f"({found.photographs} different photographs)"
         return f"{verb} a chosen photograph {wanted} in {times} {found.n} trials {different}"
     if found.n == 1:

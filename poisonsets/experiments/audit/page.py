@@ -87,9 +87,9 @@ def _cell(found: Measured | None) -> str:
 
 def _backdoor(plan: AuditPlan, measured: Sequence[Measured]) -> Iterator[str]:
     yield html.paragraph(
-        "Some images of other classes get a small patch and the label the attacker wants. Whoever shows the model a "
-        "photograph with that patch then chooses its answer. The patch can be seen and the labels are wrong, so a look "
-        "at the images finds it; nothing is hidden by a budget."
+        "Some images of other classes get a small patch and the label the attacker wants, so that the model gives that "
+        "label to whatever shows the patch. It can be seen and the labels are wrong: no budget hides it, and a look at "
+        "the images can find it."
     )
     rows = []
     for poisons in plan.poisons:

