@@ -124,7 +124,7 @@ class Surrogate:
     @cached_property
     def _functional(self) -> Classifier:
         copied = copy.deepcopy(self._network).eval().requires_grad_(requires_grad=False)
-        return copied.to(memory_format=torch.channels_last).to(self._device)
+        return copied.placed(self._device)
 
     @property
     def weights(self) -> dict[str, Tensor]:

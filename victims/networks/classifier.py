@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -85,6 +86,13 @@ class Classifier(nn.Module):
         if spec.input is not None:
             self.enlarge = Enlarge(spec.input)
             self.register_buffer("input", torch.tensor([spec.input]))
+
+    def placed(self, device: torch.device) -> Self:
+        """This network, moved to a device with its filters channels-last, as the views of images are laid.
+
+        Files and digests know nothing of the layout; a convolution's last bits depend on it.
+        """
+        return self.to(memory_format=torch.channels_last).to(device)
 
     def features(self, images: Tensor) -> Tensor:
         """The input of the head, float32 [N, feature_width], of images float32 [N, 3, H, W] in 0..1."""

@@ -3,7 +3,6 @@
 import copy
 from itertools import pairwise
 
-import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -26,8 +25,7 @@ def folded(network: Classifier) -> Classifier:
             for (_, conv), (name, bn) in pairwise(list(module.named_children())):
                 setattr(module, name, _merged(conv, bn))
     copied.requires_grad_(requires_grad=False)
-    copied.to(memory_format=torch.channels_last)
-    return copied
+    return copied.placed(copied.mean.device)
 
 
 def _merged(conv: nn.Module, bn: nn.Module) -> nn.Module:

@@ -97,7 +97,7 @@ def fitted_network(
     network = build(name, len(pretraining.classes), width, mean, std, input=side, generator=generator)
     refuse_size(network, base.train.side)
     refuse_single(network, base.train.side, images=len(labels), batch=pretraining.batch)
-    network.to(device)
+    network.placed(device)
     on_device = torch.tensor(images, device=device), torch.tensor(labels, device=device)
     with exact_arithmetic(pretraining.precision):
         _fit(network, pretraining, *on_device, generator=generator, progress=progress)

@@ -9,6 +9,7 @@ from torch import nn
 from poisonsets.manifests.errors import UsageError
 from poisonsets.victims.networks import Classifier, Collection, NetworkSpec, build, collect, names, skeleton
 from poisonsets.victims.networks.classifier import Body, averaged, channels
+from poisonsets.victims.networks.weights import weights_digest
 
 ZERO, HALF, ONE = ("0", "0", "0"), ("0.5", "0.5", "0.5"), ("1", "1", "1")
 
@@ -134,6 +135,19 @@ def test_a_second_collection_cannot_take_a_prefix() -> None:
     with pytest.raises(UsageError, match=r"^two collections of networks are called torchvision: "):
         collect("torchvision", Collection(tuple, make))
     assert skeleton(NetworkSpec("torchvision:resnet18", 2, "1", ZERO, ONE)).feature_width == 512
+
+
+@pytest.mark.parametrize("name", ["convnet", "resnet18", "mobilenetv2"])
+def test_a_network_that_is_placed_computes_what_it_did(name: str) -> None:
+    network = build(name, 3, "0.25", HALF, HALF, generator=torch.Generator().manual_seed(0)).eval()
+    images, digest = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1)), weights_digest(network)
+    wanted = network(images)
+    assert network.placed(torch.device("cpu")) is network
+    filters = [value for value in network.parameters() if value.dim() == 4]
+    assert filters
+    assert all(value.is_contiguous(memory_format=torch.channels_last) for value in filters)
+    torch.testing.assert_close(network(images), wanted, rtol=1e-4, atol=1e-5)
+    assert weights_digest(network) == digest
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

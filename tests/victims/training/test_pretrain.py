@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, UsageError
@@ -268,6 +269,18 @@ def test_bf16_trains_nearly_the_same_and_is_recorded(tiny_base: Base, adversary:
     assert other.dtype == torch.float32
     assert not torch.equal(one, other)
     assert float((one - other).detach().norm() / one.detach().norm()) < 0.1
+
+
+def test_filters_lie_channels_last_in_training_and_as_ever_in_files(tiny_base: Base, tmp_path: Path) -> None:
+    network = fitted_network(replace(PRETRAINING, epochs=1), tiny_base, device=CPU)
+    save_weights(tmp_path / "one", network, PRETRAINING.record(), {})
+    for each, layout in (
+        (network, torch.channels_last),
+        (load_weights(tmp_path / "one").network, torch.contiguous_format),
+    ):
+        assert all(
+            one.weight.is_contiguous(memory_format=layout) for one in each.modules() if isinstance(one, nn.Conv2d)
+        )
 
 
 def test_a_device_that_lacks_the_precision_trains_nothing(tiny_base: Base) -> None:

@@ -89,9 +89,7 @@ class WholeNetworkTrainer:
         self._protocol, self._base, self._device, self._precision = protocol, base, device, precision
         self._classes, self._folder, self._every, self._curves = base.victim_classes, checkpoints, every, curves
         self._extractor = None if protocol.training == "scratch" else extractor
-        self._network = skeleton(network_spec(protocol, extractor, base)).to_empty(device=device)
-        if device.type == "cuda":
-            self._network.to(memory_format=torch.channels_last)
+        self._network = skeleton(network_spec(protocol, extractor, base)).to_empty(device=device).placed(device)
         frozen = protocol.training == "frozen"
         self._network.body.requires_grad_(not frozen)
         self._model: nn.Module = self._network.head if frozen else self._network
@@ -195,7 +193,7 @@ class WholeNetworkTrainer:
         if self._folder is None:
             return None
         named = [
-            "victim/2",
+            "victim/3",
             self._protocol.id,
             self._protocol.version,
             None if self._extractor is None else weights_digest(self._extractor),
