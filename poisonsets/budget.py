@@ -7,6 +7,8 @@ a round trip through normalisation.
 
 import math
 from bisect import bisect_right
+from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -27,15 +29,24 @@ def project(images: Tensor, bases: Tensor, budget: Budget) -> Tensor:
 
     Both are float32 [..., 3, H, W]; bases lie in 0..1, images may lie outside.
     """
+    return projection(bases, budget)(images)
+
+
+def projection(bases: Tensor, budget: Budget) -> Callable[[Tensor], Tensor]:
+    """`project` for many steps: what depends on the bases alone is computed once."""
     if isinstance(budget, Linf):
         epsilon = budget.levels / 255
-        images = torch.minimum(torch.maximum(images, bases - epsilon), bases + epsilon)
-    elif isinstance(budget, L2):
-        delta = images - bases
-        radius = math.sqrt(budget.squared_levels) / 255
-        norm = delta.flatten(-3).norm(dim=-1)[..., None, None, None]
-        images = bases + delta * (radius / norm.clamp_min(1e-12)).clamp_max(1)
-    return images.clamp(0, 1)
+        # One clamp does both, as bases lie in 0..1.
+        return partial(torch.clamp, min=(bases - epsilon).clamp_(min=0), max=(bases + epsilon).clamp_(max=1))
+    if isinstance(budget, L2):
+        return partial(_onto_ball, bases=bases, radius=math.sqrt(budget.squared_levels) / 255)
+    return partial(torch.clamp, min=0, max=1)
+
+
+def _onto_ball(images: Tensor, *, bases: Tensor, radius: float) -> Tensor:
+    delta = images - bases
+    norm = delta.flatten(-3).norm(dim=-1)[..., None, None, None]
+    return delta.mul_((radius / norm.clamp_min(1e-12)).clamp_max(1)).add_(bases).clamp_(0, 1)
 
 
 def noise_scale(budget: Budget, values: int, *, uniform: bool = False) -> float:

@@ -1,6 +1,7 @@
 """The base's training split as an attack reads it: floats on the device, stamped with a trigger on request."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,6 +18,19 @@ class TrainingImages:
         self.labels = split.labels
         self._levels = split.images
         self._device = device
+
+    @cached_property
+    def _resident(self) -> tuple[Tensor, Tensor]:
+        """Images and labels on the device, where they stay."""
+        return torch.from_numpy(self._levels).to(self._device), torch.from_numpy(self.labels).to(self._device)
+
+    def resident(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Images float32 [n, 3, H, W] in 0..1 and labels int64 [n] by ids int64 [n], all of them on the device.
+
+        The whole split moves there at the first call and stays: no later one waits for the device.
+        """
+        levels, labels = self._resident
+        return (levels[ids].movedim(-1, -3).float() / 255).contiguous(), labels[ids]
 
     def images(self, ids: Sequence[int]) -> Tensor:
         """float32 [n, 3, H, W] in 0..1 on the device."""

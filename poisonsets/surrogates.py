@@ -25,6 +25,7 @@ from poisonsets.victims.networks import Classifier
 from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.networks.image_size import refuse_size
+from poisonsets.victims.networks.unfold import Unfolding
 from poisonsets.victims.networks.weights import Weights, load_weights
 from poisonsets.victims.placement import worker_device
 from poisonsets.victims.precision import Precision, autocast, exact_arithmetic, refuse_precision
@@ -94,7 +95,8 @@ class Surrogates:
 class Surrogate:
     """One of the attacker's networks, in eval mode; its weights are frozen unless others are passed in.
 
-    It is two copies, each made on first use: one folded, one that takes weights as arguments.
+    It is two copies, each made on first use: one folded, one that takes weights as arguments. Folded weights are
+    arguments too, of `folded_logits`; `unfolding` says what a gradient by them is by the weights.
 
     Args:
         network: not modified; nothing else may modify it while it is in use.
@@ -113,13 +115,17 @@ class Surrogate:
         self.mean = network.mean.to(device)
         self.std = network.std.to(device)
         self._network = network
-        self._position = {label: i for i, label in enumerate(classes)}
         self._precision = precision
         self._device = device
 
     @cached_property
     def _folded(self) -> Classifier:
         return folded(self._network).to(self._device)
+
+    @cached_property
+    def unfolding(self) -> Unfolding:
+        """From gradients by the folded weights to those by `weights`, as one vector."""
+        return Unfolding(self._functional)
 
     @cached_property
     def _functional(self) -> Classifier:
@@ -160,10 +166,22 @@ class Surrogate:
                 found = functional_call(self._functional, dict(weights), (images,))
         return found.float()
 
+    def folded_logits(self, images: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        """As `logits`, of weights by the names of `unfolding.weights`, batch normalisation folded into them."""
+        with autocast(self._device, self._precision):
+            found: Tensor = functional_call(self.unfolding.folded, dict(weights), (images,))
+        return found.float()
+
     def positions(self, labels: Tensor) -> Tensor:
-        """The output of `logits` for each label, int64 of the same shape; every label must have one."""
-        known = [self._position[int(label)] for label in labels.flatten()]
-        return torch.tensor(known, dtype=torch.int64, device=self._device).view(labels.shape)
+        """The output of `logits` for each label, int64 of the same shape on the device; every label must have one."""
+        return self._positions[labels]
+
+    @cached_property
+    def _positions(self) -> Tensor:
+        """int64 [largest label + 1], so that to look labels up is one operator; a label without output has -1."""
+        found = torch.full((max(self.classes) + 1,), -1, dtype=torch.int64)
+        found[torch.tensor(self.classes)] = torch.arange(len(self.classes))
+        return found.to(self._device)
 
 
 def retrain_surrogate(

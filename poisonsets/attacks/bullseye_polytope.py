@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @attack(
     "bullseye-polytope",
-    version=2,
+    version=3,
     aliases=("BP", "bullseye"),
     traits=Traits(objective="feature", needs=frozenset({"features"})),
     source="Aghakhani et al. 2021; Schwarzschild et al. 2021",

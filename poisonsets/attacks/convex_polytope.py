@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @attack(
     "convex-polytope",
-    version=1,
+    version=2,
     aliases=("CP",),
     traits=Traits(objective="feature", needs=frozenset({"features"})),
     source="Zhu et al. 2019; Schwarzschild et al. 2021",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @attack(
     "feature-collision",
-    version=2,
+    version=3,
     aliases=("FC", "poison-frogs"),
     traits=Traits(objective="feature", needs=frozenset({"features"})),
     source="Shafahi et al. 2018; Schwarzschild et al. 2021",
@@ -122,19 +122,21 @@ def _evaluation(task: Task, context: Context) -> Evaluate:
         ]
         return torch.stack(each).sum(0)
 
-    return lambda images, positions: differentiable(partial(distances, positions))(images)
+    return lambda images, positions: differentiable(partial(distances, positions)).slope(images)
 
 
 def _mean_over_poisons(task: Task, evaluate: Evaluate, penalty: float) -> Objective:
     """The objective of whole trials, penalty included, for an optimiser without a backward step."""
     import torch
 
+    from poisonsets.methods.descent import Objective
+
     everyone = torch.arange(task.bases.shape[0] * task.bases.shape[1], device=task.bases.device)
 
-    def objective(images: Tensor) -> tuple[Tensor, Tensor]:
+    def slope(images: Tensor) -> tuple[Tensor, Tensor]:
         loss, gradient = evaluate(images.flatten(0, 1), everyone)
         moved = images - task.bases
         losses = loss.view(images.shape[:2]) + penalty * moved.square().flatten(2).sum(2)
         return losses.mean(1), (gradient.view_as(images) + 2 * penalty * moved) / images.shape[1]
 
-    return objective
+    return Objective(lambda images: slope(images)[0], slope)

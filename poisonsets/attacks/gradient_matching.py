@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from poisonsets.interface import Attack, Context, Crafted, Task
 from poisonsets.registry import Traits, attack
 from poisonsets.settings import PUBLISHED_BATCH, Augment, Batch, Choice, Range, Steps, StepSize
 
-if TYPE_CHECKING:
-    from poisonsets.methods.gradients import Mismatch
-
 
 @attack(
     "gradient-matching",
-    version=1,
+    version=2,
     aliases=("WiB", "witches-brew"),
     traits=Traits(objective="gradient", randomised=True, needs=frozenset({"gradients"}), batched=False),
     source="Geiping et al. 2021",
@@ -71,7 +67,7 @@ def gradient_matching(
         matches = []
         for network in context.surrogates:
             wanted = gradients.weight_gradient(network, targets, network.positions(mislabelled), criterion=criterion)
-            mismatch: Mismatch = partial(distance, wanted)
+            mismatch = distance(wanted)
             if noise:
                 mismatch = gradients.clip_and_noise(mismatch, context.generators[0], clip=clip, noise=noise)
             matches.append(gradients.Match(network, network.positions(labels), mismatch))

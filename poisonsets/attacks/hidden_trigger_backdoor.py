@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @attack(
     "hidden-trigger-backdoor",
-    version=1,
+    version=2,
     aliases=("HTBD", "HTBA"),
     traits=Traits(
         objective="feature",
@@ -55,34 +55,46 @@ def hidden_trigger_backdoor(
     import torch
 
     from poisonsets.budget import project
+    from poisonsets.methods.features import steps_between_looks
     from poisonsets.methods.pairing import RULES, match_sources
 
     def craft(task: Task, context: Context) -> Crafted:
-        wanted = _source_features(task, context)
-        images = task.bases.clone()
-        pairs = torch.arange(images.shape[1], device=images.device).repeat(len(images), 1)
-        running = list(range(len(images)))
-        history: list[list[float]] = [[] for _ in running]
+        aims = _source_features(task, context)
+        found, look_every = task.bases.clone(), steps_between_looks(context.device)
+        trials, poisons = found.shape[:2]
+        running = torch.arange(trials, device=found.device)
+        images, bases, pairs = found, task.bases, torch.arange(poisons, device=found.device).repeat(trials, 1)
+        goes = torch.ones_like(running, dtype=torch.bool)
+        history = []
         for step in range(steps + 1):
-            # Finished trials leave the batch, to save their cost.
-            bases, now = task.bases[running], images[running]
-            aims = [goal[running] for goal in wanted]
-            losses, gradient, matched = match_sources(now, aims, pairs[running], context.surrogates, RULES[pairing])
-            values = losses.tolist()
-            for trial, value in zip(running, values, strict=True):
-                history[trial].append(value)
-            kept = [i for i, value in enumerate(values) if value >= stop]
-            if step == steps or not kept:
+            losses, gradient, pairs = match_sources(images, aims, pairs, context.surrogates, RULES[pairing])
+            history.append(losses.new_full((trials,), torch.nan).index_copy_(0, running, losses))
+            goes = goes & (losses >= stop)
+            if step == steps:
                 break
-            pairs[running] = matched
-            running = [running[i] for i in kept]
             rate = learning_rate * decay ** (step // every)
-            images[running] = project(now[kept] - rate * gradient[kept], bases[kept], task.budget)
+            moved = project(images - rate * gradient, bases, task.budget)
+            images = torch.where(goes[:, None, None, None, None], moved, images)
             context.progress(step + 1, steps)
+            if (step + 1) % look_every == 0:
+                kept = goes.nonzero()[:, 0]
+                if len(kept) < len(goes):  # finished trials leave the batch, to save their cost
+                    found.index_copy_(0, running, images)
+                    running, images, bases, pairs, goes = (x[kept] for x in (running, images, bases, pairs, goes))
+                    aims = [goal[kept] for goal in aims]
+                if not len(kept):
+                    break
+        found.index_copy_(0, running, images)
         context.progress(steps, steps)
-        return Crafted(images, tuple(tuple(curve) for curve in history))
+        return Crafted(found, _until_stop(torch.stack(history, dim=1).tolist(), stop))
 
     return craft
+
+
+def _until_stop(curves: list[list[float]], stop: float) -> tuple[tuple[float, ...], ...]:
+    """Each trial's curve up to the first value that ended it."""
+    lengths = [next((i for i, value in enumerate(one) if not value >= stop), len(one) - 1) for one in curves]
+    return tuple(tuple(one[: length + 1]) for one, length in zip(curves, lengths, strict=True))
 
 
 def _source_features(task: Task, context: Context) -> list[Tensor]:

@@ -10,12 +10,16 @@ from poisonsets.registry import Traits, attack
 from poisonsets.settings import Augment, Choice, Range, Steps, StepSize
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
+
+DRAWN_AT_ONCE = 64  # evaluations whose clean images are drawn together: each move to the device would stall it
 
 
 @attack(
     "metapoison",
-    version=1,
+    version=2,
     traits=Traits(objective="gradient", randomised=True, needs=frozenset({"gradients", "training"}), batched=False),
     source="Huang et al. 2020; Geiping et al. 2021",
 )
@@ -57,16 +61,15 @@ def metapoison(
     from poisonsets.methods.gradients import published_step, train_unrolled
 
     def craft(task: Task, context: Context) -> Crafted:
-        (targets,) = task.targets
+        (targets,), (own,) = task.targets, task.labels
         wanted = task.adversarial_labels.expand(len(targets))
-        others = _others(task, context) if clean else torch.zeros(0)
+        drawn = _clean_ids(task, context, clean) if clean else iter(())
 
         def loss(poisons: Tensor) -> Tensor:
-            (images,), (labels,) = poisons, task.labels
+            (images,), labels = poisons, own
             if clean and context.training is not None:
-                ids = others[torch.randperm(len(others), generator=context.generators[0])[:clean]].tolist()
-                known = torch.tensor(context.training.labels[ids]).to(labels.device)
-                images, labels = torch.cat([images, context.training.images(ids)]), torch.cat([labels, known])
+                others, known = context.training.resident(next(drawn))
+                images, labels = torch.cat([images, others]), torch.cat([labels, known])
             losses = []
             for network in context.surrogates:
                 weights = train_unrolled(network, images, network.positions(labels), unroll, inner_learning_rate)
@@ -80,8 +83,8 @@ def metapoison(
     return craft
 
 
-def _others(task: Task, context: Context) -> Tensor:
-    """int64 [n]: the training images of classes that all networks know, poisons' bases excluded."""
+def _clean_ids(task: Task, context: Context, clean: int) -> Iterator[Tensor]:
+    """For each evaluation int64 [clean] on the device: images of classes that all networks know, no poison's base."""
     import torch
 
     if context.training is None:
@@ -89,4 +92,7 @@ def _others(task: Task, context: Context) -> Tensor:
     known = set.intersection(*(set(network.classes) for network in context.surrogates))
     free = torch.isin(torch.tensor(context.training.labels), torch.tensor(list(known)))
     free[list(task.base_ids[0])] = False
-    return free.nonzero()[:, 0]
+    others = free.nonzero()[:, 0]
+    while True:
+        drawn = [torch.randperm(len(others), generator=context.generators[0])[:clean] for _ in range(DRAWN_AT_ONCE)]
+        yield from others[torch.stack(drawn)].to(context.device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from poisonsets.interface import Attack, Context, Crafted, Task
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 @attack(
     "sleeper-agent",
-    version=1,
+    version=2,
     traits=Traits(
         objective="gradient",
         randomised=True,
@@ -75,7 +74,7 @@ def sleeper_agent(
         def match(network: Surrogate) -> Match:
             positions = network.positions(mislabelled)
             wanted = weight_gradient(network, ascending.stamped(), positions, batch=250)
-            return Match(network, network.positions(own.labels[0]), partial(cosine, wanted))
+            return Match(network, network.positions(own.labels[0]), cosine(wanted))
 
         given = [match(network) for network in context.surrogates]
         current = list(given)

@@ -1,5 +1,7 @@
 """Within `images_alone`, convolutions have second gradients with respect to images, but not to weights.
 
+Rectifiers have none of their own, and there add no zeros to those of others.
+
 Autograd's double backward of a convolution always differentiates with respect to the weights too. Without that, a
 gradient of a weight gradient costs seven products of a forward pass's size: one forward, two for the first gradients,
 three for their gradients and one back to the images.
@@ -24,7 +26,8 @@ class images_alone(TorchFunctionMode):  # noqa: N801 - used as a function, like 
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Replace the convolution; leave everything else to PyTorch."""
-        return (_convolved if func is torch.conv2d else func)(*args, **(kwargs or {}))
+        replaced = {torch.conv2d: _convolved, torch.relu: _Rectifier.apply}.get(func, func)
+        return replaced(*args, **(kwargs or {}))
 
 
 def _convolved(
@@ -100,3 +103,34 @@ class _FirstGradients(torch.autograd.Function):
             onward = torch.conv2d(of_input, weight, None if of_slope is not None else of_bias, *ctx.form)
             of_slope = onward if of_slope is None else of_slope.add_(onward)
         return of_slope, through, None, None, None, None
+
+
+class _Rectifier(torch.autograd.Function):
+    """`torch.relu`; autograd's own second gradient by the input is a tensor of zeros, to be added like any other."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor) -> Tensor:
+        found = torch.relu(input)
+        ctx.save_for_backward(found)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        (found,) = ctx.saved_tensors
+        masked: Tensor = _Masked.apply(slope, found)
+        return masked
+
+
+class _Masked(torch.autograd.Function):
+    """The slope where the rectifier's result is above zero: linear in the slope, so that it is its own gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, slope: Tensor, found: Tensor) -> Tensor:
+        ctx.save_for_backward(found)
+        masked: Tensor = torch.ops.aten.threshold_backward(slope, found, 0)
+        return masked
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
+        (found,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(slope, found, 0), None

@@ -6,7 +6,7 @@ augmentations; the authors' code compares the last steps' losses, one noisy draw
 to 0..1; theirs to the budget alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias
@@ -14,16 +14,28 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from poisonsets.budget import noise_scale, project
+from poisonsets.budget import noise_scale, projection
 from poisonsets.interface import Context, Crafted, Task
 from poisonsets.methods.augment import augment_images, draw_views
 
-Objective: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Maps images [T, P, 3, H, W] to each trial's loss, [T], and a positive multiple of the gradient of their sum."""
 Before: TypeAlias = Callable[[int, int, Tensor], None]
 """Called before each step with the restart, the step, both from 0, and the unaugmented images [T, P, 3, H, W]."""
 
 EVALUATED_VIEWS = 4
+DRAWN_AT_ONCE = 256  # steps whose views go to the device together: each move there would stall it
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised.
+
+    Attributes:
+        loss: maps images [T, P, 3, H, W] to each trial's loss, [T].
+        slope: maps them to that loss and a positive multiple of the gradient of its sum; both without a graph.
+    """
+
+    loss: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -54,13 +66,22 @@ class OptimiserSpec:
 def differentiable(loss: Callable[[Tensor], Tensor]) -> Objective:
     """The objective of a loss, images [T, P, 3, H, W] to [T], that autograd can differentiate."""
 
-    def objective(images: Tensor) -> tuple[Tensor, Tensor]:
+    def slope(images: Tensor) -> tuple[Tensor, Tensor]:
         leaf = images.detach().requires_grad_()
         losses = loss(leaf)
         (gradient,) = torch.autograd.grad(losses.sum(), leaf)
         return losses.detach(), gradient
 
-    return objective
+    return Objective(_graphless(loss), slope)
+
+
+def _graphless(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The loss without the graph of whatever it differentiates within."""
+
+    def found(images: Tensor) -> Tensor:
+        return loss(images.detach()).detach()
+
+    return found
 
 
 def descend(
@@ -71,8 +92,8 @@ def descend(
     Args:
         task: gives the bases and the budget.
         context: its first surrogate gives the normalisation, its generators all randomness.
-        objective: called once per step, and `EVALUATED_VIEWS` times (once without augmentation) at each restart's
-            start and end.
+        objective: its slope is asked for once a step, its loss at each restart's end and, with augmentation, at its
+            start too, in `EVALUATED_VIEWS` views.
         spec: how to minimise.
         before: called before each step, for objectives that change; the end of a curve and the restart's rank are
             measured by the objective as it is after the restart's last step.
@@ -82,12 +103,11 @@ def descend(
         before each further step, and at the end. The first and last are means over the same fixed views; the others
         are measured in the step's own view.
     """
-    views: list[Tensor | None] = (
-        [_draw_views(task, context) for _ in range(EVALUATED_VIEWS)] if spec.augment else [None]
-    )
+    views = list(_views(task, context, EVALUATED_VIEWS)) if spec.augment else []
 
     def scored(images: Tensor) -> Tensor:
-        return torch.stack([_step(objective, images, view, context)[0] for view in views]).mean(0)
+        seen = [_seen(images, view, context) for view in views] or [images]
+        return torch.stack([objective.loss(one) for one in seen]).mean(0)
 
     best: Tensor | None = None
     images, curves = task.bases, torch.zeros(0)
@@ -128,49 +148,59 @@ def _descend_once(
 ) -> _Restart:
     """One restart; `done` counts the steps before it."""
     scale = context.surrogates[0].std.view(1, 1, 3, 1, 1)
-    scaled = _start(task, context, spec) / scale
-    optimiser = torch.optim.Adam([scaled], lr=spec.step_size, betas=(0.9, 0.999))
+    inside = projection(task.bases, task.budget)
+    images = _start(task, context, spec, inside)
+    scaled = images / scale
+    optimiser = torch.optim.Adam([scaled], lr=spec.step_size, betas=(0.9, 0.999), fused=True)
     # In a short run drops may coincide; as published, each counts.
     drops = [int(spec.steps // share) for share in (2.667, 1.6, 1.142)] if spec.decays else []
-    curve, loss = [], torch.zeros(0)
+    curve = [scored(images)] if spec.augment else []
+    views, loss = _views(task, context, spec.steps), torch.zeros(0)
     for step in range(spec.steps):
         if step > 0:
             optimiser.param_groups[0]["lr"] *= 0.1 ** drops.count(step)
-        images = scaled * scale
         if told:
             told(step, images)
-        opening = None if step else scored(images)
-        view = _draw_views(task, context) if spec.augment else None
-        loss, gradient = _step(objective, images, view, context)
-        curve.append(loss if opening is None else opening)
-        scaled.grad = torch.sign(gradient) if spec.optimiser == "signed-adam" else gradient * scale
+        if spec.augment:
+            loss, gradient = _slope_in_view(objective, images, next(views), context)
+        else:
+            loss, gradient = objective.slope(images)
+        if step > 0 or not spec.augment:
+            curve.append(loss)
+        along = gradient.sign() if spec.optimiser == "signed-adam" else gradient * scale
+        scaled.grad = along.contiguous()  # a fused optimiser reads gradients as its parameters lie
         optimiser.step()
-        scaled.copy_(project(scaled * scale, task.bases, task.budget) / scale)
+        images = inside(scaled * scale)
+        torch.div(images, scale, out=scaled)
         context.progress(done + step + 1, spec.restarts * spec.steps)
-    images = project(scaled * scale, task.bases, task.budget)
     return _Restart(images, torch.stack([*curve, scored(images)], dim=1), loss)
 
 
-def _step(objective: Objective, images: Tensor, view: Tensor | None, context: Context) -> tuple[Tensor, Tensor]:
+def _seen(images: Tensor, view: Tensor, context: Context) -> Tensor:
+    return augment_images(images, view, context.surrogates[0].mean, mirror=context.mirror)
+
+
+def _slope_in_view(objective: Objective, images: Tensor, view: Tensor, context: Context) -> tuple[Tensor, Tensor]:
     """The loss of the images in a view, and its gradient with respect to the unaugmented images."""
-    if view is None:
-        return objective(images.detach())
     leaf = images.detach().requires_grad_()
-    seen = augment_images(leaf, view, context.surrogates[0].mean, mirror=context.mirror)
-    loss, gradient = objective(seen.detach())
+    seen = _seen(leaf, view, context)
+    loss, gradient = objective.slope(seen.detach())
     (through,) = torch.autograd.grad(seen, leaf, gradient)
     return loss, through
 
 
-def _start(task: Task, context: Context, spec: OptimiserSpec) -> Tensor:
+def _start(task: Task, context: Context, spec: OptimiserSpec, inside: Callable[[Tensor], Tensor]) -> Tensor:
     if spec.start == "bases":
         return task.bases.clone()
     shape = task.bases.shape[1:]
     noise = torch.stack([torch.randn(shape, generator=generator) for generator in context.generators])
-    noise = noise.to(context.device) * noise_scale(task.budget, shape.numel())
-    return project(task.bases + noise, task.bases, task.budget)
+    return inside(noise.to(context.device).mul_(noise_scale(task.budget, shape.numel())).add_(task.bases))
 
 
-def _draw_views(task: Task, context: Context) -> Tensor:
+def _views(task: Task, context: Context, steps: int) -> Iterator[Tensor]:
+    """Each step's views, float32 [T, P, 3] on the device, drawn by every trial's generator for many steps at once."""
     poisons = task.bases.shape[1]
-    return torch.stack([draw_views(poisons, generator) for generator in context.generators]).to(context.device)
+    for first in range(0, steps, DRAWN_AT_ONCE):
+        count = min(DRAWN_AT_ONCE, steps - first)
+        each = [draw_views(count * poisons, generator).view(count, poisons, 3) for generator in context.generators]
+        yield from torch.stack(each, dim=1).to(context.device)

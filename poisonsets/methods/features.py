@@ -13,6 +13,15 @@ from poisonsets.methods.descent import OptimiserSpec
 from poisonsets.surrogates import Surrogate
 
 
+def steps_between_looks(device: torch.device) -> int:
+    """After how many steps the host looks which trials or poisons have finished, to leave them out of the batch.
+
+    Until then they are computed and kept as they are. To look costs nothing on a CPU; elsewhere it waits for the
+    device.
+    """
+    return 1 if device.type == "cpu" else 16
+
+
 @dataclass(frozen=True)
 class FeatureSpec:
     """How an attack reads a network's features.

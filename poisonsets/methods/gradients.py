@@ -5,7 +5,7 @@ of <v, g> with v = dB/dg held constant. Second gradients of convolutions go to t
 the values equal autograd's up to the order of float additions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -48,20 +48,30 @@ def margin(logits: Tensor, positions: Tensor) -> Tensor:
     return (others - wanted).mean()
 
 
-def cosine(wanted: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
-    """1 - <wanted, found> / (||wanted|| ||found||) of two vectors [D], 1 if one is zero; its derivative by found."""
-    long, short = length_of(wanted), length_of(found)
-    alike = _dot(wanted, found) / (long * short)
-    return 1 - alike, (found * (alike / short**2)).addcmul_(wanted, 1 / (long * short), value=-1)
+def cosine(wanted: Tensor) -> Mismatch:
+    """1 - <wanted, found> / (||wanted|| ||found||) of two vectors [D], 1 if one is zero."""
+    long = length_of(wanted)
+
+    def of_angle(found: Tensor) -> tuple[Tensor, Tensor]:
+        short = length_of(found)
+        alike = _dot(wanted, found) / (long * short)
+        return 1 - alike, (found * (alike / short**2)).addcmul_(wanted, 1 / (long * short), value=-1)
+
+    return of_angle
 
 
-def euclidean(wanted: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
-    """||found - wanted||^2 / (2 ||wanted||), "SE" in the code of Geiping et al. (2021); its derivative by found."""
-    apart, long = found - wanted, length_of(wanted)
-    return 0.5 * _dot(apart, apart) / long, apart.div_(long)
+def euclidean(wanted: Tensor) -> Mismatch:
+    """||found - wanted||^2 / (2 ||wanted||) of two vectors [D], "SE" in the code of Geiping et al. (2021)."""
+    long = length_of(wanted)
+
+    def of_difference(found: Tensor) -> tuple[Tensor, Tensor]:
+        apart = found - wanted
+        return 0.5 * _dot(apart, apart) / long, apart.div_(long)
+
+    return of_difference
 
 
-DISTANCES = {"cosine": cosine, "euclidean": euclidean}
+DISTANCES: dict[str, Callable[[Tensor], Mismatch]] = {"cosine": cosine, "euclidean": euclidean}
 CRITERIA: dict[str, Criterion] = {"cross-entropy": F.cross_entropy, "carlini-wagner": margin}
 
 
@@ -73,9 +83,9 @@ def clip_and_noise(mismatch: Mismatch, generator: torch.Generator, *, clip: floa
         length = length_of(found)
         share = (clip / length).clamp_max(1)
         loss, slope = mismatch(drawn.mul_(clip * noise).add_(found * share))
-        if share < 1:  # clipping fixes the length, so nothing moves along the gradient itself
-            slope = slope.sub_(found * (_dot(found, slope) / length**2))
-        return loss, slope.mul_(share)
+        # Clipping fixes the length, so nothing moves along the gradient itself.
+        along = torch.where(share < 1, _dot(found, slope) / length**2, 0)
+        return loss, slope.sub_(found * along).mul_(share)
 
     return of_noisy
 
@@ -97,12 +107,16 @@ def weight_gradient(
         criterion: the mean loss of a batch.
         batch: images per pass; it changes the result only by rounding.
     """
-    weights = {name: tensor.detach().requires_grad_() for name, tensor in surrogate.weights.items()}
-    total = torch.zeros(sum(tensor.numel() for tensor in weights.values()), device=images.device)
+    weights = _leaves(surrogate)
+    total: list[Tensor] = []
     for some, those in zip(torch.split(images, batch), torch.split(positions, batch), strict=True):
-        loss = criterion(surrogate.logits(_laid_out(some), weights), those)
-        total += _flat(torch.autograd.grad(loss, list(weights.values()))) * (len(some) / len(images))
-    return total
+        loss = criterion(surrogate.folded_logits(_laid_out(some), weights), those) * (len(some) / len(images))
+        slopes = torch.autograd.grad(loss, list(weights.values()))
+        if total:
+            torch._foreach_add_(total, slopes)
+        else:
+            total = list(slopes)
+    return surrogate.unfolding.gradient(total)
 
 
 def match_gradient(
@@ -122,17 +136,32 @@ def match_gradient(
         mismatch: called once, with the gradient of the images' mean loss.
         criterion: that loss.
     """
-    weights = {name: tensor.detach().requires_grad_() for name, tensor in surrogate.weights.items()}
+    weights = _leaves(surrogate)
     leaf = _laid_out(images).requires_grad_()
     with images_alone():
-        loss = criterion(surrogate.logits(leaf, weights), positions)
-    gradient = _flat(torch.autograd.grad(loss, list(weights.values()), create_graph=True))
-    value, direction = mismatch(gradient.detach())
-    # From here on only the graph is needed, not the vector.
-    edge = get_gradient_edge(gradient)
+        loss = criterion(surrogate.folded_logits(leaf, weights), positions)
+    slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+    gradient = surrogate.unfolding.gradient(slopes)
+    # From here on only the graph is needed, not the values. A margin's slope by the head's bias depends on no image.
+    edges = {place: get_gradient_edge(slope) for place, slope in enumerate(slopes) if slope.requires_grad}
+    del slopes
+    value, direction = mismatch(gradient)
     del gradient
-    (of_images,) = torch.autograd.grad(edge, leaf, direction)
+    along = surrogate.unfolding.adjoint(direction)
+    (of_images,) = torch.autograd.grad(list(edges.values()), leaf, [along[place] for place in edges])
     return value, of_images.contiguous()
+
+
+def mismatch_of(
+    surrogate: Surrogate,
+    images: Tensor,
+    positions: Tensor,
+    mismatch: Mismatch,
+    *,
+    criterion: Criterion = F.cross_entropy,
+) -> Tensor:
+    """The first of `match_gradient` alone, at the cost of one forward and one backward pass."""
+    return mismatch(weight_gradient(surrogate, images, positions, criterion=criterion, batch=len(images)))[0]
 
 
 @dataclass(frozen=True)
@@ -151,18 +180,28 @@ def matching_objective(matches: Sequence[Match], *, batch: int) -> Objective:
     over the networks, not the mean. `matches` is read at every call.
     """
 
-    def objective(images: Tensor) -> tuple[Tensor, Tensor]:
+    def pieces(images: Tensor) -> Iterator[tuple[Match, slice, Tensor]]:
         (poisons,) = images
-        losses, total = [], torch.zeros_like(poisons)
         for one in matches:
             for start in range(0, len(poisons), batch):
                 some = slice(start, start + batch)
-                loss, gradient = match_gradient(one.surrogate, poisons[some], one.positions[some], one.mismatch)
-                losses.append(loss)
-                total[some] += gradient
+                yield one, some, poisons[some]
+
+    def loss(images: Tensor) -> Tensor:
+        each = [
+            mismatch_of(one.surrogate, part, one.positions[some], one.mismatch) for one, some, part in pieces(images)
+        ]
+        return torch.stack(each).mean()[None]
+
+    def slope(images: Tensor) -> tuple[Tensor, Tensor]:
+        losses, total = [], torch.zeros_like(images[0])
+        for one, some, part in pieces(images):
+            found, gradient = match_gradient(one.surrogate, part, one.positions[some], one.mismatch)
+            losses.append(found)
+            total[some] += gradient
         return torch.stack(losses).mean()[None], total[None]
 
-    return objective
+    return Objective(loss, slope)
 
 
 def train_unrolled(network: Surrogate, images: Tensor, positions: Tensor, steps: int, rate: float) -> dict[str, Tensor]:
@@ -184,8 +223,15 @@ def gradient_norms(surrogate: Surrogate, images: Tensor, positions: Tensor) -> T
     return torch.stack([length_of(weight_gradient(surrogate, image, position)) for image, position in each])
 
 
+def _leaves(surrogate: Surrogate) -> dict[str, Tensor]:
+    """The folded weights, as what a gradient is taken by."""
+    return {name: tensor.detach().requires_grad_() for name, tensor in surrogate.unfolding.weights.items()}
+
+
 def _dot(one: Tensor, other: Tensor) -> Tensor:
     """The dot product, in pieces: a single float32 sum of millions of terms is wrong in its fourth digit."""
+    if one.device.type != "cpu":  # whose kernels add in a tree
+        return torch.dot(one, other)
     pieces = zip(torch.split(one, PIECE), torch.split(other, PIECE), strict=True)
     return torch.stack([torch.dot(a, b) for a, b in pieces]).sum()
 
@@ -193,8 +239,3 @@ def _dot(one: Tensor, other: Tensor) -> Tensor:
 def _laid_out(images: Tensor) -> Tensor:
     """The images detached and channels-last, the fastest layout for convolutions and their gradients."""
     return images.detach().contiguous(memory_format=torch.channels_last)
-
-
-def _flat(tensors: tuple[Tensor, ...]) -> Tensor:
-    """All tensors as one vector, filters channels-last as they lie in memory: another order would cost a copy."""
-    return torch.cat([(one.permute(0, 2, 3, 1) if one.dim() == 4 else one).flatten() for one in tensors])

@@ -27,7 +27,7 @@ class HullDistance:
         rows, aims = features.flatten(2), self._targets
         repeated = rows.detach().repeat_interleave(aims.shape[1], dim=0)
         self._coefficients = nearest_in_hull(repeated, aims.flatten(0, 1), start=self._coefficients)
-        nearest = torch.bmm(self._coefficients.to(rows.dtype).view(*aims.shape[:2], -1), rows)
+        nearest = torch.bmm(self._coefficients.to(rows.device, rows.dtype).view(*aims.shape[:2], -1), rows)
         return (0.5 * (nearest - aims).square().sum(2) / _squared_length(aims)).mean(1)
 
 

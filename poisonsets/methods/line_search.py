@@ -3,18 +3,35 @@
 Shafahi et al. (2018) and the benchmark's code (Schwarzschild et al. 2021); the attack says what differs.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from poisonsets.budget import project
-from poisonsets.interface import Context, Crafted, Task
+from poisonsets.interface import Budget, Context, Crafted, Task
+from poisonsets.methods.features import steps_between_looks
 
 Evaluate: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Maps images [n, 3, H, W] and their positions [n] in the block to feature distances, [n], and their gradients."""
+
+
+@dataclass(frozen=True)
+class _Poisons:
+    """The poisons in the batch, [n] along the first axis: where each stands, and whether it still searches."""
+
+    images: Tensor
+    loss: Tensor
+    gradient: Tensor
+    rate: Tensor
+    searches: Tensor
+
+    def of(self, kept: Tensor) -> _Poisons:
+        return _Poisons(*(getattr(self, field.name)[kept] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -30,36 +47,54 @@ class LineSearch:
     published: bool
 
     def run(self, task: Task, context: Context, evaluate: Evaluate, start: Tensor) -> Crafted:
-        """Search from images [T, P, 3, H, W], in the budget or not; a trial's curve ends with its search."""
-        trials, poisons = task.bases.shape[:2]
+        """Search from images [T, P, 3, H, W], in the budget or not; a curve ends with its trial's last search."""
+        poisons, every = task.bases.shape[1], steps_between_looks(context.device)
         bases, images = task.bases.flatten(0, 1), start.flatten(0, 1)
         if not self.published:
             images = project(images, bases, task.budget)
         active = torch.arange(len(bases), device=bases.device)
+        now = self._begin(evaluate, images, bases, active)
+        loss, means, lengths = now.loss.clone(), [_means(now.loss, poisons)], [torch.ones_like(now.loss[::poisons])]
+        for step in range(self.steps):
+            searched = torch.zeros_like(lengths[0]).scatter_reduce(0, active // poisons, now.searches.float(), "amax")
+            now = self._advance(now, bases[active], task.budget, evaluate, active)
+            loss.index_copy_(0, active, now.loss)
+            means.append(_means(loss, poisons))
+            lengths.append(searched)
+            context.progress(step + 1, self.steps)
+            if (step + 1) % every == 0 or step + 1 == self.steps:
+                images.index_copy_(0, active, now.images)
+                kept = now.searches.nonzero()[:, 0]
+                if not len(kept):
+                    break
+                if len(kept) < len(active):
+                    now, active = now.of(kept), active[kept]
+        counts = torch.stack(lengths).sum(0).tolist()
+        curves = torch.stack(means, dim=1).tolist()
+        each = zip(curves, counts, strict=True)
+        return Crafted(images.view_as(task.bases), tuple(tuple(curve[: int(count)]) for curve, count in each))
+
+    def _begin(self, evaluate: Evaluate, images: Tensor, bases: Tensor, active: Tensor) -> _Poisons:
         loss, gradient = evaluate(images, active)
         loss = loss + self._penalty(images, bases)
         rate = torch.full_like(loss, self.learning_rate)
-        curves = [[value] for value in loss.view(trials, poisons).mean(1).tolist()]
-        for step in range(self.steps):
-            now, base, eta = images[active], bases[active], rate[active]
-            tried = project(self._stepped(now, gradient, base, eta), base, task.budget)
-            tried_loss, tried_gradient = evaluate(tried, active)
-            tried_loss = tried_loss + self._penalty(tried, base)
-            falls = tried_loss < loss[active]
-            moves = torch.ones_like(falls) if self.published else falls
-            over = self._over(now, tried, loss[active], tried_loss)
-            images[active] = torch.where(_wide(moves), tried, now)
-            loss[active] = torch.where(moves, tried_loss, loss[active])
-            rate[active] = torch.where(falls, eta * self.growth, eta * self.decay)
-            means = loss.view(trials, poisons).mean(1).tolist()
-            for trial in torch.unique(active // poisons).tolist():
-                curves[trial].append(means[trial])
-            context.progress(step + 1, self.steps)
-            gradient = torch.where(_wide(moves), tried_gradient, gradient)[~over]
-            active = active[~over]
-            if not len(active):
-                break
-        return Crafted(images.view_as(task.bases), tuple(tuple(curve) for curve in curves))
+        return _Poisons(images, loss, gradient, rate, torch.ones_like(active, dtype=torch.bool))
+
+    def _advance(self, now: _Poisons, bases: Tensor, budget: Budget, evaluate: Evaluate, active: Tensor) -> _Poisons:
+        """One step of every poison that still searches."""
+        tried = project(self._stepped(now.images, now.gradient, bases, now.rate), bases, budget)
+        loss, gradient = evaluate(tried, active)
+        loss = loss + self._penalty(tried, bases)
+        falls = loss < now.loss
+        moves = now.searches if self.published else now.searches & falls
+        over = self._over(now.images, tried, now.loss, loss)
+        return _Poisons(
+            torch.where(_wide(moves), tried, now.images),
+            torch.where(moves, loss, now.loss),
+            torch.where(_wide(moves), gradient, now.gradient),
+            now.rate * torch.where(falls, self.growth, self.decay),
+            now.searches & ~over,
+        )
 
     def _stepped(self, images: Tensor, gradient: Tensor, bases: Tensor, rate: Tensor) -> Tensor:
         """A forward step along the distance's gradient, then the penalty's proximal step."""
@@ -78,8 +113,15 @@ class LineSearch:
         return settled | torch.eq(tried, now).flatten(1).all(1)
 
     def _penalty(self, images: Tensor, bases: Tensor) -> Tensor:
+        if self.penalty == 0:
+            return images.new_zeros(())
         squared: Tensor = (images - bases).square().flatten(1).sum(1)
         return self.penalty * squared
+
+
+def _means(loss: Tensor, poisons: int) -> Tensor:
+    """Each trial's mean [T] of its poisons' losses [T * P]."""
+    return loss.view(-1, poisons).mean(1)
 
 
 def _wide(values: Tensor) -> Tensor:

@@ -18,23 +18,21 @@ def greedy(distances: Tensor, _previous: Tensor) -> Tensor:
     """The closest pair, then the closest of the rest, until every poison has its own source: a permutation.
 
     Ties go to the lower poison, then to the lower source. Each round takes all pairs that are nearest to each other: no
-    closer pair can claim either of them, so one round takes many steps of the sequence.
+    closer pair can claim either of them, so one round takes many steps of the sequence. A CPU stops once all are
+    paired; elsewhere all P rounds run, because to ask would wait for the device.
     """
     trials, poisons, _ = distances.shape
-    left = distances.clone()
-    order = torch.arange(poisons, device=distances.device)
-    pairs = torch.full((trials, poisons), -1, dtype=torch.int64, device=distances.device)
+    # Ranks are whole numbers without ties.
+    left = distances.flatten(1).argsort(dim=1, stable=True).argsort(dim=1).view_as(distances)
+    paired = torch.zeros_like(left, dtype=torch.bool)
+    taken = poisons * poisons
     for _round in range(poisons):
-        nearest_source = _first_least(left, order[None, None, :], dim=2)
-        nearest_poison = _first_least(left, order[None, :, None], dim=1)
-        mutual = (nearest_poison.gather(1, nearest_source) == order) & (pairs < 0)
-        pairs = torch.where(mutual, nearest_source, pairs)
-        if not bool((pairs < 0).any()):
+        mutual = (left == left.amin(2, keepdim=True)) & (left == left.amin(1, keepdim=True)) & (left < taken)
+        paired |= mutual
+        if left.device.type == "cpu" and int(paired.sum()) == trials * poisons:
             break
-        # As integers: CUDA does not reduce booleans.
-        taken = torch.zeros_like(nearest_source).scatter_reduce(1, nearest_source, mutual.long(), "amax") > 0
-        left.masked_fill_(mutual[:, :, None] | taken[:, None, :], torch.inf)
-    return pairs
+        left = left.masked_fill(mutual.any(2, keepdim=True) | mutual.any(1, keepdim=True), taken)
+    return paired.long().argmax(2)
 
 
 def assignment(distances: Tensor, _previous: Tensor) -> Tensor:
@@ -101,8 +99,3 @@ def _distances(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
     each = [torch.cdist(f, w, compute_mode=mode).square() for f, w in zip(found, wanted, strict=True)]
     # A rule must find a pair for every poison, even if a network overflows.
     return torch.stack(each).sum(0).nan_to_num(nan=torch.finfo(torch.float32).max)
-
-
-def _first_least(values: Tensor, order: Tensor, *, dim: int) -> Tensor:
-    """The lowest index of the least value along a dimension; argmin may return any of several."""
-    return torch.where(values == values.amin(dim, keepdim=True), order, values.shape[dim]).amin(dim)

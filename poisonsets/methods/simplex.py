@@ -35,15 +35,19 @@ def nearest_in_hull(
     c'Gc - min_j (Gc)_j is at least f(c) - min f. A trial finishes at the first check (every `CHECKED_EVERY`
     iterations) at which its gap is at most `tolerance` ||t||^2, or `SHARE` of f(c), whatever the other trials do.
 
+    The Gram matrices come to the CPU, wherever the features are: an iteration of matrices so small takes less time
+    there than a device needs to launch its operators.
+
     Args:
         features: floating [T, P, ...], P at least 1.
         targets: floating [T, ...] of the same features; zero is allowed.
-        start: [T, P], for instance the previous step's coefficients; 1/P each by default.
+        start: [T, P] on the CPU, for instance the previous step's coefficients; 1/P each by default.
         tolerance: bound on f(c) - min f as a share of ||t||^2.
         limit: iterations after which a trial keeps what it has.
 
     Returns:
-        float64 [T, P], at least 0, of sum 1 up to rounding, without a gradient; NaN for a trial with non-finite values.
+        float64 [T, P] on the CPU, at least 0, of sum 1 up to rounding, without a gradient; NaN for a trial with
+        non-finite values.
 
     Raises:
         UsageError: the shapes do not match.
@@ -52,14 +56,14 @@ def nearest_in_hull(
         raise UsageError(
             f"features {list(features.shape)} for targets {list(targets.shape)}, wanted [T, P, D] and [T, D]"
         )
-    parts, aims = features.detach().flatten(2), targets.detach().flatten(1)
-    whole = parts.isfinite().flatten(1).all(1) & aims.isfinite().all(1)
+    gram, squared = _measured(features.detach().flatten(2), targets.detach().flatten(1))
+    whole = gram.isfinite().flatten(1).all(1) & squared.isfinite()
     if not whole.all():  # solved as zeros, so that the other trials go on
-        parts, aims = (torch.where(whole.view(-1, *[1] * (x.ndim - 1)), x, 0) for x in (parts, aims))
+        gram, squared = torch.where(whole[:, None, None], gram, 0), torch.where(whole, squared, 0)
         start = None if start is None else torch.where(whole[:, None], start, 1 / features.shape[1])
-    state = _begin(parts, aims, start, tolerance)
+    state = _begin(gram, squared, start, tolerance)
     found = state.point.clone()
-    active = torch.arange(len(aims), device=features.device)
+    active = torch.arange(len(squared))
     for iteration in range(limit + 1):
         if iteration % CHECKED_EVERY == 0 or iteration == limit:
             value = (state.point * state.slope).sum(1)  # twice f(c)
@@ -100,19 +104,26 @@ class _State:
         return replace(self, **{field.name: getattr(self, field.name)[trials] for field in fields(self)})
 
 
-def _begin(features: Tensor, targets: Tensor, start: Tensor | None, tolerance: float) -> _State:
-    trials, poisons = features.shape[:2]
-    gram = features.new_zeros(trials, poisons, poisons, dtype=torch.float64)
+def _measured(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The Gram matrices of the differences, float64 [T, P, P], and the targets' squared lengths [T], on the CPU."""
+    poisons = features.shape[1]
+    gram = features.new_zeros(len(features), poisons, poisons, dtype=torch.float64)
     for part, aim in zip(torch.split(features, COLUMNS, 2), torch.split(targets, COLUMNS, 1), strict=True):
         difference = part.double() - aim.double()[:, None]
         gram += torch.bmm(difference, difference.mT)
-    point = torch.full_like(gram[:, 0], 1 / poisons) if start is None else onto_simplex(start.detach().double())
+    lengths = targets.double().square().sum(1)
+    both = torch.cat([gram.flatten(1), lengths[:, None]], dim=1).cpu()  # one move: each waits for the device
+    return both[:, :-1].view(gram.shape), both[:, -1]
+
+
+def _begin(gram: Tensor, squared: Tensor, start: Tensor | None, tolerance: float) -> _State:
+    point = torch.full_like(gram[:, 0], 1 / gram.shape[1]) if start is None else onto_simplex(start.detach().double())
     # A zero Gram matrix may take any step; its gap is zero at the first check.
     step = 1 / torch.linalg.eigvalsh(gram)[:, -1:].clamp_min(torch.finfo(torch.float64).tiny)
     slope = _times(gram, point)
     # The Gram matrix's rounding is a floor: a zero target inside the hull would otherwise never be reached.
     rounding = torch.finfo(torch.float64).eps * gram.diagonal(dim1=1, dim2=2).amax(1)
-    goal = tolerance * targets.double().square().sum(1) + rounding
+    goal = tolerance * squared + rounding
     return _State(gram, step, goal, point, slope, point, slope, torch.ones_like(step))
 
 

@@ -103,7 +103,7 @@ def _sides(width: str) -> tuple[Callable[[], object], Callable[[], object], Call
     aims = torch.autograd.grad(F.cross_entropy(network(target), labels[:1]), list(network.parameters()))
 
     def ours() -> Tensor:
-        return match_gradient(surrogate, images, labels, partial(cosine, wanted))[1]
+        return match_gradient(surrogate, images, labels, cosine(wanted))[1]
 
     return ours, partial(_double, network, images, labels, aims), partial(_once, network, images, labels)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -82,9 +80,7 @@ def test_the_gradient_is_that_of_double_backward(name: str, distance: str, crite
     found = parameter_gradient(NETWORKS[name], leaf, POSITIONS, CRITERIA[criterion])
     expected = formula(wanted, found)
     (slope,) = torch.autograd.grad(expected, leaf)
-    value, gradient = match_gradient(
-        surrogate(name), IMAGES, POSITIONS, partial(ours, wanted), criterion=CRITERIA[criterion]
-    )
+    value, gradient = match_gradient(surrogate(name), IMAGES, POSITIONS, ours(wanted), criterion=CRITERIA[criterion])
     assert float(value) == pytest.approx(float(expected.detach()), rel=1e-4)
     assert alike(gradient, slope) >= 0.99999
     assert float(gradient.norm()) == pytest.approx(float(slope.norm()), rel=1e-3)
@@ -111,7 +107,7 @@ def test_networks_and_images_are_left_alone() -> None:
     attacked, images = surrogate(), IMAGES.clone()
     before = {name: tensor.clone() for name, tensor in attacked.weights.items()}
     wanted = weight_gradient(attacked, TARGET, AIM)
-    value, gradient = match_gradient(attacked, images, POSITIONS, partial(cosine, wanted))
+    value, gradient = match_gradient(attacked, images, POSITIONS, cosine(wanted))
     assert not value.requires_grad
     assert not gradient.requires_grad
     assert torch.equal(images, IMAGES)
@@ -124,8 +120,8 @@ def test_networks_and_images_are_left_alone() -> None:
 
 def test_half_precision_gives_nearly_the_same() -> None:
     wanted = weight_gradient(surrogate(), TARGET, AIM)
-    exact = match_gradient(surrogate(), IMAGES, POSITIONS, partial(cosine, wanted))[1]
-    rough = match_gradient(surrogate(precision="bf16"), IMAGES, POSITIONS, partial(cosine, wanted))[1]
+    exact = match_gradient(surrogate(), IMAGES, POSITIONS, cosine(wanted))[1]
+    rough = match_gradient(surrogate(precision="bf16"), IMAGES, POSITIONS, cosine(wanted))[1]
     assert rough.dtype == torch.float32
     assert 0.9 < alike(exact, rough) < 1
 
@@ -180,7 +176,7 @@ def test_formulas_have_the_derivatives_that_autograd_gives(distance: str, clip: 
     leaf = found.clone().requires_grad_()
     expected = formula(wanted, leaf * (clip / leaf.norm()).clamp_max(1) + clip * 0.1 * drawn)
     (slope,) = torch.autograd.grad(expected, leaf)
-    noisy = clip_and_noise(partial(ours, wanted), torch.Generator().manual_seed(5), clip=clip, noise=0.1)
+    noisy = clip_and_noise(ours(wanted), torch.Generator().manual_seed(5), clip=clip, noise=0.1)
     value, derivative = noisy(found)
     assert float(value) == pytest.approx(float(expected.detach()), rel=1e-5)
     assert torch.allclose(derivative, slope, rtol=1e-3, atol=1e-6)
@@ -191,10 +187,10 @@ def test_a_gradient_of_zero_gives_numbers() -> None:
     zero, one = torch.zeros(10), torch.ones(10)
     for distance in (cosine, euclidean):
         for wanted, found in ((zero, one), (one, zero), (zero, zero)):
-            value, derivative = distance(wanted, found)
+            value, derivative = distance(wanted)(found)
             assert bool(torch.isfinite(value))
             assert bool(torch.isfinite(derivative).all())
-    assert float(cosine(one, zero)[0]) == 1
+    assert float(cosine(one)(zero)[0]) == 1
 
 
 def test_millions_of_values_cost_no_digits() -> None:
