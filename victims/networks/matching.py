@@ -173,7 +173,7 @@ def _named(network: Classifier, names: Mapping[str, str], tensors: Tensors) -> _
 def _by_order(network: Classifier, tensors: Tensors) -> _Match:
     """Tensor by tensor, the head's last; counters are passed over where the file has none."""
     wanted = _weights_of(network)
-    if not any(key.endswith(COUNTER) for key in tensors):
+    if all(array.dtype.kind == "f" for array in tensors.values()):
         wanted = {name: tensor for name, tensor in wanted.items() if not name.endswith(COUNTER)}
     body = [name for name in wanted if name.startswith("body.")]
     names = body if len(tensors) == len(body) else list(wanted)

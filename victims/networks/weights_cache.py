@@ -16,6 +16,7 @@ from poisonsets.manifests.files.state_dicts import read_state_dict
 from poisonsets.victims.networks import Classifier
 from poisonsets.victims.networks.imported_weights import Description, ImportedWeights, import_known, imported
 from poisonsets.victims.networks.known_weights import KNOWN
+from poisonsets.victims.networks.shape import parse_shape
 from poisonsets.victims.networks.weights import (
     Weights,
     load_weights,
@@ -128,8 +129,8 @@ def _keep_imported(found: ImportedWeights, name: str, cache: Path) -> Weights:
 
 def _keep_own(given: Weights, network: str | None, name: str, cache: Path) -> Weights:
     record = given.record
-    if network not in (None, record["network"]):
-        raise UsageError(f"{given.path}: weights of {record['network']}, not of {network}", "Leave out --net")
+    if network is not None and parse_shape(network) != given.network.spec.shape:
+        raise UsageError(f"{given.path}: weights of {given.network.spec.shape}, not of {network}", "Leave out --net")
     parts = {key: record[key] for key in ("pretraining", "provenance", "classes")}
     return _keep(given.network, name, cache, **parts, class_names=record.get("class_names"))
 
@@ -206,7 +207,8 @@ def _keep(
         DamagedError: what is there cannot be read.
     """
     path = cached_path(name, cache)
-    if _DIGEST.fullmatch(name) or (name in KNOWN and pretraining.get("sha256") != KNOWN[name].sha256):
+    known = (pretraining.get("sha256"), network.spec.input)
+    if _DIGEST.fullmatch(name) or (name in KNOWN and known != (KNOWN[name].sha256, None)):
         raise UsageError(f"the name {name} is kept for other weights", "Choose another one: --name NAME")
     record = weights_record(network, pretraining, provenance, classes, class_names)
     store.make_folder(path.parent)

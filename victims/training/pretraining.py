@@ -125,7 +125,7 @@ class Pretraining:
         """
         if record.get("imported"):
             raise UsageError(
-                "the pretraining of imported weights cannot be repeated", "Give weights that were trained here"
+                "imported weights cannot be trained again as they were", "Give weights that were trained here"
             )
         wanted: dict[str, type] = {field.name: type(field.default) for field in fields(cls)}
         wanted |= {"network": str, "classes": tuple, "epochs": int, "input": int}
