@@ -6,26 +6,57 @@ import contextlib
 import io
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any, Final
 
 import h5py
 from golden.making import golden_base
 from hostile.judging import Offer, Verdict, add_base, parse_spec, rehashed, said
+from hostile.pickles import in_a_torch_file
 
 from poisonsets.cli import score_table
 from poisonsets.cli.main import run
 from poisonsets.manifests.errors import PoisonsetsError
+from poisonsets.victims.networks.imported_weights import Description
 from poisonsets.victims.networks.weights import load_weights
+from poisonsets.victims.networks.weights_cache import add_weights
 from poisonsets.victims.results.folder import SETTINGS, ResultsFolder, open_results
 from poisonsets.victims.results.summary import summarise
 from poisonsets.victims.scoring.score import Score
 
+SMALL: Final = Description("convnet@width=0.125", mean=("0.5",) * 3, std=("0.5",) * 3)
 RAW: Final = ("<script", "<img src=x", "\x1b", "\x07", "\u202e", "\r")
 
 
 def an_extractor(file: Path, _scratch: Path) -> Verdict:
     return said(lambda: load_weights(file))
+
+
+def added(file: Path, scratch: Path, name: str = "state.pth", words: Description | None = None) -> Verdict:
+    """Offered to `weights add` under a file name, as weights of the network that the honest file is of."""
+    path = scratch / name
+    path.write_bytes(file.read_bytes())
+    return said(lambda: add_weights(str(path), words or SMALL, cache=scratch / "cache"))
+
+
+def own_added(file: Path, scratch: Path) -> Verdict:
+    """Offered to `weights add` as a weights file of ours, which says itself what it is."""
+    return added(file, scratch, "w.safetensors", Description(SMALL.network))
+
+
+def added_in_torch(file: Path, scratch: Path) -> Verdict:
+    """A payload as the value of a file in torch's older form."""
+    whole = scratch / "whole"
+    whole.write_bytes(in_a_torch_file(file.read_bytes()))
+    return added(whole, scratch)
+
+
+def added_in_a_zip(file: Path, scratch: Path) -> Verdict:
+    """A payload as the value of a file in torch's newer form."""
+    with zipfile.ZipFile(scratch / "whole", "w") as made:
+        made.writestr("archive/data.pkl", file.read_bytes())
+    return added(scratch / "whole", scratch)
 
 
 def _row_at(file: Path, scratch: Path) -> tuple[ResultsFolder, str]:
@@ -121,6 +152,10 @@ WAYS: Final[dict[str, tuple[str, str, Offer]]] = {
     "weights as an extractor": ("weights", "weights.safetensors", an_extractor),
     "pickle as an extractor": ("pickles", "weights.safetensors", an_extractor),
     "row": ("rows", "row.json", a_row),
+    "weights to add": ("weights", "weights.safetensors", own_added),
+    "pickle to add": ("pickles", "", added),
+    "pickle in an older torch file to add": ("pickles", "", added_in_torch),
+    "pickle in a torch file to add": ("pickles", "", added_in_a_zip),
     "pickle as a row": ("pickles", "row.json", a_row),
     "row that is shown": ("rows-shown", "row.json", a_shown_row),
     "settings of a results folder": ("rows-shown", "", settings),

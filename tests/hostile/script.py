@@ -17,7 +17,7 @@ def run_script(name: str, scratch: Path) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(scratch)},
         cwd=scratch,
     )

@@ -98,7 +98,8 @@ def add_weights(
     """
     path = Path(source)
     called = name or (source if source in KNOWN else slug(path.name.removesuffix(path.suffix)))
-    cached_path(called, cache)
+    if name is not None:
+        cached_path(name, cache)  # before a large file is read
     if source in KNOWN:
         _refuse_said(said, source)
         return _keep_imported(import_known(KNOWN[source], network=said.network), called, cache), ()
