@@ -1,4 +1,7 @@
-"""Which networks a command works with: the files given, or what the base's default pretraining makes."""
+"""Which networks a command works with: the files given, or the base's default ones.
+
+Those are what the base's default pretraining makes; for features, where it has none, published weights.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ WHAT = {
 def attackers(
     entry: RegisteredAttack, base: Base, given: list[Path], pool: list[Path], *, include: bool, quiet: bool
 ) -> Surrogates:
-    """The attacker's networks: the files given, or what the base's default pretraining for the attack's need makes.
+    """The attacker's networks: the files given, or the base's default one for the attack's need.
 
     Raises:
         UsageError: both kinds of surrogates were given, or the attack uses none.
@@ -91,7 +94,7 @@ def role_of(entry: RegisteredAttack) -> Role | None:
 
 
 def default_network(base: Base, option: str, *, role: Role = "features", quiet: bool) -> Weights:
-    """The network of a base's default pretraining, trained the first time.
+    """A base's default network: trained the first time; for features of a base without a pretraining, published.
 
     Args:
         base: the base.
@@ -100,7 +103,7 @@ def default_network(base: Base, option: str, *, role: Role = "features", quiet: 
         quiet: say nothing about it.
 
     Raises:
-        MissingError: the base has no default pretraining.
+        MissingError: the base has no default network for this, or the published weights are not installed.
     """
     import torch
 
@@ -109,7 +112,9 @@ def default_network(base: Base, option: str, *, role: Role = "features", quiet: 
 
     pretraining = default_pretraining(base, role)
     if pretraining is None:
-        raise _no_default(base, option, role)
+        if role != "features":
+            raise _no_default(base, option, role)
+        return _published(base, quiet=quiet)
     what = WHAT[role][0]
     with output.progress(f"training the default {base.name} {what}", quiet=quiet) as report:
         weights = cached_weights(pretraining, base, cache_folder(), device=torch.device("cpu"), progress=report)
@@ -121,19 +126,58 @@ def default_network(base: Base, option: str, *, role: Role = "features", quiet: 
     return weights
 
 
+def default_shape(base: Base) -> Shape:
+    """The architecture of `default_network` for features."""
+    from poisonsets.victims.networks.default_shape import shape_for
+    from poisonsets.victims.training.pretraining import default_pretraining
+
+    pretraining = default_pretraining(base, "features")
+    return shape_for(base.train.side) if pretraining is None else pretraining.shape
+
+
+def _published(base: Base, *, quiet: bool) -> Weights:
+    """Published weights at the input size that suits the base.
+
+    Raises:
+        MissingError: their package is not installed.
+    """
+    from poisonsets.victims.networks.default_shape import NAME
+    from poisonsets.victims.networks.weights import load_weights
+    from poisonsets.victims.networks.weights_cache import find_weights
+
+    shape = default_shape(base)
+    try:
+        weights = load_weights(find_weights(NAME, cache=cache_folder()), input=shape.input)
+    except MissingError as error:
+        raise MissingError(
+            f"a network is needed, and that of bases without one of their own, {error.message}", error.remedy
+        ) from error
+    output.note(
+        f"using the default network of {base.name}: {NAME}@input={shape.input}, trained on {weights.dataset} "
+        f"({weights.digest[:12]}...)",
+        quiet=quiet,
+    )
+    return weights
+
+
 def _no_default(base: Base, option: str, role: Role) -> MissingError:
     what, *flags = WHAT[role]
-    training = spelling.command("train", "--base", base.name, "--net", "resnet18", *flags, "-o", "weights.safetensors")
     return MissingError(
-        f"a {what} is needed and the base {base.name} has no default one",
-        f"Type {training}, then add `{option} weights.safetensors`",
+        f"a {what} is needed and the base {base.name} has no default one", trained(base, option, "resnet18", *flags)
     )
 
 
-def protocols(base: Base, ids: list[str], suites: list[str], shapes: Sequence[Shape]) -> list[Protocol]:
-    """The protocols asked for; without any, the transfer suite of the base's name, or `transfer`.
+def trained(base: Base, option: str, net: str, *flags: str) -> str:
+    """The remedy that trains a network on the base and gives it to an option."""
+    training = spelling.command("train", "--base", base.name, "--net", net, *flags, "-o", "weights.safetensors")
+    return f"Type {training}, then add `{option} weights.safetensors`"
 
-    A suite that follows the extractors, and the one that stands for none asked for, have the networks of these.
+
+def protocols(base: Base, ids: list[str], suites: list[str], shapes: Sequence[Shape]) -> list[Protocol]:
+    """The protocols asked for; without any, a head on each network given, or on the base's default one.
+
+    Without any, the settings are those of the suite `BASE-transfer` for a network that it lists, else of `transfer`. A
+    suite that follows the extractors has their networks in place of its own.
 
     Args:
         base: the base.
@@ -142,28 +186,17 @@ def protocols(base: Base, ids: list[str], suites: list[str], shapes: Sequence[Sh
 
     Raises:
         UsageError: an unknown id or suite.
-        MissingError: no extractor was given, and the base has no default one.
     """
     from poisonsets.victims import protocols as registry
+
+    networks = dict.fromkeys(shapes or [default_shape(base)])
 
     if ids or suites:
         found = [registry.parse(text) for text in ids]
         for name in suites:
-            found += _following(base, name, shapes) if registry.follows_extractor(name) else registry.suite(name)
+            follows = registry.follows_extractor(name)
+            found += [registry.of_network(name, one) for one in networks] if follows else registry.suite(name)
         return found
     own = f"{base.name}-transfer"
-    if own not in registry.suites():
-        return _following(base, "transfer", shapes)
-    return [registry.of_network(own, shape) for shape in dict.fromkeys(shapes)] or list(registry.suite(own))
-
-
-def _following(base: Base, suite: str, shapes: Sequence[Shape]) -> list[Protocol]:
-    from poisonsets.victims import protocols as registry
-    from poisonsets.victims.training.pretraining import default_pretraining
-
-    if not shapes:
-        pretraining = default_pretraining(base, "features")
-        if pretraining is None:
-            raise _no_default(base, "--extractor", "features")
-        shapes = [pretraining.shape]
-    return [registry.of_network(suite, shape) for shape in dict.fromkeys(shapes)]
+    listed = {one.network for one in registry.suite(own)} if own in registry.suites() else set()
+    return [registry.of_network(own if one.name in listed else "transfer", one) for one in networks]

@@ -53,12 +53,13 @@ def _bases() -> Table:
 
 
 def _networks() -> Table:
-    from poisonsets.victims.networks import NetworkSpec, names, skeleton, spellings
+    from poisonsets.victims.networks import NetworkSpec, full_name, names, skeleton, spellings
 
     built = {name: skeleton(NetworkSpec(name, 10, "1", ("0",) * 3, ("1",) * 3)) for name in names()}
     rows: Table = [
         {
             "name": name,
+            "stands for": name,
             "features": network.feature_width,
             "parameters with 10 classes": sum(p.numel() for p in network.parameters()),
             "smallest image": network.body.smallest,
@@ -67,7 +68,7 @@ def _networks() -> Table:
     ]
     others = [name for name in spellings() if name not in built]
     unknown = {"features": "its own", "parameters with 10 classes": "its own", "smallest image": "its own"}
-    return rows + [{"name": name, **unknown} for name in others]
+    return rows + [{"name": name, "stands for": full_name(name), **unknown} for name in others]
 
 
 def _protocols() -> Table:
@@ -88,9 +89,16 @@ def _protocols() -> Table:
 
 
 def _suites() -> Table:
-    from poisonsets.victims.protocols import suite, suites
+    from poisonsets.victims.protocols import suite, suites, takes_any_network
 
-    return [{"name": name, "protocols": [protocol.id for protocol in suite(name)]} for name in suites()]
+    return [
+        {
+            "name": name,
+            "protocols": [protocol.id for protocol in suite(name)],
+            "other networks": takes_any_network(name),
+        }
+        for name in suites()
+    ]
 
 
 def _weights() -> Table:

@@ -11,13 +11,13 @@ import typer
 
 from poisonsets.cli import options, output, training_sets
 from poisonsets.cli.cache import cache_folder
-from poisonsets.cli.default_networks import default_network, protocols, read_network
+from poisonsets.cli.default_networks import default_network, default_shape, protocols, read_network, trained
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_networks, in_output, in_running, in_trials, in_triggers, in_what
 from poisonsets.cli.score_table import document, table
 from poisonsets.cli.subjects import Subject, subject
 from poisonsets.cli.training_sets import TargetOptions
-from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
@@ -157,13 +157,17 @@ def _default_extractors(base: Base, wanted: Sequence[Protocol], *, quiet: bool) 
     Raises:
         MissingError, DamagedError: as `default_network`, or the network fits no protocol.
     """
-    from poisonsets.victims.scoring.extractors import refuse_unmet
+    from poisonsets.victims.scoring.extractors import fits, refuse_unmet
     from poisonsets.victims.training.pretraining import default_pretraining
 
     if all(one.training == "scratch" for one in wanted):
         return []
     if (pretraining := default_pretraining(base, "features")) is not None:
         refuse_unmet(wanted, [pretraining.shape])
+    for one in wanted:
+        if one.training != "scratch" and not fits(one, default_shape(base)):
+            found = f"protocol {one.id} needs an extractor {one.shape}, and none was given"
+            raise MissingError(found, trained(base, "--extractor", str(one.shape)))
     return [default_network(base, "--extractor", quiet=quiet)]
 
 

@@ -62,6 +62,13 @@ class Body(nn.Module):
         """The modules whose outputs dropout acts on, in order of use; empty where there are none."""
         return ()
 
+    def normalised(self) -> tuple[tuple[str, str], ...]:
+        """The places of each convolution and of the batch normalisation that alone takes its output, besides `ConvBN`.
+
+        Asked of a frozen copy that is to be folded.
+        """
+        return ()
+
 
 class Classifier(nn.Module):
     """An image classifier whose first layers are `Enlarge`, where its spec has an input size, and its normalisation.

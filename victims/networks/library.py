@@ -4,11 +4,13 @@ Both libraries' constructors draw from PyTorch's global generator; here they dra
 stochastic depth, which would draw from the global one in training, have probability 0.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from poisonsets.manifests.errors import UsageError
@@ -30,6 +32,43 @@ LastBlock: TypeAlias = Callable[[nn.Module], nn.Module]
 """From a library's network without its head to the block that its forward pass ends in."""
 
 
+@dataclass(frozen=True)
+class Graph:
+    """What a library needs so that its networks can be traced.
+
+    Attributes:
+        leaves: modules that are not looked into.
+        functions: functions that are not looked into.
+        convolutions: kinds that are linear in their weights, besides `nn.Conv2d`.
+    """
+
+    leaves: tuple[type[nn.Module], ...] = ()
+    functions: tuple[Callable[..., Any], ...] = ()
+    convolutions: tuple[type[nn.Conv2d], ...] = ()
+
+
+class Activation(nn.Module):
+    """What is left of a batch normalisation with an activation once its convolution does the former."""
+
+    def __init__(self, *modules: nn.Module) -> None:
+        super().__init__()
+        self.steps = nn.Sequential(*modules)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """float32 of any shape to float32 of that shape."""
+        found: Tensor = self.steps(values)
+        return found
+
+
+class _Tracer(fx.Tracer):
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(autowrap_functions=graph.functions)
+        self._leaves = (nn.BatchNorm2d, nn.Conv2d, *graph.leaves)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, self._leaves) or super().is_leaf_module(m, module_qualified_name)
+
+
 class _GeneratorMode(TorchFunctionMode):
     """Makes a network's constructor, which takes no generator, draw from one."""
 
@@ -48,6 +87,9 @@ class _GeneratorMode(TorchFunctionMode):
         return func(*args, **given)
 
 
+_PLAIN: Final = Graph()
+
+
 class LibraryBody(Body):
     """A library's network up to the input of its last linear layer.
 
@@ -55,6 +97,7 @@ class LibraryBody(Body):
         name: as a user spells it, for errors.
         make: makes the library's network.
         last_block: finds the block whose input is the map of end-to-end attacks.
+        graph: what tracing needs.
 
     Attributes:
         model: the library's network, an identity in the place of its head; its tensors have the library's names.
@@ -65,9 +108,9 @@ class LibraryBody(Body):
         UsageError: the network does not end in a linear layer.
     """
 
-    def __init__(self, name: str, make: Make, last_block: LastBlock) -> None:
+    def __init__(self, name: str, make: Make, last_block: LastBlock, graph: Graph = _PLAIN) -> None:
         super().__init__()
-        self.name, self._make = name, make
+        self.name, self._make, self._graph = name, make, graph
         self.model = drawn(make, torch.Generator())
         self.head_place, head = _head(self.model, name)
         self.model.set_submodule(self.head_place, nn.Identity())
@@ -126,7 +169,30 @@ class LibraryBody(Body):
         for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
             if has_weights(piece, nn.Conv2d, nn.Linear):
                 # Dropped in front of its normalisation, a value would not be 0 behind it.
-                found.append(following if isinstance(following, nn.BatchNorm2d) else piece)
+                found.append(following if isinstance(following, nn.BatchNorm2d | Activation) else piece)
+        return tuple(found)
+
+    def normalised(self) -> tuple[tuple[str, str], ...]:
+        """As `Body.normalised`; empty where the library's network cannot be traced."""
+        try:
+            nodes = list(_Tracer(self._graph).trace(self.model).nodes)
+        except (TypeError, ValueError, AttributeError, RuntimeError, AssertionError, NotImplementedError, KeyError):
+            return ()  # what its forward pass does with sizes or values is more than a trace can follow
+        finally:
+            self._entered = None
+        used = Counter(node.target for node in nodes if node.op == "call_module")
+        linear = (nn.Conv2d, *self._graph.convolutions)
+        found = []
+        for node in nodes:
+            before = node.args[0] if node.args else None
+            if node.op != "call_module" or not isinstance(before, fx.Node) or before.op != "call_module":
+                continue
+            once = used[node.target] == used[before.target] == len(before.users) == 1
+            conv = self.model.get_submodule(str(before.target))
+            norm = self.model.get_submodule(str(node.target))
+            normal = isinstance(norm, nn.BatchNorm2d) and norm.affine and norm.running_var is not None
+            if once and normal and type(conv) in linear:
+                found.append((f"model.{before.target}", f"model.{node.target}"))
         return tuple(found)
 
 

@@ -8,13 +8,13 @@ from PyTorch's global generator; the head is ours, with PyTorch's default initia
 
 from collections.abc import Iterator
 from functools import cache, partial
-from typing import Final
+from typing import Any, Final
 
 from torch import nn
 
 from poisonsets.victims.networks import Collection, collect
 from poisonsets.victims.networks.classifier import Body, refuse_width
-from poisonsets.victims.networks.library import LibraryBody, has_weights, is_container
+from poisonsets.victims.networks.library import Graph, LibraryBody, has_weights, is_container
 
 _CLASSES: Final = 1  # of the head that is taken off; some architectures have none unless asked for one
 
@@ -50,10 +50,18 @@ def _blocks(container: nn.Module) -> Iterator[nn.Module]:
             yield block
 
 
+@cache
+def _graph() -> Graph:
+    import timm.layers
+
+    layers: Any = timm.layers  # without types
+    return Graph(tuple(layers.get_notrace_modules()), tuple(layers.get_notrace_functions()), (layers.Conv2dSame,))
+
+
 def _made(name: str, width: str) -> tuple[Body, int]:
     spelled = f"timm:{name}"
     refuse_width(spelled, width)
-    body = LibraryBody(spelled, partial(_model, name), _last_block)
+    body = LibraryBody(spelled, partial(_model, name), _last_block, _graph())
     return body, body.feature_width
 
 

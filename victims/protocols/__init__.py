@@ -204,6 +204,12 @@ def suite(name: str) -> tuple[Protocol, ...]:
     return _registry()[name]
 
 
+def takes_any_network(name: str) -> bool:
+    """Whether a suite has one choice of settings, for all of its networks and so for any other."""
+    first, *others = suite(name)
+    return all(replace(other, network=first.network) == first for other in others)
+
+
 def follows_extractor(name: str) -> bool:
     """Whether a suite asked for as a whole has the networks of the extractors given in place of its own."""
     return suite(name)[0].suite in _following()
@@ -244,11 +250,10 @@ def _standard(suite_name: str, network: str) -> Protocol:
     for member in members:
         if member.network == name:
             return member
-    settings = {replace(member, network=name) for member in members}
-    if len(settings) > 1:
+    if not takes_any_network(suite_name):
         known = [member.id for member in members]
         raise unknown("protocol", f"{suite_name}/{network}", known)
-    return settings.pop()
+    return replace(members[0], network=name)
 
 
 _CHOICES: Final = {

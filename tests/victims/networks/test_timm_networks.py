@@ -106,10 +106,20 @@ def test_a_folded_copy_keeps_the_function(name: str) -> None:
             module.running_var.uniform_(0.5, 2, generator=generator)
             module.running_mean.uniform_(-0.1, 0.1, generator=generator)
     network.eval()
-    images = some(KINDS[name])
+    images, copied = some(KINDS[name]), folded(network)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in copied.modules())
     with torch.no_grad():
-        for found, wanted in zip(folded(network).stages(images), network.stages(images), strict=True):
+        for found, wanted in zip(copied.stages(images), network.stages(images), strict=True):
             assert (found - wanted).abs().max() < 2e-5 * wanted.abs().max()
+
+
+def test_a_folded_copy_drops_the_values_that_the_network_does() -> None:
+    network = made("test_efficientnet").eval()
+    images, copied = some(64), folded(network)
+    with torch.no_grad(), dropping(network, 0.5, torch.Generator().manual_seed(0)):
+        wanted = network.features(images)
+    with torch.no_grad(), dropping(copied, 0.5, torch.Generator().manual_seed(0)):
+        assert (copied.features(images) - wanted).abs().max() < 1e-4 * wanted.abs().max()
 
 
 def test_dropout_drops_outputs_of_blocks() -> None:
