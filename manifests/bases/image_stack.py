@@ -1,8 +1,12 @@
 """Image files as one uint8 RGB array: all must have one size, or be resized to it."""
 
-from collections.abc import Sequence
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -11,9 +15,15 @@ from poisonsets.manifests.bases.inventory import Tally, first_ten
 from poisonsets.manifests.errors import DamagedError, MissingError, UsageError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.files.images import OWN_FILE_BYTES, decode_own
+from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.limits import FILE_BYTES
 from poisonsets.manifests.workers import Progress
 
+Decoded: TypeAlias = tuple[Images, tuple[int, int], tuple[str, ...]]
+"""What `decode_own` gives."""
+
+BATCH: Final = 8  # images that a thread decodes at a time
+AHEAD: Final = 8  # batches that threads may have decoded before they are taken
 PROGRESS_STEP: Final = 250  # images between two reports
 
 
@@ -52,10 +62,15 @@ class ImageStack:
             UsageError: the stack grows past `limits.FILE_BYTES`.
         """
         try:
-            image, size, odd = decode_own(data, name, self._resize)
+            decoded = decode_own(data, name, self._resize)
         except DamagedError as error:
             self.refuse(error)
-            return
+        else:
+            self.append(decoded, label, name)
+
+    def append(self, decoded: Decoded, label: int, name: str) -> None:
+        """Append what `decode_own` made of an image file. Raises as `add`."""
+        image, size, odd = decoded
         for remark in odd:
             self._tally.add(f"images with {remark}", name)
         self._tally.sizes[size] += 1
@@ -67,7 +82,7 @@ class ImageStack:
             raise SizeError(f"{first} and {name} differ in size: {sizes} pixels", min(*shape[:2], *image.shape[:2]))
         if len(self._pixels) + image.size > FILE_BYTES:
             raise UsageError(f"{name}: the split grows past {FILE_BYTES} bytes of pixels", "Give a smaller resize=N")
-        self._pixels += image.data
+        self._pixels += np.ascontiguousarray(image).data
         self._labels.append(label)
 
     def refuse(self, error: DamagedError) -> None:
@@ -108,18 +123,43 @@ def decode_splits(
     """
     total = sum(map(len, splits))
     done = 0
-    decoded = []
-    for files in splits:
-        stack = ImageStack(resize, tally)
-        for path, label in files:
-            try:
-                data = store.read_file(path, OWN_FILE_BYTES, follow=True)
-            except DamagedError as error:
-                stack.refuse(DamagedError(error.message, error.remedy or "Make it smaller, or move it out"))
-            else:
-                stack.add(data, label, str(path))
-            done += 1
-            if done % PROGRESS_STEP == 0 or done == total:
-                progress(done, total)
-        decoded.append(stack.collect(where))
-    return decoded
+    stacks = []
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for files in splits:
+            stack = ImageStack(resize, tally)
+            stacks.append(stack)
+            for (path, label), decoded in _ahead(pool, files, resize):
+                if isinstance(decoded, DamagedError):
+                    stack.refuse(decoded)
+                else:
+                    stack.append(decoded, label, str(path))
+                done += 1
+                if done % PROGRESS_STEP == 0 or done == total:
+                    progress(done, total)
+    return [stack.collect(where) for stack in stacks]
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, files: Sequence[tuple[Path, int]], resize: int | None
+) -> Iterator[tuple[tuple[Path, int], Decoded | DamagedError]]:
+    """The files in their order, decoded by threads, a few batches ahead of the one that is given."""
+    batches = [files[first : first + BATCH] for first in range(0, len(files), BATCH)]
+    waiting: deque[Future[list[Decoded | DamagedError]]] = deque()
+    following = iter(batches)
+    try:
+        for batch in batches:
+            waiting.extend(pool.submit(_decoded, some, resize) for some in islice(following, AHEAD - len(waiting)))
+            yield from zip(batch, waiting.popleft().result(), strict=True)
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _decoded(files: Sequence[tuple[Path, int]], resize: int | None) -> list[Decoded | DamagedError]:
+    found: list[Decoded | DamagedError] = []
+    for path, _ in files:
+        try:
+            found.append(decode_own(store.read_file(path, OWN_FILE_BYTES, follow=True), str(path), resize))
+        except DamagedError as error:
+            found.append(DamagedError(error.message, error.remedy or "Make it anew, or move it out"))
+    return found

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -41,6 +42,8 @@ UNREADABLE: Final = (
     *(EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error),
 )
 ORIENTATION: Final = 0x0112  # the EXIF tag; 1 is upright
+
+_WARNINGS: Final = Lock()  # what is to be warned of is one setting for all threads
 
 TRAILING: Final = "bytes behind the end of the image, which are left out"
 TRANSPARENT: Final = "transparent pixels, whose colour is taken as stored"
@@ -108,7 +111,7 @@ def decode_own(data: bytes, name: str, resize: int | None = None) -> tuple[Image
 
 def _is_turned(image: Image.Image) -> bool:
     """Whether a camera was not held upright; EXIF data that cannot be read turn nothing."""
-    with warnings.catch_warnings():
+    with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return image.getexif().get(ORIENTATION, 1) not in (0, 1)
@@ -152,7 +155,7 @@ def _open(data: bytes, name: str, resize: int | None, formats: tuple[str, ...]) 
             _check_size(markers.width, markers.height, resize, name)
             image = Image.open(io.BytesIO(data), formats=[kind])
             return _Opened(data, name, _checked(image, name), markers.end, markers)
-        with warnings.catch_warnings():
+        with _WARNINGS, warnings.catch_warnings():
             # Pillow only warns of a decompression bomb.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=[kind])

@@ -24,7 +24,7 @@ LAST: Final = 0xD9
 MISSING: Final = 128  # what decoders show of a block that is not there
 # Bytes that no scan ends in: decoded as if they were a scan's, they never give what decoders put in their place.
 FILLER: Final = b"".join(hashlib.sha256(bytes([i])).digest() for i in range(8)).replace(b"\xff", b"\x5a")
-_NEXT: Final = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")
+_NEXT: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # found fast, as it begins with a byte
 _SEGMENT_END: Final = re.compile(rb"\xff[\xd0-\xd7]")
 
 
@@ -81,8 +81,11 @@ def read_markers(data: bytes, name: str) -> JpegMarkers:
             found = _NEXT.search(data, place)
             if found is None:
                 break
-            scans.append((place, found.start()))
-            place = found.start()
+            end = found.start()
+            while data[end - 1] == 0xFF and end > place:  # a marker may be filled up
+                end -= 1
+            scans.append((place, end))
+            place = end
     if marker != LAST:
         raise DamagedError(f"{name}: a JPEG without its last marker: the file is cut")
     if not scans or any(map(any, refined.values())):

@@ -45,12 +45,17 @@ PATTERNS: Final = (
     r"\.~lock\..*#",
     r"\.syncthing\..*|~syncthing~.*|\.goutputstream-.*",
 )
-JUNK: Final = re.compile("|".join([*map(re.escape, NAMES), *PATTERNS]), re.IGNORECASE)
+_NAMES: Final = frozenset(name.casefold() for name in NAMES)
+_ODD: Final = re.compile(
+    r"\A\.|\Asynofile|[~#@:]|kate-swp\Z"
+)  # no other name fits a pattern, and millions are asked for
+_PATTERN: Final = re.compile("|".join(PATTERNS), re.IGNORECASE)
 
 
 def is_junk(name: str) -> bool:
     """Whether a file or folder of this name was made by no user and holds no data; upper and lower case are alike."""
-    return JUNK.fullmatch(name) is not None
+    folded = name.casefold()
+    return folded in _NAMES or (_ODD.search(folded) is not None and _PATTERN.fullmatch(name) is not None)
 
 
 def in_junk(path: str) -> bool:

@@ -108,3 +108,48 @@ def test_a_file_that_cannot_be_used_is_named_in_full(cli: Cli, flowers: Path) ->
     missed.refused(4, "not in the cache", "@holdout=1/20,resize=8'`")
     assert path.name not in missed.err
     assert cli("base", "remove", path.name).code == 0
+
+
+def test_what_was_taken_and_what_was_passed_over_is_shown(cli: Cli, flowers: Path) -> None:
+    """Of the sheet: F1, F3 and F4, on the command line."""
+    (flowers / "rose" / "notes.txt").write_text("from a garden")
+    (flowers / "rose" / ".DS_Store").write_bytes(b"")
+    added = cli("base", "add", "folder:my flowers", "--resize", "6", "--holdout", "1/4")
+    assert added.code == 0
+    for shown in (
+        "class folders",
+        "held out",
+        "daisy",
+        "rose",
+        "8x8 to 9x9",
+        "passed over: 1 files that are no images",
+    ):
+        assert shown in added.out, added.out
+    read = cli("base", "add", "folder:my flowers", "--resize", "6", "--holdout", "1/4", "--json").document()["read"]
+    assert {one["what"]: one["count"] for one in read["passed_over"]} == {
+        "files that are no images": 1,
+        "files or folders that nobody made": 1,
+    }
+    assert read["splits"]["train"]["origin"] == "class folders"
+    assert sum(one["images"] for split in read["splits"].values() for one in split["classes"]) == 24
+    assert sum(one["images"] for one in read["sizes"]) == 24
+
+
+def test_splits_are_named_by_globs_and_open_again(cli: Cli, flowers: Path) -> None:
+    for name in ("garden", "field"):
+        (flowers.parent / "all" / name).mkdir(parents=True)
+    for one in ("daisy", "rose"):
+        (flowers / one).rename(flowers.parent / "all" / "garden" / one)
+        (flowers.parent / "all" / "field" / one).mkdir()
+        some = sorted((flowers.parent / "all" / "garden" / one).iterdir())[:4]
+        for path in some:
+            path.rename(flowers.parent / "all" / "field" / one / path.name)
+    options = ("--train", "garden", "--test", "f*", "--resize", "6")
+    assert cli("base", "add", "folder:all", *options).code == 0
+    (row,) = (row for row in cli("base", "list", "--json").document()["bases"] if row["bytes"])
+    assert row["spec"].endswith("@resize=6,test=f*,train=garden")
+    assert (row["splits"]["train"]["images"], row["splits"]["test"]["images"]) == (16, 8)
+    assert cli("base", "add", row["spec"]).code == 0
+    cli("base", "add", "folder:all", "--train", "none*").refused(4, "no folder matches none*")
+    cli("base", "add", "digits", "--train", "x").refused(2, "digits takes no train", "Leave out --train")
+    cli("base", "add", "folder:all", "--train", "a,b").refused(2, "not a glob", "?")
