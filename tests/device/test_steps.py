@@ -9,8 +9,8 @@ from device.measured import measured, works
 
 WORKS = dict(works())
 ANEW = "run `python tests/device/measured.py` and `make docs`"
-# Sums along a row that CUDA adds in an order of its own.
-RANDOM = {"`convex-polytope`": {"cumsum"}}
+# Its coefficients are solved on the CPU: what they are solved from goes there in each step, and they come back.
+WAITING = {"`convex-polytope`"}
 
 
 @pytest.mark.parametrize("name", WORKS)
@@ -18,7 +18,7 @@ def test_it_runs_as_on_the_cpu_and_waits_as_often_as_the_table_says(name: str) -
     """All at once: to measure takes seconds. SGD is fused on a GPU and rounds otherwise, so some results are close."""
     work, (cost, found, gpu) = WORKS[name], measured(name)
     assert not gpu.faults
-    assert {operator for operator, _ in gpu.random} == RANDOM.get(name, set())
+    assert not gpu.random
     for one, other in zip(found, work.do(torch.device("cpu"), work.many, 1), strict=True):
         if work.exact:
             assert torch.equal(one, other)
@@ -32,6 +32,5 @@ def test_the_table_has_a_row_for_each_and_no_other() -> None:
     assert list(held()) == list(WORKS), ANEW
 
 
-def test_no_victim_waits_within_an_epoch() -> None:
-    assert {name for name, cost in held().items() if cost.waits and not name.startswith("`")} == set()
-    assert {name for name, cost in held().items() if cost.waits and name.startswith("`train")} == set()
+def test_no_step_waits_for_the_gpu_but_where_the_cpu_has_work_to_do() -> None:
+    assert {name for name, cost in held().items() if cost.waits} == WAITING
