@@ -22,6 +22,7 @@ ARITHMETIC: Final = frozenset(range(0xC9, 0xD0))
 SCAN: Final = 0xDA
 LAST: Final = 0xD9
 MISSING: Final = 128  # what decoders show of a block that is not there
+SMALL: Final = 3 * 64 * 64  # values of an image that is cheaply decoded twice
 # Bytes that no scan ends in: decoded as if they were a scan's, they never give what decoders put in their place.
 FILLER: Final = b"".join(hashlib.sha256(bytes([i])).digest() for i in range(8)).replace(b"\xff", b"\x5a")
 _NEXT: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # found fast, as it begins with a byte
@@ -135,6 +136,10 @@ def is_whole(data: bytes, markers: JpegMarkers, pixels: Images, redecode: Callab
 
 
 def looks_cut(pixels: Images) -> bool:
-    """Whether some block of pixels, uint8 [H, W, 3], could be one that a decoder had to make up."""
+    """Whether some block of pixels, uint8 [H, W, 3], could be one that a decoder had to make up.
+
+    Small images always could. In a larger one, a scan that ends within its very last block leaves no grey, and is not
+    told from a whole one here.
+    """
     few = pixels[min(4, len(pixels) - 1) :: 8, min(4, pixels.shape[1] - 1) :: 8]
-    return bool((few == MISSING).all(axis=2).any())
+    return pixels.size <= SMALL or bool((few == MISSING).all(axis=2).any())

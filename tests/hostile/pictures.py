@@ -14,6 +14,11 @@ SIDE = 8
 # Written once by other encoders, whose next releases may write other bytes.
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 WEBP = base64.b64decode("UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA==")
+JPEG = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwzOko+MzZGNywtQFdBRkxO"
+    "UlNSMj5aYVpQYEpRUk//wAALCAAIAAgBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAAAP/EAB0QAQADAAEFAAAAAAAAAAAAAAECAxEh"
+    "AAQSFDH/2gAIAQEAAD8Ae1TZZOEJdzZVYy2LF8qniIsVTgAxwEfunX//2Q=="
+)
 DEFLATED = base64.b64decode("eNpjYBgeAAAAyAAB")  # 200 zero bytes: eight scan lines, compressed
 Chunk = tuple[bytes, bytes]
 
@@ -122,6 +127,11 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "signature-alone": lambda: SIGNATURE,
     "bmp": bmp,
     "tiff": tiff,
+    "unknown-critical-chunk": lambda: png(before=((b"CgBI", bytes(4)),)),
+    "second-header": lambda: png(after=((b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, 2, 0, 0, 0)),)),
+    "jpeg-without-its-end": lambda: JPEG[:-2],
+    "jpeg-cut-within-its-scan": lambda: JPEG[: JPEG.index(b"\xff\xda") + 12] + JPEG[-2:],
+    "jpeg-with-bytes-behind-its-end": lambda: JPEG + b"hidden",
     "gif": lambda: GIF,
     "webp": lambda: WEBP,
     "svg": lambda: b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
