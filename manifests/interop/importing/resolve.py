@@ -70,7 +70,7 @@ def resolve(trial: ForeignTrial, number: int, base: Base, claims: Claims) -> Res
     slots = tuple(adversarial if label is None else label for label in labels)
     targets = []
     for one in _targets(trial, plan, claims):
-        target, odd = _target(one, plan, base)
+        target, odd = _target(one, plan, base, claims)
         targets.append(target)
         hints += odd
     return ResolvedTrial(
@@ -162,7 +162,9 @@ def _targets(trial: ForeignTrial, plan: Plan | None, claims: Claims) -> tuple[Fo
     raise UnresolvedError("V705", what, "Give --setup or --target")
 
 
-def _target(one: ForeignTarget, plan: Plan | None, base: Base) -> tuple[SplitTarget | PixelTarget, list[Finding]]:
+def _target(
+    one: ForeignTarget, plan: Plan | None, base: Base, claims: Claims
+) -> tuple[SplitTarget | PixelTarget, list[Finding]]:
     labels = base.test.labels
     if one.index is not None and not 0 <= one.index < len(labels):
         raise UnresolvedError("V705", f"target index {one.index} is outside 0-{len(labels) - 1} of the test split")
@@ -177,8 +179,14 @@ def _target(one: ForeignTarget, plan: Plan | None, base: Base) -> tuple[SplitTar
     if found is not None and found.exact:
         return SplitTarget(split="test", index=found.index, label=_true(one, found.index, base)), hints
     label = one.label if found is None or one.label is not None else int(labels[found.index])
+    if label is None and claims.target is not None:  # an altered copy of the image that the user names
+        if not 0 <= claims.target < len(labels):
+            message = f"target index {claims.target} is outside 0-{len(labels) - 1} of the test split"
+            raise UnresolvedError("V705", message)
+        label = int(labels[claims.target])
     if label is None:
-        raise UnresolvedError("V704", "its target is no test image and has no label")
+        remedy = "Give --target, the test image that it was made from"
+        raise UnresolvedError("V704", "its target is no test image and has no label", remedy)
     _check_label(base, "the target's label", label)
     return PixelTarget(one.image, label), hints
 

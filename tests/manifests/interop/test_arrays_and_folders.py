@@ -121,6 +121,29 @@ def test_class_folders_alone(tmp_path: Path, made: Poisoned, importing: Import) 
     made.check_import(tmp_path / "set")
 
 
+def test_f2_junk_in_an_imported_folder_changes_nothing(tmp_path: Path, made: Poisoned, importing: Import) -> None:
+    limited(tmp_path / "brew", made)
+    for folder in [tmp_path / "brew", *(one for one in (tmp_path / "brew").rglob("*") if one.is_dir())]:
+        for name in ("._0.png", ".DS_Store", "Thumbs.db", "0.png~", ".nfs0000000000ab12", "desktop.ini", ".0.png.swp"):
+            (folder / name).write_bytes(b"made by nobody")
+        for name in ("__MACOSX", ".ipynb_checkpoints", "@eaDir"):
+            (folder / name).mkdir()
+            (folder / name / "0.png").write_bytes(b"made by nobody")
+    importing(tmp_path / "brew")
+    made.check_import(tmp_path / "set")
+
+
+@pytest.mark.parametrize("change", ["cut", "behind"])
+def test_g7_an_imported_picture_is_whole(tmp_path: Path, made: Poisoned, importing: Import, change: str) -> None:
+    limited(tmp_path / "brew", made)
+    path = next((tmp_path / "brew" / "train").rglob("*.png"))
+    data = path.read_bytes()
+    path.write_bytes(data + b"x" if change == "behind" else data[:-1])
+    done = importing(tmp_path / "brew")
+    assert [one.code for one in done.findings] == ["D701"]
+    assert ("behind the end" in done.findings[0].message) == (change == "behind")
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8])
 def test_witches_brew_numpy(tmp_path: Path, made: Poisoned, importing: Import, dtype: type[np.generic]) -> None:
     images = made.base.train.images.astype(dtype)

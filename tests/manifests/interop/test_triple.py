@@ -92,6 +92,22 @@ def test_poisons_as_tensors_have_their_unit_found_out(tmp_path: Path, base: Base
     assert np.array_equal(open_set(tmp_path / "set").trials[0].poisons()[0], images)
 
 
+def test_f11_a_bare_altered_target_has_the_label_of_the_image_that_is_named(
+    tmp_path: Path, base: Base, importing: Import
+) -> None:
+    strange, label = 255 - base.test.images[5], int(base.test.labels[5])
+    bases = of_class(base, (label + 1) % 3)
+    folder = triple(tmp_path / "t", base, bases=bases, target=picture(strange))
+    (refused,) = importing(folder).findings
+    assert "no test image and has no label" in refused.message
+    assert "--target" in refused.remedy
+    (outside,) = importing(folder, target=10**6).findings
+    assert outside.code == "V705"
+    assert importing(folder, target=5).worst == 0
+    (target,) = open_set(tmp_path / "set").trials[0].record.targets
+    assert target.label == label
+
+
 def test_h703_targets_of_every_kind(tmp_path: Path, base: Base, importing: Import) -> None:
     """Itself, bare, a level lower, and no image of the base at all; each says so once."""
     image, label = base.test.images[5], int(base.test.labels[5])

@@ -146,6 +146,35 @@ def test_a_picture_and_its_mask_are_resized(tmp_path: Path) -> None:
     assert list(trigger.pictures()) == ["triggers/trigger.png", "triggers/mask.png"]
 
 
+@pytest.mark.parametrize("side", [4, 8])
+def test_f6_the_alpha_of_a_picture_is_its_mask(tmp_path: Path, side: int) -> None:
+    colours = np.zeros((8, 8, 4), dtype=np.uint8)
+    colours[:, :4] = (200, 100, 50, 255)  # the rest is black, and transparent
+    path = tmp_path / "half.png"
+    Image.fromarray(colours).save(path)
+    image, done = on_first(made(f"patch,size={side},file={path}"))
+    left = done[32 - side :, 32 - side : 32 - side // 2]
+    assert (left == (200, 100, 50)).all()
+    right = np.s_[32 - side :, 32 - side // 2 :]
+    assert np.array_equal(done[right], image[right])
+    with pytest.raises(UsageError, match=r"transparent pixels.*--trigger patch"):
+        resolve(f"image,file={path}", BASES[32], seed=0)
+    with pytest.raises(UsageError, match="has a mask already"):
+        resolve(f"patch,file={path},mask={path}", BASES[32], seed=0)
+    Image.fromarray(np.zeros((8, 8, 4), np.uint8)).save(path)
+    with pytest.raises(UsageError, match="transparent all over"):
+        resolve(f"patch,file={path}", BASES[32], seed=0)
+
+
+def test_g7_a_picture_of_a_trigger_is_whole(tmp_path: Path) -> None:
+    path = picture(tmp_path, np.zeros((8, 8, 3), dtype=np.uint8))
+    whole = path.read_bytes()
+    for data in (whole + b"x", whole[:-1], whole + whole):
+        path.write_bytes(data)
+        with pytest.raises(DamagedError):
+            resolve(f"patch,file={path}", BASES[32], seed=0)
+
+
 @pytest.mark.parametrize("size", [(5, 5), (8, 8), (100, 30)])
 def test_resizing_is_that_of_pillow(size: tuple[int, int]) -> None:
     colours = np.random.default_rng(1).integers(0, 256, (80, 80, 3), dtype=np.uint8)
