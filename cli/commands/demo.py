@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from poisonsets.cli import options, output
 from poisonsets.cli.bases import named_base
 from poisonsets.cli.cache import cache_folder
-from poisonsets.cli.default_networks import default_network, protocols
+from poisonsets.cli.demo_settings import AIMED, DemoSetting, installed, network_of, protocol_of
 from poisonsets.cli.options import in_budget, in_output, in_trials
 from poisonsets.cli.reports import checked
 from poisonsets.cli.score_table import clean_cell, rate_cell
@@ -22,16 +22,10 @@ if TYPE_CHECKING:
     from poisonsets.crafting.request import CraftRequest
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.victims.networks.weights import Weights
+    from poisonsets.victims.protocols import Protocol
     from poisonsets.victims.scoring.score import Score
 
-EPSILON = 32
-POISONS = 50
 TRIALS = 20
-ATTACKS = {
-    "feature-collision": {"steps": "120", "learning_rate": "0.02", "growth": "1.5"},
-    "bullseye-polytope": {"steps": "120"},
-    "noise": {},
-}
 
 
 @dataclass(frozen=True)
@@ -50,10 +44,15 @@ def demo(
         Path | None, in_output("-o", "--output", help="New folder. Default: poisonsets-demo, numbered.")
     ] = None,
     trials_per_attack: Annotated[int, in_trials(min=1, max=1000, help="Trials of each attack.")] = TRIALS,
+    seed: Annotated[int, in_trials(min=0, max=2**53, help="Seed of the trials and of the attacks.")] = 0,
     epsilon: Annotated[
-        int,
-        in_budget(parser=options.levels, metavar="LEVELS", help="The l-infinity budget in whole levels of 255."),
-    ] = EPSILON,
+        int | None,
+        in_budget(
+            parser=options.levels,
+            metavar="LEVELS",
+            help="The l-infinity budget in whole levels of 255. Default: 8, or 32 without the pretrained network.",
+        ),
+    ] = None,
     workers: options.Workers = 2,
     quiet: options.Quiet = False,
 ) -> None:
@@ -63,36 +62,47 @@ def demo(
     folder = out or _unused(Path("poisonsets-demo"))
     store.refuse_nonempty(folder)
     store.refuse_unwritable(folder)
-    base = named_base("digits")
-    network = default_network(base, "--surrogate", quiet=quiet)
-    requests = [_request(attack, base, network, trials=trials_per_attack, levels=epsilon) for attack in ATTACKS]
-    steps = [_step(request, folder, network, workers=workers, quiet=quiet) for request in requests]
-    _table(steps, epsilon)
+    base, setting = named_base("digits"), installed(quiet=quiet)
+    if epsilon is not None:
+        setting = replace(setting, epsilon=epsilon)
+    network = network_of(setting, base, quiet=quiet)
+    requests = [_request(attack, base, network, setting, range(trials_per_attack), seed) for attack in setting.attacks]
+    protocol = protocol_of(setting, network)
+    steps = [_step(request, folder, network, protocol, workers=workers, quiet=quiet) for request in requests]
+    _table(steps, setting, network)
     picture = folder / "poisons.png"
     _picture(steps, base, picture)
+    print(_conclusion(steps, setting))
+    aimed = next(step for step in steps if step.attack == AIMED)
     print(
-        f"Digits are easy to tell apart, so poisons need {POISONS} images and epsilon {EPSILON} here; try --epsilon 8. "
-        f"On photographs 8 is the usual budget.\n"
         f"Sets, rows and the picture {picture.name} are in {folder}/. Try:\n"
-        f"  {shlex.join(['poisonsets', 'show', str(steps[1].folder)])}\n"
-        f"  {shlex.join(['poisonsets', 'verify', str(steps[1].folder)])}"
+        f"  {shlex.join(['poisonsets', 'show', str(aimed.folder)])}\n"
+        f"  {shlex.join(['poisonsets', 'verify', str(aimed.folder)])}"
     )
 
 
-def _request(attack: str, base: Base, network: Weights, *, trials: int, levels: int) -> CraftRequest:
+def _request(attack: str, base: Base, network: Weights, setting: DemoSetting, trials: range, seed: int) -> CraftRequest:
     """The set of one attack: the same trials for every attack."""
     from poisonsets.crafting.planning import Draw, craft_request
     from poisonsets.surrogates import Surrogates
 
-    settings, asked = ATTACKS[attack], Draw(poisons=POISONS)
     request = craft_request(
-        attack, base, name=f"digits-{attack}", settings=settings, trials=range(trials), epsilon=levels, asked=asked
+        attack,
+        base,
+        name=f"digits-{attack}",
+        settings=setting.attacks[attack],
+        trials=trials,
+        epsilon=setting.epsilon,
+        seed=seed,
+        asked=Draw(poisons=setting.poisons),
     )
     needed = "features" in request.attack.traits.needs
     return replace(request, surrogates=Surrogates((network,))) if needed else request
 
 
-def _step(request: CraftRequest, folder: Path, network: Weights, *, workers: int, quiet: bool) -> Step:
+def _step(
+    request: CraftRequest, folder: Path, network: Weights, protocol: Protocol, *, workers: int, quiet: bool
+) -> Step:
     """Craft one set, verify what is on disk, score what is on disk."""
     import torch
 
@@ -113,7 +123,7 @@ def _step(request: CraftRequest, folder: Path, network: Weights, *, workers: int
         score = score_set(
             open_set(path),
             request.base,
-            protocols=protocols(request.base, [], [], [network.network.spec.shape]),
+            protocols=[protocol],
             extractors=[network],
             results=folder / f"{attack}-results",
             cache=cache_folder(),
@@ -123,7 +133,7 @@ def _step(request: CraftRequest, folder: Path, network: Weights, *, workers: int
     return Step(attack, path, score, crafting, time.perf_counter() - started)
 
 
-def _table(steps: list[Step], levels: int) -> None:
+def _table(steps: list[Step], setting: DemoSetting, network: Weights) -> None:
     from poisonsets.victims.results.summary import METRIC
 
     rows = []
@@ -133,7 +143,7 @@ def _table(steps: list[Step], levels: int) -> None:
             (
                 step.attack,
                 str(summary.poisoned.n),
-                f"{POISONS} at {levels}/255",
+                f"{setting.poisons} at {setting.epsilon}/255",
                 rate_cell(summary.poisoned),
                 rate_cell(summary.control, summary.distinct_controls),
                 clean_cell(summary),
@@ -145,11 +155,30 @@ def _table(steps: list[Step], levels: int) -> None:
         *("attack", "n", "budget", f"{METRIC} [95 % interval]", "the same of the clean control"),
         *("clean accuracy: victim / control", "crafting s", "scoring s"),
     )
+    images, known = steps[0].score.rows[0].training_images, network.dataset or "digits 0-4"
     title = (
-        f"Digits 5-9, 500 training images; poisons are {POISONS} of the 100 images of the base class.\n"
-        "Victims use the attacker's own extractor, trained on digits 0-4 (white-box)."
+        f"Digits 5-9, {images} training images, of which {setting.poisons} of one class are poisons.\n"
+        f"Victims are linear heads on the attacker's own network, trained on {known} (white-box)."
     )
     output.table(title, columns, rows)
+
+
+def _conclusion(steps: list[Step], setting: DemoSetting) -> str:
+    """One sentence of what was seen, and one of where it ends."""
+    summary = next(step.score.summaries[0] for step in steps if step.attack == AIMED)
+    row = steps[0].score.rows[0]
+    found, control = summary.poisoned, summary.control
+    clean = "" if control is None else f" Victims of the clean images call {control.successes} of them that."
+    limits = (
+        "They see images as they are. Victims that shift them at random resist these poisons (docs/results/digits.md)."
+        if setting.pretrained
+        else "Digits are easy to tell apart, so a small network needs large budgets; try --epsilon 8."
+    )
+    return (
+        f"{setting.poisons} of {row.training_images} training images, correctly labelled and changed by at most "
+        f"{setting.epsilon} of 255 levels, make victims\ncall {found.successes} of {found.n} chosen images what the "
+        f"attacker wants.{clean}\n{limits}"
+    )
 
 
 def _picture(steps: list[Step], base: Base, path: Path) -> None:
@@ -157,7 +186,7 @@ def _picture(steps: list[Step], base: Base, path: Path) -> None:
     from poisonsets.cli import picture
     from poisonsets.manifests.sets.reader import open_set
 
-    step = next(step for step in steps if step.attack == "bullseye-polytope")
+    step = next(step for step in steps if step.attack == AIMED)
     rows = sorted(step.score.rows, key=lambda row: (not row.success, row.trial))[:3]
     captions = [
         f"trial {row.trial}: a {row.targets[0].label} that shall be called {row.targets[0].adversarial_label}, "

