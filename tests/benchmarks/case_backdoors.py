@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from benchmarks.bench import Case
+from benchmarks.case_feature_attacks import plain_network, same_pixels
+from benchmarks.case_simplex import compared
 from torch import Tensor
 
 from poisonsets.attacks.clean_label_backdoor import clean_label_backdoor
@@ -14,13 +18,17 @@ from poisonsets.images import TrainingImages
 from poisonsets.interface import Context, Task
 from poisonsets.manifests.bases.dataset import Base, Split
 from poisonsets.manifests.records.trial import Linf
+from poisonsets.methods.sources import draw_sources
 from poisonsets.surrogates import Surrogate
 from poisonsets.triggers import resolve
 from poisonsets.victims.networks import Classifier, build
 
 TRIALS, POISONS, SIDE, STEPS = 4, 25, 32, 10
 EPSILON, RATE, STEP_SIZE = 8 / 255, 1e-3, 2 / 255
-NOTE = "plain: resnet18 at width 0.25, not folded, gradients of its parameters too, one trial at a time"
+NOTE = (
+    "plain: resnet18 at width 0.25, laid out channels-first, not folded, gradients of its parameters too, "
+    "one trial at a time; 99 of 100 8-bit pixels agree"
+)
 
 
 def _network() -> Classifier:
@@ -28,7 +36,7 @@ def _network() -> Classifier:
     return build("resnet18", 10, "0.25", *normal, generator=torch.Generator().manual_seed(0)).eval()
 
 
-def _work() -> tuple[Task, Context, TrainingImages]:
+def _work() -> tuple[Task, Context]:
     rng = np.random.default_rng(0)
     shown = rng.integers(0, 256, (2 * TRIALS * POISONS, SIDE, SIDE, 3), dtype=np.uint8)
     split = Split(shown, np.arange(len(shown)) % 2)
@@ -49,7 +57,7 @@ def _work() -> tuple[Task, Context, TrainingImages]:
     surrogate = Surrogate(_network(), tuple(range(10)), torch.device("cpu"))
     generators = tuple(torch.Generator().manual_seed(trial) for trial in range(TRIALS))
     context = Context((surrogate,), generators, torch.device("cpu"), lambda done, total: None, training=training)
-    return task, context, training
+    return task, context
 
 
 def _published_hidden_trigger(network: Classifier, bases: Tensor, sources: Tensor) -> Tensor:
@@ -73,8 +81,8 @@ def _published_hidden_trigger(network: Classifier, bases: Tensor, sources: Tenso
     return images
 
 
-def _published_clean_label(network: Classifier, bases: Tensor, labels: Tensor, start: Tensor) -> Tensor:
-    images = (bases + start).clamp(0, 1)
+def _published_clean_label(network: Classifier, bases: Tensor, labels: Tensor) -> Tensor:
+    images = bases
     for _step in range(STEPS):
         leaf = images.detach().requires_grad_()
         F.cross_entropy(network(leaf), labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
@@ -86,23 +94,29 @@ def _published_clean_label(network: Classifier, bases: Tensor, labels: Tensor, s
 
 def cases() -> list[Case]:
     """The cases of this file."""
-    task, context, training = _work()
-    network = _network()
-    hidden = hidden_trigger_backdoor(steps=STEPS, stop=0.0)
-    clean = clean_label_backdoor(steps=STEPS)
-    assert task.trigger is not None
-    odd = [[index + 1 for index in ids] for ids in task.base_ids]
-    sources = [training.stamped(ids, task.trigger) for ids in odd]
-    noise = torch.rand(task.bases.shape, generator=torch.Generator().manual_seed(0)) * 2 * EPSILON - EPSILON
+    task, context = _work()
+    network = plain_network(_network())
+    hidden = hidden_trigger_backdoor(steps=STEPS, stop=0.0, pairing="published")
+    clean, unstamped = clean_label_backdoor(steps=STEPS, start="base"), replace(task, trigger=None)
 
-    def plain_hidden() -> object:
-        return [_published_hidden_trigger(network, *pair) for pair in zip(task.bases, sources, strict=True)]
+    def fresh() -> Context:
+        generators = tuple(torch.Generator().manual_seed(trial) for trial in range(TRIALS))
+        return replace(context, generators=generators)
 
-    def plain_clean() -> object:
-        each = zip(task.bases, task.labels, noise, strict=True)
-        return [_published_clean_label(network, bases, labels, start) for bases, labels, start in each]
+    sources = [draw_sources(task, fresh(), trial, POISONS, repeat=True).stamped() for trial in range(TRIALS)]
+
+    def plain_hidden() -> Tensor:
+        each = zip(task.bases, sources, strict=True)
+        return torch.stack([_published_hidden_trigger(network, *pair) for pair in each])
+
+    def plain_clean() -> Tensor:
+        each = zip(task.bases, task.labels, strict=True)
+        return torch.stack([_published_clean_label(network, *pair) for pair in each])
+
+    hidden_sides = compared(lambda: hidden(task, fresh()).images, plain_hidden, same_pixels)
+    clean_sides = compared(lambda: clean(unstamped, fresh()).images, plain_clean, same_pixels)
 
     return [
-        Case("hidden-trigger", lambda: hidden(task, context), plain_hidden, "CPU s", 1.2, NOTE),
-        Case("clean-label PGD", lambda: clean(task, context), plain_clean, "CPU s", 1.2, NOTE),
+        Case("hidden-trigger", *hidden_sides, "CPU s", 1.8, NOTE),
+        Case("clean-label PGD", *clean_sides, "CPU s", 1.8, NOTE),
     ]

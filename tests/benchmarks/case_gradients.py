@@ -25,7 +25,7 @@ POISONS, CLASSES = 16, 10
 def cases() -> list[Case]:
     """The step at two widths, its time and its memory, the latter beside that of a plain forward and backward pass."""
     found = []
-    for width in ("0.25", "1"):
+    for width, goal in (("0.25", 2.2), ("1", 1.9)):
         ours, double, once = _sides(width)
         found.append(
             Case(
@@ -33,7 +33,7 @@ def cases() -> list[Case]:
                 ours=ours,
                 plain=double,
                 unit="CPU s",
-                goal=1.25,
+                goal=goal,
                 note=f"{POISONS} poisons, fp32; plain: double backward, batch normalisation as a layer of its own, "
                 "loss.backward() into perturbation and parameters",
             )
@@ -81,12 +81,12 @@ class _Apart(nn.Module):
         return found
 
 
-def _taken_apart(module: nn.Module) -> None:
+def taken_apart(module: nn.Module) -> None:
     for name, child in list(module.named_children()):
         if isinstance(child, ConvBN):
             setattr(module, name, _Apart(child))
         else:
-            _taken_apart(child)
+            taken_apart(child)
 
 
 def _sides(width: str) -> tuple[Callable[[], object], Callable[[], object], Callable[[], object]]:
@@ -99,16 +99,17 @@ def _sides(width: str) -> tuple[Callable[[], object], Callable[[], object], Call
     target = torch.rand(1, 3, 32, 32, generator=generator)
     surrogate = Surrogate(network, tuple(range(CLASSES)), torch.device("cpu"))
     wanted = weight_gradient(surrogate, target, labels[:1])
-    _taken_apart(network)
+    network.to(memory_format=torch.contiguous_format)
+    taken_apart(network)
     aims = torch.autograd.grad(F.cross_entropy(network(target), labels[:1]), list(network.parameters()))
 
     def ours() -> Tensor:
         return match_gradient(surrogate, images, labels, cosine(wanted))[1]
 
-    return ours, partial(_double, network, images, labels, aims), partial(_once, network, images, labels)
+    return ours, partial(double_backward, network, images, labels, aims), partial(_once, network, images, labels)
 
 
-def _double(network: Classifier, images: Tensor, labels: Tensor, aims: tuple[Tensor, ...]) -> Tensor | None:
+def double_backward(network: Classifier, images: Tensor, labels: Tensor, aims: tuple[Tensor, ...]) -> Tensor | None:
     perturbation = torch.zeros_like(images, requires_grad=True)
     loss = F.cross_entropy(network(images + perturbation), labels)
     found = torch.autograd.grad(loss, list(network.parameters()), create_graph=True)
