@@ -106,7 +106,9 @@ def _read(spec: Spec, progress: Progress) -> Contents:
     if not has_test and spec.holdout is None:
         whole = complete(spec)
         size = "" if whole.resize == spec.resize else " and its images differ in size"
-        raise UsageError(f"{spec.name} has no test split{size}", f"{whole.add_remedy}, or choose other numbers")
+        named = ", or name a labelled test split: --test GLOB" if spec.kind.globs else ""
+        remedy = f"{whole.add_remedy}, or choose other numbers{named}"
+        raise UsageError(f"{spec.name} has no test split{size}", remedy)
     try:
         return spec.kind.read(source, spec.resize, progress)
     except SizeError as error:

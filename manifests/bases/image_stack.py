@@ -41,10 +41,13 @@ class ImageStack:
     Args:
         resize: the side that each is resized to; None keeps their size.
         tally: counts their sizes before any resizing, and what is odd about them.
+        room: how many there will be at most; None where nobody knows.
     """
 
-    def __init__(self, resize: int | None, tally: Tally) -> None:
+    def __init__(self, resize: int | None, tally: Tally, room: int | None = None) -> None:
         self._resize = resize
+        self._room = room
+        self._whole: Images | None = None  # where there is room for all of them
         self._tally = tally
         self._pixels = bytearray()
         self._labels: list[int] = []
@@ -76,13 +79,18 @@ class ImageStack:
         self._tally.sizes[size] += 1
         if self._first is None:
             self._first = name, image.shape
+            if self._room is not None and self._room * image.size <= FILE_BYTES:
+                self._whole = np.empty((self._room, *image.shape), np.uint8)
         first, shape = self._first
         if image.shape != shape:
             sizes = f"{shape[1]}x{shape[0]} and {image.shape[1]}x{image.shape[0]}"
             raise SizeError(f"{first} and {name} differ in size: {sizes} pixels", min(*shape[:2], *image.shape[:2]))
-        if len(self._pixels) + image.size > FILE_BYTES:
+        if self._whole is not None:
+            self._whole[len(self)] = image
+        elif len(self._pixels) + image.size > FILE_BYTES:
             raise UsageError(f"{name}: the split grows past {FILE_BYTES} bytes of pixels", "Give a smaller resize=N")
-        self._pixels += np.ascontiguousarray(image).data
+        else:
+            self._pixels += np.ascontiguousarray(image).data
         self._labels.append(label)
 
     def refuse(self, error: DamagedError) -> None:
@@ -103,8 +111,10 @@ class ImageStack:
             raise DamagedError(message, self._bad[0].remedy)
         if self._first is None:
             raise MissingError(f"{where}: no image found", "Check the path")
-        pixels = np.frombuffer(self._pixels, np.uint8).reshape(len(self), *self._first[1])
-        return Split(pixels, np.array(self._labels, dtype=np.int64))
+        labels = np.array(self._labels, dtype=np.int64)
+        if self._whole is not None:
+            return Split(self._whole[: len(self)], labels)
+        return Split(np.frombuffer(self._pixels, np.uint8).reshape(len(self), *self._first[1]), labels)
 
 
 def decode_splits(
@@ -126,7 +136,7 @@ def decode_splits(
     stacks = []
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for files in splits:
-            stack = ImageStack(resize, tally)
+            stack = ImageStack(resize, tally, len(files))
             stacks.append(stack)
             for (path, label), decoded in _ahead(pool, files, resize):
                 if isinstance(decoded, DamagedError):

@@ -245,3 +245,27 @@ def test_g1_fewer_labels_than_images_are_damage(tmp_path: Path) -> None:
     with pytest.raises(PoisonsetsError, match="4 images but 3 labels") as caught:
         read("hdf5", written(tmp_path / "a.h5", images=images[:4], labels=labels[:3]), holdout="1/2")
     assert caught.value.exit_code == 3
+
+
+LAYOUTS = ("train/test", "train/val", "imagenet", "classes", "shards", "shard folders", "loose shards")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_no_ordinary_layout_is_refused(tmp_path: Path, layout: str) -> None:
+    holdout = None
+    if layout in ("train/test", "train/val", "imagenet"):
+        folder(tmp_path, test="test" if layout == "train/test" else "val")
+    if layout == "imagenet":
+        put(tmp_path / "test" / "ILSVRC2012_test_00000001.JPEG", picture(0, "JPEG"))
+    if layout == "classes":
+        folder(tmp_path, train="all")
+        tmp_path, holdout = tmp_path / "all", "1/3"
+    if layout == "shards":
+        webdataset(tmp_path)
+    if layout == "shard folders":
+        webdataset(tmp_path, "train/0.tar", "test/0.tar")
+    if layout == "loose shards":
+        tar(tmp_path / "flowers-0.tar", members("train"))
+        holdout = "1/3"
+    made = read("webdataset" if "shard" in layout else "folder", tmp_path, holdout=holdout)
+    assert len(made.train.labels) + len(made.test.labels) == (6 if holdout else 10)
