@@ -102,21 +102,30 @@ def decode_own(data: bytes, name: str, resize: int | None = None) -> tuple[Image
         odd = {
             TRAILING: opened.end != len(data),
             TRANSPARENT: alpha is not None,
-            TURNED: "exif" in opened.image.info and _is_turned(opened.image),
+            TURNED: _is_turned(opened.image.info.get("exif", b"")),
             INKS: opened.image.mode == "CMYK",
         }
         remarks = tuple(remark for remark, holds in odd.items() if holds)
         return _resized(pixels, resize), (pixels.shape[0], pixels.shape[1]), remarks
 
 
-def _is_turned(image: Image.Image) -> bool:
-    """Whether a camera was not held upright; EXIF data that cannot be read turn nothing."""
-    with _WARNINGS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return image.getexif().get(ORIENTATION, 1) not in (0, 1)
-        except UNREADABLE:
-            return False
+def _is_turned(exif: bytes) -> bool:
+    """Whether a camera was not held upright; EXIF data that cannot be read turn nothing.
+
+    Pillow would load its reader of TIFF for this, which nothing else here is given.
+    """
+    data = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    try:
+        first = 0 if order is None else struct.unpack_from(f"{order}I", data, 4)[0]
+        count = 0 if order is None else struct.unpack_from(f"{order}H", data, first)[0]
+        for place in range(first + 2, first + 2 + 12 * count, 12):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", data, place)
+            if tag == ORIENTATION:
+                return bool(kind == 3 and 2 <= value <= 8)  # 3: a number of 16 bits
+    except struct.error:
+        pass
+    return False
 
 
 def conversion(name: str) -> str:
