@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, WebPImagePlugin
 
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files import jpeg_markers, png
@@ -26,6 +26,7 @@ from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.files.png_chunks import EIGHT_BITS, png_end
 from poisonsets.manifests.limits import IMAGE_SIDE
 
+WebPImagePlugin.WebPImageFile  # noqa: B018  registered now: Pillow would load all its readers for the first WEBP
 IMAGE_FILE_BYTES: Final = 8 << 20
 OWN_FILE_BYTES: Final = 64 << 20  # of a photograph that is resized on reading
 SUFFIXES: Final = (".png", ".jpg", ".jpeg")
