@@ -5,6 +5,7 @@ filters other than gzip and shuffle, anything but integers, storage that is not 
 limit.
 """
 
+import codecs
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ CHUNK_BYTES: Final = 256 << 20
 DEFLATE_RATIO: Final = 1040  # deflate cannot expand further (1032), headers aside
 ATTRIBUTE_BYTES: Final = 8 << 20
 NAMES: Final = 10_000  # in one group
+codecs.lookup("ascii")  # h5py would load it for the first text of fixed length, in the midst of reading
 BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, AttributeError)
 
 
