@@ -3,7 +3,7 @@ VENV ?= .venv
 PY   ?= python3
 BIN  := $(VENV)/bin
 
-.PHONY: demo test mutants fuzz soak bench lint format schema docs clean
+.PHONY: demo test mutants fuzz soak bench bench-device lint format schema docs clean
 
 # torch and torchvision come in one resolver run, so that they are a matching pair.
 $(VENV)/.ready: pyproject.toml
@@ -33,6 +33,12 @@ soak: $(VENV)/.ready
 # Every speed the project claims beside the plain version of the same work; writes bench.json.
 bench: $(VENV)/.ready
 	OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=99 $(BIN)/python tests/benchmarks/bench.py
+
+# What a device gives, beside the plain version of the same work: one table. DEVICE= names another, SIZE=tiny is quick.
+DEVICE ?= auto
+SIZE ?= full
+bench-device: $(VENV)/.ready
+	$(BIN)/python tests/benchmarks/device.py --device $(DEVICE) --size $(SIZE)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
