@@ -87,6 +87,9 @@ def score(
     trajectories: Annotated[
         bool, in_output("--trajectories", help="Keep each victim's course over its epochs beside the rows.")
     ] = False,
+    keep_victims: Annotated[
+        bool, in_output("--keep-victims", help="Keep each victim and clean control as a file beside the rows.")
+    ] = False,
     fail_under: Annotated[
         Fraction | None,
         in_output(
@@ -99,8 +102,9 @@ def score(
     as_json: options.Json = False,
 ) -> None:
     """Score a poison set: verify it, train victims and clean controls, report targeted misclassification."""
-    if results is None and (resume or trajectories):
-        option = "--resume" if resume else "--trajectories"
+    wants = {"--resume": resume, "--trajectories": trajectories, "--keep-victims": keep_victims}
+    if results is None and any(wants.values()):
+        option = next(name for name, given in wants.items() if given)
         raise UsageError(f"{option} needs a results folder, and there is none", "Name it with `-o FOLDER`")
     asked = TargetOptions(targets, tuple(source_class or ()), adversarial_label, trigger)
     found = context.with_resource(subject(path, base, asked, trials=trials, quiet=quiet, as_json=as_json))
@@ -137,6 +141,7 @@ def score(
             workers=count,
             resume=resume,
             trajectories=trajectories,
+            keep_victims=keep_victims,
             cache=cache_folder(),
             features=feature_dtype,
             device=where,

@@ -1,4 +1,4 @@
-"""`poisonsets show`: what a poison set or a weights file says of itself."""
+"""`poisonsets show`: what a poison set, a weights file or a kept victim says of itself."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def show(
     base: options.PinnedBase = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what a poison set's manifest (or a network's file) claims; nothing is checked against a base."""
+    """Show what a poison set's manifest (or a network's or victim's file) claims; nothing is checked against a base."""
     if path.suffix == ".safetensors" or _is_cached(path):
         if picture is not None:
             raise UsageError("--picture is of a poison set", "Give the set's folder")
-        _show_weights(path, as_json)
+        _show_file(path, as_json)
     else:
         _show_set(path, picture, base, as_json)
 
@@ -129,11 +129,16 @@ def _is_cached(path: Path) -> bool:
     return len(path.parts) == 1 and not path.exists() and cached.is_file()
 
 
-def _show_weights(path: Path, as_json: bool) -> None:
+def _show_file(path: Path, as_json: bool) -> None:
+    """A network's weights, or the head of a victim that scoring kept."""
     from poisonsets.cli.default_networks import read_network
+    from poisonsets.victims.results.victim_file import holds_head, read_victim
 
-    weights = read_network(path)
-    record = {**weights.record, "digest": weights.digest}
+    if path.suffix == ".safetensors" and holds_head(path):
+        record = read_victim(path).record.model_dump(mode="json")
+    else:
+        weights = read_network(path)
+        record = {**weights.record, "digest": weights.digest}
     if as_json:
         output.document({"schema_version": 1, **record})
         return

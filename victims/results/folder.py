@@ -4,6 +4,7 @@
     RESULTS/checkpoints/          whole networks in training, while there are jobs to be done
     RESULTS/rows/JOB.json         one row and its checksum; JOB is the sha256 of what the job is
     RESULTS/trajectories/JOB.safetensors   where asked for: how the job's victims came to it; stored before the row is
+    RESULTS/victims/JOB-poisoned.safetensors, JOB-control.safetensors   where asked for: these victims, stored before it
 
 Trials and victim seeds are not settings: a later call may add some.
 """
@@ -23,6 +24,7 @@ from poisonsets.manifests.records.fields import first_fault
 from poisonsets.victims.results.job import JobRecord
 from poisonsets.victims.results.row import Row
 from poisonsets.victims.results.trajectory import TrajectoryRecord, read_trajectory
+from poisonsets.victims.results.victim_file import Role, VictimRecord, read_victim
 
 SETTINGS: Final = "settings.json"
 CHECKPOINTS: Final = "checkpoints"
@@ -69,6 +71,23 @@ class ResultsFolder:
             return False
         _refuse_different(path, read_trajectory(path).record, dict(wanted))
         return True
+
+    def has_victim(self, wanted: VictimRecord) -> bool:
+        """Whether this victim of a job is there, and whole.
+
+        Raises:
+            DamagedError: as `read_victim`, or it is another victim.
+        """
+        path = victim_path(self.path, wanted.job, wanted.role)
+        if not (path.exists() or path.is_symlink()):
+            return False
+        _refuse_different(path, read_victim(path).record, dict(wanted))
+        return True
+
+
+def victim_path(results: Path, job: str, role: Role) -> Path:
+    """Where a results folder keeps a victim of the job with this key."""
+    return results / "victims" / f"{job}-{role}.safetensors"
 
 
 def trajectory_path(results: Path, job: str) -> Path:

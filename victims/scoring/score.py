@@ -26,11 +26,12 @@ from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder, open_r
 from poisonsets.victims.results.row import Row
 from poisonsets.victims.results.seen import seen_in_pretraining
 from poisonsets.victims.results.summary import Summary, summarise
+from poisonsets.victims.scoring.beside import Beside
 from poisonsets.victims.scoring.extractors import matched
 from poisonsets.victims.scoring.jobs import Job, stored_row
 from poisonsets.victims.scoring.preflight import preflight
 from poisonsets.victims.scoring.subject import ScorableManifest, ScorableSet
-from poisonsets.victims.scoring.worker import RowMaker, WorkerSettings, blocks, trajectory_record
+from poisonsets.victims.scoring.worker import RowMaker, WorkerSettings, blocks
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def score_set(
     results: Path | None = None,
     resume: bool = False,
     trajectories: bool = False,
+    keep_victims: bool = False,
     cache: Path | None = None,
     features: FeatureDtype = "fp16",
     precision: Precision = "fp32",
@@ -78,6 +80,8 @@ def score_set(
             epoch beside the rows, see `trajectory.read_trajectory`. Rows are the same; a stored one without its
             trajectory is done again. Each step costs a pass over the targets, forward and back, and a control that
             serves several trials is trained for each block of jobs, as a whole network for each job.
+        keep_victims: keep every victim and control beside the rows, see `victim_file.load_victim`: a head where only
+            that is trained, else the whole network. A stored row without them is done again.
         cache: the cache folder, where from four trials on the features of clean images are kept for all attacks and
             processes; without one they are only remembered.
         features: what remembered features of training images are rounded to, `fp16` or `fp32`.
@@ -93,12 +97,13 @@ def score_set(
     Raises:
         MissingError: the base is another one, the results folder cannot be used, memory ran out or the device failed.
         UsageError: a device cannot compute in the precision, extractors and protocols do not match, a trial cannot be
-            scored this way, or trajectories have no results folder or no float64 on the device.
+            scored this way, trajectories or victims have no results folder, or trajectories no float64 on the device.
         ViolationError: a victim diverged; it has no row.
-        DamagedError: a file of the set, a stored row or, where asked for, its trajectory is damaged.
+        DamagedError: a file of the set, a stored row or, where asked for, what stands beside it is damaged.
     """
-    if trajectories and results is None:
-        raise UsageError("trajectories need a results folder, and there is none", "Name a results folder")
+    if (trajectories or keep_victims) and results is None:
+        kept = "trajectories" if trajectories else "kept victims"
+        raise UsageError(f"{kept} need a results folder, and there is none", "Name a results folder")
     devices = [device] if isinstance(device, torch.device) else device
     if trajectories and devices[0].type == "mps":
         raise UsageError("trajectories are computed in float64, which mps has not", "Record them with --device cpu")
@@ -115,10 +120,11 @@ def score_set(
     wanted = wanted[shard[0] :: shard[1]]
     rows: dict[str, Row] = {}
     settings = _settings(opened.manifest, pairs, base, devices[0]) | {"features": features, "precision": precision}
-    worker_settings = WorkerSettings(base, devices[0], cache, features, precision, results, trajectories)
+    beside = Beside(trajectories, keep_victims)
+    worker_settings = WorkerSettings(base, devices[0], cache, features, precision, results, beside)
     with open_results(results, settings, resume=resume) if results else nullcontext() as folder:
         make = partial(_row_maker, worker_settings, devices, sharing if workers == 1 else silent)
-        for row in _all_rows(wanted, folder, make, workers, progress, trajectories=trajectories):
+        for row in _all_rows(wanted, folder, make, workers, progress, beside):
             rows[row.job] = row
         if results is not None:
             store.remove_folder(results / CHECKPOINTS)
@@ -133,8 +139,7 @@ def _all_rows(
     make: Callable[[int], RowMaker],
     workers: int,
     progress: Progress,
-    *,
-    trajectories: bool,
+    beside: Beside,
 ) -> Iterator[Row]:
     """The stored rows, then those of the other jobs, which their makers store.
 
@@ -144,10 +149,7 @@ def _all_rows(
     missing: list[Job] = []
     for job in jobs:
         row = stored_row(job, folder) if folder else None
-        if row and trajectories and folder:
-            wanted = trajectory_record(job, control=row.control is not None)
-            row = row if folder.has_trajectory(wanted) else None
-        if row is None:
+        if row is None or (folder and not beside.whole(folder, job, row)):
             missing.append(job)
         else:
             yield row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -18,12 +18,11 @@ from poisonsets.manifests.workers import Progress, part_of, silent
 from poisonsets.victims.device import device_refusal, is_out_of_memory
 from poisonsets.victims.features.store import FeatureDtype, FeatureStore
 from poisonsets.victims.precision import Precision
-from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder, trajectory_path
+from poisonsets.victims.results.folder import CHECKPOINTS, ResultsFolder
 from poisonsets.victims.results.row import Row
-from poisonsets.victims.results.trajectory import Trajectory, TrajectoryRecord, write_trajectory
+from poisonsets.victims.scoring.beside import Beside
 from poisonsets.victims.scoring.jobs import Job, finished_row, forget_peak, trial_images
 from poisonsets.victims.trainers.linear_probe.trainer import LinearProbeTrainer
-from poisonsets.victims.trainers.predictions import Predictions
 from poisonsets.victims.trainers.victim_pair import JobInput
 from poisonsets.victims.trainers.whole_network.trainer import WholeNetworkTrainer
 
@@ -36,9 +35,10 @@ class WorkerSettings:
     """How missing rows are made, in whichever process.
 
     Attributes:
-        base, device, cache, features, precision, trajectories: as for `score_set`.
+        base, device, cache, features, precision: as for `score_set`.
         results: the results folder, locked by this process or its parent, for rows and whole networks in training;
             without one nothing is stored.
+        beside: what is stored beside each row.
     """
 
     base: Base
@@ -47,7 +47,7 @@ class WorkerSettings:
     features: FeatureDtype
     precision: Precision
     results: Path | None
-    trajectories: bool = False
+    beside: Beside = field(default_factory=Beside)
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class RowMaker:
         Where memory runs out over heads on remembered features, what is computed at a time is halved, for this block
         and those to come.
 
-        The process that makes a row stores it, after its trajectory: left to another process it could be lost, and
-        victims forget their checkpoints when the next block comes.
+        The process that makes a row stores it, after what stands beside it: left to another process it could be lost,
+        and victims forget their checkpoints when the next block comes.
 
         Raises:
             UsageError, DamagedError, MissingError: as the trainer's `predictions` and `jobs.trial_images`.
@@ -147,8 +147,7 @@ class RowMaker:
                 continue
             row = finished_row(job, found, seconds=seconds, device=settings.device, precision=settings.precision)
             if settings.results is not None:
-                if settings.trajectories:
-                    write_trajectory(trajectory_path(settings.results, job.identity.key), _trajectory(job, found))
+                settings.beside.write(settings.results, job, found, settings.base)
                 ResultsFolder(settings.results).write(row)
             made.append(row)
         return made
@@ -160,26 +159,6 @@ class RowMaker:
             self._trainer, self._pair = None, pair  # the old one's memory is free before the new one takes its own
             self._trainer = _trainer(block, self._settings, self._sharing, self._halvings)
         return self._trainer
-
-
-def trajectory_record(job: Job, *, control: bool) -> TrajectoryRecord:
-    """The record of a job's trajectory, with a clean control or without."""
-    record = job.trial.record
-    return TrajectoryRecord(
-        **job.identity.fields(),
-        labels=tuple(target.label for target in record.targets),
-        adversarial_label=record.adversarial_label,
-        epochs=job.protocol.epochs,
-        control=control,
-    )
-
-
-def _trajectory(job: Job, predictions: Predictions) -> Trajectory:
-    victim, control = predictions.victim, predictions.control
-    if victim.curves is None:
-        raise ValueError(f"trial {job.trial.record.trial}: the curves of its victim were not recorded")
-    record = trajectory_record(job, control=control is not None)
-    return Trajectory(record, victim.curves, None if control is None else control.curves)
 
 
 def _trainer(block: JobBlock, settings: WorkerSettings, sharing: Progress, halvings: int) -> Trainer:
@@ -194,7 +173,7 @@ def _trainer(block: JobBlock, settings: WorkerSettings, sharing: Progress, halvi
             settings.device,
             precision=settings.precision,
             checkpoints=None if settings.results is None else settings.results / CHECKPOINTS,
-            curves=settings.trajectories,
+            curves=settings.beside.trajectories,
         )
     trainer = LinearProbeTrainer(
         protocol,
@@ -203,7 +182,7 @@ def _trainer(block: JobBlock, settings: WorkerSettings, sharing: Progress, halvi
         settings.device,
         features=settings.features,
         precision=settings.precision,
-        curves=settings.trajectories,
+        curves=settings.beside.trajectories,
         halvings=halvings,
     )
     if settings.cache is not None:

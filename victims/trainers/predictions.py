@@ -1,5 +1,6 @@
 """What trained victims predict; one that diverged predicts nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,11 +22,13 @@ class Evaluation:
         labels: the label given to each image of a job, in the job's order.
         correct: test images classified correctly.
         curves: its course in training; None where not recorded.
+        state: the tensors of what was trained, its head or the whole network; they must not be changed.
     """
 
     labels: tuple[int, ...]
     correct: int
     curves: Curves | None = field(default=None, compare=False)
+    state: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

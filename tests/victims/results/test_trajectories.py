@@ -23,7 +23,7 @@ from poisonsets.victims.protocols import Protocol, parse
 from poisonsets.victims.results.folder import ResultsFolder
 from poisonsets.victims.results.row import Row
 from poisonsets.victims.results.trajectory import Trajectory, TrajectoryRecord, read_trajectory, write_trajectory
-from poisonsets.victims.scoring import worker
+from poisonsets.victims.scoring import beside, worker
 from poisonsets.victims.scoring.score import Score, score_set
 from poisonsets.victims.trainers.curves import SERIES, curves_of
 from poisonsets.victims.trainers.linear_probe.trainer import LinearProbeTrainer
@@ -220,7 +220,7 @@ def test_a_row_is_stored_after_its_trajectory(
     def full(*_: Any) -> None:
         raise MissingError("the disk is full")
 
-    monkeypatch.setattr(worker, "write_trajectory", full)
+    monkeypatch.setattr(beside, "write_trajectory", full)
     with pytest.raises(MissingError):
         score(results=tmp_path / "r", trajectories=True)
     assert not (tmp_path / "r" / "rows").exists()

@@ -198,7 +198,8 @@ class LinearProbeTrainer:
         if isinstance(found, ViolationError):
             raise found
         places = predicted(found.head, features, self._protocol, spec.where).tolist()
-        return Evaluation(tuple(self._classes[i] for i in places), found.correct, curves[spec.key])
+        labels = tuple(self._classes[i] for i in places)
+        return Evaluation(labels, found.correct, curves[spec.key], found.head.state_dict())
 
     def _cache(self, images: Images, dtype: torch.dtype) -> FeatureCache:
         on_device = torch.tensor(images, device=self._device)

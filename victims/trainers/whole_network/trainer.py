@@ -128,7 +128,7 @@ class WholeNetworkTrainer:
     def _evaluation(self, pair: VictimPair, progress: Progress, spec: VictimSpec) -> Evaluation:
         state = self._restored(pair, spec, part_of(progress, int(spec is pair.control), len(pair.specs)))
         labels = tuple(self._classes[i] for i in self._positions(pair.images, spec.where).tolist())
-        return Evaluation(labels, state.correct, state.curves)
+        return Evaluation(labels, state.correct, state.curves, state.values)
 
     def _restored(self, pair: VictimPair, spec: VictimSpec, progress: Progress) -> _State:
         """Put a victim into the network, trained now or remembered."""
