@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from poisonsets.images import TrainingImages
+
 DRAWN_AT_ONCE = 64  # evaluations whose clean images are drawn together: each move to the device would stall it
 
 
@@ -63,12 +65,14 @@ def metapoison(
     def craft(task: Task, context: Context) -> Crafted:
         (targets,), (own,) = task.targets, task.labels
         wanted = task.adversarial_labels.expand(len(targets))
-        drawn = _clean_ids(task, context, clean) if clean else iter(())
+        if clean and context.training is None:
+            raise UsageError("metapoison: clean images need a training split", "Set clean=0")
+        drawn = _clean_images(task, context.training, context, clean) if context.training else iter(())
 
         def loss(poisons: Tensor) -> Tensor:
             (images,), labels = poisons, own
-            if clean and context.training is not None:
-                others, known = context.training.resident(next(drawn))
+            if clean:
+                others, known = next(drawn)
                 images, labels = torch.cat([images, others]), torch.cat([labels, known])
             losses = []
             for network in context.surrogates:
@@ -83,16 +87,16 @@ def metapoison(
     return craft
 
 
-def _clean_ids(task: Task, context: Context, clean: int) -> Iterator[Tensor]:
-    """For each evaluation int64 [clean] on the device: images of classes that all networks know, no poison's base."""
+def _clean_images(
+    task: Task, training: TrainingImages, context: Context, clean: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each evaluation images and labels of classes that all networks know, no poison's base, on the device."""
     import torch
 
-    if context.training is None:
-        raise UsageError("metapoison: clean images need a training split", "Set clean=0")
     known = set.intersection(*(set(network.classes) for network in context.surrogates))
-    free = torch.isin(torch.tensor(context.training.labels), torch.tensor(list(known)))
+    free = torch.isin(torch.tensor(training.labels), torch.tensor(list(known)))
     free[list(task.base_ids[0])] = False
     others = free.nonzero()[:, 0]
     while True:
         drawn = [torch.randperm(len(others), generator=context.generators[0])[:clean] for _ in range(DRAWN_AT_ONCE)]
-        yield from others[torch.stack(drawn)].to(context.device)
+        yield from map(training.resident, others[torch.stack(drawn)].to(context.device))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -65,7 +63,7 @@ def test_gradient_matching_has_the_toolboxs_loss_and_gradient(network: Classifie
 
     surrogate = Surrogate(network, tuple(range(CLASSES)), torch.device("cpu"))
     wanted = weight_gradient(surrogate, target, wanted_label)
-    loss, gradient = match_gradient(surrogate, shown.detach(), labels, partial(cosine, wanted))
+    loss, gradient = match_gradient(surrogate, shown.detach(), labels, cosine(wanted))
     assert float(loss) == pytest.approx(float(theirs.detach()), abs=1e-5)
     assert float(F.cosine_similarity(gradient.flatten().double(), slope.flatten().double(), dim=0)) >= 0.99999
     assert float(gradient.norm()) == pytest.approx(float(slope.norm()), rel=1e-3)
