@@ -58,10 +58,10 @@ def cases() -> list[Case]:
 def plain_network(network: Classifier) -> Classifier:
     """A copy in eval mode, channels-first, every batch normalisation a layer of its own again, parameters live."""
     copied = copy.deepcopy(network).eval().to(memory_format=torch.contiguous_format)
-    for parent in list(copied.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, ConvBN):
-                setattr(parent, name, nn.Sequential(child.conv, child.bn))
+    for module in copied.modules():
+        if isinstance(module, ConvBN):
+            # What is no BatchNorm2d is a layer of its own; a subclass keeps what else it does.
+            module.bn = nn.Sequential(module.bn)
     return copied
 
 
