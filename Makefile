@@ -3,7 +3,7 @@ VENV ?= .venv
 PY   ?= python3
 BIN  := $(VENV)/bin
 
-.PHONY: demo test mutants fuzz soak bench bench-device lint format schema docs clean
+.PHONY: demo test test-all mutants fuzz soak bench bench-device lint format schema docs clean
 
 # torch and torchvision come in one resolver run, so that they are a matching pair.
 $(VENV)/.ready: pyproject.toml
@@ -16,6 +16,10 @@ demo: $(VENV)/.ready
 	$(BIN)/poisonsets demo
 
 test: $(VENV)/.ready
+	$(BIN)/python -m pytest -q -n 2 -m 'not slow'
+
+# With the tests that take long, as a change has to pass them.
+test-all: $(VENV)/.ready
 	$(BIN)/python -m pytest -q -n 2
 
 # Takes each check out in turn; the tests named after its code must fail.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,11 +33,15 @@ def rare_collections() -> None:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder for all test processes of a run; the digits base and its default networks land here once."""
-    own = tmp_path_factory.getbasetemp()
-    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache"
-    shared.mkdir(exist_ok=True)
-    return shared
+    """A cache folder for one test process; of several, one makes what they all begin with: `digits` and its network."""
+    own = tmp_path_factory.mktemp("cache")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = tmp_path_factory.getbasetemp().parent / "common-cache"
+        with common.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _extractor_of_digits(common)
+        shutil.copytree(common, own, dirs_exist_ok=True)
+    return own
 
 
 @pytest.fixture(scope="session")
@@ -57,15 +62,19 @@ def digits(cache: Path) -> Base:
 
 
 @pytest.fixture(scope="session")
-def extractor_of_digits(digits: Base, cache: Path) -> Weights:
-    """The default network of `digits`, trained once: a second process waits for the first."""
+def extractor_of_digits(cache: Path) -> Weights:
+    """The default network of `digits`, trained once."""
+    return _extractor_of_digits(cache)
+
+
+def _extractor_of_digits(cache: Path) -> Weights:
     import torch
 
+    from poisonsets.manifests.bases.cache import open_base
     from poisonsets.victims.training.pretrain import cached_weights
     from poisonsets.victims.training.pretraining import default_pretraining
 
-    pretraining = default_pretraining(digits, "features")
+    base = open_base("digits", cache=cache)
+    pretraining = default_pretraining(base, "features")
     assert pretraining is not None
-    with (cache.parent / "extractor.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return cached_weights(pretraining, digits, cache, device=torch.device("cpu"))
+    return cached_weights(pretraining, base, cache, device=torch.device("cpu"))

@@ -30,6 +30,8 @@ from poisonsets.victims.networks.weights import save_weights
 from poisonsets.victims.training.pretrain import provenance, train_network
 from poisonsets.victims.training.pretraining import Pretraining
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = "cifar10-transfer/resnet18@epochs=2,lr_milestones=none,width=0.25"
 SETUP = "cifar10_transfer_learning.pickle"
 IMAGES = 640

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from poisonsets.cli.commands.demo import _table as demo_table
 from poisonsets.manifests.spelling import parse_share
 from poisonsets.victims.results.summary import METRIC
 
@@ -66,13 +65,6 @@ def test_a_protocol_that_cannot_be_met_is_refused_before_any_training(
     monkeypatch.setattr("poisonsets.cli.commands.score.default_network", lambda *_, **__: pytest.fail("it was trained"))
     cli("score", honest, *options, "-o", "results").refused(2, fragment)
     assert not list(here.iterdir())
-
-
-def test_the_demo_says_how_easy_it_makes_things(capsys: pytest.CaptureFixture[str]) -> None:
-    demo_table([], 32)
-    said = " ".join(capsys.readouterr().out.split())
-    assert "poisons are 50 of the 100 images of the base class" in said
-    assert "the attacker's own extractor, trained on digits 0-4 (white-box)" in said
 
 
 def test_images_too_small_to_train_on_are_refused(cli: Cli, here: Path) -> None:

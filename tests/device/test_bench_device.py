@@ -10,6 +10,8 @@ import pytest
 import torch
 from benchmarks import device
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_table_has_a_rate_for_every_kind_of_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from device.fake_gpu import DEVICE, Gpu, fake_gpu, on_gpu
 from torch import Tensor, nn
 
+from poisonsets.budget import nearest_levels
 from poisonsets.methods.pairing import greedy
 
 Case = Callable[[Tensor, Tensor], Any]
@@ -259,9 +260,12 @@ def test_statistics_are_refused_until_cuda_has_begun(gpu: Gpu) -> None:
 
 def test_waits_and_launches_are_counted_by_the_line_that_asked(gpu: Gpu) -> None:
     greedy(torch.eye(2, device=DEVICE)[None], torch.arange(2, device=DEVICE)[None])
-    ((_, line),) = gpu.syncs
-    assert line.startswith("poisonsets.methods.pairing:")
+    assert not gpu.syncs
     assert gpu.launches.total() > 10
+    assert all(line.startswith("poisonsets.methods.pairing:") for _, line in gpu.launches)
+    nearest_levels(torch.ones((1, 3, 2, 2), device=DEVICE))
+    ((_, line),) = gpu.syncs
+    assert line.startswith("poisonsets.budget:")
     assert not gpu.random
 
 

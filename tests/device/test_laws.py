@@ -32,6 +32,8 @@ from poisonsets.victims.trainers.linear_probe.trainer import LinearProbeTrainer
 from poisonsets.victims.trainers.predictions import Predictions
 from poisonsets.victims.trainers.whole_network.trainer import WholeNetworkTrainer
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SIDE = 16
 MEASURED = {"device", "gpu", "peak_memory_bytes", "seconds"}

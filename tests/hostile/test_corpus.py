@@ -94,6 +94,7 @@ def test_the_corpus_is_what_its_script_writes() -> None:
     assert sum(path.stat().st_size for path in there.values()) < 1_500_000
 
 
+@pytest.mark.slow
 def test_nothing_runs_opens_or_calls_while_the_corpus_is_read(tmp_path: Path) -> None:
     """The whole corpus once more, in a process that reports all it does."""
     told = run_script("audited.py", tmp_path)

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 Cli = Callable[..., Any]
-LISTS = ("attacks", "bases", "networks", "protocols", "suites", "setups", "presets", "triggers", "checks", "formats")
+LISTS = (
+    *("attacks", "bases", "networks", "protocols", "suites", "setups", "presets", "triggers", "checks", "formats"),
+    "weights",
+)
 
 
 @pytest.mark.parametrize("what", LISTS)

@@ -75,6 +75,10 @@ def test_the_table_names_attacks_and_metric(demo: tuple[Path, str]) -> None:
     for attack in ATTACKS:
         assert attack in text
     assert re.search(r"[012] of 2", text)
+    said = " ".join(text.split())
+    assert "500 training images, of which 50 of one class are poisons" in said
+    assert "linear heads on the attacker's own network, trained on digits 0-4 (white-box)" in said
+    assert "changed by at most 32 of 255 levels" in said
     assert f"poisonsets verify {folder / 'bullseye-polytope'}" in text
 
 

@@ -110,7 +110,7 @@ EXPORTS = {
     "only read": (("--to", "packed"), 2, "read, but not written"),
     "full of another": (("--full", "--to", "triple"), 2, "Use --to webdataset"),
     "protocol without full": (("--protocol", "digits-transfer/convnet"), 2, "Add --full"),
-    "unknown protocol": (("--full", "--protocol", "digits-transfer/nothing"), 2, "no protocol is called"),
+    "unknown protocol": (("--full", "--protocol", "digits-transfer/nothing"), 2, "no network is called 'nothing'"),
     "a share kept": (("--full", "--protocol", "digits-transfer/convnet@keep=0.5"), 2, "Leave keep out"),
     "trial": (("--trials", "7"), 2, "trial 7 is not in the set"),
     "base": (("--base", "cifar10"), 4, "cifar10"),

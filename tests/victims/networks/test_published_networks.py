@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -218,7 +217,7 @@ def test_gradient_matching_sees_the_gradient_of_double_backward(name: str, width
     found = torch.cat([one.permute(0, 2, 3, 1).flatten() if one.dim() == 4 else one.flatten() for one in slopes])
     expected = 1 - F.cosine_similarity(wanted, found, dim=0)
     (slope,) = torch.autograd.grad(expected, leaf)
-    value, gradient = match_gradient(surrogate, images, positions, partial(cosine, wanted))
+    value, gradient = match_gradient(surrogate, images, positions, cosine(wanted))
     assert float(value) == pytest.approx(float(expected.detach()), rel=1e-4)
     assert float(F.cosine_similarity(gradient.flatten(), slope.flatten(), dim=0)) >= 0.9999
     assert float(gradient.norm()) == pytest.approx(float(slope.norm()), rel=5e-3)
