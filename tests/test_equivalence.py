@@ -2,7 +2,8 @@
 
 Nothing is shared with that loop but the weights and the drawn trials; it draws its own random numbers, so the two sides
 of a score agree as two victims of different seeds do, and the bounds are taken from how far the loop's own seeds
-differ. `tests/equivalence.py` prints the same comparison for any base.
+differ. They tell a victim without the poisons, without momentum or without padding from ours; finer faults of its
+training show where `plain_transfer` repeats our draws. `tests/equivalence.py` prints the same comparison for any base.
 """
 
 from __future__ import annotations
