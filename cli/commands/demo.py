@@ -155,7 +155,8 @@ def _table(steps: list[Step], setting: DemoSetting, network: Weights) -> None:
         *("attack", "n", "budget", f"{METRIC} [95 % interval]", "the same of the clean control"),
         *("clean accuracy: victim / control", "crafting s", "scoring s"),
     )
-    images, known = steps[0].score.rows[0].training_images, network.dataset or "digits 0-4"
+    images = steps[0].score.rows[0].training_images
+    known = network.dataset if setting.pretrained else "digits 0-4"
     title = (
         f"Digits 5-9, {images} training images, of which {setting.poisons} of one class are poisons.\n"
         f"Victims are linear heads on the attacker's own network, trained on {known} (white-box)."

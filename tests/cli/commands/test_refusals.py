@@ -67,7 +67,7 @@ USAGE: dict[str, tuple[tuple[str, ...], str]] = {
     "width": ((*TRAIN, "--width", "wide"), "width"),
     "list of what": (("list", "attack"), "Did you mean attacks?"),
     "download of what": (("base", "add", "digits", "--download"), "cannot be downloaded"),
-    "base to remove, unknown": (("base", "remove", "nosuch"), "Known: cifar10, cifar100, digits, folder:PATH"),
+    "base to remove, unknown": (("base", "remove", "nosuch"), "Known: cifar10, cifar100, digits"),
     "from and download": (("base", "add", "cifar10", "--from", ".", "--download"), "exclude one another"),
 }
 MISSING: dict[str, tuple[tuple[str, ...], str]] = {
