@@ -154,7 +154,14 @@ def test_the_lines_of_the_page_on_scores_print_what_they_say(capsys: pytest.Capt
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "docs/reading-a-score.md", "docs/results/digits.md", "docs/results/cifar10-transfer.md"]
+    "name",
+    [
+        "README.md",
+        "docs/reading-a-score.md",
+        "docs/results/digits.md",
+        "docs/results/cifar10-transfer.md",
+        "docs/results/flowers-audit.md",
+    ],
 )
 def test_printed_intervals_over_trials_are_wilsons(name: str) -> None:
     """Those over more than 100 are of images, whose interval is another; a bootstrap is named behind its interval."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from poisonsets.experiments.audit.plan import AIMED, AuditPlan, PlannedSet, VictimKind
 from poisonsets.experiments.audit.run import Measured
+from poisonsets.victims.networks.shape import SHORT_NAMES
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results.statistics import Interval
 from poisonsets.victims.results.summary import Rate
@@ -115,7 +116,7 @@ def _called(found: Claim, verb: str) -> str:
 
 def beside(found: Measured) -> str:
     """The same poisons against other victims, in one line to stand beside the sentence."""
-    network, protocol = found.cell.victims.extractor.network.spec.name, found.cell.victims.protocol
+    network, protocol = called(found.cell.victims.extractor.network.spec.name), found.cell.victims.protocol
     who = {
         "unknown": f"On features of {network}, which the attacker did not know",
         "augmented": f"Trained {views_in_words(protocol)}",
@@ -132,9 +133,17 @@ def rate_in_words(rate: Rate) -> str:
 
 
 def control_in_words(found: Measured) -> str:
-    """`0 of 20`, or `none` where a base is unknown."""
-    control = found.summary.control
-    return "none" if control is None else f"{control.successes} of {control.n}"
+    """`0 of 20`, with the number of controls where trials share them, or `none` where a base is unknown."""
+    control, trained = found.summary.control, found.summary.distinct_controls
+    if control is None:
+        return "none"
+    shared = f" ({trained} control{'' if trained == 1 else 's'})" if trained < control.n else ""
+    return f"{control.successes} of {control.n}{shared}"
+
+
+def called(network: str) -> str:
+    """A network's short name where it has one."""
+    return next((short for short, full in SHORT_NAMES.items() if full == network), network)
 
 
 def percent(share: float) -> str:

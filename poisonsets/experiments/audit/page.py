@@ -40,7 +40,7 @@ def _body(plan: AuditPlan, measured: Sequence[Measured], run: Run) -> Iterator[s
     yield html.paragraph(answer.sentence(answer.claim(main)), "answer")
     yield html.paragraph(
         "In brackets: the 95 % interval of the rate (Wilson). The clean control is the same training on the same "
-        "images without poisons.",
+        "images without poisons; trials that share one ask it for each of their photographs.",
         "small",
     )
     yield "<h2>The same poisons against other victims</h2>"
@@ -87,9 +87,9 @@ def _cell(found: Measured | None) -> str:
 
 def _backdoor(plan: AuditPlan, measured: Sequence[Measured]) -> Iterator[str]:
     yield html.paragraph(
-        "Some images of other classes get a small patch and the label the attacker wants, so that the model gives that "
-        "label to whatever shows the patch. It can be seen and the labels are wrong: no budget hides it, and a look at "
-        "the images can find it."
+        "Some images of other classes get a small patch and the label the attacker wants, to teach the model to give "
+        "that label to whatever shows the patch. It can be seen and the labels are wrong: no budget hides it, and a "
+        "look at the images can find it."
     )
     rows = []
     for poisons in plan.poisons:
@@ -159,7 +159,7 @@ def _row(*pictures: str) -> str:
 
 
 def _assumed(plan: AuditPlan, main: Measured) -> list[str]:
-    base, network = plan.base, plan.surrogate.network.spec.name
+    base, network = plan.base, answer.called(plan.surrogate.network.spec.name)
     height, width = base.train.side
     views = "shifted and mirrored at random in every step" if plan.augment else "without augmentation"
     return [

@@ -154,6 +154,7 @@ def test_the_page_states_what_was_counted(audited: tuple[Path, list[str]], tags:
     for rows_of_victims in ("unknown", "augmented"):
         found = rows_of(audited[0] / "audit", f"bullseye-polytope-20-at-4-{rows_of_victims}")
         assert f"{sum(row['success'] for row in found)} of 2, " in words
+    assert "of 2 (1 control)" in words
     assert "On features of convnet, which the attacker did not know" in words
     assert "Trained on images shifted by up to 4 pixels and mirrored at random" in words
     assert "What was assumed" in words

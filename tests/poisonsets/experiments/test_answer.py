@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from poisonsets.experiments.audit.answer import Claim, sentence, victims_in_words
+from poisonsets.experiments.audit.answer import Claim, called, sentence, victims_in_words
 from poisonsets.victims.protocols import parse
 from poisonsets.victims.results.statistics import wilson
 
@@ -96,3 +96,8 @@ def test_photographs_that_repeat_are_told(successes: int, times: str) -> None:
 )
 def test_the_victims_are_named_by_what_the_attacker_knew(protocol: str, level: str, wanted: str) -> None:
     assert victims_in_words(parse(f"digits-transfer/convnet@{protocol}"), level) == wanted
+
+
+def test_a_network_goes_by_its_short_name() -> None:
+    assert called("timm:tf_efficientnet_lite0") == "efficientnet-lite0"
+    assert called("convnet") == "convnet"
