@@ -170,7 +170,9 @@ def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
     Raises MissingError where another process still holds it after `patience` seconds, or has just removed it, or it
     cannot be opened.
     """
-    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    # A folder may have gone meanwhile, and must not become a file that nobody removes.
+    a_file = path.suffix == ".lock" or path.is_file()
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW if a_file else os.O_RDONLY | os.O_DIRECTORY
     with refusals(path):
         descriptor = disk.open(path, flags)
     try:

@@ -201,3 +201,10 @@ def test_memory_is_taken_for_the_file_and_not_for_the_limit(tmp_path: Path) -> N
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1 << 20
+
+
+def test_a_lock_on_a_folder_that_is_not_there_makes_nothing(tmp_path: Path) -> None:
+    """Another process may have removed it since: a file in its place would be left behind."""
+    with pytest.raises(MissingError), store.locked(tmp_path / "out.partial"):
+        pytest.fail("it is held")
+    assert not list(tmp_path.iterdir())
