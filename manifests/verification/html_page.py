@@ -4,34 +4,24 @@ Everything from a set is escaped, pictures are PNG in `data:` URLs, and a conten
 the page of a hostile set is safe to open, send and archive.
 """
 
-import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
-from string import Template
 from typing import Final
 
 import numpy as np
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, UsageError
-from poisonsets.manifests.files import png
+from poisonsets.manifests.files import html
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.sets.reader import OpenTrial, PoisonSet
-from poisonsets.manifests.spelling import printable
 from poisonsets.manifests.verification.findings import Report
 
 PICTURED: Final = 12
 
-_PAGE: Final = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width">
-<title>$title</title>
-<style>
+_STYLE: Final = """\
 body { font: 16px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a }
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 .verdict { padding: .6rem .9rem; border-left: .4rem solid #2a7d3f; background: #eef6f0 }
@@ -41,15 +31,7 @@ table { border-collapse: collapse; width: 100% } td, th { text-align: left; vert
 .poison { display: flex; flex-wrap: wrap; gap: 1rem; margin: 0 0 1.2rem } figure { margin: 0 }
 img { image-rendering: pixelated; border: 1px solid #bbb; display: block } figcaption { font-size: .85rem }
 code { overflow-wrap: anywhere }
-</style>
-</head>
-<body>
-<h1>$title</h1>
-<p class="verdict $truth">$verdict</p>
-$body
-</body>
-</html>
-""")
+"""
 
 
 @dataclass(frozen=True)
@@ -67,14 +49,11 @@ def page(report: Report, shown: Sequence[PicturedPoison] = ()) -> str:
     parts = [*_summary(report), *_findings(report)]
     if report.figures is not None:
         parts += _section("Figures", _table(report.figures.rows()))
-    unchecked = "".join(f"<li>{_safe(claim)}</li>" for claim in report.not_checked)
+    unchecked = "".join(f"<li>{html.text(claim)}</li>" for claim in report.not_checked)
     parts += [*_pictures(shown), *_section("Not checked", f"<ul>{unchecked}</ul>")]
-    return _PAGE.substitute(
-        title=_safe(f"Verification of {report.path}"),
-        truth="true" if report.clean else "false",
-        verdict=escape(verdict[report.worst]),
-        body="\n".join(parts),
-    )
+    title, truth = html.text(f"Verification of {report.path}"), "true" if report.clean else "false"
+    first = [f"<h1>{title}</h1>", f'<p class="verdict {truth}">{escape(verdict[report.worst])}</p>']
+    return html.document(title, _STYLE, "\n".join([*first, *parts]))
 
 
 def worst_poisons(opened: PoisonSet, base: Base, report: Report) -> tuple[PicturedPoison, ...]:
@@ -144,7 +123,7 @@ def _summary(report: Report) -> Iterator[str]:
         rows.append(("poisons per trial", report.rates_line()))
     yield _table(rows)
     if report.sample is not None:
-        yield from (f"<p>{_safe(line)}</p>" for line in report.sample.lines())
+        yield from (f"<p>{html.text(line)}</p>" for line in report.sample.lines())
 
 
 def _findings(report: Report) -> Iterator[str]:
@@ -160,28 +139,18 @@ def _pictures(shown: Sequence[PicturedPoison]) -> Iterator[str]:
         yield "<h2>Poisons that findings name, and those that use most of their budget</h2>"
     for one in shown:
         pictures = "".join(_figure(what, image) for what, image in one.pictures.items())
-        yield f'<p>{_safe(one.caption)}</p>\n<div class="poison">{pictures}</div>'
+        yield f'<p>{html.text(one.caption)}</p>\n<div class="poison">{pictures}</div>'
 
 
 def _figure(what: str, image: Images) -> str:
-    data = base64.b64encode(png.encode(image)).decode("ascii")
-    size = f'width="128" height="{max(1, round(128 * image.shape[0] / image.shape[1]))}"'
-    return (
-        f'<figure><img src="data:image/png;base64,{data}" alt="{_safe(what)}" {size}>'
-        f"<figcaption>{_safe(what)}</figcaption></figure>"
-    )
+    return html.figure(image, html.text(what), 128, max(1, round(128 * image.shape[0] / image.shape[1])))
 
 
 def _section(title: str, body: str) -> Iterator[str]:
-    yield f"<h2>{_safe(title)}</h2>"
+    yield f"<h2>{html.text(title)}</h2>"
     yield body
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> str:
-    cells = "".join(f"<tr><th>{_safe(name)}</th><td>{_safe(value)}</td></tr>\n" for name, value in rows)
+    cells = "".join(f"<tr><th>{html.text(name)}</th><td>{html.text(value)}</td></tr>\n" for name, value in rows)
     return f"<table>\n{cells}</table>"
-
-
-def _safe(text: str) -> str:
-    """One line without markup or control characters, at most 400 characters before escaping."""
-    return escape(printable(text))

@@ -1,27 +1,12 @@
-"""Pages that stand alone: text, tables and pictures in one file, without scripts, safe to open, send and archive.
+"""The parts of an experiment's page: text, lists, tables and pictures in the frame of `manifests.files.html`."""
 
-What comes from outside is escaped by `text`; pictures are PNG in `data:` URLs, and a content security policy forbids
-all else.
-"""
-
-import base64
 from collections.abc import Iterable, Sequence
-from html import escape
-from string import Template
 from typing import Final
 
-from poisonsets.manifests.files import png
+from poisonsets.manifests.files import html
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.spelling import printable
 
-_PAGE: Final = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
+_STYLE: Final = """\
 :root { color-scheme: light }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 1.5rem auto; padding: 0 1rem; color: #1a1a1a;
   background: #fff }
@@ -43,26 +28,18 @@ img { image-rendering: pixelated; border: 1px solid #999; display: block; width:
 figcaption { font-size: .85rem } code { overflow-wrap: anywhere; background: #f2f2f2; padding: 0 .2em }
 @media print { body { max-width: none; margin: 0; font-size: 11pt } .answer { border: 1pt solid #000 }
   .wide { overflow: visible } h2, h3 { break-after: avoid } tr, figure, .pictures { break-inside: avoid } }
-</style>
-</head>
-<body>
-<main>
-<h1>$title</h1>
-$body
-</main>
-</body>
-</html>
-""")
+"""
 
 
 def page(title: str, body: Iterable[str]) -> str:
     """A whole page; `title` is plain text, `body` is markup."""
-    return _PAGE.substitute(title=text(title), body="\n".join(body))
+    parts = ["<main>", f"<h1>{text(title)}</h1>", *body, "</main>"]
+    return html.document(text(title), _STYLE, "\n".join(parts))
 
 
 def text(value: str, most: int = 2000) -> str:
-    """Plain text as markup: one line, without control characters."""
-    return escape(printable(value, most))
+    """As `files.html.text`, for longer texts."""
+    return html.text(value, most)
 
 
 def paragraph(value: str, kind: str = "") -> str:
@@ -94,12 +71,7 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> s
 
 def picture(image: Images, caption: str) -> str:
     """An image uint8 [H, W, 3] with its caption, which also stands in for it."""
-    data = base64.b64encode(png.encode(image)).decode("ascii")
-    size = f'width="{image.shape[1]}" height="{image.shape[0]}"'
-    return (
-        f'<figure><img src="data:image/png;base64,{data}" alt="{text(caption)}" {size}>'
-        f"<figcaption>{text(caption)}</figcaption></figure>"
-    )
+    return html.figure(image, text(caption), image.shape[1], image.shape[0])
 
 
 def _class(kind: str) -> str:
