@@ -54,7 +54,7 @@ def hidden_trigger_backdoor(
     """
     import torch
 
-    from poisonsets.budget import project
+    from poisonsets.budget import projection
     from poisonsets.methods.features import steps_between_looks
     from poisonsets.methods.pairing import RULES, match_sources
 
@@ -63,7 +63,8 @@ def hidden_trigger_backdoor(
         found, look_every = task.bases.clone(), steps_between_looks(context.device)
         trials, poisons = found.shape[:2]
         running = torch.arange(trials, device=found.device)
-        images, bases, pairs = found, task.bases, torch.arange(poisons, device=found.device).repeat(trials, 1)
+        images, bases, inside = found, task.bases, projection(task.bases, task.budget)
+        pairs = torch.arange(poisons, device=found.device).repeat(trials, 1)
         goes = torch.ones_like(running, dtype=torch.bool)
         history = []
         for step in range(steps + 1):
@@ -73,7 +74,7 @@ def hidden_trigger_backdoor(
             if step == steps:
                 break
             rate = learning_rate * decay ** (step // every)
-            moved = project(images - rate * gradient, bases, task.budget)
+            moved = inside(images - rate * gradient)
             images = torch.where(goes[:, None, None, None, None], moved, images)
             context.progress(step + 1, steps)
             if (step + 1) % look_every == 0:
@@ -81,7 +82,7 @@ def hidden_trigger_backdoor(
                 if len(kept) < len(goes):  # finished trials leave the batch, to save their cost
                     found.index_copy_(0, running, images)
                     running, images, bases, pairs, goes = (x[kept] for x in (running, images, bases, pairs, goes))
-                    aims = [goal[kept] for goal in aims]
+                    aims, inside = [goal[kept] for goal in aims], projection(bases, task.budget)
                 if not len(kept):
                     break
         found.index_copy_(0, running, images)

@@ -12,8 +12,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from poisonsets.budget import project
-from poisonsets.interface import Budget, Context, Crafted, Task
+from poisonsets.budget import project, projection
+from poisonsets.interface import Context, Crafted, Task
 from poisonsets.methods.features import steps_between_looks
 
 Evaluate: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -53,11 +53,11 @@ class LineSearch:
         if not self.published:
             images = project(images, bases, task.budget)
         active = torch.arange(len(bases), device=bases.device)
-        now = self._begin(evaluate, images, bases, active)
+        now, near, inside = self._begin(evaluate, images, bases, active), bases, projection(bases, task.budget)
         loss, means, lengths = now.loss.clone(), [_means(now.loss, poisons)], [torch.ones_like(now.loss[::poisons])]
         for step in range(self.steps):
             searched = torch.zeros_like(lengths[0]).scatter_reduce(0, active // poisons, now.searches.float(), "amax")
-            now = self._advance(now, bases[active], task.budget, evaluate, active)
+            now = self._advance(now, near, inside, evaluate, active)
             loss.index_copy_(0, active, now.loss)
             means.append(_means(loss, poisons))
             lengths.append(searched)
@@ -69,6 +69,8 @@ class LineSearch:
                     break
                 if len(kept) < len(active):
                     now, active = now.of(kept), active[kept]
+                    near = bases[active]
+                    inside = projection(near, task.budget)
         counts = torch.stack(lengths).sum(0).tolist()
         curves = torch.stack(means, dim=1).tolist()
         each = zip(curves, counts, strict=True)
@@ -80,9 +82,11 @@ class LineSearch:
         rate = torch.full_like(loss, self.learning_rate)
         return _Poisons(images, loss, gradient, rate, torch.ones_like(active, dtype=torch.bool))
 
-    def _advance(self, now: _Poisons, bases: Tensor, budget: Budget, evaluate: Evaluate, active: Tensor) -> _Poisons:
+    def _advance(
+        self, now: _Poisons, bases: Tensor, inside: Callable[[Tensor], Tensor], evaluate: Evaluate, active: Tensor
+    ) -> _Poisons:
         """One step of every poison that still searches."""
-        tried = project(self._stepped(now.images, now.gradient, bases, now.rate), bases, budget)
+        tried = inside(self._stepped(now.images, now.gradient, bases, now.rate))
         loss, gradient = evaluate(tried, active)
         loss = loss + self._penalty(tried, bases)
         falls = loss < now.loss
