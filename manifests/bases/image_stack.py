@@ -134,7 +134,7 @@ def decode_splits(
     total = sum(map(len, splits))
     done = 0
     stacks = []
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(_cores()) as pool:
         for files in splits:
             stack = ImageStack(resize, tally, len(files))
             stacks.append(stack)
@@ -147,6 +147,12 @@ def decode_splits(
                 if done % PROGRESS_STEP == 0 or done == total:
                     progress(done, total)
     return [stack.collect(where) for stack in stacks]
+
+
+def _cores() -> int:
+    """How many cores this process may use, where the system tells; else how many there are."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _ahead(
