@@ -10,7 +10,7 @@ Trials and victim seeds are not settings: a later call may add some.
 """
 
 import fnmatch
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +67,7 @@ class ResultsFolder:
             DamagedError: as `read_trajectory`, or it is of another job.
         """
         path = trajectory_path(self.path, wanted.job)
-        if not (path.exists() or path.is_symlink()):
-            return False
-        _refuse_different(path, read_trajectory(path).record, dict(wanted))
-        return True
+        return _holds(path, lambda: read_trajectory(path).record, wanted)
 
     def has_victim(self, wanted: VictimRecord) -> bool:
         """Whether this victim of a job is there, and whole.
@@ -79,10 +76,7 @@ class ResultsFolder:
             DamagedError: as `read_victim`, or it is another victim.
         """
         path = victim_path(self.path, wanted.job, wanted.role)
-        if not (path.exists() or path.is_symlink()):
-            return False
-        _refuse_different(path, read_victim(path).record, dict(wanted))
-        return True
+        return _holds(path, lambda: read_victim(path).record, wanted)
 
 
 def victim_path(results: Path, job: str, role: Role) -> Path:
@@ -151,6 +145,14 @@ def _refuse_others(path: Path, settings: dict[str, Any]) -> None:
         raise DamagedError(f"{path / SETTINGS}: not a JSON object")
     if differing := canonical_json.difference(found, settings):
         raise MissingError(f"{path}: its rows have other settings ({differing})", "Choose another results folder")
+
+
+def _holds(path: Path, read: Callable[[], JobRecord], wanted: JobRecord) -> bool:
+    """Whether a file is there; DamagedError where what is read from it is of another job."""
+    if not (path.exists() or path.is_symlink()):
+        return False
+    _refuse_different(path, read(), dict(wanted))
+    return True
 
 
 def _refuse_different(path: Path, record: JobRecord, wanted: Mapping[str, object]) -> None:
