@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -126,7 +127,19 @@ def _collision(network: Classifier, base: Tensor, target: Tensor) -> Tensor:
 
 
 def _bullseye(network: Classifier, task: Task, trial: int) -> float:
-    """One trial as published: Adam on normalised images, gradients accumulate in the parameters; the last loss."""
+    def distance(features: Tensor, goal: Tensor) -> Tensor:
+        return (features.mean(0) - goal).norm() / goal.norm()
+
+    return descended(network, task, trial, distance)
+
+
+def descended(network: Classifier, task: Task, trial: int, distance: Callable[[Tensor, Tensor], Tensor]) -> float:
+    """One trial as published: Adam on normalised images, gradients accumulate in the parameters; the last loss.
+
+    Args:
+        network, task, trial: of the trial.
+        distance: the loss, of the poisons' features [P, D] and the target's [D].
+    """
     bases = task.bases[trial]
     with torch.no_grad():
         goal = network.features(task.targets[trial])[0]
@@ -134,8 +147,7 @@ def _bullseye(network: Classifier, task: Task, trial: int) -> float:
     optimiser = torch.optim.Adam([scaled], lr=0.04, betas=(0.9, 0.999))
 
     def loss() -> Tensor:
-        distance: Tensor = (network.features(scaled * network.std).mean(0) - goal).norm() / goal.norm()
-        return distance
+        return distance(network.features(scaled * network.std), goal)
 
     for _ in range(STEPS):
         optimiser.zero_grad()

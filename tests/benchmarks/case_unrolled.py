@@ -7,20 +7,28 @@ import copy
 import torch
 import torch.nn.functional as F
 from benchmarks.bench import Case
-from benchmarks.case_feature_attacks import BUDGET, CPU, TRIALS, block, crafted, plain_network, trained_network
+from benchmarks.case_feature_attacks import (
+    CPU,
+    STEPS,
+    TRIALS,
+    block,
+    crafted,
+    descended,
+    plain_network,
+    trained_network,
+)
 from benchmarks.case_gradients import double_backward, taken_apart
 from benchmarks.case_simplex import compared, published
 from torch import Tensor
 from torch.func import functional_call
 
-from poisonsets.budget import project
 from poisonsets.interface import Task
 from poisonsets.methods.descent import differentiable
 from poisonsets.methods.gradients import Match, cosine, matching_objective, train_unrolled, weight_gradient
 from poisonsets.surrogates import Surrogate
 from poisonsets.victims.networks import Classifier
 
-STEPS, UNROLLED, RATE, SOURCES = 6, 2, 0.01, 100
+UNROLLED, RATE, SOURCES = 2, 0.01, 100
 
 
 def cases() -> list[Case]:
@@ -68,27 +76,13 @@ def cases() -> list[Case]:
 
 
 def _convex(network: Classifier, task: Task, trial: int) -> float:
-    """One trial as published: coefficients by projected gradient at every step, then Adam; the last loss."""
-    bases = task.bases[trial]
-    with torch.no_grad():
-        goal = network.features(task.targets[trial])[0]
-    scaled = (bases / network.std).requires_grad_()
-    optimiser = torch.optim.Adam([scaled], lr=0.04, betas=(0.9, 0.999))
+    """As published: coefficients by projected gradient at every step, then Adam."""
 
-    def loss() -> Tensor:
-        features = network.features(scaled * network.std)
+    def distance(features: Tensor, goal: Tensor) -> Tensor:
         coefficients = published(features.detach(), goal)
-        found: Tensor = 0.5 * (coefficients @ features - goal).square().sum() / goal.square().sum()
-        return found
+        return 0.5 * (coefficients @ features - goal).square().sum() / goal.square().sum()
 
-    for _ in range(STEPS):
-        optimiser.zero_grad()
-        loss().backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        with torch.no_grad():
-            scaled.copy_(project(scaled * network.std, bases, BUDGET) / network.std)
-    with torch.no_grad():
-        return loss().item()
+    return descended(network, task, trial, distance)
 
 
 def _unrolled(surrogate: Surrogate, poisons: Tensor, labels: Tensor, targets: Tensor, wanted: Tensor) -> Tensor:

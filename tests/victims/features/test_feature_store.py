@@ -17,6 +17,7 @@ import torch
 from forked import forked
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
+from scored import timeless
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, MissingError, ViolationError
@@ -354,9 +355,6 @@ class TestScoring:
     def score(self, opened: Any, base: Base, extractor: Weights, **options: Any) -> Score:
         return score_set(opened, base, **{"protocols": [BY_COUNT], "extractors": [extractor], "device": CPU} | options)
 
-    def timeless(self, result: Score) -> list[dict[str, Any]]:
-        return [row.model_dump(exclude={"seconds", "peak_memory_bytes"}) for row in result.rows]
-
     def opened(self, makers: Any, count: int, content: str = "c" * 64) -> Any:
         return makers.set_of(*(makers.trial(i) for i in range(count)), content=content)
 
@@ -368,7 +366,7 @@ class TestScoring:
         assert not files(tmp_path)
         whole = self.score(self.opened(makers, 5), tiny_base, extractor, cache=tmp_path)
         assert len(files(tmp_path)) == 1
-        assert self.timeless(whole) == self.timeless(remembered)
+        assert timeless(whole) == timeless(remembered)
 
     @pytest.mark.usefixtures("short_parts")
     def test_it_is_told_how_far_the_file_is(
@@ -418,7 +416,7 @@ class TestScoring:
         opened = self.opened(makers, 5)
         together = self.score(opened, tiny_base, extractor, victim_seeds=(0, 1))
         monkeypatch.setattr("poisonsets.victims.trainers.linear_probe.trainer.LinearProbeTrainer.block", 3)
-        assert self.timeless(self.score(opened, tiny_base, extractor, victim_seeds=(0, 1))) == self.timeless(together)
+        assert timeless(self.score(opened, tiny_base, extractor, victim_seeds=(0, 1))) == timeless(together)
 
     def test_a_stop_loses_one_block(
         self, tmp_path: Path, tiny_base: Base, makers: Any, extractor: Weights, monkeypatch: pytest.MonkeyPatch

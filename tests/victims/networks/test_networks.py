@@ -7,7 +7,16 @@ from device.fake_gpu import DEVICE, fake_gpu
 from torch import nn
 
 from poisonsets.manifests.errors import UsageError
-from poisonsets.victims.networks import Classifier, Collection, NetworkSpec, build, collect, names, skeleton
+from poisonsets.victims.networks import (
+    Classifier,
+    Collection,
+    NetworkSpec,
+    build,
+    collect,
+    names,
+    refuse_unknown,
+    skeleton,
+)
 from poisonsets.victims.networks.classifier import Body, averaged, channels
 from poisonsets.victims.networks.weights import weights_digest
 
@@ -176,3 +185,28 @@ def test_the_average_of_a_bfloat16_map_is_one_of_float32_rounded_once() -> None:
     found = averaged(maps, 2)
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), F.adaptive_avg_pool2d(maps.float(), 2), rtol=2**-7, atol=2**-8)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("timm:resnet5", "Did you mean resnet50"),
+        ("timm:resnet18.a1_in1k", "no network of timm"),
+        ("timm:hf-hub:timm/resnet18", "no network of timm"),
+        ("timm:local-dir:/tmp", "no network of timm"),
+        ("timm:hf-hub:timm/resnet18@main", "no network of timm"),
+        ("timm:resnet*", "no network of timm"),
+        ("timm:", "no network of timm"),
+        ("timm", "no network is called 'timm'"),
+        ("torchvision:resnet5", "Did you mean resnet50"),
+        ("torchvision:", "no network of torchvision is called ''"),
+        ("torchvision:fasterrcnn_resnet50_fpn", "no network of torchvision"),
+        ("torchvision", "no network is called 'torchvision'"),
+        ("pytorchcv:resnet50", "no network is called"),
+    ],
+)
+def test_whatever_is_no_exact_name_of_a_library_is_refused(name: str, answer: str) -> None:
+    with pytest.raises(UsageError, match=answer):
+        refuse_unknown(name)
+    with pytest.raises(UsageError, match=answer):
+        skeleton(NetworkSpec(name, 10, "1", ZERO, ONE))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from poisonsets.manifests.errors import UsageError
-from poisonsets.victims.networks import Classifier, NetworkSpec, build, refuse_unknown, skeleton
+from poisonsets.victims.networks import Classifier, NetworkSpec, build, skeleton
 from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.networks.weights import load_weights, save_weights, weights_digest
@@ -129,26 +129,6 @@ def test_dropout_drops_outputs_of_blocks() -> None:
         with dropping(network, 0.5, torch.Generator().manual_seed(0)):
             assert not torch.equal(network.features(some(64)), plain)
         assert torch.equal(network.features(some(64)), plain)
-
-
-@pytest.mark.parametrize(
-    ("name", "answer"),
-    [
-        ("timm:resnet5", "Did you mean resnet50"),
-        ("timm:resnet18.a1_in1k", "no network of timm"),
-        ("timm:hf-hub:timm/resnet18", "no network of timm"),
-        ("timm:local-dir:/tmp", "no network of timm"),
-        ("timm:hf-hub:timm/resnet18@main", "no network of timm"),
-        ("timm:resnet*", "no network of timm"),
-        ("timm:", "no network of timm"),
-        ("timm", "no network is called 'timm'"),
-    ],
-)
-def test_whatever_is_no_exact_name_is_refused(name: str, answer: str) -> None:
-    with pytest.raises(UsageError, match=answer):
-        refuse_unknown(name)
-    with pytest.raises(UsageError, match=answer):
-        skeleton(NetworkSpec(name, 10, "1", ZERO, ONE))
 
 
 def test_another_width_and_a_network_without_one_linear_head_are_refused() -> None:

@@ -11,7 +11,7 @@ from device.fake_gpu import DEVICE, fake_gpu
 from torch import Tensor, nn
 
 from poisonsets.manifests.errors import UsageError
-from poisonsets.victims.networks import Classifier, NetworkSpec, build, names, refuse_unknown, skeleton, spellings
+from poisonsets.victims.networks import Classifier, NetworkSpec, build, names, skeleton, spellings
 from poisonsets.victims.networks.dropout import dropping
 from poisonsets.victims.networks.fold import folded
 from poisonsets.victims.networks.image_size import refuse_size
@@ -144,23 +144,6 @@ def test_unusual_constructors_give_a_skeleton_without_memory(name: str) -> None:
 
 def test_lists_show_the_spelling_once() -> None:
     assert spellings() == (*names(), *SHORT_NAMES, "timm:NAME", "torchvision:NAME")
-
-
-@pytest.mark.parametrize(
-    ("name", "answer"),
-    [
-        ("torchvision:resnet5", "Did you mean resnet50"),
-        ("torchvision:", "no network of torchvision is called ''"),
-        ("torchvision:fasterrcnn_resnet50_fpn", "no network of torchvision"),
-        ("torchvision", "no network is called 'torchvision'"),
-        ("pytorchcv:resnet50", "no network is called"),
-    ],
-)
-def test_unknown_names_are_refused(name: str, answer: str) -> None:
-    with pytest.raises(UsageError, match=answer):
-        refuse_unknown(name)
-    with pytest.raises(UsageError, match=answer):
-        skeleton(NetworkSpec(name, 10, "1", ZERO, ONE))
 
 
 def test_another_width_and_a_network_without_a_linear_layer_are_refused() -> None:

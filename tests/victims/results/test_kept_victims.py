@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scored
 import torch
 from standin import job_identity
 
@@ -41,14 +42,9 @@ def score(tiny_base: Base, makers: Any, extractor: Weights) -> Callable[..., Sco
     opened = makers.set_of(*(makers.trial(i) for i in range(2)))
 
     def run(protocol: Protocol = HEADS, **options: Any) -> Score:
-        extractors = [] if protocol.training == "scratch" else [extractor]
-        return score_set(opened, tiny_base, protocols=[protocol], extractors=extractors, device=CPU, **options)
+        return scored.score(opened, tiny_base, extractor, protocol, **options)
 
     return run
-
-
-def timeless(result: Score) -> list[dict[str, Any]]:
-    return [row.model_dump(exclude={"seconds", "peak_memory_bytes"}) for row in result.rows]
 
 
 def stored(results: Path) -> dict[str, bytes]:
@@ -65,7 +61,7 @@ def test_a_kept_victim_gives_the_predictions_of_its_row(
     score: Callable[..., Score], tiny_base: Base, makers: Any, extractor: Weights, tmp_path: Path, protocol: Protocol
 ) -> None:
     plain, kept = score(protocol), score(protocol, results=tmp_path / "r", keep_victims=True)
-    assert timeless(kept) == timeless(plain)
+    assert scored.timeless(kept) == scored.timeless(plain)
     assert len(stored(tmp_path / "r")) == 4
     images, wanted = images_of(tiny_base.test, (2, 3))
     different = set()

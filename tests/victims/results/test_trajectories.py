@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scored
 import torch
 from safetensors import safe_open
 from standin import job_identity
@@ -24,7 +25,7 @@ from poisonsets.victims.results.folder import ResultsFolder
 from poisonsets.victims.results.row import Row
 from poisonsets.victims.results.trajectory import Trajectory, TrajectoryRecord, read_trajectory, write_trajectory
 from poisonsets.victims.scoring import beside, worker
-from poisonsets.victims.scoring.score import Score, score_set
+from poisonsets.victims.scoring.score import Score
 from poisonsets.victims.trainers.curves import SERIES, curves_of
 from poisonsets.victims.trainers.linear_probe.trainer import LinearProbeTrainer
 from poisonsets.victims.trainers.whole_network.trainer import WholeNetworkTrainer
@@ -117,14 +118,9 @@ def score(tiny_base: Base, makers: Any, extractor: Weights) -> Callable[..., Sco
     opened = makers.set_of(*(makers.trial(i) for i in range(3)))
 
     def run(protocol: Protocol = HEADS, **options: Any) -> Score:
-        extractors = [] if protocol.training == "scratch" else [extractor]
-        return score_set(opened, tiny_base, protocols=[protocol], extractors=extractors, device=CPU, **options)
+        return scored.score(opened, tiny_base, extractor, protocol, **options)
 
     return run
-
-
-def timeless(result: Score) -> list[dict[str, Any]]:
-    return [row.model_dump(exclude={"seconds", "peak_memory_bytes"}) for row in result.rows]
 
 
 def stored(results: Path) -> dict[str, bytes]:
@@ -137,7 +133,7 @@ def test_rows_are_the_same_and_each_has_its_trajectory(
 ) -> None:
     plain = score(protocol, results=tmp_path / "plain")
     watched = score(protocol, results=tmp_path / "watched", trajectories=True)
-    assert timeless(watched) == timeless(plain)
+    assert scored.timeless(watched) == scored.timeless(plain)
     assert sorted(path.name for path in (tmp_path / "plain").iterdir()) == ["rows", "settings.json"]
     settings = [(tmp_path / name / "settings.json").read_bytes() for name in ("plain", "watched")]
     assert settings[0] == settings[1]
@@ -173,7 +169,7 @@ def test_a_row_without_its_trajectory_is_done_again(
     first = score(results=results, resume=True, trajectories=True)
     wanted = stored(results)
     assert (done, len(wanted)) == ([3, 3], 3)
-    assert timeless(first) == timeless(plain)
+    assert scored.timeless(first) == scored.timeless(plain)
     (results / "trajectories" / f"{first.rows[1].job}.safetensors").unlink()
     again = score(results=results, resume=True, trajectories=True)
     assert done == [3, 3, 1]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from scored import timeless
 
 from poisonsets.manifests import limits
 from poisonsets.manifests.bases.dataset import Base
@@ -22,7 +23,6 @@ PROTOCOL = parse(
     "digits-transfer/convnet@composition=in-place,epochs=3,lr_milestones=none,learning_rate=0.3,batch=8,width=0.25,pad=1"
 )
 CPU = torch.device("cpu")
-MEASURED = {"seconds", "peak_memory_bytes"}
 
 
 class Memory:
@@ -57,7 +57,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
 
 def rows(opened: Any, base: Base, extractor: Weights, **options: Any) -> list[dict[str, Any]]:
     found = score_set(opened, base, protocols=[PROTOCOL], extractors=[extractor], device=CPU, **options)
-    return [row.model_dump(exclude=MEASURED) for row in found.rows]
+    return timeless(found)
 
 
 @pytest.mark.parametrize(("heads_fit", "images_fit"), [(2, 1000), (1000, 16), (3, 32)])

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scored import score, timeless
 from standin import StandInTrial
 
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.records.trial import SplitTarget
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.protocols import Protocol, parse
-from poisonsets.victims.scoring.score import Score, score_set
 from poisonsets.victims.trainers.linear_probe import trainer
 from poisonsets.victims.trainers.linear_probe.heads import train_heads
 from poisonsets.victims.trainers.linear_probe.trainer import LinearProbeTrainer
@@ -52,15 +52,6 @@ def asking(base: Base, trial: StandInTrial, number: int) -> StandInTrial:
     index = int(np.flatnonzero(base.test.labels == 2)[number])
     target = SplitTarget(split="test", index=index, label=2)
     return replace(trial, record=trial.record.model_copy(update={"trial": number, "targets": (target,)}))
-
-
-def score(opened: Any, base: Base, extractor: Weights, protocol: Protocol, **options: Any) -> Score:
-    extractors = [] if protocol.training == "scratch" else [extractor]
-    return score_set(opened, base, protocols=[protocol], extractors=extractors, device=CPU, **options)
-
-
-def timeless(result: Score) -> list[dict[str, Any]]:
-    return [row.model_dump(exclude={"seconds", "peak_memory_bytes"}) for row in result.rows]
 
 
 @pytest.mark.parametrize("protocol", [HEADS, SCRATCH], ids=["heads", "whole"])
