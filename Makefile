@@ -59,7 +59,7 @@ schema: $(VENV)/.ready
 
 # Writes the generated parts of the docs anew after a change of settings, options or commands.
 docs: $(VENV)/.ready
-	PYTHONPATH=tests $(BIN)/python tests/reference.py
+	PYTHONPATH=.:tests $(BIN)/python tests/reference.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

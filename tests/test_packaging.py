@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -78,3 +79,35 @@ def test_a_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     on_disk = {str(Path("poisonsets", one.relative_to(ROOT))) for top in MAPPED for one in (ROOT / top).rglob("*.py")}
     assert {name for name in python if name.split("/")[1] in MAPPED} == on_disk
     assert not [name for name in names if "test" in name.lower()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("tests/benchmarks/bench.py", "-o", "bench.json", "no case is called so"),
+        ("tests/benchmarks/device.py", "--device", "cpu", "--size", "tiny"),
+    ],
+    ids=["bench", "bench-device"],
+)
+def test_a_program_of_the_tests_finds_the_package_from_anywhere(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Beside tests/poisonsets, a folder of the same name that is no package."""
+    script, *rest = command
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), *rest],
+        cwd=tmp_path,
+        env=alone,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("module", ["reference", "device.measured", "equivalence"])
+def test_what_is_run_with_the_tests_on_the_path_finds_the_package(module: str) -> None:
+    """As the Makefile and the pages of results write it."""
+    found = {**os.environ, "PYTHONPATH": ".:tests"}
+    subprocess.run([sys.executable, "-c", f"import {module}"], cwd=ROOT, env=found, check=True)
+    assert "PYTHONPATH=.:tests $(BIN)/python tests/reference.py" in (ROOT / "Makefile").read_text()

@@ -83,7 +83,8 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, default=Path("bench.json"))
     parser.add_argument("names", nargs="*", help="only cases whose name contains one of these")
     given = parser.parse_args()
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+    # Both: beside tests/poisonsets, which is no package, the real one has to be found.
+    sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (2, 1)]
     import torch
 
     torch.set_num_threads(1)

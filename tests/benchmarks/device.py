@@ -232,5 +232,6 @@ def _matching(device: torch.device, size: Size) -> list[Row]:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+    # Both: beside tests/poisonsets, which is no package, the real one has to be found.
+    sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (2, 1)]
     sys.exit(main())

@@ -1,7 +1,8 @@
 """What a step costs a GPU: how often the host waits for it and how many operators it is sent, for whatever trains.
 
 A work is done with few and with many steps, and once more with another epoch: in the differences the costs of beginning
-and end cancel. `python tests/device/measured.py` writes the figures that a test holds and the docs show.
+and end cancel. `PYTHONPATH=.:tests python tests/device/measured.py` writes the figures that a test holds and
+the docs show.
 """
 
 from __future__ import annotations

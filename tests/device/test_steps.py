@@ -10,7 +10,7 @@ from device.measured import measured, works
 pytestmark = pytest.mark.slow
 
 WORKS = dict(works())
-ANEW = "run `python tests/device/measured.py` and `make docs`"
+ANEW = "run `PYTHONPATH=.:tests python tests/device/measured.py` and `make docs`"
 # Its coefficients are solved on the CPU: what they are solved from goes there in each step, and they come back.
 WAITING = {"`convex-polytope`"}
 
