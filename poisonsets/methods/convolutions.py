@@ -7,7 +7,7 @@ gradient of a weight gradient costs seven products of a forward pass's size: one
 three for their gradients and one back to the images.
 """
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import torch
 from torch import Tensor
@@ -26,8 +26,7 @@ class images_alone(TorchFunctionMode):  # noqa: N801 - used as a function, like 
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Replace the convolution; leave everything else to PyTorch."""
-        replaced = {torch.conv2d: _convolved, torch.relu: _Rectifier.apply}.get(func, func)
-        return replaced(*args, **(kwargs or {}))
+        return _REPLACED.get(func, func)(*args, **(kwargs or {}))
 
 
 def _convolved(
@@ -134,3 +133,10 @@ class _Masked(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
         (found,) = ctx.saved_tensors
         return torch.ops.aten.threshold_backward(slope, found, 0), None
+
+
+_REPLACED: Final[dict[Any, Any]] = {
+    torch.conv2d: _convolved,
+    torch.relu: _Rectifier.apply,
+    torch.relu_: _Rectifier.apply,
+}

@@ -10,6 +10,7 @@ it acts on the output of every layer.
 
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -38,9 +39,9 @@ class _CollisionBody(Body):
         self.fourth = nn.Linear(*hidden)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        maps = _normalised(F.max_pool2d(F.relu(self.first(images)), 3, 2, 1))
-        maps = F.max_pool2d(_normalised(F.relu(self.second(maps))), 3, 2, 1)
-        return maps, F.relu(self.fourth(F.relu(self.third(averaged(maps, 8).flatten(1)))))
+        maps = _normalised(F.max_pool2d(torch.relu_(self.first(images)), 3, 2, 1))
+        maps = F.max_pool2d(_normalised(torch.relu_(self.second(maps))), 3, 2, 1)
+        return maps, torch.relu_(self.fourth(torch.relu_(self.third(averaged(maps, 8).flatten(1)))))
 
     def outputs(self) -> tuple[nn.Module, ...]:
         # Dropping before ReLU is dropping after it.
@@ -65,8 +66,8 @@ class _HiddenTriggerBody(Body):
             maps = convolution(maps)
             if layer in (0, 1, 4):
                 maps = F.max_pool2d(maps, 3, 2)
-            maps = F.relu(maps)
-        return maps, F.relu(self.seventh(F.relu(self.sixth(averaged(maps, 1).flatten(1)))))
+            maps = torch.relu_(maps)
+        return maps, torch.relu_(self.seventh(torch.relu_(self.sixth(averaged(maps, 1).flatten(1)))))
 
     def outputs(self) -> tuple[nn.Module, ...]:
         # Dropping before ReLU is dropping after it; pools lie between for some, as in the networks of the source.

@@ -11,6 +11,7 @@ fails.
 
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ from poisonsets.victims.networks.classifier import Body, ConvBN, averaged, chann
 class _Stage(ConvBN):
     def forward(self, images: Tensor) -> Tensor:
         # Pooling before ReLU gives the same values as after it, with a quarter of the work.
-        return F.relu(F.max_pool2d(super().forward(images), 2))
+        return torch.relu_(F.max_pool2d(super().forward(images), 2))
 
 
 class _ConvNetBody(Body):
@@ -34,7 +35,7 @@ class _ConvNetBody(Body):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.stages(images)
-        return maps, F.relu(self.hidden(averaged(maps, 2).flatten(1)))
+        return maps, torch.relu_(self.hidden(averaged(maps, 2).flatten(1)))
 
     def outputs(self) -> tuple[nn.Module, ...]:
         # Dropping before the hidden layer's ReLU is dropping after it.
@@ -53,9 +54,9 @@ class _PlainBody(Body):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         maps = images
         for layer in self.layers[:3]:
-            maps = F.relu(layer(maps))
-        before = F.relu(F.max_pool2d(self.layers[3](maps), 3))
-        return before, averaged(F.relu(F.max_pool2d(self.layers[4](before), 3)), 3).flatten(1)
+            maps = torch.relu_(layer(maps))
+        before = torch.relu_(F.max_pool2d(self.layers[3](maps), 3))
+        return before, averaged(torch.relu_(F.max_pool2d(self.layers[4](before), 3)), 3).flatten(1)
 
     def outputs(self) -> tuple[nn.Module, ...]:
         # Dropping before ReLU is dropping after it.

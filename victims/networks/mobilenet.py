@@ -8,6 +8,7 @@ default initialisation. What differs from the benchmark's code: one adaptive ave
 ones (the same at 32x32 and 64x64), and no random numbers are drawn for its layer drop of probability 0.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -30,8 +31,8 @@ class _InvertedResidual(nn.Module):
         self.shortcut = ConvBN(inputs, outputs, kernel=1) if changes else nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = self.project(F.relu(self.depthwise(F.relu(self.expand(images)))))
-        return found + self.shortcut(images) if self.residual else found
+        found: Tensor = self.project(torch.relu_(self.depthwise(torch.relu_(self.expand(images)))))
+        return found.add_(self.shortcut(images)) if self.residual else found
 
 
 class _MobileNetBody(Body):
@@ -50,8 +51,8 @@ class _MobileNetBody(Body):
         self.last = ConvBN(inputs, channels(1280, width), kernel=1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        before = self.blocks(F.relu(self.stem(images)))
-        return before, F.adaptive_avg_pool2d(F.relu(self.last(before)), 1).flatten(1)
+        before = self.blocks(torch.relu_(self.stem(images)))
+        return before, F.adaptive_avg_pool2d(torch.relu_(self.last(before)), 1).flatten(1)
 
     def outputs(self) -> tuple[nn.Module, ...]:
         # Dropping before the last ReLU is dropping after it.

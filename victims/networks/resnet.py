@@ -42,7 +42,8 @@ class _BasicBlock(nn.Module):
             )
 
     def forward(self, images: Tensor) -> Tensor:
-        return F.relu(self.second(F.relu(self.first(images))) + self.shortcut(images))
+        # In place: each map is this block's own, and nothing reads it before the rectifier.
+        return torch.relu_(self.second(torch.relu_(self.first(images))).add_(self.shortcut(images)))
 
 
 class _ResNetBody(Body):
@@ -61,7 +62,7 @@ class _ResNetBody(Body):
         self.blocks = nn.Sequential(*stages)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        before = self.blocks[:-1](F.relu(self.stem(images)))
+        before = self.blocks[:-1](torch.relu_(self.stem(images)))
         return before, F.adaptive_avg_pool2d(self.blocks[-1](before), 1).flatten(1)
 
     def outputs(self) -> tuple[nn.Module, ...]:

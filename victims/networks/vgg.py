@@ -7,6 +7,7 @@ no fully connected layers but the head, no dropout, PyTorch's default initialisa
 code: maps that are still larger than one pixel at the end are averaged, where that code fails.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ class _Layer(ConvBN):
     def forward(self, images: Tensor) -> Tensor:
         values = super().forward(images)
         # Pooling before ReLU gives the same values as after it, with a quarter of the work.
-        return F.relu(F.max_pool2d(values, 2) if self.pool else values)
+        return torch.relu_(F.max_pool2d(values, 2) if self.pool else values)
 
 
 class _VGGBody(Body):
