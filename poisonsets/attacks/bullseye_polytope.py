@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 from poisonsets.interface import Attack, Context, Crafted, Task
@@ -64,27 +65,33 @@ def bullseye_polytope(
 
     def craft(task: Task, context: Context) -> Crafted:
         targets = target_features(task, context, features, views=views)
+        distances = [[distance_from(goal) for goal in goals] for goals in targets]
 
         def loss(images: Tensor) -> Tensor:
-            distances: list[Tensor] = []
-            for network, goals in zip(context.surrogates, targets, strict=True):
+            found: list[Tensor] = []
+            for network, from_goals in zip(context.surrogates, distances, strict=True):
                 layers = features.read(network, images, context.generators)
-                distances.extend(distance(layer, goal) for layer, goal in zip(layers, goals, strict=True))
-            return torch.stack(distances).mean(0)
+                found.extend(apart(layer) for layer, apart in zip(layers, from_goals, strict=True))
+            return torch.stack(found).mean(0)
 
         return descend(task, context, differentiable(loss), spec)
 
     return craft
 
 
-def distance(features: Tensor, targets: Tensor) -> Tensor:
-    """The distance of the poisons' mean feature from each target's, relative to the target's length.
+def distance_from(targets: Tensor) -> Callable[[Tensor], Tensor]:
+    """What maps features to their mean's distance from each target's, relative to the target's length.
 
-    features are float32 [T, P, C, ...], targets float32 [T, K, C, ...]; axes after C are positions, each with a vector
-    of C channels. Returns float32 [T], the mean over targets and positions.
+    targets are float32 [T, K, C, ...]; axes after C are positions, each with a vector of C channels. The function maps
+    features float32 [T, P, C, ...] to float32 [T], the mean over targets and positions.
     """
-    apart = (features.mean(1, keepdim=True) - targets)[..., None].flatten(3).norm(dim=2)
     length = targets[..., None].flatten(3).norm(dim=2)
     # At a nearly dead position the target's norm is no scale: 1 % of the mean over positions stands in.
-    ratios: Tensor = apart / length.maximum(1e-2 * length.mean(2, keepdim=True)).clamp_min(1e-12)
-    return ratios.flatten(1).mean(1)
+    length = length.maximum(1e-2 * length.mean(2, keepdim=True)).clamp_min(1e-12)
+
+    def distance(features: Tensor) -> Tensor:
+        apart = (features.mean(1, keepdim=True) - targets)[..., None].flatten(3).norm(dim=2)
+        ratios: Tensor = apart / length
+        return ratios.flatten(1).mean(1)
+
+    return distance

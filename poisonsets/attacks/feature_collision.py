@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from poisonsets.interface import Attack, Context, Crafted, Task
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from poisonsets.methods.descent import Objective
-    from poisonsets.methods.line_search import Evaluate
+    from poisonsets.methods.line_search import Aim, Slope
 
 
 @attack(
@@ -78,14 +77,14 @@ def feature_collision(
     search = LineSearch(steps, learning_rate, decay, growth, tolerance, penalty, published=line_search == "published")
 
     def craft(task: Task, context: Context) -> Crafted:
-        evaluate = _evaluation(task, context)
+        aim = _aim(task, context)
         if optimiser == "line-search":
             first = task.targets[:, :1]
-            return search.run(task, context, evaluate, (1 - watermark) * task.bases + watermark * first)
+            return search.run(task, context, aim, (1 - watermark) * task.bases + watermark * first)
         spec = feature_optimiser(
             steps=steps, learning_rate=learning_rate, optimiser=optimiser, restarts=restarts, augment=augment
         )
-        return descend(task, context, _mean_over_poisons(task, evaluate, penalty), spec)
+        return descend(task, context, _mean_over_poisons(task, aim, penalty), spec)
 
     return craft
 
@@ -105,7 +104,7 @@ def _refuse_misfits(optimiser: str, restarts: int, penalty: float, *, augment: b
         )
 
 
-def _evaluation(task: Task, context: Context) -> Evaluate:
+def _aim(task: Task, context: Context) -> Aim:
     """The squared feature distance of any subset of the block's poisons."""
     import torch
 
@@ -115,26 +114,31 @@ def _evaluation(task: Task, context: Context) -> Evaluate:
     poisons = task.bases.shape[1]
     targets = [goals[-1] for goals in target_features(task, context, FeatureSpec())]
 
-    def distances(positions: Tensor, images: Tensor) -> Tensor:
-        each = [
-            (network.features(images)[:, None] - goal[positions // poisons]).square().sum(2).mean(1)
-            for network, goal in zip(context.surrogates, targets, strict=True)
-        ]
-        return torch.stack(each).sum(0)
+    def aim(positions: Tensor) -> Slope:
+        goals = [goal[positions // poisons] for goal in targets]
 
-    return lambda images, positions: differentiable(partial(distances, positions)).slope(images)
+        def distances(images: Tensor) -> Tensor:
+            each = [
+                (network.features(images)[:, None] - goal).square().sum(2).mean(1)
+                for network, goal in zip(context.surrogates, goals, strict=True)
+            ]
+            return torch.stack(each).sum(0)
+
+        return differentiable(distances).slope
+
+    return aim
 
 
-def _mean_over_poisons(task: Task, evaluate: Evaluate, penalty: float) -> Objective:
+def _mean_over_poisons(task: Task, aim: Aim, penalty: float) -> Objective:
     """The objective of whole trials, penalty included, for an optimiser without a backward step."""
     import torch
 
     from poisonsets.methods.descent import Objective
 
-    everyone = torch.arange(task.bases.shape[0] * task.bases.shape[1], device=task.bases.device)
+    evaluate = aim(torch.arange(task.bases.shape[0] * task.bases.shape[1], device=task.bases.device))
 
     def slope(images: Tensor) -> tuple[Tensor, Tensor]:
-        loss, gradient = evaluate(images.flatten(0, 1), everyone)
+        loss, gradient = evaluate(images.flatten(0, 1))
         moved = images - task.bases
         losses = loss.view(images.shape[:2]) + penalty * moved.square().flatten(2).sum(2)
         return losses.mean(1), (gradient.view_as(images) + 2 * penalty * moved) / images.shape[1]

@@ -16,8 +16,10 @@ from poisonsets.budget import project, projection
 from poisonsets.interface import Context, Crafted, Task
 from poisonsets.methods.features import steps_between_looks
 
-Evaluate: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Maps images [n, 3, H, W] and their positions [n] in the block to feature distances, [n], and their gradients."""
+Slope: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Maps images [n, 3, H, W] to their feature distances, [n], and the gradients of these."""
+Aim: TypeAlias = Callable[[Tensor], Slope]
+"""Gives the slope of the poisons at positions [n] in the block, each towards its own trial's targets."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,19 @@ class LineSearch:
     penalty: float
     published: bool
 
-    def run(self, task: Task, context: Context, evaluate: Evaluate, start: Tensor) -> Crafted:
+    def run(self, task: Task, context: Context, aim: Aim, start: Tensor) -> Crafted:
         """Search from images [T, P, 3, H, W], in the budget or not; a curve ends with its trial's last search."""
         poisons, every = task.bases.shape[1], steps_between_looks(context.device)
         bases, images = task.bases.flatten(0, 1), start.flatten(0, 1)
         if not self.published:
             images = project(images, bases, task.budget)
         active = torch.arange(len(bases), device=bases.device)
-        now, near, inside = self._begin(evaluate, images, bases, active), bases, projection(bases, task.budget)
+        near, inside, slope, trial = bases, projection(bases, task.budget), aim(active), active // poisons
+        now = self._begin(slope, images, bases)
         loss, means, lengths = now.loss.clone(), [_means(now.loss, poisons)], [torch.ones_like(now.loss[::poisons])]
         for step in range(self.steps):
-            searched = torch.zeros_like(lengths[0]).scatter_reduce(0, active // poisons, now.searches.float(), "amax")
-            now = self._advance(now, near, inside, evaluate, active)
+            searched = torch.zeros_like(lengths[0]).scatter_reduce(0, trial, now.searches.float(), "amax")
+            now = self._advance(now, near, inside, slope)
             loss.index_copy_(0, active, now.loss)
             means.append(_means(loss, poisons))
             lengths.append(searched)
@@ -69,26 +72,24 @@ class LineSearch:
                     break
                 if len(kept) < len(active):
                     now, active = now.of(kept), active[kept]
-                    near = bases[active]
+                    near, slope, trial = bases[active], aim(active), active // poisons
                     inside = projection(near, task.budget)
         counts = torch.stack(lengths).sum(0).tolist()
         curves = torch.stack(means, dim=1).tolist()
         each = zip(curves, counts, strict=True)
         return Crafted(images.view_as(task.bases), tuple(tuple(curve[: int(count)]) for curve, count in each))
 
-    def _begin(self, evaluate: Evaluate, images: Tensor, bases: Tensor, active: Tensor) -> _Poisons:
-        loss, gradient = evaluate(images, active)
-        loss = loss + self._penalty(images, bases)
+    def _begin(self, slope: Slope, images: Tensor, bases: Tensor) -> _Poisons:
+        loss, gradient = slope(images)
+        loss = self._penalised(loss, images, bases)
         rate = torch.full_like(loss, self.learning_rate)
-        return _Poisons(images, loss, gradient, rate, torch.ones_like(active, dtype=torch.bool))
+        return _Poisons(images, loss, gradient, rate, torch.ones_like(loss, dtype=torch.bool))
 
-    def _advance(
-        self, now: _Poisons, bases: Tensor, inside: Callable[[Tensor], Tensor], evaluate: Evaluate, active: Tensor
-    ) -> _Poisons:
+    def _advance(self, now: _Poisons, bases: Tensor, inside: Callable[[Tensor], Tensor], slope: Slope) -> _Poisons:
         """One step of every poison that still searches."""
         tried = inside(self._stepped(now.images, now.gradient, bases, now.rate))
-        loss, gradient = evaluate(tried, active)
-        loss = loss + self._penalty(tried, bases)
+        loss, gradient = slope(tried)
+        loss = self._penalised(loss, tried, bases)
         falls = loss < now.loss
         moves = now.searches if self.published else now.searches & falls
         over = self._over(now.images, tried, now.loss, loss)
@@ -116,11 +117,11 @@ class LineSearch:
         settled = (tried_loss < loss) & (loss - tried_loss < self.tolerance * loss)
         return settled | torch.eq(tried, now).flatten(1).all(1)
 
-    def _penalty(self, images: Tensor, bases: Tensor) -> Tensor:
+    def _penalised(self, loss: Tensor, images: Tensor, bases: Tensor) -> Tensor:
         if self.penalty == 0:
-            return images.new_zeros(())
+            return loss
         squared: Tensor = (images - bases).square().flatten(1).sum(1)
-        return self.penalty * squared
+        return loss + self.penalty * squared
 
 
 def _means(loss: Tensor, poisons: int) -> Tensor:

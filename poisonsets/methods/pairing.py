@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from poisonsets.methods.features import steps_between_looks
 from poisonsets.surrogates import Surrogate
 
 Pairing: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -18,18 +19,19 @@ def greedy(distances: Tensor, _previous: Tensor) -> Tensor:
     """The closest pair, then the closest of the rest, until every poison has its own source: a permutation.
 
     Ties go to the lower poison, then to the lower source. Each round takes all pairs that are nearest to each other: no
-    closer pair can claim either of them, so one round takes many steps of the sequence. A CPU stops once all are
-    paired; elsewhere all P rounds run, because to ask would wait for the device.
+    closer pair can claim either of them, so one round takes many steps of the sequence. Whether all are paired is asked
+    as seldom as `steps_between_looks` says.
     """
     trials, poisons, _ = distances.shape
     # Ranks are whole numbers without ties.
     left = distances.flatten(1).argsort(dim=1, stable=True).argsort(dim=1).view_as(distances)
     paired = torch.zeros_like(left, dtype=torch.bool)
-    taken = poisons * poisons
-    for _round in range(poisons):
-        mutual = (left == left.amin(2, keepdim=True)) & (left == left.amin(1, keepdim=True)) & (left < taken)
+    taken, every = poisons * poisons, steps_between_looks(distances.device)
+    for turn in range(poisons):
+        # Where the least of a row and of a column are one rank, that cell has it.
+        mutual = (left.amin(2, keepdim=True) == left.amin(1, keepdim=True)) & (left < taken)
         paired |= mutual
-        if left.device.type == "cpu" and int(paired.sum()) == trials * poisons:
+        if (turn + 1) % every == 0 and int(paired.sum()) == trials * poisons:
             break
         left = left.masked_fill(mutual.any(2, keepdim=True) | mutual.any(1, keepdim=True), taken)
     return paired.long().argmax(2)

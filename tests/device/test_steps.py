@@ -7,12 +7,15 @@ import torch
 from device.figures import held
 from device.measured import measured, works
 
+from poisonsets.attacks import attacks
+
 pytestmark = pytest.mark.slow
 
 WORKS = dict(works())
 ANEW = "run `PYTHONPATH=.:tests python tests/device/measured.py` and `make docs`"
 # Its coefficients are solved on the CPU: what they are solved from goes there in each step, and they come back.
 WAITING = {"`convex-polytope`"}
+PAIRING = {"`hidden-trigger-backdoor`"}
 
 
 @pytest.mark.parametrize("name", WORKS)
@@ -36,3 +39,8 @@ def test_the_table_has_a_row_for_each_and_no_other() -> None:
 
 def test_no_step_waits_for_the_gpu_but_where_the_cpu_has_work_to_do() -> None:
     assert {name for name, cost in held().items() if cost.waits} == WAITING
+
+
+def test_feature_attacks_launch_at_most_100_operators_but_where_the_page_says_why() -> None:
+    features = {f"`{name}`" for name, entry in attacks().items() if entry.traits.objective == "feature"}
+    assert {name for name in features & set(held()) if held()[name].launches > 100} == PAIRING | WAITING

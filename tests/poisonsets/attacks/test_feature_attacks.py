@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from poisonsets import attacks
-from poisonsets.attacks.bullseye_polytope import distance
+from poisonsets.attacks.bullseye_polytope import distance_from
 from poisonsets.budget import project
 from poisonsets.interface import Budget, Context, Crafted, Task
 from poisonsets.manifests.errors import UsageError
@@ -114,9 +114,9 @@ def test_bullseye_draws_each_set_to_its_own_target() -> None:
     one, other = craft("bullseye-polytope"), craft("bullseye-polytope", targets=OTHERS)
     assert all(float((a - b).abs().mean()) > 1 / 255 for a, b in zip(one.images, other.images, strict=True))
     for crafted, targets, elsewhere in ((one, TARGETS, OTHERS), (other, OTHERS, TARGETS)):
-        after = distance(features(crafted.images), features(targets))
-        assert bool((after < 0.6 * distance(features(BASES), features(targets))).all())
-        assert bool((after < distance(features(crafted.images), features(elsewhere))).all())
+        after = distance_from(features(targets))(features(crafted.images))
+        assert bool((after < 0.6 * distance_from(features(targets))(features(BASES))).all())
+        assert bool((after < distance_from(features(elsewhere))(features(crafted.images))).all())
         assert [curve[-1] for curve in crafted.history] == pytest.approx(after.tolist(), rel=1e-4)
 
 
@@ -154,7 +154,7 @@ def test_a_dead_position_of_the_targets_map_does_not_swamp_the_loss() -> None:
     maps = torch.rand(1, 3, 5, 2, 2, generator=torch.Generator().manual_seed(0))
     goals = torch.ones(1, 1, 5, 2, 2)
     goals[..., 0, 0] = 0
-    assert float(distance(maps, goals)) < 1000
+    assert float(distance_from(goals)(maps)) < 1000
 
 
 def test_views_of_a_target_change_what_is_aimed_at() -> None:
@@ -378,7 +378,7 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any
 @pytest.mark.parametrize("attack", ["bullseye-polytope", "convex-polytope", "feature-collision"])
 def test_every_feature_objective_runs_in_the_frame_of_witches_brew(attack: str) -> None:
     score: dict[str, Callable[[Tensor], Tensor]] = {
-        "bullseye-polytope": lambda images: distance(features(images), features(TARGETS)),
+        "bullseye-polytope": lambda images: distance_from(features(TARGETS))(features(images)),
         "convex-polytope": lambda images: HullDistance(features(TARGETS))(features(images)),
         "feature-collision": lambda images: (features(images) - features(TARGETS)).square().sum(2).mean(1),
     }
