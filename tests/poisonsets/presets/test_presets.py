@@ -18,13 +18,22 @@ def test_published_is_every_attacks_own_defaults() -> None:
 
 
 def test_shipped_tables_fit_their_attacks() -> None:
-    assert set(tables()) == {"digits"}
-    for attack, given in tables()["digits"].items():
+    assert set(tables()) == {"augmented", "digits"}
+    for name, of_attacks in tables().items():
+        for attack, given in of_attacks.items():
+            entry = attacks.find(attack)
+            assert entry.name == attack, "a table goes by the attack's full name"
+            resolved = entry.settings(given)
+            assert resolved != entry.defaults(), "a table that changes nothing"
+            assert preset_settings(name, entry) == given
+
+
+def test_augmented_is_for_the_feature_attacks_and_no_default() -> None:
+    assert set(tables()["augmented"]) == {"bullseye-polytope", "convex-polytope", "feature-collision"}
+    for attack, given in tables()["augmented"].items():
         entry = attacks.find(attack)
-        assert entry.name == attack, "a table goes by the attack's full name"
-        resolved = entry.settings(given)
-        assert resolved != entry.defaults(), "a table that changes nothing"
-        assert preset_settings("digits", entry) == given
+        assert entry.settings(given)["augment"] is True
+        assert entry.defaults()["augment"] is False
 
 
 def test_a_users_file_is_read_by_names_and_aliases(tmp_path: Path) -> None:
@@ -53,7 +62,7 @@ def test_a_file_that_fits_no_attack_is_refused(tmp_path: Path, text: str, compla
 
 
 def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no preset called 'digit'.*published, digits"):
+    with pytest.raises(UsageError, match=r"no preset called 'digit'.*published, augmented, digits"):
         preset_settings("digit", attacks.find("noise"))
     with pytest.raises(MissingError):
         preset_settings(str(tmp_path / "none.toml"), attacks.find("noise"))
