@@ -18,6 +18,7 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from poisonsets.manifests.errors import MissingError
+from poisonsets.manifests.memory import keep_freed_memory
 from poisonsets.manifests.plugins import PluginWarning
 
 Progress: TypeAlias = Callable[[float, float], None]
@@ -126,6 +127,7 @@ def _start(make: Callable[[int], Worker[Any, Any]], shares: MutableSequence[floa
         number = started.value
         started.value += 1
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    keep_freed_memory()
     warnings.simplefilter("ignore", PluginWarning)  # the parent has given them
     _make = partial(make, number)
 

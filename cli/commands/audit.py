@@ -14,6 +14,7 @@ import typer
 
 from poisonsets.cli import options, output
 from poisonsets.cli.cache import cache_folder
+from poisonsets.cli.devices import computing_on
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_budget, in_networks, in_output, in_settings, in_trials, in_what
 from poisonsets.manifests import limits
@@ -113,9 +114,8 @@ def audit(
     from poisonsets.experiments.audit.page import page as written
     from poisonsets.experiments.audit.plan import AuditPlan
     from poisonsets.experiments.audit.run import run_audit
-    from poisonsets.victims.placement import resolve_all
 
-    where = resolve_all(device)
+    where = computing_on(device)
     unknown = EXTRACTOR if extractor is None and surrogate == SURROGATE else extractor
     networks = read_network(surrogate), None if unknown is None else read_network(unknown)
     plan = AuditPlan(

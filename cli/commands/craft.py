@@ -12,6 +12,7 @@ import typer
 from poisonsets.cli import classes, options, output
 from poisonsets.cli.bases import named_base, refuse_unknown
 from poisonsets.cli.default_networks import attackers
+from poisonsets.cli.devices import computing_on
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_budget, in_networks, in_settings, in_trials, in_triggers
 from poisonsets.manifests import spelling
@@ -108,10 +109,10 @@ def craft(
 
     from poisonsets.crafting.driver import craft_set
     from poisonsets.crafting.planning import Draw, craft_request
-    from poisonsets.victims.placement import resolve_all, worker_count
+    from poisonsets.victims.placement import worker_count
     from poisonsets.victims.precision import refuse_precision
 
-    where = resolve_all(device)
+    where = computing_on(device)
     refuse_precision(precision, where)
     count = worker_count(workers, where)
     opened = named_base(base)

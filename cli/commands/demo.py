@@ -12,6 +12,7 @@ from poisonsets.cli import options, output
 from poisonsets.cli.bases import named_base
 from poisonsets.cli.cache import cache_folder
 from poisonsets.cli.demo_settings import AIMED, DemoSetting, installed, network_of, protocol_of
+from poisonsets.cli.devices import computing_on
 from poisonsets.cli.options import in_budget, in_output, in_trials
 from poisonsets.cli.reports import checked
 from poisonsets.cli.score_table import clean_cell, rate_cell
@@ -104,8 +105,6 @@ def _step(
     request: CraftRequest, folder: Path, network: Weights, protocol: Protocol, *, workers: int, quiet: bool
 ) -> Step:
     """Craft one set, verify what is on disk, score what is on disk."""
-    import torch
-
     from poisonsets.crafting.driver import craft_set
     from poisonsets.manifests.sets.reader import open_set
     from poisonsets.victims.scoring.score import score_set
@@ -127,7 +126,7 @@ def _step(
             extractors=[network],
             results=folder / f"{attack}-results",
             cache=cache_folder(),
-            device=torch.device("cpu"),
+            device=computing_on("cpu")[0],
             progress=report,
         )
     return Step(attack, path, score, crafting, time.perf_counter() - started)

@@ -12,6 +12,7 @@ import typer
 from poisonsets.cli import options, output, training_sets
 from poisonsets.cli.cache import cache_folder
 from poisonsets.cli.default_networks import default_network, default_shape, protocols, read_network, trained
+from poisonsets.cli.devices import computing_on
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_networks, in_output, in_running, in_trials, in_triggers, in_what
 from poisonsets.cli.score_table import document, table
@@ -109,7 +110,7 @@ def score(
     asked = TargetOptions(targets, tuple(source_class or ()), adversarial_label, trigger)
     found = context.with_resource(subject(path, base, asked, trials=trials, quiet=quiet, as_json=as_json))
 
-    from poisonsets.victims.placement import resolve_all, worker_count
+    from poisonsets.victims.placement import worker_count
     from poisonsets.victims.precision import refuse_precision
     from poisonsets.victims.results.folder import refuse_used
     from poisonsets.victims.scoring.preflight import preflight
@@ -117,7 +118,7 @@ def score(
 
     if results is not None:
         refuse_used(results, resume=resume)
-    where = resolve_all(device)
+    where = computing_on(device)
     refuse_precision(precision, where)
     count = worker_count(workers, where)
     given = [read_network(file) for file in extractor or []]

@@ -16,6 +16,7 @@ from poisonsets.cli.classes import labels
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_output, in_settings, in_what
 from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from poisonsets.victims.training.pretrain import TrainedNetwork
@@ -114,6 +115,7 @@ def train(
         precision=precision,
         **adversary,
     )
+    keep_freed_memory()
     with output.progress(f"training {net}", quiet=quiet) as report:
         trained = train_network(pretraining, opened, device=resolve(device), progress=report)
     digest = save_weights(out, trained.network, pretraining.record(), provenance(opened, trained))
