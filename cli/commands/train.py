@@ -16,7 +16,6 @@ from poisonsets.cli.classes import labels
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_output, in_settings, in_what
 from poisonsets.manifests.errors import UsageError
-from poisonsets.manifests.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from poisonsets.victims.training.pretrain import TrainedNetwork
@@ -88,6 +87,7 @@ def train(
     opened = named_base(base)
     chosen = opened.pretrain_classes if classes is None else labels(classes, opened, "--classes")
 
+    from poisonsets.manifests.memory import keep_freed_memory
     from poisonsets.victims.networks.shape import parse_shape
     from poisonsets.victims.networks.weights import save_weights
     from poisonsets.victims.placement import resolve
