@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from poisonsets.victims.networks.weights_cache import CachedWeights
 
 Table = list[dict[str, Any]]
 
@@ -105,19 +108,33 @@ def _weights() -> Table:
     from poisonsets.cli.cache import cache_folder
     from poisonsets.victims.networks.weights_cache import list_weights
 
-    return [
-        {
-            "name": one.name,
-            "network": one.record.get("network", ""),
-            "classes": len(one.record.get("classes", ())),
-            "trained on": one.dataset or "",
-            "licence": one.record.get("pretraining", {}).get("licence", ""),
-            "digest": one.digest,
-            "bytes": one.bytes,
-            "problem": one.problem,
-        }
-        for one in list_weights(cache_folder())
-    ]
+    return [weights_row(one) for one in list_weights(cache_folder())]
+
+
+def weights_row(one: CachedWeights) -> dict[str, Any]:
+    """What a list says of a file of weights, a kept victim among them."""
+    record = one.record
+    classes = record.get("classes", record.get("victim_classes", ()))
+    return {
+        "name": one.name,
+        "network": record.get("network", ""),
+        "classes": len(classes) if isinstance(classes, list) else 0,
+        "trained on": _training(record) or one.dataset or "",
+        "licence": record.get("pretraining", {}).get("licence", ""),
+        "digest": one.digest,
+        "bytes": one.bytes,
+        "problem": one.problem,
+    }
+
+
+def _training(record: dict[str, Any]) -> str:
+    """Of a kept victim the trial that it was trained on, and the extractor that its head needs."""
+    said = record if "role" in record else record.get("pretraining", {})
+    if "role" not in said:
+        return ""
+    head = f", a head on extractor {said['extractor'][:12]}" if "features" in record and said.get("extractor") else ""
+    images = "the poisons of" if said["role"] == "poisoned" else "the clean images of"
+    return f"{images} trial {said.get('trial')} of set {str(said.get('content_digest'))[:12]}{head}"
 
 
 def _setups() -> Table:

@@ -75,17 +75,25 @@ def add(
 
 
 @app.command("list")
-def list_(as_json: options.Json = False) -> None:
-    """List the weights in the cache: imported ones, and the default networks of bases by their digests."""
-    from poisonsets.cli.listings import LISTS
+def list_(
+    places: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH]...", help="Files, or folders such as RESULTS/victims. Default: the cache."),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """List the weights in the cache, imported ones and default networks of bases, or those of files and folders."""
+    from poisonsets.cli.listings import LISTS, weights_row
+    from poisonsets.victims.networks.weights_cache import list_files
 
-    rows = LISTS["weights"]()
+    rows = [weights_row(one) for one in list_files(places)] if places else LISTS["weights"]()
     total = sum(row["bytes"] for row in rows)
     if as_json:
         output.document({"schema_version": 1, "weights": rows, "bytes": total})
         return
     columns = ("name", "network", "classes", "trained on", "digest", "bytes")
-    output.table("Weights in the cache", columns, [[_cell(row[column]) for column in columns] for row in rows])
+    title = f"Weights in {', '.join(map(str, places))}" if places else "Weights in the cache"
+    output.table(title, columns, [[_cell(row[column]) for column in columns] for row in rows])
     for row in rows:
         if row["problem"]:
             print(spelling.printable(row["problem"]))

@@ -5,7 +5,7 @@ They lie beside the default networks of bases, which are called by the digest of
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -161,6 +161,23 @@ def list_weights(cache: Path) -> list[CachedWeights]:
     with store.refusals(folder):
         paths = sorted(folder.glob(f"*{ENDING}")) if folder.is_dir() else []
     return [_entry(path) for path in paths]
+
+
+def list_files(places: Sequence[Path]) -> list[CachedWeights]:
+    """What files hold, or all files of folders and the folders below, by their paths. Tensors are not read.
+
+    Raises:
+        MissingError: there is no such file or folder, or a folder holds no weights.
+    """
+    found = []
+    for place in places:
+        with store.refusals(place):
+            paths = sorted(place.rglob(f"*{ENDING}")) if place.is_dir() else [place]
+            if not paths or not place.exists():
+                remedy = "`poisonsets score SET --keep-victims -o RESULTS` writes some"
+                raise MissingError(f"{place}: no weights, which are files that end in {ENDING}", remedy)
+        found += [replace(_entry(path), name=str(path)) for path in paths]
+    return found
 
 
 def remove_weights(name: str, *, cache: Path) -> CachedWeights:

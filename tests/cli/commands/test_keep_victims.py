@@ -29,3 +29,19 @@ def test_a_kept_victim_is_shown(cli: Cli, honest: Path, here: Path, protocol: st
     assert shown["network"] == "convnet"
     for word in ("control", row["job"][:20]):
         assert word in cli("show", f"r/victims/{files[0]}").out
+    listed = cli("weights", "list", "r", "--json").document()["weights"]
+    assert [one["name"] for one in listed] == [f"r/victims/{name}" for name in files]
+    assert {one["network"] for one in listed} == {"convnet"}
+    roles = ["the clean images of trial 1 of set", "the poisons of trial 1 of set"]
+    assert all(one["trained on"].startswith(role) for one, role in zip(listed, roles, strict=True))
+    assert all(("a head on extractor" in one["trained on"]) == (protocol == HEADS) for one in listed)
+    assert cli("weights", "list", f"r/victims/{files[1]}", "--json").document()["weights"] == listed[1:]
+
+
+def test_a_path_without_weights_is_refused_and_a_damaged_file_listed(cli: Cli, here: Path) -> None:
+    (here / "empty").mkdir()
+    for place in ("empty", "none.safetensors"):
+        cli("weights", "list", place).refused(4, place, "--keep-victims")
+    (here / "empty" / "bad.safetensors").write_bytes(b"no weights")
+    (row,) = cli("weights", "list", "empty", "--json").document()["weights"]
+    assert row["problem"]
