@@ -15,10 +15,12 @@ from typing import Annotated, Any
 import typer
 
 from poisonsets import __version__
+from poisonsets.cli import output
 from poisonsets.cli.cache import naming_cache
 from poisonsets.cli.commands import (
     audit,
     base,
+    check_attack,
     craft,
     demo,
     export,
@@ -53,6 +55,7 @@ app.command("verify")(verify.verify)
 app.command("score")(score.score)
 app.command("import")(import_.import_)
 app.command("export")(export.export)
+app.command("check-attack")(check_attack.check_attack)
 app.command("list")(list_.list_)
 app.command("show")(show.show)
 
@@ -150,6 +153,7 @@ def run(arguments: Sequence[str]) -> int:
         return code
     except PoisonsetsError as error:
         named = naming_cache(error)
+        output.debug(*getattr(error, "__notes__", ()))
         return _fail(named.message, error.exit_code, arguments, remedy=named.remedy)
     except (KeyboardInterrupt, typer.Abort):
         command = _continuation(arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,13 @@ def note(text: str, *, quiet: bool = False) -> None:
     """Print a line on stderr unless told to be quiet."""
     if not quiet:
         print(printable(text), file=sys.stderr)
+
+
+def debug(*tracebacks: str) -> None:
+    """Print tracebacks on stderr where POISONSETS_DEBUG is set."""
+    if os.environ.get("POISONSETS_DEBUG"):
+        for line in (line for one in tracebacks for line in one.splitlines()):
+            print(printable(line), file=sys.stderr)
 
 
 @contextmanager

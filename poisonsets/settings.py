@@ -82,6 +82,25 @@ def spell_setting(value: Setting) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def meanings(factory: Callable[..., object]) -> dict[str, str]:
+    """What each setting means: its entry under `Args:` in the docstring, or the words in its type.
+
+    Raises UsageError where the docstring describes a setting twice or in another order than the signature.
+    """
+    doc = inspect.getdoc(factory) or ""
+    entries = re.findall(r"^    (\w+): ((?:.+\n?)(?: {8}.+\n?)*)", doc.partition("\nArgs:\n")[2], re.MULTILINE)
+    found = {name: " ".join(text.split()) for name, text in entries}
+    if list(found) != [name for name in inspect.signature(factory).parameters if name in found]:
+        raise UsageError(f"the docstring describes {', '.join(found)}", "Describe settings alone, in their order")
+    for name, hint in typing.get_type_hints(factory, include_extras=True).items():
+        for note in typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ():
+            if isinstance(note, str):
+                if name in found:
+                    raise UsageError(f"{name} is described twice", "Leave it out of the docstring or out of its type")
+                found[name] = note
+    return found
+
+
 def decimal(value: float) -> str:
     """The shortest decimal string that reads back as this finite float."""
     return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)

@@ -20,24 +20,10 @@ from typer.models import ArgumentInfo
 from poisonsets import attacks, triggers
 from poisonsets.cli import main
 from poisonsets.manifests import spelling
-from poisonsets.settings import Range, parse_settings, record_settings, spell_setting
+from poisonsets.settings import Range, meanings, parse_settings, record_settings, spell_setting
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PART = re.compile(r"(<!-- generated: (?P<name>[^\n]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
-
-
-def meanings(factory: Callable[..., Any]) -> dict[str, str]:
-    """What each setting means: its entry under `Args:` in the docstring, or the words in its type."""
-    doc = inspect.getdoc(factory) or ""
-    entries = re.findall(r"^    (\w+): ((?:.+\n?)(?: {8}.+\n?)*)", doc.partition("\nArgs:\n")[2], re.MULTILINE)
-    found = {name: " ".join(text.split()) for name, text in entries}
-    assert list(found) == [name for name in inspect.signature(factory).parameters if name in found]
-    for name, hint in typing.get_type_hints(factory, include_extras=True).items():
-        for note in typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ():
-            if isinstance(note, str):
-                assert name not in found, f"{name} is described twice"
-                found[name] = note
-    return found
 
 
 def values(hint: Any) -> str:

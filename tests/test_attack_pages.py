@@ -15,7 +15,7 @@ import pytest
 import typer
 from forge import small_base
 from PIL import Image
-from reference import PART, meanings, page_parts, settings_table, written
+from reference import PART, page_parts, settings_table, written
 from test_docs import contributed
 
 from poisonsets import attacks, triggers
@@ -25,7 +25,7 @@ from poisonsets.crafting import planning
 from poisonsets.manifests import open_base, spelling
 from poisonsets.manifests.overlay.stamp import footprint, stamp
 from poisonsets.presets import names, preset_settings, tables
-from poisonsets.settings import Range
+from poisonsets.settings import Range, meanings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

@@ -179,5 +179,6 @@ def announce(done: CraftSummary, out: Path, *, as_json: bool) -> None:
         print(f"{out}: {counted}, content digest {done.content_digest}")
     for number, reason in done.refused:
         output.note(f"trial {number} was refused: {reason}")
+    output.debug(*done.tracebacks)
     if done.refused:
         raise typer.Exit(1)

@@ -1,6 +1,7 @@
 """Crafting a block of trials: attack, check, round, stamp. A bad result costs only its own trial."""
 
 import math
+import traceback
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ from poisonsets.manifests.records.trial import Slots
 from poisonsets.manifests.stream import Stream
 from poisonsets.manifests.trials.plan import Plan, composition_of
 from poisonsets.manifests.workers import Progress, silent
+from poisonsets.registry import raised_at
 from poisonsets.surrogates import Surrogate, device_refusal, exact_arithmetic, is_out_of_memory, retrain_surrogate
 
 _LESS_MEMORY: Final = "Use fewer --workers and go on with --resume, or craft anew with a smaller network"
@@ -44,10 +46,11 @@ class CraftedTrial:
 
 @dataclass(frozen=True)
 class RefusedTrial:
-    """A trial whose crafting failed, and why."""
+    """A trial whose crafting failed, why, and the traceback of what the attack raised, if it did."""
 
     plan: Plan
     reason: str
+    traceback: str = ""
 
 
 class Crafter:
@@ -80,8 +83,10 @@ class Crafter:
                     raise failure from error
                 if isinstance(error, OSError | MissingError | DamagedError):
                     raise
-                reason = f"the attack raised {type(error).__name__}: {error}"
-                return [RefusedTrial(plan, reason) for plan in block.plans]
+                place = raised_at(error, self._request.attack.factory)
+                reason = f"the attack raised {type(error).__name__}: {error}{place}"
+                trace = "".join(traceback.format_exception(error))
+                return [RefusedTrial(plan, reason, trace) for plan in block.plans]
         else:
             return [self._trial(block, crafted, i, halvings) for i in range(len(block.plans))]
         # Out here, where the error no longer holds the tensors of the block.

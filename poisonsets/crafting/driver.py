@@ -41,12 +41,14 @@ class CraftSummary:
         trials: how many trials the set has.
         taken_over: how many of them an interrupted run had finished.
         refused: number and reason of each refused trial.
+        tracebacks: of what the attack raised in this run, each once.
     """
 
     content_digest: str
     trials: int
     taken_over: int
     refused: tuple[tuple[int, str], ...]
+    tracebacks: tuple[str, ...] = ()
 
 
 def craft_set(
@@ -86,19 +88,26 @@ def craft_set(
         taken_over = len(unfinished.finished)
         make = partial(_crafter, request.for_workers(), devices)
         refused: list[tuple[int, str]] = []
+        tracebacks: dict[str, None] = {}
         for trial in chain.from_iterable(run_all(blocks, make, workers=workers, progress=progress)):
             if isinstance(trial, RefusedTrial):
                 refused.append((trial.plan.trial, trial.reason))
+                tracebacks.update(dict.fromkeys([trial.traceback] if trial.traceback else []))
             elif trial.plan.trial not in unfinished.finished:
                 unfinished.add_trial(trial_record(request, trial), trial.images)
         if not unfinished.finished:
             shutil.rmtree(writer.partial_path(output), ignore_errors=True)  # nothing in it to resume
-            raise ViolationError(f"{output}: every trial was refused ({refused[0][1]}), so no set was written")
+            remedy = "`export POISONSETS_DEBUG=1` shows the traceback" if tracebacks else ""
+            reason = f"{output}: every trial was refused ({refused[0][1]}), so no set was written"
+            refusal = ViolationError(reason, remedy)
+            for one in tracebacks:
+                refusal.add_note(one)
+            raise refusal
         for path, data in _files(request):
             unfinished.add_file(path, data)
         run = watch.record(device=devices[0], workers=workers, taken_over=taken_over, refused=refused)
         manifest = unfinished.publish(request.head(), run)
-    return CraftSummary(manifest.content_digest, len(manifest.trials), taken_over, tuple(refused))
+    return CraftSummary(manifest.content_digest, len(manifest.trials), taken_over, tuple(refused), tuple(tracebacks))
 
 
 def _crafter(request: CraftRequest, devices: Sequence[torch.device], worker: int) -> Crafter:

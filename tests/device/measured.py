@@ -18,10 +18,10 @@ import torch
 from device.fake_gpu import DEVICE, Gpu, Places, fake_gpu
 from device.figures import FIGURES, Cost
 from forge import small_base
-from tiny_tasks import ADVERSARIAL, SIDE, SOURCE, craft
 from torch import Tensor
 
 from poisonsets import attacks
+from poisonsets.experiments.laws.tiny_tasks import ADVERSARIAL, SIDE, SOURCE, craft
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files.pixels import pixel_digest
 from poisonsets.manifests.records.trial import InPlace, Slots, SplitTarget, Trial, Unconstrained

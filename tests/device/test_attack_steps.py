@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from device.fake_gpu import DEVICE, Gpu, fake_gpu
-from tiny_tasks import craft, network
 
 from poisonsets import attacks
+from poisonsets.experiments.laws.tiny_tasks import craft, network
 from poisonsets.methods.gradients import cosine, match_gradient, weight_gradient
 from poisonsets.registry import RegisteredAttack
 from poisonsets.surrogates import Surrogate

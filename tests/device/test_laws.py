@@ -15,10 +15,10 @@ import torch
 from device.fake_gpu import DEVICE, MODEL, Gpu, fake_gpu
 from device.measured import BATCH, HALF, job
 from forge import small_base, small_set
-from tiny_tasks import craft
 from torch import Tensor
 
 from poisonsets import attacks
+from poisonsets.experiments.laws.tiny_tasks import craft
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.sets.reader import PoisonSet, open_set
 from poisonsets.victims import networks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -163,6 +164,53 @@ def offer(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     monkeypatch.delitem(sys.modules, "their_package", raising=False)
     point = EntryPoint("theirs", "their_package:factory", "poisonsets.attacks")
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: [point] if group == point.group else [])
+
+
+@pytest.mark.usefixtures("open_registry")
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ("traits=Traits(needs=frozenset({'feature'}))", "needs has 'feature', wanted some of 'features', 'gradients'"),
+        ("traits=Traits(needs=('features',))", r"needs=('features',), wanted frozenset({...})"),
+        ("traits=Traits(objective='loss')", "objective='loss', wanted 'feature' or 'gradient' or 'none'"),
+        ("traits=Traits(batched=1)", "batched=1, wanted True or False"),
+        ("traits=Traits(exempting='visible')", "exempting='visible', wanted one of its boolean settings"),
+        ("traits=None", "traits=None, wanted Traits(...)"),
+        ("version='1.0'", "version='1.0', wanted a whole number"),
+        ("source=''", "source='', wanted the paper"),
+        ("aliases=('an alias',)", "the attack's name is 'an alias', wanted letters"),
+    ],
+)
+def test_a_wrong_declaration_is_passed_over_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, complaint: str
+) -> None:
+    word = wrong.partition("=")[0]
+    code = re.sub(rf"{word}=(Traits\(\)|1|\"[^\"]*\"|\(\"TA\",\))", lambda _: wrong, THEIRS)
+    assert wrong in code
+    offer(tmp_path, monkeypatch, code)
+    with pytest.warns(PluginWarning, match=re.escape(complaint)):
+        assert attacks.find("noise").name == "noise"
+    with pytest.raises(UsageError, match="unknown attack"):
+        attacks.find("their-attack")
+
+
+@pytest.mark.usefixtures("open_registry")
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("steps", "steps is no setting; write `*, steps: int = 1`"),
+        ("*, steps", "steps is no setting"),
+        ("*, steps: int", "with a default"),
+        ("*, steps=3", "steps is of type None, wanted int, float, bool or a Literal"),
+        ("*, steps: list[int] = 3", r"steps is of type list[int], wanted int"),
+    ],
+)
+def test_a_setting_that_cannot_be_given_is_passed_over_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, complaint: str
+) -> None:
+    offer(tmp_path, monkeypatch, THEIRS.replace("factory()", f"factory({setting})"))
+    with pytest.warns(PluginWarning, match=re.escape(complaint)):
+        assert "their-attack" not in attacks.attacks()
 
 
 @pytest.mark.usefixtures("open_registry")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from forge import check, noise_request, small_base
+from plugin_site import install
 
 from poisonsets import attacks
 from poisonsets.crafting.driver import craft_set
+from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.records.origin import PluginRecord
 from poisonsets.manifests.sets.reader import open_set
 
@@ -27,18 +28,8 @@ def factory():
 
 @pytest.fixture
 def their_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_registry: None) -> None:
-    """A package as pip installs it: its module is `theirs`, its attack in a file of that."""
-    site = tmp_path / "site"
-    (site / "theirs").mkdir(parents=True)
-    (site / "theirs" / "__init__.py").write_text("")
-    (site / "theirs" / "inside.py").write_text(CODE)
-    metadata = site / "their_package-1.5.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.5\n")
-    (metadata / "entry_points.txt").write_text("[poisonsets.attacks]\nanything = theirs.inside\n")
-    monkeypatch.syspath_prepend(site)
-    for module in ("theirs", "theirs.inside"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
+    """A package whose attack lies in a file of its own."""
+    install(tmp_path / "site", monkeypatch, "their_package", {"inside": CODE}, {"poisonsets.attacks": "inside"})
 
 
 @pytest.mark.usefixtures("their_package")
@@ -54,3 +45,30 @@ def test_a_set_says_which_package_brought_its_attack(tmp_path: Path, monkeypatch
 def test_an_attack_of_our_own_comes_from_no_package(tmp_path: Path) -> None:
     craft_set(tmp_path / "set", noise_request(BASE))
     assert open_set(tmp_path / "set").manifest.plugins == ()
+
+
+RAISES = (
+    CODE.replace("return lambda task, context: Crafted(task.bases)", "return craft")
+    + """
+def craft(task, context):
+    return Crafted(deeper(task.bases))
+
+def deeper(bases):
+    return bases.no_such_method()
+"""
+)
+
+
+@pytest.mark.usefixtures("open_registry")
+def test_an_exception_names_the_plugins_line_and_keeps_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path / "site", monkeypatch, "their_package", {"inside": RAISES}, {"poisonsets.attacks": "inside"})
+    request = replace(noise_request(BASE), attack=attacks.find("their-attack"))
+    line = 1 + RAISES.splitlines().index("    return bases.no_such_method()")
+    with pytest.raises(ViolationError, match=rf"no_such_method.*\(their_package/inside.py:{line}\)") as refused:
+        craft_set(tmp_path / "set", request)
+    (trace,) = refused.value.__notes__
+    assert trace.startswith("Traceback")
+    assert "return Crafted(deeper(task.bases))" in trace
+    assert "return bases.no_such_method()" in trace

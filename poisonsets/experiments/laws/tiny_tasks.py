@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from poisonsets.budget import to_levels
+from poisonsets.experiments.laws.law import hold
 from poisonsets.images import TrainingImages, as_floats
 from poisonsets.interface import Budget, Context, Crafted, Task
 from poisonsets.manifests.bases.dataset import Split
@@ -36,9 +37,7 @@ def network(seed: int, scale: int = 16, device: torch.device = CPU) -> Surrogate
     """Untrained, with hidden weights so large that a feature attack's published steps move it."""
     normal = (("0.5", "0.5", "0.5"), ("0.25", "0.2", "0.3"))
     built = build("convnet", 2, "0.25", *normal, generator=torch.Generator().manual_seed(seed))
-    hidden = built.body.hidden
-    assert isinstance(hidden, torch.nn.Linear)
-    hidden.weight.data *= scale
+    built.body.get_parameter("hidden.weight").data *= scale
     return Surrogate(built, (ADVERSARIAL, SOURCE), device)
 
 
@@ -102,7 +101,8 @@ def craft(
 ) -> Crafted:
     """Craft some of the three trials in one block; attacks that take one trial at a time get one at a time.
 
-    The networks are those of `NETWORKS` where left out.
+    The networks are those of `NETWORKS` where left out. Raises BrokenLaw where the attack writes into its inputs, and
+    what the attack raises.
     """
     if networks is None:
         networks = NETWORKS if device == CPU else (network(1, device=device), network(2, device=device))
@@ -124,8 +124,9 @@ def craft(
             retrain=(lambda position, images, times: retrained) if "training" in entry.traits.needs else None,
         )
         parts.append(attack(task, context))
-        assert torch.equal(task.bases, floats(BASES[block], device)), "the attack wrote into the bases"
-        assert torch.equal(task.targets, floats(targets[block], device)), "the attack wrote into the targets"
+        for name, now, before in (("bases", task.bases, BASES), ("targets", task.targets, targets)):
+            unchanged = torch.equal(now, floats(before[block], device))
+            hold(unchanged, f"the attack wrote into task.{name}", f"task.{name} as it was: work on a copy")
     kept = [part.kept for part in parts if part.kept is not None]
     history = tuple(curve for part in parts for curve in part.history)
     return Crafted(torch.cat([part.images for part in parts]), history, torch.cat(kept) if kept else None)
