@@ -170,7 +170,7 @@ def _conclusion(steps: list[Step], setting: DemoSetting) -> str:
     found, control = summary.poisoned, summary.control
     clean = "" if control is None else f" Victims of the clean images call {control.successes} of them that."
     limits = (
-        "They see images as they are; victims that shift them at random resist most such poisons (docs/results/digits.md)."
+        "They see images as they are; victims that shift them resist most such poisons (docs/results/digits.md)."
         if setting.pretrained
         else "Digits are easy to tell apart, so a small network needs large budgets; try --epsilon 8."
     )

@@ -39,6 +39,10 @@ class Row(JobRecord):
             it for a stored row. Unknown without a manifest.
         seen_in_pretraining: whether the extractor's pre-training held the base's images. Such a row stands beside no
             published one. Recomputed like the threat level.
+        set_name, attack, epsilon: of the set, as its manifest has them; epsilon in levels of 255, None without an
+            l-infinity bound. Recomputed too; None where there is no manifest.
+        victim: what a victim of the caller's own is called; None for a protocol's.
+        victim_package: the installed package that it comes from, with its version, where it comes from one.
         seconds: wall time, the job's share of its block's.
         device: its kind, `cpu` or `cuda`.
         gpu: the GPU's model; None on a CPU.
@@ -66,6 +70,11 @@ class Row(JobRecord):
     control_correct: Index | None
     threat_level: ThreatLevel
     seen_in_pretraining: bool = False
+    set_name: Text | None = None
+    attack: Text | None = None
+    epsilon: Index | None = None
+    victim: Text | None = None
+    victim_package: Text | None = None
     seconds: Decimal
     device: Text
     gpu: Text | None = None

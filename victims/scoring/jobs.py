@@ -2,6 +2,7 @@
 
 import resource
 import sys
+import typing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError
 from poisonsets.manifests.files.pixels import Images
 from poisonsets.manifests.records.origin import ForeignSetup
+from poisonsets.manifests.records.trial import Linf
 from poisonsets.victims.device import gpu_model
 from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.precision import Precision
@@ -23,6 +25,24 @@ from poisonsets.victims.results.row import Row, TargetRow
 from poisonsets.victims.results.threat import ThreatLevel, threat_level
 from poisonsets.victims.scoring.subject import ScorableManifest, ScorableTrial
 from poisonsets.victims.trainers.predictions import Predictions
+
+
+class RowJob(typing.Protocol):
+    """What a row is made of: a job of a protocol, or of a victim of the caller's own."""
+
+    @property
+    def trial(self) -> ScorableTrial:
+        """The trial."""
+
+    @property
+    def identity(self) -> JobIdentity:
+        """What names it."""
+
+    def shape(self) -> dict[str, Any]:
+        """The row's fields that say which network was trained."""
+
+    def recomputed(self) -> dict[str, Any]:
+        """The row's fields that may change while the job's name does not."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,11 @@ class Job:
         """The row's fields that follow from the protocol."""
         return {"network": self.protocol.network, "width": self.protocol.width, "input": self.protocol.input}
 
+    def recomputed(self) -> dict[str, Any]:
+        """The row's fields that may change while the job's name does not."""
+        said = {"threat_level": self.threat_level(), "seen_in_pretraining": self.seen}
+        return said | set_fields(self.manifest, self.trial)
+
     def threat_level(self) -> ThreatLevel:
         """Of the extractor against the set's surrogates; unknown of an imported set, whose format names none."""
         shape, declared = (self.protocol.network, self.protocol.width), self.manifest.surrogates
@@ -65,7 +90,17 @@ class Job:
         return threat_level(self.extractor, shape, declared, self.trial.record.trial)
 
 
-def stored_row(job: Job, folder: ResultsFolder) -> Row | None:
+def set_fields(manifest: ScorableManifest, trial: ScorableTrial) -> dict[str, Any]:
+    """The row's fields that say which set it is of, so that rows of several sets need no manifest beside them."""
+    attack, constraint = getattr(manifest, "attack", None), trial.record.constraint
+    return {
+        "set_name": getattr(manifest, "name", None),
+        "attack": None if attack is None else attack.name,
+        "epsilon": constraint.levels if isinstance(constraint, Linf) else None,
+    }
+
+
+def stored_row(job: RowJob, folder: ResultsFolder) -> Row | None:
     """The row a folder holds of a job, None where it has none.
 
     Raises:
@@ -82,11 +117,11 @@ def stored_row(job: Job, folder: ResultsFolder) -> Row | None:
             "Remove it and score again with --resume",
         )
     # A set of equal content digest may name other surrogates than the one the row was made with.
-    return row.model_copy(update={"threat_level": job.threat_level(), "seen_in_pretraining": job.seen})
+    return row.model_copy(update=job.recomputed())
 
 
 def finished_row(
-    job: Job, predictions: Predictions, *, seconds: float, device: torch.device, precision: Precision
+    job: RowJob, predictions: Predictions, *, seconds: float, device: torch.device, precision: Precision
 ) -> Row:
     """The row of a job.
 
@@ -124,8 +159,7 @@ def finished_row(
         clean_correct=victim.correct,
         clean_images=predictions.test_images,
         control_correct=None if control is None else control.correct,
-        threat_level=job.threat_level(),
-        seen_in_pretraining=job.seen,
+        **job.recomputed(),
         seconds=f"{seconds:.3f}",
         device=device.type,
         gpu=gpu_model(device),
