@@ -73,7 +73,7 @@ def test_every_make_target_is_described() -> None:
 
 
 def sections() -> dict[str, str]:
-    parts = re.split(r"^## `(poisonsets [a-z ]+)`$", CLI, flags=re.MULTILINE)
+    parts = re.split(r"^## `(poisonsets [a-z -]+)`$", CLI, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 

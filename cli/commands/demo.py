@@ -188,12 +188,15 @@ def _picture(steps: list[Step], base: Base, path: Path) -> None:
 
     step = next(step for step in steps if step.attack == AIMED)
     rows = sorted(step.score.rows, key=lambda row: (not row.success, row.trial))[:3]
-    captions = [
-        f"trial {row.trial}: a {row.targets[0].label} that shall be called {row.targets[0].adversarial_label}, "
-        f"is called {row.targets[0].predicted_poisoned} (clean: {row.targets[0].predicted_control})"
+    shown = [
+        picture.Row(
+            row.trial,
+            f"trial {row.trial}: a {row.targets[0].label} that shall be called {row.targets[0].adversarial_label}, "
+            f"is called {row.targets[0].predicted_poisoned} (clean: {row.targets[0].predicted_control})",
+        )
         for row in rows
     ]
-    picture.draw(open_set(step.folder), base, path, trials=[row.trial for row in rows], captions=captions)
+    picture.draw(open_set(step.folder), base, path, shown)
 
 
 def _unused(wanted: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -22,31 +22,52 @@ if TYPE_CHECKING:
 
 BARS = "▁▂▃▄▅▆▇█"
 PICTURED = 3
+WORST = "worst"
 
 
 def show(
     path: Annotated[Path, typer.Argument(help="A set's folder, a .safetensors file, or a name of weights.")],
     picture: Annotated[
-        Path | None, in_output(help="Write a PNG of the first trials: base, poison, difference, target.")
+        Path | None,
+        in_output(help="Write base, poison, difference and target to this new .png, .pdf or .svg."),
     ] = None,
+    trials: Annotated[
+        Any, in_output(metavar="NUMBERS", parser=options.numbers("--trials"), help="The picture's trials. Default: 3.")
+    ] = None,
+    slots: Annotated[
+        str, in_output(metavar="NUMBERS", help="The picture's poisons: worst (the largest change), or 0,5.")
+    ] = WORST,
     base: options.PinnedBase = None,
     as_json: options.Json = False,
 ) -> None:
     """Show what a poison set's manifest (or a network's or victim's file) claims; nothing is checked against a base."""
+    if picture is None and (trials is not None or slots != WORST):
+        raise UsageError("--trials and --slots choose what a picture shows", "Add --picture FILE.png")
     if path.suffix == ".safetensors" or _is_cached(path):
         if picture is not None:
             raise UsageError("--picture is of a poison set", "Give the set's folder")
         _show_file(path, as_json)
     else:
-        _show_set(path, picture, base, as_json)
+        _show_set(path, _Wanted(picture, trials, slots) if picture else None, base, as_json)
 
 
-def _show_set(path: Path, picture: Path | None, base: str | None, as_json: bool) -> None:
+class _Wanted(NamedTuple):
+    """A picture as asked for: its file, its trials (None: the first), its slots as typed."""
+
+    path: Path
+    trials: Sequence[int] | None
+    slots: str
+
+
+def _show_set(path: Path, wanted: _Wanted | None, base: str | None, as_json: bool) -> None:
+    from poisonsets.cli import picture
     from poisonsets.manifests.sets.reader import open_set
 
+    if wanted is not None:
+        picture.refuse(wanted.path)
     opened = open_set(path)
-    if picture is not None:
-        _draw(opened, picture, base)
+    if wanted is not None:
+        _draw(opened, wanted, base)
     manifest = opened.manifest
     if as_json:
         output.document(manifest.model_dump(mode="json"))
@@ -107,20 +128,21 @@ def curve_line(values: Sequence[str]) -> str:
     return f"{points[0]:.4g} {bars} {points[-1]:.4g}"
 
 
-def _draw(opened: PoisonSet, path: Path, base: str | None) -> None:
+def _draw(opened: PoisonSet, wanted: _Wanted, base: str | None) -> None:
     from poisonsets.cli import picture
     from poisonsets.cli.bases import finder
 
     found = finder(base)(opened.manifest.base)
-    shown = opened.trials[:PICTURED]
-    captions = []
+    shown = opened.trials[:PICTURED] if wanted.trials is None else [opened.trial(number) for number in wanted.trials]
+    slots = [None] if wanted.slots == WORST else spelling.parse_numbers(wanted.slots, "--slots")
+    rows = []
     for trial in shown:
         record = trial.record
-        classes = ", ".join(found.classes[target.label] for target in record.targets[:1])
-        captions.append(
-            f"trial {trial.number}: {classes} that shall be called {found.classes[record.adversarial_label]}"
-        )
-    picture.draw(opened, found, path, trials=[trial.number for trial in shown], captions=captions)
+        true = [target.label for target in record.targets[:1]] or record.source_classes
+        classes = ", ".join(found.classes[label] for label in true)
+        caption = f"trial {trial.number}: {classes} that shall be called {found.classes[record.adversarial_label]}"
+        rows += [picture.Row(trial.number, caption, slot) for slot in slots]
+    picture.draw(opened, found, wanted.path, rows)
 
 
 def _is_cached(path: Path) -> bool:
