@@ -10,7 +10,8 @@ import typer
 
 from poisonsets.cli import options, output
 from poisonsets.cli.listings import names
-from poisonsets.cli.options import in_output, in_what
+from poisonsets.cli.options import in_output, in_trials, in_what
+from poisonsets.cli.predictions import write as write_queries
 from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +35,14 @@ def export(
             help="With --full: compose it as this protocol does. Default: the trial's own rule.",
         ),
     ] = None,
+    queries: Annotated[
+        bool, in_what("--queries", help="For a victim of your own: training sets and what to predict, as .npz files.")
+    ] = False,
     trials: options.Trials = None,
+    victim_seeds: Annotated[
+        options.Numbers,
+        in_trials(parser=options.numbers("--victim-seeds"), metavar="NUMBERS", help="With --queries: one victim each."),
+    ] = (0,),
     base: options.PinnedBase = None,
     out: Annotated[Path, in_output("-o", "--output", help="A folder for the export; must be empty or new.")],
     quiet: options.Quiet = False,
@@ -43,6 +51,8 @@ def export(
     """Export a poison set into a format of other tools, and say what that format cannot hold."""
     if protocol is not None and not full:
         raise UsageError("--protocol composes whole training sets", "Add --full")
+    if queries and full:
+        raise UsageError("--queries and --full exclude one another", "Leave one out")
 
     from poisonsets.cli.bases import finder
     from poisonsets.manifests.interop import formats
@@ -54,6 +64,10 @@ def export(
         raise unknown("format", to, [name for name, one in formats.formats().items() if one.write is not None])
     find = finder(base)
     opened = open_set(path)
+    if queries:
+        dataset = find(opened.manifest.base)
+        write_queries(out, opened, dataset, trials=trials, victim_seeds=victim_seeds, quiet=quiet, as_json=as_json)
+        return
     with output.progress(f"exporting {to}", quiet=quiet) as report:
         done = export_set(
             out,

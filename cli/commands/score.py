@@ -15,6 +15,8 @@ from poisonsets.cli.default_networks import default_network, default_shape, prot
 from poisonsets.cli.devices import computing_on
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_networks, in_output, in_running, in_trials, in_triggers, in_what
+from poisonsets.cli.predictions import refuse_training
+from poisonsets.cli.predictions import scored as scored_predictions
 from poisonsets.cli.score_table import document, table
 from poisonsets.cli.subjects import Subject, subject
 from poisonsets.cli.training_sets import TargetOptions
@@ -99,6 +101,11 @@ def score(
             help="Exit 1 where a success rate is below this share: 1/2, 0.5 or 50%.",
         ),
     ] = None,
+    predictions: Annotated[
+        Path | None,
+        in_what(help="Predictions of a victim trained elsewhere on `export --queries` (.json, .npz): train none."),
+    ] = None,
+    victim: Annotated[str | None, in_what(help="What that victim is called. Default: the file's name.")] = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -118,6 +125,20 @@ def score(
 
     if results is not None:
         refuse_used(results, resume=resume)
+    if predictions is not None:
+        refuse_training(protocol=protocol, suite=suite, extractor=extractor, shard=shard, trajectories=trajectories)
+        refuse_training(keep_victims=keep_victims, workers=workers)
+        outcome = scored_predictions(
+            predictions,
+            found,
+            victim=victim,
+            trials=trials,
+            victim_seeds=victim_seeds,
+            results=results,
+            resume=resume,
+        )
+        _end(outcome, found, fail_under, as_json=as_json)
+        return
     where = computing_on(device)
     refuse_precision(precision, where)
     count = worker_count(workers, where)
@@ -151,6 +172,10 @@ def score(
         )
     _note_compositions(wanted, scored, quiet=quiet)
     _note_gpus(outcome)
+    _end(outcome, found, fail_under, as_json=as_json)
+
+
+def _end(outcome: Score, found: Subject, fail_under: Fraction | None, *, as_json: bool) -> None:
     _tell(outcome, found, as_json=as_json)
     if fail_under is not None and any(s.poisoned.successes < fail_under * s.poisoned.n for s in outcome.summaries):
         output.note(f"a success rate is below --fail-under {fail_under}")

@@ -114,7 +114,7 @@ def answer_from(found: Mapping[str, Any], wanted: Mapping[str, OwnTask], content
         raise UsageError(
             f"{where}: predictions for {len(strange)} trainings that are not of these trials and victim seeds, "
             f"such as {printable(strange[0])}",
-            "Give the set, the `--trials` and the `--victim-seeds` that `poisonsets export --queries` was given",
+            "Give the set, the `--trials` and the `--victim-seeds` with which the queries were written",
         )
     for name, task in wanted.items():
         if name not in found:
