@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +24,16 @@ def refuse_training(**options: Any) -> None:
         raise UsageError(f"{option} with --predictions, which are of a victim trained elsewhere", f"Leave out {option}")
 
 
-def scored(
-    file: Path,
-    found: Subject,
-    *,
-    victim: str | None,
-    trials: Sequence[int] | None,
-    victim_seeds: Sequence[int],
-    results: Path | None,
-    resume: bool,
-) -> Score:
+@dataclass(frozen=True)
+class Asked:
+    """Whose predictions they are, None for the file's name, and of which trainings."""
+
+    victim: str | None
+    trials: Sequence[int] | None
+    victim_seeds: Sequence[int]
+
+
+def scored(file: Path, found: Subject, asked: Asked, *, results: Path | None, resume: bool) -> Score:
     """The rows of a victim from its predictions.
 
     Raises:
@@ -45,15 +46,15 @@ def scored(
     if found.whole is not None:
         raise UsageError(f"{found.path} has no manifest, so no queries were written", "Leave out --predictions")
     given = read_predictions(file)
-    wanted = task_names(found.opened, found.base, trials, victim_seeds)
+    wanted = task_names(found.opened, found.base, asked.trials, asked.victim_seeds)
     answer = answer_from(given, wanted, found.opened.manifest.content_digest, str(file))
     return score_answers(
         found.opened,
         found.base,
         answer,
-        victim=OwnVictim(file.stem[:100] if victim is None else victim),
-        trials=trials,
-        victim_seeds=victim_seeds,
+        victim=OwnVictim(file.stem[:100] if asked.victim is None else asked.victim),
+        trials=asked.trials,
+        victim_seeds=asked.victim_seeds,
         results=results,
         resume=resume,
     )

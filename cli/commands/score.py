@@ -15,7 +15,7 @@ from poisonsets.cli.default_networks import default_network, default_shape, prot
 from poisonsets.cli.devices import computing_on
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_networks, in_output, in_running, in_trials, in_triggers, in_what
-from poisonsets.cli.predictions import refuse_training
+from poisonsets.cli.predictions import Asked, refuse_training
 from poisonsets.cli.predictions import scored as scored_predictions
 from poisonsets.cli.score_table import document, table
 from poisonsets.cli.subjects import Subject, subject
@@ -110,10 +110,7 @@ def score(
     as_json: options.Json = False,
 ) -> None:
     """Score a poison set: verify it, train victims and clean controls, report targeted misclassification."""
-    wants = {"--resume": resume, "--trajectories": trajectories, "--keep-victims": keep_victims}
-    if results is None and any(wants.values()):
-        option = next(name for name, given in wants.items() if given)
-        raise UsageError(f"{option} needs a results folder, and there is none", "Name it with `-o FOLDER`")
+    _refuse_unkept(results, resume=resume, trajectories=trajectories, keep_victims=keep_victims)
     asked = TargetOptions(targets, tuple(source_class or ()), adversarial_label, trigger)
     found = context.with_resource(subject(path, base, asked, trials=trials, quiet=quiet, as_json=as_json))
 
@@ -128,15 +125,8 @@ def score(
     if predictions is not None:
         refuse_training(protocol=protocol, suite=suite, extractor=extractor, shard=shard, trajectories=trajectories)
         refuse_training(keep_victims=keep_victims, workers=workers)
-        outcome = scored_predictions(
-            predictions,
-            found,
-            victim=victim,
-            trials=trials,
-            victim_seeds=victim_seeds,
-            results=results,
-            resume=resume,
-        )
+        asked_of = Asked(victim, trials, victim_seeds)
+        outcome = scored_predictions(predictions, found, asked_of, results=results, resume=resume)
         _end(outcome, found, fail_under, as_json=as_json)
         return
     where = computing_on(device)
@@ -173,6 +163,12 @@ def score(
     _note_compositions(wanted, scored, quiet=quiet)
     _note_gpus(outcome)
     _end(outcome, found, fail_under, as_json=as_json)
+
+
+def _refuse_unkept(results: Path | None, **wants: bool) -> None:
+    if results is None and (given := [name for name, value in wants.items() if value]):
+        option = "--" + given[0].replace("_", "-")
+        raise UsageError(f"{option} needs a results folder, and there is none", "Name it with `-o FOLDER`")
 
 
 def _end(outcome: Score, found: Subject, fail_under: Fraction | None, *, as_json: bool) -> None:
