@@ -21,6 +21,7 @@ from poisonsets.cli.commands import (
     audit,
     base,
     check_attack,
+    compare,
     craft,
     demo,
     export,
@@ -53,6 +54,7 @@ app.command("train")(train.train)
 app.command("craft")(craft.craft)
 app.command("verify")(verify.verify)
 app.command("score")(score.score)
+app.command("compare")(compare.compare)
 app.command("import")(import_.import_)
 app.command("export")(export.export)
 app.command("check-attack")(check_attack.check_attack)

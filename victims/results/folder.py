@@ -51,7 +51,7 @@ class ResultsFolder:
         path = self.path / "rows" / f"{job}.json"
         if not (path.exists() or path.is_symlink()):
             return None
-        row = _read_row(path)
+        row = read_row(path)
         _refuse_different(path, row, expected)
         return row
 
@@ -162,7 +162,12 @@ def _refuse_different(path: Path, record: JobRecord, wanted: Mapping[str, object
             raise DamagedError(f"{path}: {name} is {str(found)[:80]}, the job has {str(value)[:80]}", _REMEDY)
 
 
-def _read_row(path: Path) -> Row:
+def read_row(path: Path) -> Row:
+    """The row in a file `JOB.json`.
+
+    Raises:
+        DamagedError: it is not a row, was changed since it was written, or is named after another job.
+    """
     document = canonical_json.loads(store.read_file(path, FILE_BYTES, remedy=_REMEDY), str(path))
     if not isinstance(document, dict) or document.get("checksum") != canonical_json.checksum(document):
         raise DamagedError(f"{path}: its checksum is not that of its contents", _REMEDY)

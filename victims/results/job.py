@@ -1,12 +1,14 @@
 """A job's name, and that of its row and trajectory."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import model_validator
 
 from poisonsets.manifests.files import canonical_json
 from poisonsets.manifests.records.fields import Index, Label, Sha256, Strict, Text
+from poisonsets.manifests.records.trial import Trial
 
 
 class JobIdentity(Strict):
@@ -51,3 +53,18 @@ class JobRecord(JobIdentity):
         if self.job != self.key:
             raise ValueError(f"job is {self.job[:12]}, its fields are those of job {self.key[:12]}")
         return self
+
+
+def base_digest(splits: Mapping[str, str]) -> str:
+    """The sha256 that names a base by the digests of its splits."""
+    return hashlib.sha256(canonical_json.dumps(["base/1", dict(splits)])).hexdigest()
+
+
+def task_digest(trial: Trial) -> str:
+    """The sha256 of what a trial asks of a victim: its targets, source classes and adversarial label.
+
+    Trials of two sets on one base with equal ones can be compared in pairs; poisons, bases and budgets may differ.
+    """
+    targets = [target.model_dump(mode="json") for target in trial.targets]
+    asked = ["task/1", targets, list(trial.source_classes), trial.adversarial_label]
+    return hashlib.sha256(canonical_json.dumps(asked)).hexdigest()

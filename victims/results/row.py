@@ -41,6 +41,8 @@ class Row(JobRecord):
             published one. Recomputed like the threat level.
         set_name, attack, epsilon: of the set, as its manifest has them; epsilon in levels of 255, None without an
             l-infinity bound. Recomputed too; None where there is no manifest.
+        base_digest, task: digests of the base's splits, and of what the trial asks of a victim (targets, source
+            classes, adversarial label): rows equal in both are results on one trial. None in rows of older versions.
         victim: what a victim of the caller's own is called; None for a protocol's.
         victim_package: the installed package that it comes from, with its version, where it comes from one.
         seconds: wall time, the job's share of its block's.
@@ -73,6 +75,8 @@ class Row(JobRecord):
     set_name: Text | None = None
     attack: Text | None = None
     epsilon: Index | None = None
+    base_digest: Sha256 | None = None
+    task: Sha256 | None = None
     victim: Text | None = None
     victim_package: Text | None = None
     seconds: Decimal

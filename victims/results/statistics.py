@@ -1,5 +1,6 @@
 """Intervals and tests for success rates: Wilson, exact McNemar, bootstrap over trials."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +62,19 @@ def mcnemar_exact(b: int, c: int) -> float:
     if b < 0 or c < 0:
         raise UsageError(f"McNemar's counts are {b} and {c}, wanted none below 0")
     return float(binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """P values adjusted for how many there are by Holm's step-down method, in their order, each in 0..1.
+
+    Source: Holm (1979): the k-th smallest of m (k from 0) times m - k, never below one before it, at most 1.
+    """
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted, floor = [1.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = floor
+    return tuple(adjusted)
 
 
 def bootstrap_over_trials(values: ArrayLike, seed: int, *, draws: int = 10_000) -> Interval:

@@ -142,8 +142,8 @@ def _summary(rows: Sequence[Row]) -> Summary:
         trials=len({row.trial for row in rows}),
         victim_seeds=seeds,
         poisons=tuple(sorted({(row.poisons, row.training_images) for row in rows})),
-        poisoned=_rate([(row.trial, row.success) for row in rows], seeds),
-        control=_rate([(row.trial, bool(row.control)) for row in paired], seeds) if paired else None,
+        poisoned=rate([(row.trial, row.success) for row in rows], seeds),
+        control=rate([(row.trial, bool(row.control)) for row in paired], seeds) if paired else None,
         sources=_image_rate([(row.trial, row.source_poisoned, row.source_images) for row in rows]),
         control_sources=_image_rate([(row.trial, row.source_control or 0, row.source_images) for row in paired]),
         distinct_controls=controls,
@@ -153,7 +153,8 @@ def _summary(rows: Sequence[Row]) -> Summary:
     )
 
 
-def _rate(outcomes: Sequence[tuple[int, bool]], seeds: int) -> Rate:
+def rate(outcomes: Sequence[tuple[int, bool]], seeds: int) -> Rate:
+    """The rate of outcomes, each (trial, success), with `seeds` victims a trial."""
     successes, n = sum(success for _, success in outcomes), len(outcomes)
     if seeds == 1:
         return Rate(successes, n, wilson(successes, n), "wilson over trials")
@@ -189,13 +190,13 @@ def _mcnemar(paired: Sequence[Row]) -> float:
     return mcnemar_exact(only_poisoned, only_control)
 
 
-def _rate_record(rate: Rate | None) -> dict[str, Any] | None:
-    if rate is None:
+def _rate_record(found: Rate | None) -> dict[str, Any] | None:
+    if found is None:
         return None
     return {
-        "successes": rate.successes,
-        "n": rate.n,
-        "low": f"{rate.interval.low:.6f}",
-        "high": f"{rate.interval.high:.6f}",
-        "interval_method": rate.interval_method,
+        "successes": found.successes,
+        "n": found.n,
+        "low": f"{found.interval.low:.6f}",
+        "high": f"{found.interval.high:.6f}",
+        "interval_method": found.interval_method,
     }

@@ -20,7 +20,7 @@ from poisonsets.victims.networks.weights import Weights
 from poisonsets.victims.precision import Precision
 from poisonsets.victims.protocols import Protocol
 from poisonsets.victims.results.folder import ResultsFolder
-from poisonsets.victims.results.job import JobIdentity
+from poisonsets.victims.results.job import JobIdentity, base_digest, task_digest
 from poisonsets.victims.results.row import Row, TargetRow
 from poisonsets.victims.results.threat import ThreatLevel, threat_level
 from poisonsets.victims.scoring.subject import ScorableManifest, ScorableTrial
@@ -97,6 +97,8 @@ def set_fields(manifest: ScorableManifest, trial: ScorableTrial) -> dict[str, An
         "set_name": getattr(manifest, "name", None),
         "attack": None if attack is None else attack.name,
         "epsilon": constraint.levels if isinstance(constraint, Linf) else None,
+        "base_digest": base_digest({name: pin.digest for name, pin in manifest.base.splits.items()}),
+        "task": task_digest(trial.record),
     }
 
 

@@ -1,0 +1,1 @@
+"""Rows of many sets, protocols and victims in one table, ranked where they can be compared."""
