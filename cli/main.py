@@ -155,7 +155,7 @@ def run(arguments: Sequence[str]) -> int:
         return code
     except PoisonsetsError as error:
         named = naming_cache(error)
-        output.debug(*getattr(error, "__notes__", ()))
+        output.debug(*getattr(error, "__notes__", ()), *_traceback_of(error.__cause__))
         return _fail(named.message, error.exit_code, arguments, remedy=named.remedy)
     except (KeyboardInterrupt, typer.Abort):
         command = _continuation(arguments)
@@ -223,6 +223,13 @@ def _unexpected(error: Exception, arguments: Sequence[str]) -> int:
         raise error
     remedy = "Repeat with `export POISONSETS_DEBUG=1` and report what it prints"
     return _fail(f"a bug of ours: {type(error).__name__}: {error}", BUG, arguments, remedy=remedy)
+
+
+def _traceback_of(cause: BaseException | None) -> list[str]:
+    """What an error was raised from, unless that is one of ours: a plugin's own, perhaps."""
+    import traceback
+
+    return [] if cause is None or isinstance(cause, PoisonsetsError) else traceback.format_exception(cause)
 
 
 def _continuation(arguments: Sequence[str]) -> str:

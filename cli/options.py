@@ -152,9 +152,21 @@ DeviceWorkers = Annotated[
 ]
 Resume = Annotated[bool, in_running("--resume", help="Go on with unfinished output of the same command.")]
 Quiet = Annotated[bool, in_output("--quiet", "-q", help="No notes and no progress bar.")]
+Plugins = Annotated[
+    bool, in_running("--plugins", help="Use checks, formats and bases of other packages too; the report names them.")
+]
 Json = Annotated[bool, in_output("--json", help="Print one JSON document on stdout, also on failure.")]
 
 
 def set_name(name: str | None, folder: Path) -> str:
     """A set's name as typed, else the output folder's in the characters of `fields.Name`; empty where none is left."""
     return name or re.sub(r"[^A-Za-z0-9._-]", "-", folder.resolve().name).lstrip("._-")[:200]
+
+
+def take_plugins() -> tuple[str, ...]:
+    """What `--plugins` adds to this process, one line a check, format or base of another package."""
+    from poisonsets.manifests.bases import registry
+    from poisonsets.manifests.interop import formats
+    from poisonsets.manifests.verification import checks
+
+    return tuple(str(one) for kind in (checks, formats, registry) for one in kind.take_plugins())

@@ -38,6 +38,8 @@ def checked(
 
 def tell(report: Report) -> None:
     """Print a report for people: what was read, findings, figures, the verdict last."""
+    for plugin in report.plugins:
+        print(f"with {plugin}")
     for line in report.sample.lines() if report.sample is not None else ():
         print(line)
     tell_findings(report.by_code)

@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType, ModuleType
 from typing import TypeVar
 
@@ -20,12 +21,26 @@ class PluginWarning(UserWarning):
     """A plugin of another package could not be loaded and was skipped."""
 
 
-def load_plugins(package: str, *, group: str | None = None) -> list[ModuleType]:
+@dataclass(frozen=True)
+class Origin:
+    """A plugin of another package: its kind (`check`, `format`, `base`), its name, and the package with its version."""
+
+    kind: str
+    name: str
+    package: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} of {self.package} {self.version}"
+
+
+def load_plugins(package: str, *, group: str | None = None, wanted: str = "") -> list[ModuleType]:
     """The modules of a package of ours in alphabetical order, then those that other packages offer.
 
     Args:
         package: its dotted name; modules with a leading underscore are no plugins.
         group: the entry-point group `poisonsets.KIND`, whose entries name modules like ours; None loads ours alone.
+        wanted: what a module of another package must define, or it is skipped like one that cannot be loaded.
 
     Raises:
         MissingError: a module of ours cannot be loaded. It is not skipped: without a check, what it refuses would pass.
@@ -46,7 +61,7 @@ def load_plugins(package: str, *, group: str | None = None) -> list[ModuleType]:
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise MissingError(f"{name} cannot be loaded: {reason}", "Correct or remove its file") from error
-    return found if group is None else found + _offered(group)
+    return found if group is None else found + offered(group, wanted)
 
 
 def by_name(kind: str, plugins: Iterable[tuple[str, ModuleType, Plugin]]) -> Mapping[str, Plugin]:
@@ -84,13 +99,17 @@ def package_of(module: str, group: str) -> tuple[str, str] | None:
     return None
 
 
-def _offered(group: str) -> list[ModuleType]:
+def offered(group: str, wanted: str = "") -> list[ModuleType]:
+    """The modules that other packages offer in an entry-point group. `wanted`, errors, warnings as `load_plugins`."""
     from importlib.metadata import entry_points
 
     found = []
     for point in entry_points(group=group):
         try:
-            found.append(point.load())
+            module = point.load()
+            if wanted:
+                getattr(module, wanted)
+            found.append(module)
         except PoisonsetsError:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001  whose author we do not know

@@ -16,6 +16,8 @@ from poisonsets.manifests import limits, spelling
 from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from poisonsets.manifests.bases.dataset import Base
     from poisonsets.manifests.interop.importing.import_set import ImportResult
     from poisonsets.manifests.records.trial import Constraint
@@ -65,6 +67,7 @@ def import_(
     skip_bad: Annotated[
         bool, in_running("--skip-bad", help="Import the sound trials alone; else one bad trial keeps all out.")
     ] = False,
+    plugins: options.Plugins = False,
     out: options.SetFolder,
     name: options.SetName = None,
     quiet: options.Quiet = False,
@@ -78,6 +81,7 @@ def import_(
     from poisonsets.manifests.records.trial import Add, InPlace
     from poisonsets.manifests.trials.published import open_setup
 
+    others = options.take_plugins() if plugins else ()
     if unit is not None:
         parse_unit(unit)
     found = formats.find_format(form, source)
@@ -108,7 +112,7 @@ def import_(
             progress=report,
         )
     judged = None if done.content_digest is None else _judged(out, opened, quiet=quiet)
-    _tell(done, judged, out, as_json=as_json)
+    _tell(done, judged, out, others, as_json=as_json)
     raise typer.Exit(max(done.worst, 0 if judged is None else judged.worst))
 
 
@@ -128,7 +132,7 @@ def _constraint(levels: int | None, *, exempt: bool) -> Constraint:
     return Unconstrained() if levels is None else Linf(levels=levels, exempt_trigger=exempt)
 
 
-def _tell(done: ImportResult, judged: Report | None, out: Path, *, as_json: bool) -> None:
+def _tell(done: ImportResult, judged: Report | None, out: Path, others: Sequence[str], *, as_json: bool) -> None:
     from poisonsets.cli.reports import tell_findings
     from poisonsets.manifests.verification.findings import record
 
@@ -144,9 +148,12 @@ def _tell(done: ImportResult, judged: Report | None, out: Path, *, as_json: bool
                 "kept_out": list(done.kept_out),
                 **record(findings),
                 "clean": judged is not None and judged.clean,
+                "plugins": list(others),
             }
         )
         return
+    for plugin in others:
+        print(f"with {plugin}")
     tell_findings(findings)
     if judged is None:
         print(f"nothing was written: {len(done.kept_out)} trials cannot be imported; --skip-bad leaves them out")

@@ -32,7 +32,12 @@ def show(
         in_output(help="Write base, poison, difference and target to this new .png, .pdf or .svg."),
     ] = None,
     trials: Annotated[
-        Any, in_output(metavar="NUMBERS", parser=options.numbers("--trials"), help="The picture's trials. Default: 3.")
+        Any,
+        in_output(
+            metavar="NUMBERS",
+            parser=options.numbers("--trials"),
+            help="The picture's trials. Default: the first three.",
+        ),
     ] = None,
     slots: Annotated[
         str, in_output(metavar="NUMBERS", help="The picture's poisons: worst (the largest change), or 0,5.")

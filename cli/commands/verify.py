@@ -40,6 +40,7 @@ def verify(
     compat: Annotated[
         bool, in_output(help="Add what the published benchmark's checker says; never changes the exit code.")
     ] = False,
+    plugins: options.Plugins = False,
     html: Annotated[
         Path | None, in_output(help="Write a page with the worst poisons pictured to this new file.")
     ] = None,
@@ -47,6 +48,7 @@ def verify(
     as_json: options.Json = False,
 ) -> None:
     """Verify a poison set: integrity, budget, clean labels, slots, targets and drawn trials, from the bytes on disk."""
+    others = options.take_plugins() if plugins else ()
     find = finder(base)
     if seed and sample is None:
         raise UsageError("--seed goes with --sample", "Add --sample 1/10")
@@ -54,7 +56,7 @@ def verify(
         store.refuse_existing(html)
     with any_set.native(path, base, quiet=quiet) as ours:
         report = checked(ours, find, setup=setup, sample=sample, seed=seed, compat=compat, quiet=quiet)
-        report = replace(report, path=str(path))
+        report = replace(report, path=str(path), plugins=others)
         if html is not None:
             _write_page(html, ours, find, report)
     if as_json:

@@ -1,5 +1,6 @@
 """The checks by code: a decorator for each kind, and what each check promises."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -39,7 +40,15 @@ def promises() -> dict[str, str]:
     return {code: (run.__doc__ or "").strip().splitlines()[0] for code, run in sorted(everything.items())}
 
 
+def modules() -> dict[str, str]:
+    """The module that each registered check comes from, by code."""
+    everything = {**SET_CHECKS, **TRIAL_CHECKS, **FIGURES_CHECKS}
+    return {code: run.__module__ for code, run in sorted(everything.items())}
+
+
 def _register(registry: dict[str, Check], code: str, run: Check) -> Check:
+    if not re.fullmatch(r"[DHV][0-9]{3}", code):
+        raise ValueError(f"a check's code is {code!r}, wanted H or V and three digits: V901")
     for known in (TRIAL_CHECKS, SET_CHECKS, FIGURES_CHECKS):
         if code in known:
             raise clash("checks", code, run.__module__, known[code].__module__)

@@ -151,6 +151,7 @@ class Report:
         not_checked: claims that bytes cannot prove, in words.
         figures: how far the poisons moved; None if no trial was judged.
         sample: which part of the set was read; None for all of it.
+        plugins: what other packages brought to the verification: `check V901 of their-package 1.5`.
     """
 
     path: str
@@ -162,6 +163,7 @@ class Report:
     not_checked: tuple[str, ...]
     figures: Figures | None
     sample: SampleCoverage | None
+    plugins: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -49,7 +49,10 @@ def page(report: Report, shown: Sequence[PicturedPoison] = ()) -> str:
     parts = [*_summary(report), *_findings(report)]
     if report.figures is not None:
         parts += _section("Figures", _table(report.figures.rows()))
-    unchecked = "".join(f"<li>{html.text(claim)}</li>" for claim in report.not_checked)
+    unchecked = "".join(
+        f"<li>{html.text(claim)}</li>"
+        for claim in (*report.not_checked, *(f"what {one} does" for one in report.plugins))
+    )
     parts += [*_pictures(shown), *_section("Not checked", f"<ul>{unchecked}</ul>")]
     title, truth = html.text(f"Verification of {report.path}"), "true" if report.clean else "false"
     first = [f"<h1>{title}</h1>", f'<p class="verdict {truth}">{escape(verdict[report.worst])}</p>']

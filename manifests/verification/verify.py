@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.errors import DamagedError, UnsupportedError, UsageError
+from poisonsets.manifests.errors import DamagedError, MissingError, UnsupportedError, UsageError
 from poisonsets.manifests.overlay.poison_counts import PoisonCounts, count_poisons, spans
 from poisonsets.manifests.records.base import BasePin
 from poisonsets.manifests.records.origin import DrawnSetup, FileSetup, ForeignSetup, NamedSetup
@@ -21,7 +21,7 @@ from poisonsets.manifests.sets.shard import Samples
 from poisonsets.manifests.sets.writer import MANIFEST
 from poisonsets.manifests.spelling import format_numbers
 from poisonsets.manifests.trials.published import PublishedSetup, trials_of
-from poisonsets.manifests.verification.check_registry import FIGURES_CHECKS, SET_CHECKS, TRIAL_CHECKS
+from poisonsets.manifests.verification.check_registry import FIGURES_CHECKS, SET_CHECKS, TRIAL_CHECKS, modules
 from poisonsets.manifests.verification.checks import integrity
 from poisonsets.manifests.verification.findings import Finding, Findings, Report, kind_of
 from poisonsets.manifests.verification.sample import Sample, SampleCoverage
@@ -147,6 +147,12 @@ def _collect(run: Callable[[], Iterator[Finding]], code: str, trial: int | None,
     except UsageError as error:
         if kind_of(code) != "hint":  # a hint is no claim, and the check of the claim reports the same
             findings.add(Finding(code, error.message, trial=trial))
+    except Exception as error:
+        module = modules()[code]
+        if module.partition(".")[0] == __name__.partition(".")[0]:
+            raise
+        message = f"check {code} of {module} raised {type(error).__name__}: {error}"
+        raise MissingError(message, "Leave out --plugins, or repair or uninstall the package it comes with") from error
 
 
 def _report(

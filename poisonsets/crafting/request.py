@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from poisonsets import attacks, registry
+from poisonsets import attacks, registry, triggers
 from poisonsets.crafting import provenance
 from poisonsets.interface import Budget
 from poisonsets.manifests.bases.dataset import Base
@@ -88,11 +88,15 @@ class CraftRequest:
         return replace(self, base=replace(self.base, train=train, test=test))
 
     def _plugin_records(self) -> tuple[PluginRecord, ...]:
-        """The package that provides the attack, unless it is this one."""
-        found = package_of(self.attack.factory.__module__, attacks.GROUP)
-        if found is None:
-            return ()
-        return (PluginRecord(kind="attack", name=self.attack.name, package=found[0], version=found[1]),)
+        """The packages that provide the attack and the kind of trigger, unless it is this one."""
+        found = []
+        if package := package_of(self.attack.factory.__module__, attacks.GROUP):
+            found.append(PluginRecord(kind="attack", name=self.attack.name, package=package[0], version=package[1]))
+        if self.trigger is not None:
+            kind = triggers.kinds().get(self.trigger[1].partition(",")[0])
+            if kind is not None and (package := package_of(kind.factory.__module__, triggers.GROUP)):
+                found.append(PluginRecord(kind="trigger", name=kind.name, package=package[0], version=package[1]))
+        return tuple(found)
 
     def _attack_record(self) -> AttackRecord:
         return AttackRecord(

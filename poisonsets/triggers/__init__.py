@@ -5,9 +5,9 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.overlay.stamp import Trigger, stamp
 from poisonsets.settings import record_settings, spell_setting
-from poisonsets.triggers.kinds import ResolvedTrigger, TriggerKind, find, kind, kinds
+from poisonsets.triggers.kinds import GROUP, ResolvedTrigger, TriggerKind, find, kind, kinds
 
-__all__ = ["ResolvedTrigger", "TriggerKind", "find", "kind", "kinds", "resolve"]
+__all__ = ["GROUP", "ResolvedTrigger", "TriggerKind", "find", "kind", "kinds", "resolve"]
 
 
 def resolve(spec: str, base: Base, *, seed: int) -> tuple[Trigger, str]:

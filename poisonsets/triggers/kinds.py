@@ -11,6 +11,7 @@ from poisonsets.manifests.plugins import clash, load_plugins
 from poisonsets.manifests.spelling import unknown
 from poisonsets.settings import parse_settings
 
+GROUP = "poisonsets.triggers"
 ResolvedTrigger: TypeAlias = tuple[Trigger, Mapping[str, Any]]
 """A trigger ready to stamp, and the options whose values it resolved."""
 Resolver: TypeAlias = Callable[[Base, int], ResolvedTrigger]
@@ -66,7 +67,7 @@ def kind(name: str) -> Callable[[Factory], Factory]:
 @cache
 def kinds() -> dict[str, TriggerKind]:
     """All kinds by name, in alphabetical order. Raises as `load_plugins`."""
-    load_plugins("poisonsets.triggers", group="poisonsets.triggers")
+    load_plugins("poisonsets.triggers", group=GROUP)
     return dict(sorted(_kinds.items()))
 
 

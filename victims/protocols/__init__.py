@@ -227,7 +227,7 @@ def _following() -> frozenset[str]:
 
 @cache
 def _modules() -> tuple[ModuleType, ...]:
-    return tuple(load_plugins(__name__, group="poisonsets.protocols"))
+    return tuple(load_plugins(__name__, group="poisonsets.protocols", wanted="SUITE"))
 
 
 def of_network(suite_name: str, shape: Shape) -> Protocol:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from poisonsets.manifests import limits
@@ -11,18 +12,33 @@ from poisonsets.manifests.errors import MissingError, UsageError
 from poisonsets.manifests.files import store
 from poisonsets.manifests.interop.format import Format
 from poisonsets.manifests.interop.image_arrays import unlinked
-from poisonsets.manifests.plugins import by_name, load_plugins
+from poisonsets.manifests.plugins import Origin, by_name, load_plugins, offered, package_of
 from poisonsets.manifests.spelling import unknown
 
 AUTO: Final = "auto"
+GROUP: Final = "poisonsets.formats"
 LOOKED_AT: Final = 20  # numbered folders, before a folder counts as of no format
 _NUMBERED: Final = re.compile(r"(?:trial[-_ ]?)?([0-9]{1,5})", re.IGNORECASE)
+_others: list[ModuleType] = []
 
 
 @cache
 def formats() -> Mapping[str, Format]:
     """All formats by name, in alphabetical order; raises as `load_plugins`."""
-    return by_name("formats", ((module.FORMAT.name, module, module.FORMAT) for module in load_plugins(__name__)))
+    modules = load_plugins(__name__) + _others
+    return by_name("formats", ((module.FORMAT.name, module, module.FORMAT) for module in modules))
+
+
+def take_plugins() -> list[Origin]:
+    """Add the formats of other packages, entry points `poisonsets.formats` to modules with `FORMAT`, for this process.
+
+    Raises and warns as `load_plugins`.
+    """
+    _others[:] = offered(GROUP, "FORMAT")
+    formats.cache_clear()
+    formats()  # two of one name are refused here
+    named = [(module.FORMAT.name, package_of(module.__name__, GROUP)) for module in _others]
+    return [Origin("format", name, *package) for name, package in named if package is not None]
 
 
 def find_format(name: str, path: Path) -> Format:

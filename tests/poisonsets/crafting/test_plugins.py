@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from forge import check, noise_request, small_base
 from plugin_site import install
 
 from poisonsets import attacks
+from poisonsets.crafting import planning
 from poisonsets.crafting.driver import craft_set
+from poisonsets.crafting.planning import Draw
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.records.origin import PluginRecord
 from poisonsets.manifests.sets.reader import open_set
@@ -72,3 +75,30 @@ def test_an_exception_names_the_plugins_line_and_keeps_its_traceback(
     assert trace.startswith("Traceback")
     assert "return Crafted(deeper(task.bases))" in trace
     assert "return bases.no_such_method()" in trace
+
+
+TRIGGER = """
+from poisonsets.triggers.kinds import kind
+from poisonsets.triggers.square import square
+
+@kind("their-trigger")
+def theirs():
+    return lambda base, seed: (square()(base, seed)[0], {})
+"""
+
+
+def test_a_set_says_which_package_brought_its_trigger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = sys.modules["poisonsets.triggers.kinds"]
+    kinds.kinds()
+    monkeypatch.setattr(kinds, "_kinds", dict(kinds._kinds))
+    kinds.kinds.cache_clear()
+    try:
+        install(tmp_path / "site", monkeypatch, "their_package", {"inside": TRIGGER}, {"poisonsets.triggers": "inside"})
+        request = planning.craft_request(
+            "patch-backdoor", BASE, trials=range(1), trigger="their-trigger", asked=Draw(poisons=4)
+        )
+        craft_set(tmp_path / "set", request)
+    finally:
+        kinds.kinds.cache_clear()
+    wanted = PluginRecord(kind="trigger", name="their-trigger", package="their-package", version="1.5")
+    assert open_set(tmp_path / "set").manifest.plugins == (wanted,)
