@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from poisonsets.cli import output
-from poisonsets.cli.bases import named_base
+from poisonsets.door.bases import named_base
 
 
 @contextmanager

@@ -76,10 +76,11 @@ def installed(*, quiet: bool) -> DemoSetting:
 
 def network_of(setting: DemoSetting, base: Base, *, quiet: bool) -> Weights:
     """The network that is both the attacker's and the victims'; the small one is trained the first time."""
-    from poisonsets.cli.default_networks import default_network, read_network
+    from poisonsets.cli.output import Teller
+    from poisonsets.door.networks import default_network, read_network
 
     if setting.pretrained is None:
-        return default_network(base, "--surrogate", quiet=quiet)
+        return default_network(base, "--surrogate", tell=Teller(quiet))
     return read_network(setting.pretrained)
 
 

@@ -16,7 +16,7 @@ def names(what: str) -> Callable[[], list[str]]:
 
     def complete() -> list[str]:
         if what == "bases":
-            from poisonsets.cli.cache import cache_folder
+            from poisonsets.door.cache import cache_folder
             from poisonsets.manifests.bases.cache import list_bases
 
             return [entry.name for entry in list_bases(cache_folder()) if entry.problem is None]
@@ -105,7 +105,7 @@ def _suites() -> Table:
 
 
 def _weights() -> Table:
-    from poisonsets.cli.cache import cache_folder
+    from poisonsets.door.cache import cache_folder
     from poisonsets.victims.networks.weights_cache import list_weights
 
     return [weights_row(one) for one in list_weights(cache_folder())]

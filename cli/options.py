@@ -158,11 +158,6 @@ Plugins = Annotated[
 Json = Annotated[bool, in_output("--json", help="Print one JSON document on stdout, also on failure.")]
 
 
-def set_name(name: str | None, folder: Path) -> str:
-    """A set's name as typed, else the output folder's in the characters of `fields.Name`; empty where none is left."""
-    return name or re.sub(r"[^A-Za-z0-9._-]", "-", folder.resolve().name).lstrip("._-")[:200]
-
-
 def take_plugins() -> tuple[str, ...]:
     """What `--plugins` adds to this process, one line a check, format or base of another package."""
     from poisonsets.manifests.bases import registry

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +90,21 @@ def progresses(*labels: str, quiet: bool = False) -> Iterator[tuple[Report, ...]
             bar.update(task, completed=done, total=total, visible=task == tasks[0] or done < total)
 
         yield tuple(partial(told, task) for task in tasks)
+
+
+class Teller:
+    """Notes and bars for what works out of sight, as `door.tell.Tell` wants them; quiet where it is told to be."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def note(self, text: str) -> None:
+        """Print a line on stderr."""
+        note(text, quiet=self._quiet)
+
+    def progress(self, label: str) -> AbstractContextManager[Report]:
+        """A progress bar on stderr."""
+        return progress(label, quiet=self._quiet)
 
 
 def percent(part: int, whole: int) -> str:

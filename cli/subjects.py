@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from poisonsets.cli import any_set, output, training_sets
-from poisonsets.cli.bases import finder, named_base
 from poisonsets.cli.reports import checked, tell
 from poisonsets.cli.training_sets import TargetOptions
+from poisonsets.door.bases import finder, named_base
 from poisonsets.manifests.errors import DamagedError, UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poisonsets.cli import output
-from poisonsets.cli.classes import ADVERSARIAL, label
+from poisonsets.door.classes import ADVERSARIAL, label
 from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:

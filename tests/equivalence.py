@@ -21,9 +21,9 @@ from benchmarks.case_feature_attacks import plain_network
 from numpy.typing import NDArray
 from torch import Tensor
 
-from poisonsets.cli.cache import cache_folder
 from poisonsets.crafting.driver import craft_set
 from poisonsets.crafting.planning import Draw, craft_request
+from poisonsets.door.cache import cache_folder
 from poisonsets.manifests.bases.cache import open_base
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.files.pixels import Images

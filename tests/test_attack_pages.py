@@ -19,9 +19,9 @@ from reference import PART, page_parts, settings_table, written
 from test_docs import contributed
 
 from poisonsets import attacks, triggers
-from poisonsets.cli import classes
 from poisonsets.cli.main import app
 from poisonsets.crafting import planning
+from poisonsets.door import classes
 from poisonsets.manifests import open_base, spelling
 from poisonsets.manifests.overlay.stamp import footprint, stamp
 from poisonsets.presets import names, preset_settings, tables

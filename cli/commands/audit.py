@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poisonsets.cli import options, output
-from poisonsets.cli.cache import cache_folder
 from poisonsets.cli.devices import computing_on
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_budget, in_networks, in_output, in_settings, in_trials, in_what
+from poisonsets.door.cache import cache_folder
 from poisonsets.manifests import limits
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files import store
@@ -107,7 +107,7 @@ def audit(
     work = _work(page, resume=resume)
     _refuse_unusable(folder)
 
-    from poisonsets.cli.default_networks import read_network
+    from poisonsets.door.networks import read_network
     from poisonsets.experiments.audit import answer, estimate
     from poisonsets.experiments.audit.document import document
     from poisonsets.experiments.audit.page import Run

@@ -7,9 +7,9 @@ import typer
 
 from poisonsets.cli import options, output
 from poisonsets.cli.base_summary import found, show
-from poisonsets.cli.cache import cache_folder
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_settings, in_what
+from poisonsets.door.cache import cache_folder
 
 app = typer.Typer(help="Base datasets: fill the cache, list it, empty it.", no_args_is_help=True)
 

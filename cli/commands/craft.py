@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from poisonsets.cli import classes, options, output
-from poisonsets.cli.bases import named_base, refuse_unknown
-from poisonsets.cli.default_networks import attackers
+from poisonsets.cli import options, output
 from poisonsets.cli.devices import computing_on
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_budget, in_networks, in_settings, in_trials, in_triggers
+from poisonsets.door import classes
+from poisonsets.door.bases import named_base, refuse_unknown
+from poisonsets.door.networks import attackers
+from poisonsets.door.words import set_name
 from poisonsets.manifests import spelling
 
 if TYPE_CHECKING:
@@ -119,7 +121,7 @@ def craft(
     request = craft_request(
         entry,
         opened,
-        name=options.set_name(name, out),
+        name=set_name(name, out),
         settings=settings,
         setup=setup,
         trials=trials,
@@ -139,7 +141,9 @@ def craft(
     )
     # Last, because the first default network of a base has to be trained.
     given = surrogate or [], surrogate_pool or []
-    request = replace(request, surrogates=attackers(entry, opened, *given, include=include_surrogates, quiet=quiet))
+    request = replace(
+        request, surrogates=attackers(entry, opened, *given, include=include_surrogates, tell=output.Teller(quiet))
+    )
     with output.progress(f"crafting {entry.name}", quiet=quiet) as report:
         done = craft_set(out, request, workers=count, device=where, resume=resume, progress=report)
     announce(done, out, as_json=as_json)

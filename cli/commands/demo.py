@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from poisonsets.cli import options, output
-from poisonsets.cli.bases import named_base
-from poisonsets.cli.cache import cache_folder
 from poisonsets.cli.demo_settings import AIMED, DemoSetting, installed, network_of, protocol_of
 from poisonsets.cli.devices import computing_on
 from poisonsets.cli.options import in_budget, in_output, in_trials
 from poisonsets.cli.reports import checked
 from poisonsets.cli.score_table import clean_cell, rate_cell
+from poisonsets.door.bases import named_base
+from poisonsets.door.cache import cache_folder
 from poisonsets.manifests.errors import ViolationError
 from poisonsets.manifests.spelling import command
 

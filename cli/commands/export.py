@@ -54,7 +54,7 @@ def export(
     if queries and full:
         raise UsageError("--queries and --full exclude one another", "Leave one out")
 
-    from poisonsets.cli.bases import finder
+    from poisonsets.door.bases import finder
     from poisonsets.manifests.interop import formats
     from poisonsets.manifests.interop.exporting.export_set import export_set
     from poisonsets.manifests.sets.reader import open_set

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from poisonsets.cli import options, output
-from poisonsets.cli.bases import named_base
-from poisonsets.cli.classes import ADVERSARIAL, label
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_budget, in_running, in_trials, in_what
+from poisonsets.door.bases import named_base
+from poisonsets.door.classes import ADVERSARIAL, label
+from poisonsets.door.words import set_name
 from poisonsets.manifests import limits, spelling
 from poisonsets.manifests.errors import UsageError
 
@@ -105,7 +106,7 @@ def import_(
             source,
             opened,
             claimed,
-            name=options.set_name(name, out) or found.name,
+            name=set_name(name, out) or found.name,
             number=number,
             only=None if trials is None else tuple(trials),
             skip_bad=skip_bad,

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from poisonsets.cli import options, output, training_sets
-from poisonsets.cli.cache import cache_folder
-from poisonsets.cli.default_networks import default_network, default_shape, protocols, read_network, trained
 from poisonsets.cli.devices import computing_on
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_networks, in_output, in_running, in_trials, in_triggers, in_what
@@ -20,11 +18,11 @@ from poisonsets.cli.predictions import scored as scored_predictions
 from poisonsets.cli.score_table import document, table
 from poisonsets.cli.subjects import Subject, subject
 from poisonsets.cli.training_sets import TargetOptions
-from poisonsets.manifests.errors import MissingError, UsageError
+from poisonsets.door.cache import cache_folder
+from poisonsets.door.networks import default_extractors, protocols, read_network
+from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:
-    from poisonsets.manifests.bases.dataset import Base
-    from poisonsets.victims.networks.weights import Weights
     from poisonsets.victims.protocols import Protocol
     from poisonsets.victims.scoring.score import Score
     from poisonsets.victims.scoring.subject import ScorableTrial
@@ -138,7 +136,7 @@ def score(
         wanted = training_sets.composed_as_they_stand(wanted, path, quiet=quiet)
     # Before the default network is trained, which takes longer than anything here.
     scored = preflight(found.opened, found.base, wanted, trials, given or None)
-    extractors = given or _default_extractors(found.base, wanted, quiet=quiet)
+    extractors = given or default_extractors(found.base, wanted, tell=output.Teller(quiet))
     with output.progresses("scoring", "clean features", quiet=quiet) as (tick, sharing):
         outcome = score_set(
             found.opened,
@@ -176,26 +174,6 @@ def _end(outcome: Score, found: Subject, fail_under: Fraction | None, *, as_json
     if fail_under is not None and any(s.poisoned.successes < fail_under * s.poisoned.n for s in outcome.summaries):
         output.note(f"a success rate is below --fail-under {fail_under}")
         raise typer.Exit(1)
-
-
-def _default_extractors(base: Base, wanted: Sequence[Protocol], *, quiet: bool) -> list[Weights]:
-    """The base's default network, where a protocol needs one.
-
-    Raises:
-        MissingError, DamagedError: as `default_network`, or the network fits no protocol.
-    """
-    from poisonsets.victims.scoring.extractors import fits, refuse_unmet
-    from poisonsets.victims.training.pretraining import default_pretraining
-
-    if all(one.training == "scratch" for one in wanted):
-        return []
-    if (pretraining := default_pretraining(base, "features")) is not None:
-        refuse_unmet(wanted, [pretraining.shape])
-    for one in wanted:
-        if one.training != "scratch" and not fits(one, default_shape(base)):
-            found = f"protocol {one.id} needs an extractor {one.shape}, and none was given"
-            raise MissingError(found, trained(base, "--extractor", str(one.shape)))
-    return [default_network(base, "--extractor", quiet=quiet)]
 
 
 def _tell(outcome: Score, found: Subject, *, as_json: bool) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from poisonsets.cli import options, output
-from poisonsets.cli.cache import cache_folder
 from poisonsets.cli.options import in_output
+from poisonsets.door.cache import cache_folder
 from poisonsets.manifests import spelling
 from poisonsets.manifests.errors import UsageError
 
@@ -135,7 +135,7 @@ def curve_line(values: Sequence[str]) -> str:
 
 def _draw(opened: PoisonSet, wanted: _Wanted, base: str | None) -> None:
     from poisonsets.cli import picture
-    from poisonsets.cli.bases import finder
+    from poisonsets.door.bases import finder
 
     found = finder(base)(opened.manifest.base)
     shown = opened.trials[:PICTURED] if wanted.trials is None else [opened.trial(number) for number in wanted.trials]
@@ -158,7 +158,7 @@ def _is_cached(path: Path) -> bool:
 
 def _show_file(path: Path, as_json: bool) -> None:
     """A network's weights, or the head of a victim that scoring kept."""
-    from poisonsets.cli.default_networks import read_network
+    from poisonsets.door.networks import read_network
     from poisonsets.victims.results.victim_file import holds_head, read_victim
 
     if path.suffix == ".safetensors" and holds_head(path):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from poisonsets.cli import options, output
-from poisonsets.cli.bases import named_base
-from poisonsets.cli.classes import labels
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_output, in_settings, in_what
+from poisonsets.door.bases import named_base
+from poisonsets.door.classes import labels
 from poisonsets.manifests.errors import UsageError
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poisonsets.cli import any_set, options, output
-from poisonsets.cli.bases import finder
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_output, in_trials, in_what
 from poisonsets.cli.reports import checked, tell
+from poisonsets.door.bases import finder
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files import store
 

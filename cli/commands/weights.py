@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from poisonsets.cli import options, output
-from poisonsets.cli.cache import cache_folder
 from poisonsets.cli.listings import names
 from poisonsets.cli.options import in_output, in_settings, in_what
+from poisonsets.door.cache import cache_folder
 from poisonsets.manifests import spelling
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from poisonsets import attacks
-from poisonsets.cli.default_networks import role_of
+from poisonsets.door.networks import role_of
 from poisonsets.manifests.bases.cache import open_base
 from poisonsets.manifests.bases.dataset import Split
 from poisonsets.manifests.records.trial import Unconstrained

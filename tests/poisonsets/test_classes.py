@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from forge import small_base
 
-from poisonsets.cli import classes
 from poisonsets.cli.options import ClassPair
+from poisonsets.door import classes
 from poisonsets.manifests.errors import UsageError
 
 BASE = replace(small_base(classes=4), classes=("cat", "dog", "1", "dog"), victim_classes=(1, 2))

@@ -1,4 +1,4 @@
-"""Which networks a command works with: the files given, or the base's default ones.
+"""Which networks a command or a call works with: the files given, or the base's default ones.
 
 Those are what the base's default pretraining makes; for features, where it has none, published weights.
 """
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from poisonsets.cli import output
-from poisonsets.cli.cache import cache_folder
+from poisonsets.door.cache import cache_folder
+from poisonsets.door.tell import Tell
 from poisonsets.manifests import spelling
 from poisonsets.manifests.errors import MissingError, UsageError
 
@@ -31,7 +31,7 @@ WHAT = {
 
 
 def attackers(
-    entry: RegisteredAttack, base: Base, given: list[Path], pool: list[Path], *, include: bool, quiet: bool
+    entry: RegisteredAttack, base: Base, given: list[Path], pool: list[Path], *, include: bool, tell: Tell
 ) -> Surrogates:
     """The attacker's networks: the files given, or the base's default one for the attack's need.
 
@@ -51,7 +51,7 @@ def attackers(
         return Surrogates()
     if given or pool:
         return Surrogates(tuple(map(read_network, given or pool)), pool=bool(pool), included=include)
-    return Surrogates((default_network(base, "--surrogate", role=role, quiet=quiet),), included=include)
+    return Surrogates((default_network(base, "--surrogate", role=role, tell=tell),), included=include)
 
 
 def read_network(given: Path) -> Weights:
@@ -93,14 +93,14 @@ def role_of(entry: RegisteredAttack) -> Role | None:
     return "features" if "features" in needs else None
 
 
-def default_network(base: Base, option: str, *, role: Role = "features", quiet: bool) -> Weights:
+def default_network(base: Base, option: str, *, role: Role = "features", tell: Tell) -> Weights:
     """A base's default network: trained the first time; for features of a base without a pretraining, published.
 
     Args:
         base: the base.
         option: the option that names a network instead, for the error.
         role: what it is for.
-        quiet: say nothing about it.
+        tell: told what is used, and how far its training is.
 
     Raises:
         MissingError: the base has no default network for this, or the published weights are not installed.
@@ -114,16 +114,35 @@ def default_network(base: Base, option: str, *, role: Role = "features", quiet: 
     if pretraining is None:
         if role != "features":
             raise _no_default(base, option, role)
-        return _published(base, quiet=quiet)
+        return _published(base, tell=tell)
     what = WHAT[role][0]
-    with output.progress(f"training the default {base.name} {what}", quiet=quiet) as report:
+    with tell.progress(f"training the default {base.name} {what}") as report:
         weights = cached_weights(pretraining, base, cache_folder(), device=torch.device("cpu"), progress=report)
-    output.note(
+    tell.note(
         f"using the default {what} of {base.name}: {pretraining.network} trained on classes "
-        f"{spelling.format_numbers(pretraining.classes)} ({weights.digest[:12]}...)",
-        quiet=quiet,
+        f"{spelling.format_numbers(pretraining.classes)} ({weights.digest[:12]}...)"
     )
     return weights
+
+
+def default_extractors(base: Base, wanted: Sequence[Protocol], *, tell: Tell) -> list[Weights]:
+    """The base's default network, where a protocol needs one.
+
+    Raises:
+        MissingError, DamagedError: as `default_network`, or the network fits no protocol.
+    """
+    from poisonsets.victims.scoring.extractors import fits, refuse_unmet
+    from poisonsets.victims.training.pretraining import default_pretraining
+
+    if all(one.training == "scratch" for one in wanted):
+        return []
+    if (pretraining := default_pretraining(base, "features")) is not None:
+        refuse_unmet(wanted, [pretraining.shape])
+    for one in wanted:
+        if one.training != "scratch" and not fits(one, default_shape(base)):
+            found = f"protocol {one.id} needs an extractor {one.shape}, and none was given"
+            raise MissingError(found, trained(base, "--extractor", str(one.shape)))
+    return [default_network(base, "--extractor", tell=tell)]
 
 
 def default_shape(base: Base) -> Shape:
@@ -135,7 +154,7 @@ def default_shape(base: Base) -> Shape:
     return shape_for(base.train.side) if pretraining is None else pretraining.shape
 
 
-def _published(base: Base, *, quiet: bool) -> Weights:
+def _published(base: Base, *, tell: Tell) -> Weights:
     """Published weights at the input size that suits the base.
 
     Raises:
@@ -152,10 +171,9 @@ def _published(base: Base, *, quiet: bool) -> Weights:
         raise MissingError(
             f"a network is needed, and that of bases without one of their own, {error.message}", error.remedy
         ) from error
-    output.note(
+    tell.note(
         f"using the default network of {base.name}: {NAME}@input={shape.input}, trained on {weights.dataset} "
-        f"({weights.digest[:12]}...)",
-        quiet=quiet,
+        f"({weights.digest[:12]}...)"
     )
     return weights
 

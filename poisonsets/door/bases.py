@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from poisonsets.cli.cache import cache_folder
+from poisonsets.door.cache import cache_folder
 
 if TYPE_CHECKING:
     from poisonsets.manifests.bases.dataset import Base
