@@ -3,6 +3,8 @@
 `store.disk` is the one in use. Tests put a subclass there whose k-th call raises, or kills the process, for every k.
 """
 
+import errno
+import fcntl
 import os
 import shutil
 from io import BufferedWriter, FileIO
@@ -10,6 +12,20 @@ from pathlib import Path
 from typing import Any
 
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+
+REMEDIES = {
+    errno.ENOSPC: "Choose an output on another disk, or free space there",
+    errno.EDQUOT: "Choose an output on another disk, or free some of your quota",
+    errno.EROFS: "Choose an output on a disk that can be written",
+    errno.ESTALE: "Mount the network disk again, or choose a local output",
+    errno.EIO: "Check the disk and its connection, or choose an output on another disk",
+}
+"""What to do where permissions are not the cause."""
+HELD = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES})
+# NFS locks by byte ranges of files open for writing, which a folder (EBADF) cannot be.
+NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EBADF})
+NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
+"""What a lock that another holds, and file systems without locks or fsync of folders, are told by."""
 
 
 class Disk:
@@ -30,6 +46,10 @@ class Disk:
     def fsync(self, descriptor: int) -> None:
         """Return once a file's bytes, or a folder's names, would survive a power cut."""
         os.fsync(descriptor)
+
+    def lock(self, descriptor: int) -> None:
+        """Lock a file or folder for this process alone; raises at once where another holds it."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def mkdir(self, path: Path) -> None:
         """Make one folder."""

@@ -4,7 +4,6 @@ A folder is locked itself, so no lock file is left behind. System calls that wri
 """
 
 import errno
-import fcntl
 import os
 import secrets
 import stat
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from poisonsets.manifests.errors import DamagedError, MissingError
-from poisonsets.manifests.files.disk import Disk
+from poisonsets.manifests.files.disk import HELD, NO_FOLDER_SYNC, NO_LOCKS, REMEDIES, Disk
 
 TEMPORARY = ".tmp"
 PERMISSIONS = "Check permissions and free space"
@@ -141,10 +140,13 @@ def read_file(path: Path, limit: int, *, follow: bool = False, remedy: str = "")
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
+    """Make the names in a folder survive a power cut, where its file system can promise that for folders."""
     descriptor = disk.open(folder, os.O_RDONLY)
     try:
         disk.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:  # SMB and FUSE have none, and keep names as they can
+            raise
     finally:
         os.close(descriptor)
 
@@ -231,7 +233,7 @@ def refusals(path: Path) -> Iterator[None]:
     except (NotADirectoryError, FileExistsError) as error:
         raise MissingError(f"{path}: a file stands where a folder is needed", OTHER_PLACE) from error
     except OSError as error:
-        raise MissingError(f"{path}: {reason(error)}", PERMISSIONS) from error
+        raise MissingError(f"{path}: {reason(error)}", REMEDIES.get(error.errno or 0, PERMISSIONS)) from error
 
 
 @contextmanager
@@ -264,9 +266,17 @@ def _open_descriptor(path: Path, *, follow: bool, remedy: str) -> int:
 def _acquire(descriptor: int, path: Path, deadline: float) -> None:
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            disk.lock(descriptor)
             return
         except OSError as error:
+            if error.errno in NO_LOCKS:
+                place = f"{path}: this file system has no locks ({reason(error)})"
+                raise MissingError(
+                    place, "Mount it with locks, or write to a local disk and copy the result"
+                ) from error
+            if error.errno not in HELD:
+                remedy = REMEDIES.get(error.errno or 0, PERMISSIONS)
+                raise MissingError(f"{path}: cannot be locked ({reason(error)})", remedy) from error
             if time.monotonic() >= deadline:
                 remedy = "Wait for it or choose another folder"
                 raise MissingError(f"{path}: another process is writing here", remedy) from error
