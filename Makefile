@@ -3,7 +3,7 @@ VENV ?= .venv
 PY   ?= python3
 BIN  := $(VENV)/bin
 
-.PHONY: demo test test-all mutants fuzz soak bench bench-device lint format schema docs clean
+.PHONY: demo test test-all mutants fuzz soak bench bench-device lint format schema docs gallery clean
 
 # torch and torchvision come in one resolver run, so that they are a matching pair.
 $(VENV)/.ready: pyproject.toml
@@ -60,6 +60,10 @@ schema: $(VENV)/.ready
 # Writes the generated parts of the docs anew after a change of settings, options or commands.
 docs: $(VENV)/.ready
 	PYTHONPATH=.:tests $(BIN)/python tests/reference.py
+
+# Draws docs/gallery.md's pictures anew, on a base of the cache.
+gallery: $(VENV)/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python tests/gallery.py $(BASE)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

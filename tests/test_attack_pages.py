@@ -275,3 +275,10 @@ def test_the_example_of_a_trigger_kind_is_made(tmp_path: Path, monkeypatch: pyte
     assert np.array_equal(stamped[2:6, 2:6], image[2:6, 2:6])
     assert (stamped[0] == (255, 0, 0)).all()
     assert (stamped[:, 7] == (255, 0, 0)).all()
+
+
+def test_the_gallery_has_a_picture_of_every_attack_and_trigger() -> None:
+    text, folder = (DOCS / "gallery.md").read_text(), DOCS / "images" / "gallery"
+    wanted = {f"attack-{name}.png" for name in OURS} | {f"trigger-{name}.png" for name in triggers.kinds()}
+    assert set(re.findall(r"images/gallery/([a-z-]+\.png)", text)) == wanted == {one.name for one in folder.iterdir()}
+    assert sum(one.stat().st_size for one in folder.iterdir()) < 1_500_000

@@ -68,7 +68,9 @@ def test_files_named_in_passing_exist(path: Path) -> None:
 
 def test_every_make_target_is_described() -> None:
     targets = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split()
-    described = re.findall(r"^\| `make ([a-z-]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    described = re.findall(
+        r"^\| `make ([a-z-]+)(?: [A-Z]+=\w+)?` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE
+    )
     assert sorted(described) == sorted({*targets} - {"clean"})
 
 
