@@ -58,6 +58,8 @@ def tell(report: Report) -> None:
             )
         print("not checked: " + "; ".join(report.not_checked))
     else:
+        for row in report.verdict_rows():
+            print(f"{row[0]}: {row[1]}")
         verdict, count = "damaged" if report.worst == 3 else "claims that do not hold", report.total - report.hints
         print(f"{report.path}: {verdict}, {count} finding{'s' if count > 1 else ''}")
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from poisonsets.manifests.verification.sample import SampleCoverage
 
 FindingKind = Literal["damage", "violation", "hint"]
+Verdict = Literal["clean", "false claim", "damaged", "cannot be judged"]
+VERDICTS: Final[tuple[Verdict, ...]] = ("clean", "false claim", "damaged", "cannot be judged")
 KINDS: Final[dict[str, FindingKind]] = {"D": "damage", "V": "violation", "H": "hint"}
 EXIT_CODES: Final[dict[FindingKind, int]] = {"damage": 3, "violation": 1, "hint": 0}
 SHOWN: Final = 10
@@ -110,6 +112,10 @@ class Findings:
         if len(self._first[finding.code]) < limits.FINDINGS_KEPT:
             self._first[finding.code].append(finding)
 
+    def trials_of(self, kind: FindingKind) -> tuple[int, ...]:
+        """The numbers, ascending, of the trials that have findings of this kind so far."""
+        return tuple(sorted(set().union(*(some for code, some in self._trials.items() if kind_of(code) == kind))))
+
     @property
     def worst(self) -> int:
         """The exit code of the gravest so far."""
@@ -137,6 +143,21 @@ def record(by_code: tuple[CodeFindings, ...]) -> dict[str, Any]:
     }
 
 
+def verdicts(trials: Iterable[int], judged: Iterable[int], findings: Findings) -> dict[Verdict, tuple[int, ...]]:
+    """The trials by verdict, ascending, each under the gravest; verdicts without trials are left out.
+
+    Args:
+        trials: the numbers of all that were to be judged.
+        judged: those that went through every check; of the others, silence proves nothing.
+    """
+    damaged, false, seen = set(findings.trials_of("damage")), set(findings.trials_of("violation")), set(judged)
+    found: defaultdict[Verdict, list[int]] = defaultdict(list)
+    for one in sorted(trials):
+        sound: Verdict = "clean" if one in seen else "cannot be judged"
+        found["damaged" if one in damaged else "false claim" if one in false else sound].append(one)
+    return {verdict: tuple(found[verdict]) for verdict in VERDICTS if verdict in found}
+
+
 @dataclass(frozen=True)
 class Report:
     """The result of a verification.
@@ -152,6 +173,7 @@ class Report:
         figures: how far the poisons moved; None if no trial was judged.
         sample: which part of the set was read; None for all of it.
         plugins: what other packages brought to the verification: `check V901 of their-package 1.5`.
+        verdicts: the numbers of the trials that were read, by verdict. Findings of the whole set are no trial's.
     """
 
     path: str
@@ -163,6 +185,7 @@ class Report:
     not_checked: tuple[str, ...]
     figures: Figures | None
     sample: SampleCoverage | None
+    verdicts: dict[Verdict, tuple[int, ...]]
     plugins: tuple[str, ...] = ()
 
     @property
@@ -195,6 +218,13 @@ class Report:
         """What a clean report proves, in words; a sample proves it of the trials that were read only."""
         part = " in the trials that were read" if self.sample is not None and self.sample.unread else ""
         return f"every claim that bytes can prove holds{part}"
+
+    def verdict_rows(self) -> tuple[tuple[str, str], ...]:
+        """`verdicts` as (verdict, trials) rows for people: ("false claim", "2 trials: 3,7")."""
+        return tuple(
+            (verdict, f"{len(trials)} trial{'s' * (len(trials) > 1)}: {format_numbers(trials)}")
+            for verdict, trials in self.verdicts.items()
+        )
 
     def rates_line(self) -> str:
         """`rates` on one line, shares also as percentages."""

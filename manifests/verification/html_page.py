@@ -122,6 +122,8 @@ def amplified(image: Images, base: Images) -> tuple[Images, int]:
 def _summary(report: Report) -> Iterator[str]:
     rows = [("set", report.path), ("content digest", report.content_digest or "none: the manifest cannot be read")]
     rows += [(name, str(value)) for name, value in report.checked.items()]
+    if not report.clean:
+        rows += [(f"verdict: {verdict}", trials) for verdict, trials in report.verdict_rows()]
     if report.rates:
         rows.append(("poisons per trial", report.rates_line()))
     yield _table(rows)

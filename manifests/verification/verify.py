@@ -1,7 +1,7 @@
 """Verify a poison set: recompute every claim that its bytes can prove, and list those they cannot.
 
-Integrity comes first; a damaged set is not judged further. Nothing here imports torch, runs code from the set, or
-writes a file.
+Integrity comes first; trials whose shards are damaged are not judged, the others are. Nothing here imports torch, runs
+code from the set, or writes a file.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from poisonsets.manifests.spelling import format_numbers
 from poisonsets.manifests.trials.published import PublishedSetup, trials_of
 from poisonsets.manifests.verification.check_registry import FIGURES_CHECKS, SET_CHECKS, TRIAL_CHECKS, modules
 from poisonsets.manifests.verification.checks import integrity
-from poisonsets.manifests.verification.findings import Finding, Findings, Report, kind_of
+from poisonsets.manifests.verification.findings import Finding, Findings, Report, kind_of, verdicts
 from poisonsets.manifests.verification.sample import Sample, SampleCoverage
 from poisonsets.manifests.verification.subjects import CheckedSet, CheckedTrial, exempts_trigger
 from poisonsets.manifests.verification.tally import Tally
@@ -55,8 +55,8 @@ def verify(
         compat: add the verdict of the published benchmark's checker.
 
     Raises:
-        MissingError: there is no such folder or base.
-        DamagedError: as `find_base`; what is damaged in the set is a finding.
+        MissingError: there is no such folder, or no such base and nothing is damaged.
+        DamagedError: likewise, as `find_base`; what is damaged in the set is a finding.
     """
     judged = _Judged()
     try:
@@ -68,27 +68,41 @@ def verify(
     trials, sampled = _chosen(opened, sample)
     for finding in integrity.check_files(opened, unread=_shards(opened, sampled)):
         judged.findings.add(finding)
-    if judged.findings.worst == 0:
-        checked = CheckedSet(opened, find_base(opened.manifest.base).as_pinned(opened.manifest.base), setup)
+    base = _base(opened, find_base, judged.findings)
+    if base is not None:
+        checked = CheckedSet(opened, base, setup)
         for code, check_set in SET_CHECKS.items():
             _collect(partial(check_set, checked), code, None, judged.findings)
+        damaged = set(judged.findings.trials_of("damage"))
         for done, trial in enumerate(trials):
-            _check_trial(checked, trial, judged)
+            if trial.number not in damaged:
+                _check_trial(checked, trial, judged)
             progress(done + 1, len(trials))
         for code, check_figures in FIGURES_CHECKS.items() if compat else ():
             _collect(partial(check_figures, judged.tally.figures()), code, None, judged.findings)
-        judged.finished = True
+        judged.finished = bool(judged.trials)
     return _report(path, opened, judged, trials, sampled, setup)
 
 
 @dataclass
 class _Judged:
-    """What has been found so far; `finished` if the trials were judged."""
+    """What has been found so far; `trials` went through every check, `finished` if there are any and all is done."""
 
     findings: Findings = field(default_factory=Findings)
     counts: list[PoisonCounts] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
+    trials: list[int] = field(default_factory=list)
     finished: bool = False
+
+
+def _base(opened: PoisonSet, find_base: Callable[[BasePin], Base], findings: Findings) -> Base | None:
+    """The set's base; None where it cannot be had and damage has been found, which must not be lost with it."""
+    try:
+        return find_base(opened.manifest.base).as_pinned(opened.manifest.base)
+    except (DamagedError, MissingError):
+        if findings.worst == 0:
+            raise
+        return None
 
 
 def _chosen(opened: PoisonSet, sample: Sample | None) -> tuple[tuple[OpenTrial, ...], SampleCoverage | None]:
@@ -120,6 +134,7 @@ def _check_trial(checked: CheckedSet, trial: OpenTrial, judged: _Judged) -> None
     base, checked_trial = checked.base, _checked_trial(checked, trial, samples)
     for code, check in TRIAL_CHECKS.items():
         _collect(partial(check, checked_trial), code, trial.number, findings)
+    judged.trials.append(trial.number)
     with suppress(DamagedError, UsageError):  # the checks have reported the trigger
         judged.tally.add(checked_trial)
     if findings.worst == 0:
@@ -173,6 +188,7 @@ def _report(
         not_checked=NOT_PROVABLE + _not_checked(opened, sampled, setup),
         figures=judged.tally.figures() if judged.finished else None,
         sample=sampled,
+        verdicts=verdicts([trial.number for trial in trials], judged.trials, judged.findings),
     )
 
 

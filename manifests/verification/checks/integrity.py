@@ -27,30 +27,32 @@ REMEDY = "Fetch the set again"
 
 def check_files(opened: PoisonSet, unread: Collection[str] = ()) -> Iterator[Finding]:
     """D102, D103, D104 and D106 over the whole folder; of the `unread` files, check name, kind and size only."""
+    trial_of = {path: number for number, paths in opened.shards.items() for path in paths}
     for record in opened.manifest.files:
+        trial = trial_of.get(record.path)
         if record.path in unread:
-            yield from _check_size(opened.path, record)
+            yield from _check_size(opened.path, record, trial)
             continue
         try:
             opened.read(record.path)
         except DamagedError as error:
             gone = not (opened.path / record.path).exists()
-            yield Finding("D102" if gone else "D103", error.message, REMEDY, part=record.path)
+            yield Finding("D102" if gone else "D103", error.message, REMEDY, part=record.path, trial=trial)
     yield from _check_run(opened.path)
     yield from _check_unlisted(opened.path, {record.path for record in opened.manifest.files} | {MANIFEST, RUN})
 
 
-def _check_size(folder: Path, record: FileRecord) -> Iterator[Finding]:
+def _check_size(folder: Path, record: FileRecord, trial: int | None) -> Iterator[Finding]:
     """Check that an unread file exists and has the recorded size; D104 checks its kind."""
     try:
         size = (folder / record.path).lstat().st_size
     except OSError as error:
         message = f"{folder}: {record.path} is missing or cannot be read ({error.strerror})"
-        yield Finding("D102", message, REMEDY, part=record.path)
+        yield Finding("D102", message, REMEDY, part=record.path, trial=trial)
         return
     if size != record.bytes:
         message = f"{folder}: {record.path} has {size} bytes, the manifest says {record.bytes}"
-        yield Finding("D103", message, REMEDY, part=record.path)
+        yield Finding("D103", message, REMEDY, part=record.path, trial=trial)
 
 
 def _check_run(folder: Path) -> Iterator[Finding]:

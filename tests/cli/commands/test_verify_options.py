@@ -107,7 +107,7 @@ def of(*some: Finding) -> Report:
     found = Findings()
     for one in some:
         found.add(one)
-    return Report("x", None, found.by_code(), {}, {}, (), (), None, None)
+    return Report("x", None, found.by_code(), {}, {}, (), (), None, None, {})
 
 
 def test_a_hint_that_many_trials_give_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

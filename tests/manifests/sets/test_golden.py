@@ -87,6 +87,7 @@ def test_the_set_verifies() -> None:
             "trials_beyond": (1,),
         },
         "sample": None,
+        "verdicts": {"clean": (0, 1)},
         "counts": (),
         "clean": True,
     }

@@ -83,7 +83,7 @@ def test_exchanged_shards_are_damage(copy: Path, base: Base) -> None:
     first.write_bytes(second.read_bytes())
     second.write_bytes(data)
     places = {finding.place for finding in check(copy, base).findings}
-    assert places == {FILES[3], FILES[4]}
+    assert places == {f"trial 0 {FILES[3]}", f"trial 1 {FILES[4]}"}
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -95,7 +95,7 @@ def test_d102_d103_names_and_sizes_of_other_trials_are_always_checked(honest: Pa
     longer.write_bytes(longer.read_bytes() + b"x")
     gone.unlink()
     found = {(one.code, one.place) for one in check(honest, base, 1).findings}
-    assert found == {("D103", f"poisons/{longer.name}"), ("D102", f"poisons/{gone.name}")}
+    assert found == {("D103", f"trial 0 poisons/{longer.name}"), ("D102", f"trial 4 poisons/{gone.name}")}
 
 
 def test_d104_a_link_in_the_place_of_an_unread_shard_is_found(honest: Path, tmp_path: Path, base: Base) -> None:
