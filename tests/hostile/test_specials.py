@@ -96,7 +96,7 @@ def test_in_the_place_of_a_file_of_a_set(tmp_path: Path, put: Put, name: str) ->
     put(path, tmp_path / "real")
     report = verify(tmp_path / "set", find)
     assert report.worst == 3
-    assert {finding.code for finding in report.findings} <= {"D101", "D102", "D103", "D104", "D106"}
+    assert {finding.code for finding in report.findings} <= {"D101", "D102", "D103", "D104", "D105", "D106"}
     assert any(name in finding.place for finding in report.findings)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from forge import Draft, check, forge
 
 from poisonsets.manifests.bases.dataset import Base
@@ -92,11 +93,15 @@ def test_no_figure_is_rounded_up() -> None:
     assert [decimals(value) for value in (1.0, 0.99999, 0.5, -0.12345)] == ["1.0000", "0.9999", "0.5000", "-0.1235"]
 
 
-def test_what_is_damaged_has_no_figures(five: Path, tmp_path: Path, base: Base) -> None:
+@pytest.mark.parametrize(("part", "measured"), [("README.md", True), ("poisons/*.tar", False)])
+def test_trials_that_are_whole_have_figures_and_damaged_ones_none(
+    five: Path, tmp_path: Path, base: Base, part: str, measured: bool
+) -> None:
     def nothing(draft: Draft) -> None:
         del draft
 
     broken = forge(five, tmp_path / "set", nothing)
-    (broken / "README.md").write_text("x")
+    for path in broken.glob(part):
+        path.write_text("x")
     report = check(broken, base)
-    assert (report.worst, report.figures) == (3, None)
+    assert (report.worst, report.figures is not None) == (3, measured)
