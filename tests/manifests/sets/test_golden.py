@@ -88,6 +88,7 @@ def test_the_set_verifies() -> None:
         },
         "sample": None,
         "verdicts": {"clean": (0, 1)},
+        "plugins": (),
         "counts": (),
         "clean": True,
     }
