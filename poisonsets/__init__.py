@@ -12,6 +12,7 @@ Importing this package loads nothing heavy: each verb is loaded when it is first
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from poisonsets.door.compare import compare
     from poisonsets.door.craft import craft
     from poisonsets.door.evaluate import evaluate
     from poisonsets.door.list_attacks import list_attacks
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from poisonsets.door.verify import verify
 
 __version__ = "0.1.0"
-__all__ = ["craft", "evaluate", "list_attacks", "load_network", "open_base", "open_set", "score", "verify"]
+__all__ = ["compare", "craft", "evaluate", "list_attacks", "load_network", "open_base", "open_set", "score", "verify"]
 
 
 def __getattr__(name: str) -> Any:

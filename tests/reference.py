@@ -17,6 +17,7 @@ import typer
 from device.figures import steps_table
 from typer.models import ArgumentInfo
 
+import poisonsets
 from poisonsets import attacks, triggers
 from poisonsets.cli import main
 from poisonsets.manifests import spelling
@@ -105,6 +106,25 @@ def options_table(name: str, command: Callable[..., None]) -> str:
     return "\n".join(lines).replace("  ", " ")
 
 
+def api_entry(function: Callable[..., Any]) -> str:
+    """A function's signature, a parameter a line, and its docstring."""
+    given = inspect.signature(function)
+    lines, named = [f"{function.__name__}("], False
+    for one in given.parameters.values():
+        if one.kind is one.KEYWORD_ONLY and not named:
+            lines.append("    *,")
+        named = named or one.kind in (one.KEYWORD_ONLY, one.VAR_POSITIONAL)
+        lines.append(f"    {_short(str(one))},")
+    signature = "\n".join([*lines, f") -> {_short(inspect.formatannotation(given.return_annotation))}"])
+    return f"```\n{signature}\n\n{inspect.getdoc(function)}\n```"
+
+
+def _short(hint: str) -> str:
+    """A type as a reader says it: without its module and quotes."""
+    plain = re.sub(r"(?:[a-z_]+[.])+(?=[A-Z])", "", hint)
+    return re.sub(r"(: |^)'([^']*)'", r"\1\2", plain)
+
+
 def page_parts() -> Iterator[tuple[Path, str, Callable[[], str]]]:
     """Every generated part: its page, its name, and what writes it."""
     for name, entry in attacks.attacks().items():
@@ -115,6 +135,8 @@ def page_parts() -> Iterator[tuple[Path, str, Callable[[], str]]]:
         yield DOCS / "triggers.md", f"options of {name}", lambda kind=kind: settings_table(kind.factory, "option")
     for name, command in commands():
         yield DOCS / "cli.md", name, lambda name=name, command=command: options_table(name, command)
+    for name in poisonsets.__all__:
+        yield DOCS / "api.md", name, lambda name=name: api_entry(getattr(poisonsets, name))
     yield DOCS / "results" / "device.md", "steps", steps_table
 
 

@@ -18,7 +18,9 @@ from forge import forge, noise_request, small_base, small_set
 from reference import commands
 
 from poisonsets.cli.main import app
+from poisonsets.cli.main import run as run_command
 from poisonsets.manifests import limits
+from poisonsets.victims.comparison.results_files import read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = (ROOT / "manifests" / "SPEC.md").read_text()
@@ -145,6 +147,33 @@ def test_the_python_page_runs(
     assert names["report"].clean
     assert len(names["score"].rows) == 2
     assert "trial 7 is not in the set" in capsys.readouterr().out
+
+
+def test_the_page_on_defences_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: Path
+) -> None:
+    """Its second block types our commands, which stand beside the interpreter."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POISONSETS_CACHE", str(cache))
+    names: dict[str, Any] = {}
+    ran = []
+    python, shell = blocks(ROOT / "docs" / "defence.md")
+    assert len(python.splitlines()) < 40
+    exec(compile(python, "docs/defence.md", "exec"), names)  # noqa: S102
+    table = capsys.readouterr().out
+    assert all(victim in table for victim in ("undefended", "neighbours_agree", "random_removal"))
+
+    def run(command: list[str], *, check: bool) -> None:
+        assert check
+        assert command[0] == "poisonsets"
+        ran.append(command[1])
+        assert run_command(command[1:]) == 0
+
+    monkeypatch.setattr("subprocess.run", run)
+    exec(compile(shell, "docs/defence.md", "exec"), names)  # noqa: S102
+    assert ran == ["export", "score"]
+    theirs = sorted(read_results([tmp_path / "mine"]), key=lambda row: row.trial)
+    assert [row.success for row in theirs] == [row.success for row in names["scores"][1]]
 
 
 def test_the_lines_of_the_page_on_scores_print_what_they_say(capsys: pytest.CaptureFixture[str]) -> None:
