@@ -1,4 +1,4 @@
-"""`poisonsets show`: what a poison set, a weights file or a kept victim says of itself."""
+"""`poisonsets show`: what a poison set, a results folder, a weights file or a kept victim says of itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ WORST = "worst"
 
 
 def show(
-    path: Annotated[Path, typer.Argument(help="A set's folder, a .safetensors file, or a name of weights.")],
+    path: Annotated[
+        Path, typer.Argument(help="A folder of a set or of results, a .safetensors file, a name of weights.")
+    ],
     picture: Annotated[
         Path | None,
         in_output(help="Write base, poison, difference and target to this new .png, .pdf or .svg."),
@@ -45,13 +47,14 @@ def show(
     base: options.PinnedBase = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what a poison set's manifest (or a network's or victim's file) claims; nothing is checked against a base."""
+    """Show what a set's manifest, a results folder, or a network's or victim's file says; nothing is checked."""
     if picture is None and (trials is not None or slots != WORST):
         raise UsageError("--trials and --slots choose what a picture shows", "Add --picture FILE.png")
-    if path.suffix == ".safetensors" or _is_cached(path):
+    results = (path / "settings.json").is_file() and not (path / "manifest.json").exists()
+    if path.suffix == ".safetensors" or _is_cached(path) or results:
         if picture is not None:
             raise UsageError("--picture is of a poison set", "Give the set's folder")
-        _show_file(path, as_json)
+        (_show_results if results else _show_file)(path, as_json)
     else:
         _show_set(path, _Wanted(picture, trials, slots) if picture else None, base, as_json)
 
@@ -154,6 +157,15 @@ def _is_cached(path: Path) -> bool:
     """Whether nothing lies at a path, but the cache has weights of that name."""
     cached = cache_folder() / "weights" / f"{path}.safetensors"
     return len(path.parts) == 1 and not path.exists() and cached.is_file()
+
+
+def _show_results(path: Path, as_json: bool) -> None:
+    """What the rows of a results folder say, a line a protocol and extractor."""
+    from poisonsets.victims.comparison.formats import written
+    from poisonsets.victims.comparison.ranking import compare_rows
+    from poisonsets.victims.comparison.results_files import read_results
+
+    print(written(compare_rows(read_results([path]), "protocol"), "json" if as_json else "table"), end="")
 
 
 def _show_file(path: Path, as_json: bool) -> None:

@@ -40,6 +40,10 @@ def test_predictions_come_back_as_rows(cli: Cli, here: Path, honest: Path) -> No
         assert row["epsilon"] == 8
     assert sorted(path.name for path in (here / "r" / "rows").iterdir())
     assert "own/means" in cli(*back).out
+    assert "means" in cli("show", "r").out
+    (group,) = cli("show", "r", "--json").document()["groups"]
+    assert [entry["trials"] for entry in group["entries"]] == [2]
+    cli("show", "r", "--picture", "p.png").refused(2, "--picture is of a poison set")
     named = cli(*back, "--victim", "centroids", "--fail-under", "1")
     assert named.code == 1
     assert "own/centroids" in named.out
