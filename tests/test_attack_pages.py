@@ -109,12 +109,11 @@ def test_the_index_is_the_registrys() -> None:
 
 
 def test_the_index_has_the_shipped_settings() -> None:
-    shipped = {
-        attack: " ".join(f"{key}={value}" for key, value in given.items())
-        for attack, given in tables()["digits"].items()
-    }
-    assert set(tables()) == {"digits"}
-    assert {row[0]: row[1].strip("`") for row in rows(INDEX, "| attack | `digits` |")} == shipped
+    for preset, of_attacks in tables().items():
+        shipped = {
+            attack: " ".join(f"{key}={value}" for key, value in given.items()) for attack, given in of_attacks.items()
+        }
+        assert {row[0]: row[1].strip("`") for row in rows(INDEX, f"| attack | `{preset}` |")} == shipped
     for name in names():
         assert f"`{name}`" in sections(INDEX)["Settings by name"]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_attack(
-    name: Annotated[str, typer.Argument(autocompletion=names("attacks"), help="An attack: see `list attacks`.")],
+    name: Annotated[str, typer.Argument(autocompletion=names("attacks"), help="One of `poisonsets list attacks`.")],
     as_json: options.Json = False,
 ) -> None:
     """Run the laws of attacks on an installed one: tiny trials, tiny untrained networks, the CPU."""

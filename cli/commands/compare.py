@@ -16,7 +16,7 @@ from poisonsets.manifests.errors import UsageError
 def compare(
     results: Annotated[
         list[Path],
-        typer.Argument(help="Results folders, folders of such, row files, or documents of `score --json`."),
+        typer.Argument(help="Results folders, folders of such, row files, or JSON documents of scores."),
     ],
     by: Annotated[
         Literal["attack", "defence", "protocol", "suite"],

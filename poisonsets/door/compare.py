@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from poisonsets.door.errors import speaks_python
 from poisonsets.door.frames import frame
 from poisonsets.door.results import Results
+from poisonsets.manifests.errors import UsageError
 from poisonsets.victims.comparison.entries import By
 from poisonsets.victims.comparison.formats import Format, written
 from poisonsets.victims.comparison.ranking import Comparison, compare_rows
@@ -61,4 +62,6 @@ def compare(*results: Results | str | Path, by: By = "attack", protocols: Sequen
     rows = {row.job: row for one in results if isinstance(one, Results) for row in one.rows}
     if paths := [Path(one) for one in results if not isinstance(one, Results)]:
         rows |= {row.job: row for row in read_results(paths)}
+    if not rows:
+        raise UsageError("no rows to compare", "Give results of a score or an evaluation, or their folders")
     return Compared(compare_rows(rows.values(), by, protocols))

@@ -9,7 +9,7 @@ from poisonsets.manifests.errors import PoisonsetsError
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
-COMMAND = re.compile(r"(`poisonsets [^`]*`)")
+COMMAND = re.compile(r"(`poisonsets\s[^`]*`)")
 QUOTED = re.compile(r"`(--[a-z][a-z-]*|-o) ([^`]+)`")
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-o\b)")
 NAMES = {"-o": "out", "--output": "out", "--set": "settings", "--victim-seeds": "seeds"}

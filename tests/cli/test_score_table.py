@@ -62,7 +62,7 @@ def test_another_composition_than_the_sets_is_said(cli: Cli, honest: Path) -> No
 def test_a_protocol_that_cannot_be_met_is_refused_before_any_training(
     cli: Cli, here: Path, honest: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], fragment: str
 ) -> None:
-    monkeypatch.setattr("poisonsets.cli.commands.score.default_network", lambda *_, **__: pytest.fail("it was trained"))
+    monkeypatch.setattr("poisonsets.door.networks.default_network", lambda *_, **__: pytest.fail("it was trained"))
     cli("score", honest, *options, "-o", "results").refused(2, fragment)
     assert not list(here.iterdir())
 

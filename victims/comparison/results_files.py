@@ -14,7 +14,7 @@ from poisonsets.victims.results.job import base_digest
 from poisonsets.victims.results.row import Row
 
 _MEASURED: Final = ("targets", "source_poisoned", "source_control", "control_rows", "clean_correct", "control_correct")
-_REMEDY: Final = "Give folders that `score -o` wrote, their row files, or documents of `score --json`"
+_REMEDY: Final = "Give results folders, their row files, or the JSON documents of scores"
 
 
 def read_results(paths: Iterable[Path]) -> tuple[Row, ...]:

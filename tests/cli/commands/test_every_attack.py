@@ -159,7 +159,7 @@ REFUSED = {
         2,
         "999 poisons cannot be drawn",
     ),
-    "no such settings": (("craft", "noise", *CRAFT, "--preset", "fast"), 2, "published, digits"),
+    "no such settings": (("craft", "noise", *CRAFT, "--preset", "fast"), 2, "published, augmented, digits"),
     "no such precision": (
         ("craft", "noise", *CRAFT, "--precision", "fp16"),
         2,

@@ -152,3 +152,16 @@ def test_tables_have_a_row_a_trial(made: PoisonSet) -> None:
     pytest.importorskip("pandas")
     assert list(made.to_frame()["trial"]) == [0, 1]
     assert ps.verify(made).to_frame().empty
+
+
+def test_results_are_compared_and_nothing_is_not(made: PoisonSet) -> None:
+    def first(training_set: Any, queries: Any) -> list[int]:
+        return [0] * len(queries)
+
+    table = ps.compare(ps.evaluate(made, first), ps.evaluate(made, first, victim="second"), by="defence")
+    assert len(table) == 1
+    assert "first" in str(table)
+    assert "second" in table.text("md")
+    assert "<script" not in table._repr_html_()
+    with pytest.raises(UsageError, match="no rows to compare"):
+        ps.compare()
