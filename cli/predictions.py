@@ -41,12 +41,12 @@ def scored(file: Path, found: Subject, asked: Asked, *, results: Path | None, re
         MissingError, DamagedError: as `read_predictions` and `open_results`.
     """
     from poisonsets.victims.scoring.own import OwnVictim, score_answers
-    from poisonsets.victims.scoring.predictions_file import answer_from, read_predictions, task_names
+    from poisonsets.victims.scoring.predictions_file import answer_from, read_predictions, trainings
 
     if found.whole is not None:
         raise UsageError(f"{found.path} has no manifest, so no queries were written", "Leave out --predictions")
     given = read_predictions(file)
-    wanted = task_names(found.opened, found.base, asked.trials, asked.victim_seeds)
+    wanted = trainings(found.opened, found.base, asked.trials, asked.victim_seeds)
     answer = answer_from(given, wanted, found.opened.manifest.content_digest, str(file))
     return score_answers(
         found.opened,

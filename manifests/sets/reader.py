@@ -7,7 +7,7 @@ for trial in open_set("FOLDER").trials:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -138,7 +138,7 @@ class PoisonSet:
         return tuple(self._trials.values())
 
     @cached_property
-    def _trials(self) -> dict[int, OpenTrial]:
+    def _trials(self) -> Mapping[int, OpenTrial]:
         return {record.trial: OpenTrial(self, record) for record in self.manifest.trials}
 
     def trial(self, number: int) -> OpenTrial:

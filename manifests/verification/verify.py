@@ -80,19 +80,17 @@ def verify(
             progress(done + 1, len(trials))
         for code, check_figures in FIGURES_CHECKS.items() if compat else ():
             _collect(partial(check_figures, judged.tally.figures()), code, None, judged.findings)
-        judged.finished = bool(judged.trials)
     return _report(path, opened, judged, trials, sampled, setup)
 
 
 @dataclass
 class _Judged:
-    """What has been found so far; `trials` went through every check, `finished` if there are any and all is done."""
+    """What has been found so far; `trials` went through every check."""
 
     findings: Findings = field(default_factory=Findings)
     counts: list[PoisonCounts] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     trials: list[int] = field(default_factory=list)
-    finished: bool = False
 
 
 def _base(opened: PoisonSet, find_base: Callable[[BasePin], Base], findings: Findings) -> Base | None:
@@ -186,7 +184,7 @@ def _report(
         rates=spans(judged.counts) if judged.findings.worst == 0 else {},
         exempt=tuple(trial.number for trial in trials if exempts_trigger(trial.record)),
         not_checked=NOT_PROVABLE + _not_checked(opened, sampled, setup),
-        figures=judged.tally.figures() if judged.finished else None,
+        figures=judged.tally.figures() if judged.trials else None,
         sample=sampled,
         verdicts=verdicts([trial.number for trial in trials], judged.trials, judged.findings),
     )

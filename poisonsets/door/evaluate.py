@@ -7,7 +7,7 @@ from poisonsets.door.errors import speaks_python
 from poisonsets.door.results import Results
 from poisonsets.door.verified import verified
 from poisonsets.manifests.sets.reader import PoisonSet
-from poisonsets.victims.scoring.own import FitPredict, OwnVictim, evaluate_set
+from poisonsets.victims.scoring.own import FitPredict, OwnVictim, calling, score_answers
 
 
 @speaks_python
@@ -45,10 +45,10 @@ def evaluate(
     """
     name = victim or str(getattr(fit_predict, "__name__", type(fit_predict).__name__))
     with verified(path, base) as (opened, dataset):
-        found = evaluate_set(
+        found = score_answers(
             opened,
             dataset,
-            fit_predict,
+            calling(fit_predict),
             victim=OwnVictim(name, package),
             trials=trials,
             victim_seeds=seeds,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from poisonsets.door import markup
 from poisonsets.door.bases import finder
 from poisonsets.door.errors import speaks_python
 from poisonsets.door.frames import frame
+from poisonsets.door.items import Items
 from poisonsets.door.trial import Trial
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.sets import reader
@@ -18,14 +19,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class PoisonSet(reader.PoisonSet):
+class PoisonSet(reader.PoisonSet, Items[Trial]):
     """An open poison set. `len` counts its trials; `set[0]`, `set[:3]` and iteration go by their order, `trial(7)` by
     their number. `path` is its folder, `manifest` everything that it says of itself."""
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:
         """Every trial, in ascending order."""
-        return tuple(Trial(self, record, lambda: self.base) for record in self.manifest.trials)
+        return tuple(self._trials.values())
+
+    @cached_property
+    def _trials(self) -> Mapping[int, Trial]:
+        return {record.trial: Trial(self, record, lambda: self.base) for record in self.manifest.trials}
 
     @cached_property
     def base(self) -> Base:
@@ -40,21 +45,10 @@ class PoisonSet(reader.PoisonSet):
     @speaks_python
     def trial(self, number: int) -> Trial:
         """The trial of that number. Raises UsageError where the set has none."""
-        super().trial(number)
-        return next(one for one in self.trials if one.number == number)
+        return self._trials[super().trial(number).number]
 
-    def __len__(self) -> int:
-        return len(self.trials)
-
-    def __iter__(self) -> Iterator[Trial]:
-        return iter(self.trials)
-
-    @overload
-    def __getitem__(self, place: int) -> Trial: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[Trial, ...]: ...
-    def __getitem__(self, place: int | slice) -> Trial | tuple[Trial, ...]:
-        return self.trials[place]
+    def _items(self) -> tuple[Trial, ...]:
+        return self.trials
 
     def __repr__(self) -> str:
         said = self.manifest

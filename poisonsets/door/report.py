@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from poisonsets.door import markup
 from poisonsets.door.frames import frame
+from poisonsets.door.items import Items
 from poisonsets.manifests.verification import findings
 from poisonsets.manifests.verification.findings import Finding
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class VerificationReport:
+class VerificationReport(Items[Finding]):
     """What verification found. `len`, iteration and indexing go over the findings, of which the first of each code are
     kept; it is true in a condition where every claim that bytes can prove holds.
 
@@ -39,18 +39,8 @@ class VerificationReport:
     def __bool__(self) -> bool:
         return self.clean
 
-    def __len__(self) -> int:
-        return len(self.findings)
-
-    def __iter__(self) -> Iterator[Finding]:
-        return iter(self.findings)
-
-    @overload
-    def __getitem__(self, place: int) -> Finding: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[Finding, ...]: ...
-    def __getitem__(self, place: int | slice) -> Finding | tuple[Finding, ...]:
-        return self.findings[place]
+    def _items(self) -> tuple[Finding, ...]:
+        return self.findings
 
     def __repr__(self) -> str:
         found = f"{self.details.total} finding{'' if self.details.total == 1 else 's'}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from poisonsets.door import markup
 from poisonsets.door.frames import frame
+from poisonsets.door.items import Items
 from poisonsets.victims.results.row import Row
 from poisonsets.victims.results.summary import METRIC, Rate, Summary
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Results:
+class Results(Items[Row]):
     """The rows of a score. `len`, iteration and indexing go over the rows.
 
     Attributes:
@@ -27,18 +27,8 @@ class Results:
     rows: tuple[Row, ...]
     summaries: tuple[Summary, ...]
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(self.rows)
-
-    @overload
-    def __getitem__(self, place: int) -> Row: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[Row, ...]: ...
-    def __getitem__(self, place: int | slice) -> Row | tuple[Row, ...]:
-        return self.rows[place]
+    def _items(self) -> tuple[Row, ...]:
+        return self.rows
 
     def __repr__(self) -> str:
         rates = ", ".join(f"{o.protocol} {_count(o.poisoned)} (control {_count(o.control)})" for o in self.summaries)

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from poisonsets.door import markup
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
@@ -128,10 +126,9 @@ class Trial(reader.OpenTrial):
 
 
 def _composed(base: Base, rows: TrainingRows, poisons: Images | None, *, remap: bool) -> TrainingSet:
-    classes, labels = base.victim_classes, rows.label
-    if remap:
-        places = np.full(len(base.classes), -1, dtype=np.int64)
-        places[list(classes)] = np.arange(len(classes))
-        labels = places[labels]
+    from poisonsets.victims.training.labels import positions
+
+    classes = base.victim_classes
+    labels = positions(rows.label, classes) if remap else rows.label
     names = tuple(base.classes[label] for label in classes)
     return TrainingSet(composed_images(base.train.images, rows, poisons), labels, rows, names)

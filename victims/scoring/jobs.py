@@ -63,14 +63,13 @@ class Job:
     @cached_property
     def identity(self) -> JobIdentity:
         """What names it."""
-        return JobIdentity(
-            content_digest=self.manifest.content_digest,
-            trial=self.trial.record.trial,
-            victim_classes=self.manifest.base.victim_classes,
+        return identity_of(
+            self.manifest,
+            self.trial,
+            self.victim_seed,
             protocol=self.protocol.id,
-            protocol_version=self.protocol.version,
+            version=self.protocol.version,
             extractor=None if self.extractor is None else self.extractor.digest,
-            victim_seed=self.victim_seed,
         )
 
     def shape(self) -> dict[str, Any]:
@@ -88,6 +87,27 @@ class Job:
         if not declared and isinstance(getattr(self.manifest, "setup", None), ForeignSetup):
             declared = None
         return threat_level(self.extractor, shape, declared, self.trial.record.trial)
+
+
+def identity_of(
+    manifest: ScorableManifest,
+    trial: ScorableTrial,
+    victim_seed: int,
+    *,
+    protocol: str,
+    version: int,
+    extractor: str | None,
+) -> JobIdentity:
+    """The identity of a job on a trial of a set, under a protocol of this id and version."""
+    return JobIdentity(
+        content_digest=manifest.content_digest,
+        trial=trial.record.trial,
+        victim_classes=manifest.base.victim_classes,
+        protocol=protocol,
+        protocol_version=version,
+        extractor=extractor,
+        victim_seed=victim_seed,
+    )
 
 
 def set_fields(manifest: ScorableManifest, trial: ScorableTrial) -> dict[str, Any]:

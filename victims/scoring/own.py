@@ -5,29 +5,29 @@ Rows are like any other: a defence that is no file of this project is counted, s
 
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 
 from poisonsets.manifests.bases.dataset import Base
-from poisonsets.manifests.errors import UsageError
+from poisonsets.manifests.errors import UsageError, ViolationError
 from poisonsets.manifests.files.pixels import Images
-from poisonsets.manifests.spelling import format_numbers
 from poisonsets.manifests.workers import Progress, silent
 from poisonsets.victims.results.folder import open_results
 from poisonsets.victims.results.job import JobIdentity
 from poisonsets.victims.results.row import Row
 from poisonsets.victims.results.summary import summarise
-from poisonsets.victims.scoring.jobs import finished_row, set_fields, stored_row, trial_images
-from poisonsets.victims.scoring.score import Score
+from poisonsets.victims.scoring.jobs import finished_row, identity_of, set_fields, stored_row, trial_images
+from poisonsets.victims.scoring.preflight import numbered_trials
+from poisonsets.victims.scoring.score import Score, results_settings
 from poisonsets.victims.scoring.subject import ScorableManifest, ScorableSet, ScorableTrial
-from poisonsets.victims.trainers.own.tasks import OwnTask, OwnTrainingSet, Role, predictions_of, tasks
-from poisonsets.victims.trainers.predictions import Evaluation
+from poisonsets.victims.trainers.own.tasks import OwnTask, OwnTrainingSet, own_pair, role_of, tasks
 from poisonsets.victims.trainers.victim_pair import JobInput
 
 FitPredict = Callable[..., object]
@@ -52,6 +52,11 @@ class OwnVictim:
         if not (0 < len(self.name) <= 100 and self.name.isprintable()):
             raise UsageError(f"a victim called {self.name[:100]!r}", "Give a name of 1 to 100 printable characters")
 
+    @property
+    def protocol(self) -> str:
+        """What stands in the place of a protocol's id."""
+        return f"{SUITE}/{self.name}"
+
 
 @dataclass(frozen=True)
 class OwnJob:
@@ -65,15 +70,8 @@ class OwnJob:
     @cached_property
     def identity(self) -> JobIdentity:
         """What names it."""
-        return JobIdentity(
-            content_digest=self.manifest.content_digest,
-            trial=self.trial.record.trial,
-            victim_classes=self.manifest.base.victim_classes,
-            protocol=f"{SUITE}/{self.victim.name}",
-            protocol_version=1,
-            extractor=None,
-            victim_seed=self.victim_seed,
-        )
+        named = self.victim.protocol
+        return identity_of(self.manifest, self.trial, self.victim_seed, protocol=named, version=1, extractor=None)
 
     def shape(self) -> dict[str, Any]:
         """Nobody knows its network."""
@@ -89,54 +87,15 @@ class OwnJob:
         return JobInput(self.trial.record, *trial_images(self.trial, base), self.victim_seed)
 
 
-def evaluate_set(
-    opened: ScorableSet,
-    base: Base,
-    fit_predict: FitPredict,
-    *,
-    victim: OwnVictim,
-    trials: Sequence[int] | None = None,
-    victim_seeds: Sequence[int] = (0,),
-    results: Path | None = None,
-    resume: bool = False,
-    progress: Progress = silent,
-) -> Score:
-    """Train a victim of the caller's own on each trial's poisons and on its clean control, and count.
-
-    It is called twice for each trial and seed, with equal seeds, in an order that a coin decides.
-
-    Args:
-        opened: the set; verify it first.
-        base: the base dataset that it pins.
-        fit_predict: trains and predicts.
-        victim: how rows call it.
-        trials: numbers of the trials; all where left out.
-        victim_seeds: one victim a trial for each.
-        results, resume: as for `score_set`.
-        progress: told the trainings done, and all.
-
-    Raises:
-        UsageError: predictions are not one for each query, or the set has no such trial.
-        MissingError, DamagedError: as `score_set`.
-        Exception: whatever the function raises.
-    """
+def calling(fit_predict: FitPredict) -> Answer:
+    """What answers a task by calling a function, with the victim seed where it takes one."""
     seeded = _takes_seed(fit_predict)
 
     def answer(task: OwnTask) -> object:
         given: tuple[OwnTrainingSet, Images] = task.training_set(), task.queries()
-        return fit_predict(*given, seed=task.job.victim_seed) if seeded else fit_predict(*given)
+        return fit_predict(*given, seed=task.spec.victim_seed) if seeded else fit_predict(*given)
 
-    return score_answers(
-        opened,
-        base,
-        answer,
-        victim=victim,
-        trials=trials,
-        victim_seeds=victim_seeds,
-        results=results,
-        resume=resume,
-        progress=progress,
-    )
+    return answer
 
 
 def score_answers(
@@ -151,20 +110,30 @@ def score_answers(
     resume: bool = False,
     progress: Progress = silent,
 ) -> Score:
-    """As `evaluate_set`, from what gives the predictions of a task, wherever they come from."""
+    """Count what victims of the caller's own say, each trained on a trial's poisons and on its clean control.
+
+    A victim is asked for twice for each trial and seed, with equal seeds, in an order that a coin decides.
+
+    Args:
+        opened: the set; verify it first.
+        base: the base dataset that it pins.
+        answer: gives the predictions of a task, wherever they come from; see `calling`.
+        victim: how rows call it.
+        trials: numbers of the trials; all where left out.
+        victim_seeds: one victim a trial for each.
+        results, resume: as for `score_set`.
+        progress: told the jobs done, and all.
+
+    Raises:
+        UsageError: predictions are not one for each query, or the set has no such trial.
+        MissingError, DamagedError: as `score_set`.
+        Exception: whatever `answer` raises.
+    """
     base = base.as_pinned(opened.manifest.base)
     jobs = own_jobs(opened, victim, trials, victim_seeds)
-    pinned = {name: pin.digest for name, pin in opened.manifest.base.splits.items()}
-    settings = {
-        "format": "poisonset-results/3",
-        "content_digest": opened.manifest.content_digest,
-        "base": pinned,
-        "protocols": [f"{jobs[0].identity.protocol} v1"],
-        "extractors": [],
-        "victim_classes": list(base.victim_classes),
-        "device": "unknown",
-        "torch": torch.__version__,
-    }
+    settings = results_settings(
+        opened.manifest, base, protocols=[f"{victim.protocol} v1"], extractors=(), device="unknown"
+    )
     rows = []
     with open_results(results, settings, resume=resume) if results else nullcontext() as folder:
         for number, job in enumerate(jobs):
@@ -182,21 +151,21 @@ def own_jobs(
     opened: ScorableSet, victim: OwnVictim, trials: Sequence[int] | None, victim_seeds: Sequence[int]
 ) -> list[OwnJob]:
     """The jobs of some trials and seeds; a UsageError where the set has no such trial."""
-    by_number: Mapping[int, ScorableTrial] = {one.record.trial: one for one in opened.trials}
-    wanted = by_number if trials is None else dict.fromkeys(trials)
-    if missing := set(wanted) - set(by_number):
-        raise UsageError(f"trial {min(missing)} is not in the set (it has {format_numbers(by_number)})")
-    seeds = dict.fromkeys(victim_seeds)
-    return [OwnJob(by_number[number], victim, seed, opened.manifest) for number in wanted for seed in seeds]
+    chosen, seeds = numbered_trials(opened, trials), dict.fromkeys(victim_seeds)
+    return [OwnJob(trial, victim, seed, opened.manifest) for trial in chosen for seed in seeds]
 
 
 def _row(job: OwnJob, base: Base, answer: Answer) -> Row:
     started = time.perf_counter()
-    given = job.input(base)
-    found: dict[Role, Evaluation] = {task.role: task.evaluation(answer(task)) for task in tasks(given, base)}
+    pair = own_pair(job.input(base), base)
+    found = {task.role: task.evaluation(answer(task)) for task in tasks(pair, base)}
+    test_images = int(np.isin(base.test.labels, base.victim_classes).sum())
+    predictions = pair.predictions(lambda spec: found[role_of(spec)], test_images)
+    if isinstance(predictions, ViolationError):
+        raise predictions
     row = finished_row(
         job,
-        predictions_of(given, base, found),
+        predictions,
         seconds=time.perf_counter() - started,
         device=torch.device("cpu"),
         precision="fp32",

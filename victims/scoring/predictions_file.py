@@ -12,7 +12,7 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,9 @@ from poisonsets.manifests.errors import DamagedError, UsageError
 from poisonsets.manifests.files import canonical_json, npy, store
 from poisonsets.manifests.spelling import printable
 from poisonsets.manifests.workers import Progress, silent
-from poisonsets.victims.scoring.own import Answer, OwnVictim, own_jobs
+from poisonsets.victims.scoring.own import Answer, OwnJob, OwnVictim, own_jobs
 from poisonsets.victims.scoring.subject import ScorableSet
-from poisonsets.victims.trainers.own.tasks import OwnTask, tasks
+from poisonsets.victims.trainers.own.tasks import OwnTask, Role, own_pair, own_rows, predictions_of, tasks
 
 FORMAT: Final = "poisonset-queries/1"
 JSON_BYTES: Final = 256 << 20
@@ -54,9 +54,11 @@ def write_queries(
         DamagedError: the set is damaged.
     """
     store.refuse_nonempty(out)
-    named = task_names(opened, base, trials, victim_seeds)
+    base = base.as_pinned(opened.manifest.base)
+    named = trainings(opened, base, trials, victim_seeds)
     store.make_folder(out)
-    for number, (name, task) in enumerate(sorted(named.items())):
+    for number, (name, training) in enumerate(sorted(named.items())):
+        task = training.task(base)
         given = task.training_set()
         file = io.BytesIO()
         np.savez(file, images=given.images, labels=given.labels, queries=task.queries())
@@ -68,19 +70,39 @@ def write_queries(
     return tuple(sorted(named))
 
 
-def task_names(
+class Training(NamedTuple):
+    """A training that has a name; no picture is read for it before `task`."""
+
+    job: OwnJob
+    role: Role
+
+    def task(self, base: Base) -> OwnTask:
+        """What the victim is given; raises as `OwnJob.input`."""
+        pair = own_pair(self.job.input(base), base)
+        return next(one for one in tasks(pair, base) if one.role == self.role)
+
+
+def trainings(
     opened: ScorableSet, base: Base, trials: Sequence[int] | None, victim_seeds: Sequence[int]
-) -> dict[str, OwnTask]:
-    """Each training by its name: of every trial and seed the one on the poisons and that of the clean control."""
+) -> dict[str, Training]:
+    """Each training by its name: of every trial and seed the one on the poisons and that of the clean control.
+
+    Raises:
+        UsageError: the set has no such trial, or a composition rule cannot be met.
+    """
+    found: dict[str, Training] = {}
     base = base.as_pinned(opened.manifest.base)
-    jobs = own_jobs(opened, OwnVictim("queries"), trials, victim_seeds)
-    every = [task for job in jobs for task in tasks(job.input(base), base)]
-    return {task_name(opened.manifest.content_digest, task): task for task in every}
+    for job in own_jobs(opened, OwnVictim("queries"), trials, victim_seeds):
+        record, digest = job.trial.record, opened.manifest.content_digest
+        control: tuple[Role, ...] = () if own_rows(record, base)[1] is None else ("control",)
+        for role in ("poisoned", *control):
+            found[_name(digest, record.trial, job.victim_seed, role)] = Training(job, role)
+    return found
 
 
-def task_name(content_digest: str, task: OwnTask) -> str:
+def _name(content_digest: str, trial: int, victim_seed: int, role: Role) -> str:
     """The name of a training: 16 hexadecimal digits."""
-    said = ["queries/1", content_digest, task.job.trial.trial, task.job.victim_seed, task.role]
+    said = ["queries/1", content_digest, trial, victim_seed, role]
     return hashlib.sha256(canonical_json.dumps(said)).hexdigest()[:16]
 
 
@@ -104,7 +126,7 @@ def read_predictions(path: Path) -> dict[str, Any]:
     return {str(name): _numbers(values, f"{path}: {printable(str(name))}") for name, values in found.items()}
 
 
-def answer_from(found: Mapping[str, Any], wanted: Mapping[str, OwnTask], content_digest: str, where: str) -> Answer:
+def answer_from(found: Mapping[str, Any], wanted: Mapping[str, Training], content_digest: str, where: str) -> Answer:
     """What answers the tasks of a set from predictions.
 
     Raises:
@@ -116,12 +138,13 @@ def answer_from(found: Mapping[str, Any], wanted: Mapping[str, OwnTask], content
             f"such as {printable(strange[0])}",
             "Give the set, the `--trials` and the `--victim-seeds` with which the queries were written",
         )
-    for name, task in wanted.items():
+    for name, (job, role) in wanted.items():
         if name not in found:
-            raise UsageError(f"{where}: no {task.where} ({name})", f"Predict the queries of {name}.npz too")
+            what = predictions_of(job.trial.record.trial, job.victim_seed, role)
+            raise UsageError(f"{where}: no {what} ({name})", f"Predict the queries of {name}.npz too")
 
     def answer(task: OwnTask) -> object:
-        return found[task_name(content_digest, task)]
+        return found[_name(content_digest, task.pair.trial.trial, task.spec.victim_seed, task.role)]
 
     return answer
 

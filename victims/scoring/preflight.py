@@ -136,12 +136,19 @@ def chosen_trials(opened: ScorableSet, base: Base, numbers: Sequence[int] | None
         UsageError: the set has no such trial, or a trial has no target, a target outside its split, or a label that
             victims do not know.
     """
+    chosen = numbered_trials(opened, numbers)
+    for trial in chosen:
+        _check_trial(trial.record, base)
+    return chosen
+
+
+def numbered_trials(opened: ScorableSet, numbers: Sequence[int] | None) -> tuple[ScorableTrial, ...]:
+    """The trials of these numbers, each once, or all where None; a UsageError where the set has no such trial."""
     by_number = {trial.record.trial: trial for trial in opened.trials}
-    wanted = sorted(by_number) if numbers is None else list(dict.fromkeys(numbers))
+    wanted = sorted(by_number) if numbers is None else dict.fromkeys(numbers)
     for number in wanted:
         if number not in by_number:
             raise UsageError(f"trial {number} is not in the set, which has {len(by_number)} trials")
-        _check_trial(by_number[number].record, base)
     return tuple(by_number[number] for number in wanted)
 
 

@@ -4,7 +4,7 @@ A block's rows are stored when it is done: a kill loses at most one block, and `
 that can be refused is refused before any training.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -119,7 +119,14 @@ def score_set(
     ]
     wanted = wanted[shard[0] :: shard[1]]
     rows: dict[str, Row] = {}
-    settings = _settings(opened.manifest, pairs, base, devices[0]) | {"features": features, "precision": precision}
+    settings = results_settings(
+        opened.manifest,
+        base,
+        protocols=[f"{protocol.id} v{protocol.version}" for protocol, _ in pairs],
+        extractors=[extractor.digest for _, extractor in pairs if extractor is not None],
+        device=devices[0].type,
+    )
+    settings |= {"features": features, "precision": precision}
     beside = Beside(trajectories, keep_victims)
     worker_settings = WorkerSettings(base, devices[0], cache, features, precision, results, beside)
     with open_results(results, settings, resume=resume) if results else nullcontext() as folder:
@@ -170,16 +177,25 @@ def _row_maker(settings: WorkerSettings, devices: Sequence[torch.device], sharin
     return RowMaker(replace(settings, device=worker_device(devices, worker)), sharing)
 
 
-def _settings(
-    manifest: ScorableManifest, pairs: Sequence[tuple[Protocol, Weights | None]], base: Base, device: torch.device
+def results_settings(
+    manifest: ScorableManifest, base: Base, *, protocols: Iterable[str], extractors: Iterable[str], device: str
 ) -> dict[str, Any]:
+    """What every row of a results folder was made with.
+
+    Args:
+        manifest: of the set.
+        base: its base dataset.
+        protocols: each id with its version, such as `cifar10-transfer/resnet18 v1`.
+        extractors: digests.
+        device: its kind.
+    """
     return {
         "format": "poisonset-results/3",
         "content_digest": manifest.content_digest,
         "base": {name: pin.digest for name, pin in manifest.base.splits.items()},
-        "protocols": sorted({f"{protocol.id} v{protocol.version}" for protocol, _ in pairs}),
-        "extractors": sorted({extractor.digest for _, extractor in pairs if extractor is not None}),
+        "protocols": sorted(set(protocols)),
+        "extractors": sorted(set(extractors)),
         "victim_classes": list(base.victim_classes),
-        "device": device.type,
+        "device": device,
         "torch": torch.__version__,
     }

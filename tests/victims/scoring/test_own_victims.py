@@ -16,11 +16,16 @@ from poisonsets.crafting.planning import Draw, craft_request
 from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import DamagedError, PoisonsetsError, UsageError
 from poisonsets.manifests.sets.reader import PoisonSet, open_set
-from poisonsets.victims.scoring.own import OwnVictim, evaluate_set, own_jobs, score_answers
-from poisonsets.victims.scoring.predictions_file import answer_from, read_predictions, task_names, write_queries
-from poisonsets.victims.trainers.own.tasks import OwnTask, OwnTrainingSet, tasks
+from poisonsets.victims.scoring.own import FitPredict, OwnVictim, calling, own_jobs, score_answers
+from poisonsets.victims.scoring.predictions_file import answer_from, read_predictions, trainings, write_queries
+from poisonsets.victims.scoring.score import Score
+from poisonsets.victims.trainers.own.tasks import OwnTask, OwnTrainingSet, own_pair, tasks
 
 MINE = OwnVictim("mine")
+
+
+def evaluate_set(opened: PoisonSet, base: Base, fit_predict: FitPredict, **options: Any) -> Score:
+    return score_answers(opened, base, calling(fit_predict), **options)
 
 
 def nearest(given: OwnTrainingSet, queries: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -41,7 +46,7 @@ def opened(digits: Base, tmp_path_factory: pytest.TempPathFactory) -> PoisonSet:
 @pytest.fixture
 def task(opened: PoisonSet, digits: Base) -> OwnTask:
     (job,) = own_jobs(opened, MINE, [1], [0])
-    return next(one for one in tasks(job.input(digits), digits) if one.role == "poisoned")
+    return next(one for one in tasks(own_pair(job.input(digits), digits), digits) if one.role == "poisoned")
 
 
 def test_a_good_victim_is_right_about_clean_images_and_its_rows_say_whose_it_is(
@@ -66,7 +71,9 @@ def test_the_target_alone_is_poisoned_where_the_victim_says_so(opened: PoisonSet
         for trial in opened.trials
         for target in trial.record.targets
     }
-    every = [one for job in own_jobs(opened, MINE, None, [3]) for one in tasks(job.input(digits), digits)]
+    every = [
+        one for job in own_jobs(opened, MINE, None, [3]) for one in tasks(own_pair(job.input(digits), digits), digits)
+    ]
     roles = iter([one.role for one in every])
 
     def fit(given: OwnTrainingSet, queries: NDArray[np.uint8], seed: int) -> list[int]:
@@ -83,11 +90,11 @@ def test_the_target_alone_is_poisoned_where_the_victim_says_so(opened: PoisonSet
 
 
 def test_nothing_gives_the_poisons_away(task: OwnTask, opened: PoisonSet, digits: Base) -> None:
-    control = next(one for one in tasks(task.job, digits) if one.role == "control")
+    control = next(one for one in tasks(task.pair, digits) if one.role == "control")
     poisoned, clean = task.training_set(), control.training_set()
     assert poisoned.images.shape == clean.images.shape
     differ = np.flatnonzero((poisoned.images != clean.images).reshape(len(clean.images), -1).any(1))
-    assert len(differ) == int((task.rows.slot >= 0).sum())
+    assert len(differ) == int((task.spec.rows.slot >= 0).sum())
     assert np.ptp(differ) > len(clean.images) // 4, "poisons stand together"
     assert sorted(vars(poisoned)) == ["classes", "images", "labels"]
     assert set(poisoned.labels.tolist()) == set(range(len(digits.victim_classes)))
@@ -151,7 +158,7 @@ def predictions(folder: Path) -> dict[str, NDArray[np.int64]]:
 
 
 def scored(opened: PoisonSet, base: Base, path: Path, **of: Any) -> Any:
-    wanted = task_names(opened, base, of.get("trials"), of.get("victim_seeds", (0,)))
+    wanted = trainings(opened, base, of.get("trials"), of.get("victim_seeds", (0,)))
     answer = answer_from(read_predictions(path), wanted, opened.manifest.content_digest, str(path))
     return score_answers(opened, base, answer, victim=MINE, **of)
 

@@ -6,9 +6,7 @@ task of the clean control has the same form, size and orders.
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -18,9 +16,10 @@ from poisonsets.manifests.bases.dataset import Base
 from poisonsets.manifests.errors import UsageError
 from poisonsets.manifests.files.pixels import Images, Labels
 from poisonsets.manifests.overlay.compose import TrainingRows, clean_control, compose, composed_images
+from poisonsets.manifests.records.trial import Trial
 from poisonsets.manifests.stream import Stream
-from poisonsets.victims.trainers.predictions import Evaluation, Predictions
-from poisonsets.victims.trainers.victim_pair import JobInput
+from poisonsets.victims.trainers.predictions import Evaluation
+from poisonsets.victims.trainers.victim_pair import JobInput, VictimPair, VictimSpec
 from poisonsets.victims.training.labels import images_of, positions
 
 Role: TypeAlias = Literal["poisoned", "control"]
@@ -41,7 +40,7 @@ class OwnTrainingSet:
     classes: tuple[str, ...]
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """Different images [Q, H, W, 3], where among them the job's images and then the test images stand, and the
     positions of the latter's labels."""
 
@@ -55,35 +54,26 @@ class OwnTask:
     """The training of one victim.
 
     Attributes:
-        job: the trial, its poisons and what is asked.
-        role: whether it trains on the poisons or on the clean images in their place.
-        base: gives the clean images, and the test images that are asked for too.
+        pair: the victims of its job.
+        spec: which of them it is.
+        base: gives the clean images.
+        asked: what both are asked.
     """
 
-    job: JobInput
-    role: Role
+    pair: VictimPair
+    spec: VictimSpec
     base: Base
+    asked: Asked
 
     @property
-    def where(self) -> str:
-        """How a refusal names it."""
-        trial, what = self.job.trial.trial, "the poisons" if self.role == "poisoned" else "the clean control"
-        return f"trial {trial}, victim seed {self.job.victim_seed}, predictions after training on {what}"
-
-    @cached_property
-    def rows(self) -> TrainingRows:
-        """The rows of the training set in the order of the composition, by the trial's own rule."""
-        poisoned, control = _rows(self.job, self.base)
-        if self.role == "poisoned":
-            return poisoned
-        if control is None:
-            raise UsageError(f"{self.where}: a base is unknown, so there is none", "Leave the control out")
-        return control
+    def role(self) -> Role:
+        """Whether it trains on the poisons or on the clean images in their place."""
+        return role_of(self.spec)
 
     def training_set(self) -> OwnTrainingSet:
         """The images and labels in an order drawn from the victim seed, the same for both roles."""
-        rows, classes = self.rows, self.base.victim_classes
-        images = composed_images(self.base.train.images, rows, self.job.poisons)
+        rows, classes = self.spec.rows, self.base.victim_classes
+        images = composed_images(self.base.train.images, rows, self.spec.poisons)
         order = self._order("rows", len(rows))
         names = tuple(self.base.classes[label] for label in classes)
         return OwnTrainingSet(images[order], positions(rows.label, classes)[order], names)
@@ -93,7 +83,7 @@ class OwnTask:
 
         Each picture occurs once: a target that came twice, as itself and as a test image, would be given away.
         """
-        return self._asked.images[self._order("queries", len(self._asked.images))]
+        return self.asked.images[self._order("queries", len(self.asked.images))]
 
     def evaluation(self, predictions: object) -> Evaluation:
         """The labels given to the job's images, and how many clean test images were called rightly.
@@ -105,53 +95,63 @@ class OwnTask:
         Raises:
             UsageError: they are not.
         """
-        classes, asked, count = self.base.victim_classes, self._asked, len(self._asked.images)
+        classes, asked, count = self.base.victim_classes, self.asked, len(self.asked.images)
         found = np.empty(count, dtype=np.int64)
-        found[self._order("queries", count)] = places(predictions, count, len(classes), self.where)
-        given, tests = np.split(found[asked.place], [len(self.job.images)])
+        found[self._order("queries", count)] = places(predictions, count, len(classes), self.spec.where)
+        given, tests = np.split(found[asked.place], [len(self.pair.images)])
         return Evaluation(tuple(classes[place] for place in given.tolist()), int((tests == asked.test_labels).sum()))
-
-    @cached_property
-    def _asked(self) -> _Asked:
-        tests, labels = images_of(self.base.test, self.base.victim_classes)
-        every = np.concatenate([self.job.images, tests])
-        first: dict[bytes, int] = {}
-        place = [first.setdefault(hashlib.sha256(image.data).digest(), len(first)) for image in every]
-        _, chosen = np.unique(place, return_index=True)
-        return _Asked(every[chosen], np.array(place), labels)
 
     def _order(self, what: Literal["rows", "queries"], count: int) -> NDArray[np.int64]:
         # Not by role: the control sees each clean row where the victim sees it. Nor rows by trial: where the rows of
         # their controls are equal, trials have one control.
-        trial = (self.job.trial.trial,) if what == "queries" else ()
-        seed = Stream("own victim", what, self.job.victim_seed, *trial).seed()
+        trial = (self.pair.trial.trial,) if what == "queries" else ()
+        seed = Stream("own victim", what, self.spec.victim_seed, *trial).seed()
         return np.random.default_rng(seed).permutation(count)
 
 
-def tasks(job: JobInput, base: Base) -> Iterator[OwnTask]:
-    """The task on the poisons and, where every base is known, that of the clean control; a coin decides which is first.
-
-    Raises:
-        UsageError: the trial's composition rule cannot be met.
-    """
-    both = [OwnTask(job, "poisoned", base)]
-    if _rows(job, base)[1] is not None:
-        turn = Stream("own victim", "turn", job.victim_seed, job.trial.trial).below(2)
-        both.insert(turn, OwnTask(job, "control", base))
-    yield from both
+def predictions_of(trial: int, victim_seed: int, role: Role) -> str:
+    """How a refusal names what a victim predicts."""
+    images = "the poisons" if role == "poisoned" else "the clean control"
+    return f"trial {trial}, victim seed {victim_seed}, predictions after training on {images}"
 
 
-def predictions_of(job: JobInput, base: Base, found: dict[Role, Evaluation]) -> Predictions:
-    """A job's victim and control, evaluated."""
-    rows, control = _rows(job, base)
-    return Predictions(
-        victim=found["poisoned"],
-        control=found.get("control"),
-        test_images=len(images_of(base.test, base.victim_classes)[1]),
-        training_images=len(rows),
-        poisons=int((rows.slot >= 0).sum()),
-        control_rows=None if control is None else control.digest(),
-    )
+def role_of(spec: VictimSpec) -> Role:
+    """Whether a victim trains on poisons."""
+    return "control" if spec.poisons is None else "poisoned"
+
+
+def own_pair(job: JobInput, base: Base) -> VictimPair:
+    """The victims of a job by the trial's own composition; a UsageError where its rule cannot be met."""
+    rows, control = own_rows(job.trial, base)
+    number, seed, drawn_by = job.trial.trial, job.victim_seed, rows if control is None else control
+    victim = VictimSpec(rows, drawn_by, seed, job.poisons, predictions_of(number, seed, "poisoned"))
+    clean = VictimSpec(drawn_by, drawn_by, seed, None, predictions_of(number, seed, "control"))
+    return VictimPair(job.trial, job.images, victim, None if control is None else clean)
+
+
+def own_rows(trial: Trial, base: Base) -> tuple[TrainingRows, TrainingRows | None]:
+    """The rows of a trial's victim, and of its clean control where every base is known; raises as `compose`."""
+    labels, classes, rule = base.train.labels, base.victim_classes, trial.composition
+    rows = compose(labels, trial, rule, classes)
+    return rows, clean_control(labels, rows, rule, classes)
+
+
+def tasks(pair: VictimPair, base: Base) -> list[OwnTask]:
+    """The task on the poisons and, where there is one, that of the clean control; a coin decides which is first."""
+    asked = _asked(pair.images, base)
+    both = [OwnTask(pair, spec, base, asked) for spec in pair.specs]
+    if len(both) == 2 and Stream("own victim", "turn", pair.victim.victim_seed, pair.trial.trial).below(2) == 0:
+        both.reverse()
+    return both
+
+
+def _asked(images: Images, base: Base) -> Asked:
+    tests, labels = images_of(base.test, base.victim_classes)
+    every = np.concatenate([images, tests])
+    first: dict[bytes, int] = {}
+    place = [first.setdefault(hashlib.sha256(image.data).digest(), len(first)) for image in every]
+    _, chosen = np.unique(place, return_index=True)
+    return Asked(every[chosen], np.array(place), labels)
 
 
 def places(predictions: object, count: int, classes: int, where: str) -> NDArray[np.int64]:
@@ -176,9 +176,3 @@ def places(predictions: object, count: int, classes: int, where: str) -> NDArray
         strange = int(found.max()) if int(found.min()) >= 0 else int(found.min())
         raise UsageError(f"{where} have the label {strange}, wanted 0 to {classes - 1}", remedy)
     return found.astype(np.int64)
-
-
-def _rows(job: JobInput, base: Base) -> tuple[TrainingRows, TrainingRows | None]:
-    labels, classes, rule = base.train.labels, base.victim_classes, job.trial.composition
-    rows = compose(labels, job.trial, rule, classes)
-    return rows, clean_control(labels, rows, rule, classes)
